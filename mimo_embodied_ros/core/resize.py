@@ -1,0 +1,140 @@
+"""Image sizes as the model's own processor chooses them, and the way back.
+
+The model answers in pixels of the image that it saw, so that image is made here, with a size
+that the processor leaves as it is, and its scale is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from .errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FACTOR = 28  # patch of 14 pixels times a spatial merge of 2
+MAX_ASPECT_RATIO = 200
+
+
+@dataclass(frozen=True)
+class PixelLimits:
+    """Areas between which the processor keeps an image, in pixels, read from the loaded model."""
+
+    min_pixels: int
+    max_pixels: int
+
+    def __post_init__(self) -> None:
+        """Refuse limits that no image can meet."""
+        if not 1 <= self.min_pixels <= self.max_pixels:
+            msg = (
+                f'min_pixels={self.min_pixels} and max_pixels={self.max_pixels} are no range of '
+                'areas; give 1 <= min_pixels <= max_pixels'
+            )
+            raise InvalidRequestError(msg)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """The scale between an original image and the one that the model saw, sizes in pixels.
+
+    Plain ratios without a half-pixel offset, as the vendor's evaluation scales its ground truth
+    (``lmms_eval/tasks/_task_utils/eval_utils.py``, ``normalize_bbox``).
+    """
+
+    width: int
+    height: int
+    model_width: int
+    model_height: int
+
+    def to_image(self, x: float, y: float) -> tuple[float, float]:
+        """Map a position in the model's image to the original one."""
+        return x * self.width / self.model_width, y * self.height / self.model_height
+
+    def to_model(self, x: float, y: float) -> tuple[float, float]:
+        """Map a position in the original image to the model's one."""
+        return x * self.model_width / self.width, y * self.model_height / self.height
+
+
+def smart_resize(
+    height: int, width: int, limits: PixelLimits, factor: int = FACTOR
+) -> tuple[int, int]:
+    """Choose the size at which the model sees an image.
+
+    Both sides become the nearest multiple of ``factor``; if the area then leaves the limits, both
+    are scaled into them. The rule is that of ``Qwen2VLImageProcessor`` in transformers.
+
+    Args:
+        height: rows of the original image.
+        width: columns of the original image.
+        limits: areas of the loaded processor.
+        factor: what both sides are multiples of, in pixels.
+
+    Returns:
+        (height, width) in pixels.
+
+    Raises:
+        InvalidRequestError: a side is below 1 or one side is over 200 times the other.
+
+    """
+    if min(height, width) < 1:
+        msg = f'the image is {width}x{height} pixels; send one with at least 1x1'
+        raise InvalidRequestError(msg)
+    if max(height, width) / min(height, width) > MAX_ASPECT_RATIO:
+        msg = (
+            f'the image is {width}x{height} pixels and the model takes sides of at most '
+            f'{MAX_ASPECT_RATIO}:1; crop it'
+        )
+        raise InvalidRequestError(msg)
+    rows = round(height / factor) * factor
+    columns = round(width / factor) * factor
+    if rows * columns > limits.max_pixels:
+        shrink = math.sqrt(height * width / limits.max_pixels)
+        rows = max(factor, math.floor(height / shrink / factor) * factor)
+        columns = max(factor, math.floor(width / shrink / factor) * factor)
+    elif rows * columns < limits.min_pixels:
+        grow = math.sqrt(limits.min_pixels / (height * width))
+        rows = math.ceil(height * grow / factor) * factor
+        columns = math.ceil(width * grow / factor) * factor
+    return rows, columns
+
+
+def resize(pixels: NDArray[np.uint8], limits: PixelLimits) -> tuple[NDArray[np.uint8], Resize]:
+    """Make the image that the model sees.
+
+    Bicubic by PIL, as the processor does it, so that the processor's own resize (also that of a
+    remote server) is then the identity.
+
+    Args:
+        pixels: (height, width, 3) uint8, RGB.
+        limits: areas of the loaded processor.
+
+    Returns:
+        (model_height, model_width, 3) uint8, RGB, and the scale between the two.
+
+    Raises:
+        InvalidRequestError: not such an array, a size that `smart_resize` refuses, or one that
+            the processor would change once more, which would shift every coordinate.
+
+    """
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        msg = f'pixels are {pixels.dtype} {pixels.shape}; give uint8 (height, width, 3), RGB'
+        raise InvalidRequestError(msg)
+    height, width = pixels.shape[:2]
+    rows, columns = smart_resize(height, width, limits)
+    if smart_resize(rows, columns, limits) != (rows, columns):
+        # Only far from square and with max_pixels close to min_pixels: rounding leaves the limits.
+        msg = (
+            f'an image of {width}x{height} pixels has no size within {limits.min_pixels} to '
+            f'{limits.max_pixels} pixels whose sides are multiples of {FACTOR}; crop it'
+        )
+        raise InvalidRequestError(msg)
+    if (rows, columns) != (height, width):
+        image = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BICUBIC)
+        pixels = np.asarray(image)
+    return pixels, Resize(width, height, columns, rows)

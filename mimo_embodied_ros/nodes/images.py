@@ -1,0 +1,321 @@
+"""Pixels out of image messages: ``sensor_msgs/Image`` and ``CompressedImage``.
+
+A message is checked first and brought into one plain form (no row padding, native byte order,
+8 bits a sample), because no library does this for all encodings. Colours are then converted by
+cv_bridge or, where there is none, by rosbags-image: :func:`_converter` is the one place that
+chooses. Messages may come from rclpy (``array.array`` data) or from rosbags (numpy data).
+"""
+
+from __future__ import annotations
+
+import array
+import functools
+import io
+import logging
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from PIL import Image as PILImage
+
+from mimo_embodied_ros.core.errors import BadEncodingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from sensor_msgs.msg import CompressedImage, Image
+    from std_msgs.msg import Header
+
+MAX_COMPRESSED_PIXELS = 64_000_000
+"""A compressed image whose header announces more is refused before it is decoded."""
+
+
+class _Layout(NamedTuple):
+    """How one encoding lies in memory."""
+
+    samples: int  # a pixel
+    dtype: str  # of one sample
+    colour: str  # the libraries' name of the same with 8 bits a sample; '' = values, no colour
+
+
+# sensor_msgs/image_encodings.hpp. The planar nv12, nv21 and nv24 are missing on purpose: neither
+# library converts them rightly, and drivers disagree about what the names mean.
+_LAYOUTS = {
+    'rgb8': _Layout(3, 'u1', 'rgb8'),
+    'bgr8': _Layout(3, 'u1', 'bgr8'),
+    'rgba8': _Layout(4, 'u1', 'rgba8'),
+    'bgra8': _Layout(4, 'u1', 'bgra8'),
+    'rgb16': _Layout(3, 'u2', 'rgb8'),
+    'bgr16': _Layout(3, 'u2', 'bgr8'),
+    'rgba16': _Layout(4, 'u2', 'rgba8'),
+    'bgra16': _Layout(4, 'u2', 'bgra8'),
+    'mono8': _Layout(1, 'u1', 'mono8'),
+    'mono16': _Layout(1, 'u2', 'mono8'),
+    'bayer_rggb8': _Layout(1, 'u1', 'bayer_rggb8'),
+    'bayer_bggr8': _Layout(1, 'u1', 'bayer_bggr8'),
+    'bayer_gbrg8': _Layout(1, 'u1', 'bayer_gbrg8'),
+    'bayer_grbg8': _Layout(1, 'u1', 'bayer_grbg8'),
+    'bayer_rggb16': _Layout(1, 'u2', 'bayer_rggb8'),
+    'bayer_bggr16': _Layout(1, 'u2', 'bayer_bggr8'),
+    'bayer_gbrg16': _Layout(1, 'u2', 'bayer_gbrg8'),
+    'bayer_grbg16': _Layout(1, 'u2', 'bayer_grbg8'),
+    'yuv422': _Layout(2, 'u1', 'yuv422'),
+    'uyvy': _Layout(2, 'u1', 'yuv422'),
+    'yuv422_yuy2': _Layout(2, 'u1', 'yuv422_yuy2'),
+    'yuyv': _Layout(2, 'u1', 'yuv422_yuy2'),
+    # OpenCV's names say nothing about colour; read as RViz and OpenCV do
+    '8UC1': _Layout(1, 'u1', 'mono8'),
+    '8UC3': _Layout(3, 'u1', 'bgr8'),
+    '8UC4': _Layout(4, 'u1', 'bgra8'),
+    '16UC1': _Layout(1, 'u2', ''),
+    '32FC1': _Layout(1, 'f4', ''),
+}
+_DEPTH_ENCODINGS = ('16UC1', 'mono16', '32FC1')
+
+
+def decode_image(msg: Image) -> NDArray[np.uint8]:
+    """Pixels of an image message.
+
+    16-bit colours and grey keep their upper 8 bits (0 stays 0, 65535 becomes 255). Alpha is
+    dropped. ``16UC1`` and ``32FC1`` are values without a colour: they become grey from the
+    smallest finite value (black) to the largest (white), what is not finite is black.
+
+    Returns:
+        (height, width, 3) uint8, RGB, contiguous, independent of the message.
+
+    Raises:
+        BadEncodingError: the encoding is not known, or the sizes do not fit the data.
+
+    """
+    layout = _layout(msg)
+    return _to_rgb(_samples(msg, layout), layout.colour, _describe(msg))
+
+
+def decode_depth(msg: Image) -> NDArray[np.float32]:
+    """Depth along the optical axis (REP 118).
+
+    ``16UC1`` and ``mono16`` are millimetres with 0 for unknown; ``32FC1`` is metres, where
+    anything not finite or not above zero is unknown.
+
+    Returns:
+        (height, width) float32, metres, NaN where unknown.
+
+    Raises:
+        BadEncodingError: not a depth encoding, or the sizes do not fit the data.
+
+    """
+    if msg.encoding not in _DEPTH_ENCODINGS:
+        raise BadEncodingError(
+            f'{_describe(msg)} is not a depth image: name the topic of the raw depth, which is '
+            f'one of {", ".join(_DEPTH_ENCODINGS)}'
+        )
+    values = _samples(msg, _layout(msg))[..., 0]
+    depth = values.astype(np.float32)
+    if values.dtype == np.uint16:
+        depth /= 1000
+    depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+    return depth
+
+
+def decode_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
+    """Pixels of a JPEG or PNG message, whichever the data are.
+
+    Decoded by PIL on every machine: the libraries behind cv_bridge and rosbags-image fill the
+    missing rows of a truncated file with grey and say nothing. An orientation in the EXIF data
+    is not applied, since CameraInfo speaks of the stored rows and columns. 16-bit and
+    single-channel pictures are read as in :func:`decode_image`; their encoding is the first
+    part of ``format`` (as in ``bayer_rggb8; png compressed``), without one they are grey.
+
+    Returns:
+        (height, width, 3) uint8, RGB, contiguous, independent of the message.
+
+    Raises:
+        BadEncodingError: neither JPEG nor PNG, truncated, damaged, too large, or depth.
+
+    """
+    data = bytes(msg.data)
+    what = f'compressed image, format {msg.format!r}, {len(data)} bytes'
+    if 'compressedDepth' in msg.format:
+        raise BadEncodingError(
+            f'{what}: this is depth and not a picture; use the colour topic of the camera here, '
+            'and its raw depth topic for depth'
+        )
+    try:
+        picture = _open_picture(data)
+    except Exception as error:  # PIL's parsers raise many types, all of them mean bad data
+        raise BadEncodingError(
+            f'{what}, starting with {data[:8].hex(" ") or "nothing"}: not a complete JPEG or PNG '
+            f'({error}); check the camera driver or the image_transport republisher'
+        ) from error
+    if picture.mode == 'L' or picture.mode.startswith('I'):
+        samples = np.asarray(picture)[..., np.newaxis]
+        layout = _LAYOUTS.get(msg.format.split(';')[0].strip(), _LAYOUTS['mono8'])
+        colour = layout.colour if layout.samples == 1 else 'mono8'
+        return _to_rgb(samples.astype('u1' if picture.mode == 'L' else 'u2'), colour, what)
+    return np.array(picture.convert('RGB'))
+
+
+def encode_image(rgb: NDArray[np.uint8], header: Header | None = None) -> Image:
+    """An ``rgb8`` message.
+
+    Args:
+        rgb: (height, width, 3) uint8.
+        header: stamp and frame of the image; an empty one without it.
+
+    Raises:
+        BadEncodingError: the array has another shape or type, or no pixels.
+
+    """
+    from sensor_msgs.msg import Image  # decoding works without ROS, a message needs it
+
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
+        raise BadEncodingError(
+            f'an array of shape {rgb.shape} and type {rgb.dtype} is no picture: '
+            'give (height, width, 3) uint8 with at least one pixel'
+        )
+    height, width, _ = rgb.shape
+    msg = Image(height=height, width=width, encoding='rgb8', step=3 * width)
+    # array.array is what the generated setters take without looking at every element
+    msg.data = array.array('B', rgb.tobytes())
+    if header is not None:
+        msg.header = header
+    return msg
+
+
+def _describe(msg: Any) -> str:
+    return (
+        f'image {msg.width}x{msg.height}, encoding {msg.encoding!r}, step {msg.step}, '
+        f'{len(msg.data)} bytes'
+    )
+
+
+def _layout(msg: Any) -> _Layout:
+    try:
+        return _LAYOUTS[msg.encoding]
+    except KeyError:
+        raise BadEncodingError(
+            f'{_describe(msg)}: the encoding is not known; let the camera publish one of '
+            f'{", ".join(_LAYOUTS)}'
+        ) from None
+
+
+def _samples(msg: Any, layout: _Layout) -> NDArray[Any]:
+    """The checked samples, (height, width, samples), without padding and in native byte order."""
+    dtype = np.dtype(layout.dtype)
+    height, width, step = int(msg.height), int(msg.width), int(msg.step)
+    row = width * layout.samples * dtype.itemsize
+    fault = ''
+    if height < 1 or width < 1:
+        fault = 'it has no pixels'
+    elif step < row:
+        fault = f'a row needs {row} bytes, step is smaller'
+    elif len(msg.data) != step * height:
+        fault = f'step x height is {step * height} bytes'
+    if fault:
+        raise BadEncodingError(f'{_describe(msg)}: {fault}; check the camera driver')
+    order = dtype.newbyteorder('>' if msg.is_bigendian else '<')
+    rows = np.frombuffer(msg.data, np.uint8).reshape(height, step)[:, :row]
+    values = np.ascontiguousarray(rows).view(order).reshape(height, width, layout.samples)
+    native: NDArray[Any] = values.astype(dtype, copy=False)
+    return native
+
+
+def _to_rgb(samples: NDArray[Any], colour: str, what: str) -> NDArray[np.uint8]:
+    """Samples (height, width, n) as RGB; ``colour`` as in :class:`_Layout`."""
+    height, width, _ = samples.shape
+    if not colour:
+        samples, colour = _stretch(samples), 'mono8'
+    elif samples.dtype == np.uint16:
+        samples = (samples >> 8).astype(np.uint8)
+    if colour.startswith('bayer') and min(height, width) < 3:
+        # OpenCV answers with black instead of an error
+        raise BadEncodingError(f'{what}: a Bayer image needs 3x3 pixels at least')
+    if colour.startswith('yuv') and width % 2:
+        raise BadEncodingError(f'{what}: two pixels share their colour, so width must be even')
+    plain = SimpleNamespace(
+        height=height,
+        width=width,
+        encoding=colour,
+        is_bigendian=0,
+        step=width * samples.shape[2],
+        data=np.ascontiguousarray(samples),
+    )
+    convert = _converter()
+    try:
+        return np.array(convert(plain, 'rgb8'), np.uint8)
+    except Exception as error:  # whatever the library raises is about these values
+        raise BadEncodingError(f'{what}: cannot be converted to RGB ({error})') from error
+
+
+def _stretch(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    """Grey over the range of the finite values; all black where that range is empty."""
+    values = samples.astype(np.float64)  # the range of float32 values can overflow float32
+    finite = np.isfinite(values)
+    low = values.min(where=finite, initial=np.inf)
+    high = values.max(where=finite, initial=-np.inf)
+    if not high > low:
+        return np.zeros(samples.shape, np.uint8)
+    share = (np.where(finite, values, low) - low) / (high - low)
+    grey: NDArray[np.uint8] = np.rint(share * 255).astype(np.uint8)
+    return grey
+
+
+def _open_picture(data: bytes) -> PILImage.Image:
+    """A completely decoded JPEG or PNG.
+
+    Raises:
+        Exception: of many types, with the cause as its text.
+
+    """
+    formats = ('JPEG', 'PNG')
+    picture = PILImage.open(io.BytesIO(data), formats=formats)
+    width, height = picture.size
+    if width * height > MAX_COMPRESSED_PIXELS:
+        raise ValueError(f'{width}x{height} pixels, the limit is {MAX_COMPRESSED_PIXELS}')
+    if picture.format == 'PNG':
+        # load() passes a file that lost its last chunk or has a wrong checksum
+        if b'\0\0\0\0IEND\xaeB`\x82' not in data:
+            raise ValueError('the end of the PNG is missing')
+        picture.verify()
+        picture = PILImage.open(io.BytesIO(data), formats=formats)
+    picture.load()
+    return picture
+
+
+_PROBE = """
+import pathlib, sys, types, cv_bridge
+assert pathlib.Path(sys.argv[1]) in pathlib.Path(cv_bridge.__file__).parents, cv_bridge.__file__
+pixel = types.SimpleNamespace(
+    height=1, width=1, encoding='bgr8', is_bigendian=0, step=3, data=bytes([1, 2, 3]))
+assert cv_bridge.CvBridge().imgmsg_to_cv2(pixel, 'rgb8').tolist() == [[[3, 2, 1]]]
+"""
+
+
+@functools.cache
+def _converter() -> Callable[[Any, str], Any]:
+    """Choose the library: ``(message, encoding) -> array``.
+
+    cv_bridge where ROS 2 provides it, rosbags-image otherwise. That one imports is not enough:
+    PyPI has one of ROS 1, and one that was built for another numpy imports and then takes the
+    process down. So it must be known to the ament index, and come from there and convert a pixel
+    in a process of its own.
+    """
+    try:
+        from ament_index_python import get_package_prefix
+
+        probe = [sys.executable, '-c', _PROBE, get_package_prefix('cv_bridge')]
+        subprocess.run(probe, check=True, capture_output=True, text=True, timeout=60)
+        from cv_bridge import CvBridge
+
+        convert: Callable[[Any, str], Any] = CvBridge().imgmsg_to_cv2
+    except (ImportError, LookupError, OSError, subprocess.SubprocessError) as error:
+        # LookupError and OSError: not in the index, no index
+        reason = getattr(error, 'stderr', None) or error
+        logging.getLogger(__name__).debug('images by rosbags-image, no cv_bridge: %s', reason)
+        from rosbags.image import image_to_cvimage
+
+        return image_to_cvimage
+    return convert

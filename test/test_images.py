@@ -1,0 +1,438 @@
+"""Decoding of image messages: every encoding with known values, and every way to be wrong."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as PILImage
+from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from mimo_embodied_ros.core.errors import BadEncodingError
+from mimo_embodied_ros.nodes import images
+from mimo_embodied_ros.nodes.images import (
+    decode_compressed,
+    decode_depth,
+    decode_image,
+    encode_image,
+)
+
+LIBRARIES = ['rosbags-image']
+if images._converter().__module__.startswith('cv_bridge'):
+    LIBRARIES.append('cv_bridge')
+
+
+@pytest.fixture(params=LIBRARIES, autouse=True, scope='module')
+def library(request):
+    """Run every test with each library that is installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == 'rosbags-image':
+            patch.setenv('AMENT_PREFIX_PATH', '/nonexistent')
+        images._converter.cache_clear()
+        assert images._converter().__module__.startswith(request.param.split('-')[0])
+        yield request.param
+    images._converter.cache_clear()
+
+
+def message(encoding, samples, padding=0, big_endian=False):
+    """Build a message from (height, width[, n]) samples, with junk at the end of each row."""
+    height, width = samples.shape[:2]
+    samples = samples.astype(samples.dtype.newbyteorder('>' if big_endian else '<'))
+    rows = samples.reshape(height, -1).view(np.uint8)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xA5)
+    msg = Image(height=height, width=width, encoding=encoding, step=rows.shape[1])
+    msg.is_bigendian = int(big_endian)
+    msg.data.frombytes(rows.tobytes())
+    return msg
+
+
+RGB = np.array(
+    [[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[1, 2, 3], [128, 64, 32], [250, 251, 252]]],
+    np.uint8,
+)
+ALPHA = np.full((2, 3, 1), 9, np.uint8)
+RGBA = np.concatenate([RGB, ALPHA], axis=2)
+BGRA = np.concatenate([RGB[..., ::-1], ALPHA], axis=2)
+GREY = np.array([[0, 1, 127], [128, 254, 255]], np.uint8)
+GREY_RGB = np.repeat(GREY[..., np.newaxis], 3, axis=2)
+
+
+def wide(samples):
+    """Make 16-bit samples of 8-bit ones, with noise in the lower bits."""
+    return samples.astype(np.uint16) * 256 + 77
+
+
+EXACT = {
+    'rgb8': (RGB, RGB),
+    'bgr8': (RGB[..., ::-1], RGB),
+    'rgba8': (RGBA, RGB),
+    'bgra8': (BGRA, RGB),
+    'rgb16': (wide(RGB), RGB),
+    'bgr16': (wide(RGB[..., ::-1]), RGB),
+    'rgba16': (wide(RGBA), RGB),
+    'bgra16': (wide(BGRA), RGB),
+    'mono8': (GREY, GREY_RGB),
+    'mono16': (wide(GREY), GREY_RGB),
+    '8UC1': (GREY, GREY_RGB),
+    '8UC3': (RGB[..., ::-1], RGB),
+    '8UC4': (BGRA, RGB),
+}
+BAYER = [
+    f'bayer_{pattern}{bits}' for pattern in ('rggb', 'bggr', 'gbrg', 'grbg') for bits in (8, 16)
+]
+YUV = {'yuv422': 'uyvy', 'uyvy': 'uyvy', 'yuv422_yuy2': 'yuyv', 'yuyv': 'yuyv'}
+
+
+@pytest.mark.parametrize('padding', [0, 1, 13])
+@pytest.mark.parametrize('big_endian', [False, True])
+@pytest.mark.parametrize('encoding', EXACT)
+def test_colours_and_grey_are_exact(encoding, big_endian, padding):
+    samples, expected = EXACT[encoding]
+    pixels = decode_image(message(encoding, samples, padding, big_endian))
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+    assert pixels.flags.writeable
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize('padding', [0, 6])
+@pytest.mark.parametrize('big_endian', [False, True])
+@pytest.mark.parametrize('encoding', BAYER)
+def test_bayer(encoding, big_endian, padding):
+    # two halves of one colour each: a swapped pattern gives other colours
+    colours = np.zeros((6, 12, 3), np.uint8)
+    colours[:, :6] = 200, 100, 50
+    colours[:, 6:] = 10, 20, 240
+    pattern = np.array(['rgb'.index(letter) for letter in encoding[6:10]]).reshape(2, 2)
+    channel = np.tile(pattern, (3, 6))
+    mosaic = np.take_along_axis(colours, channel[..., np.newaxis], axis=2)[..., 0]
+    if encoding.endswith('16'):
+        mosaic = wide(mosaic)
+    pixels = decode_image(message(encoding, mosaic, padding, big_endian))
+    np.testing.assert_array_equal(pixels[:, :4], colours[:, :4])
+    np.testing.assert_array_equal(pixels[:, 8:], colours[:, 8:])
+
+
+@pytest.mark.parametrize('padding', [0, 5])
+@pytest.mark.parametrize('encoding', YUV)
+def test_yuv422(encoding, padding):
+    # ITU-R BT.601, limited range
+    known = {(81, 90, 240): (255, 0, 0), (145, 54, 34): (0, 255, 0), (41, 240, 110): (0, 0, 255)}
+    for (y, u, v), rgb in known.items():
+        pair = [u, y, v, y] if YUV[encoding] == 'uyvy' else [y, u, y, v]
+        samples = np.tile(np.array(pair, np.uint8).reshape(1, 2, 2), (3, 2, 1))
+        pixels = decode_image(message(encoding, samples, padding))
+        assert pixels.shape == (3, 4, 3)
+        assert np.abs(pixels.astype(int) - rgb).max() <= 2
+
+
+@pytest.mark.parametrize('big_endian', [False, True])
+def test_values_without_colour_become_grey_over_their_range(big_endian):
+    depth = np.array([[1000, 2000, 3000]], np.uint16)
+    pixels = decode_image(message('16UC1', depth, 2, big_endian))
+    assert pixels[0].tolist() == [[0] * 3, [128] * 3, [255] * 3]
+    metres = np.array([[np.nan, -1, 0, 1, np.inf]], np.float32)
+    pixels = decode_image(message('32FC1', metres, 4, big_endian))
+    assert pixels[0, :, 0].tolist() == [0, 0, 128, 255, 0]
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, 0, 3])
+def test_values_without_a_range_become_black(value):
+    assert not decode_image(message('32FC1', np.full((2, 2), value, np.float32))).any()
+
+
+def test_extreme_floats_do_not_overflow():
+    limit = np.finfo(np.float32).max
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        pixels = decode_image(message('32FC1', np.array([[-limit, 0, limit]], np.float32)))
+    assert pixels[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize('big_endian', [False, True])
+@pytest.mark.parametrize('encoding', ['16UC1', 'mono16'])
+def test_depth_in_millimetres(encoding, big_endian):
+    depth = decode_depth(
+        message(encoding, np.array([[0, 1, 1500, 65535]], np.uint16), 3, big_endian)
+    )
+    assert depth.dtype == np.float32
+    np.testing.assert_array_equal(depth, np.array([[np.nan, 0.001, 1.5, 65.535]], np.float32))
+
+
+@pytest.mark.parametrize('big_endian', [False, True])
+def test_depth_in_metres(big_endian):
+    values = np.array([[0, -1, np.nan, np.inf, -np.inf, 1.25]], np.float32)
+    depth = decode_depth(message('32FC1', values, 8, big_endian))
+    np.testing.assert_array_equal(depth, np.array([[np.nan] * 5 + [1.25]], np.float32))
+
+
+def test_depth_of_a_colour_image_is_refused():
+    with pytest.raises(BadEncodingError, match=r"3x2, encoding 'rgb8'.* 16UC1, mono16, 32FC1"):
+        decode_depth(message('rgb8', RGB))
+
+
+@pytest.mark.parametrize(
+    ('change', 'values'),
+    [
+        (
+            {'encoding': 'rgb10'},
+            "3x2, encoding 'rgb10', step 9, 18 bytes: the encoding is not known",
+        ),
+        ({'encoding': ''}, "encoding ''"),
+        ({'encoding': 'nv21'}, "encoding 'nv21'"),
+        ({'width': 0}, '0x2, .*no pixels'),
+        ({'height': 0}, '3x0, .*no pixels'),
+        ({'width': 4}, '4x2, .*step 9, .*needs 12 bytes'),
+        ({'step': 0}, 'step 0, .*needs 9 bytes'),
+        ({'step': 8}, 'step 8, .*needs 9 bytes'),
+        ({'step': 10}, 'step 10, 18 bytes: step x height is 20 bytes'),
+        ({'height': 3}, '3x3, .*18 bytes: step x height is 27'),
+        ({'height': 1}, '3x1, .*18 bytes: step x height is 9'),
+        ({'height': 2**32 - 1, 'step': 2**32 - 1}, '3x4294967295, .*step 4294967295'),
+        ({'data': []}, '0 bytes: step x height is 18'),
+        ({'data': bytes(17)}, '17 bytes: step x height is 18'),
+        ({'encoding': 'rgb16'}, 'needs 18 bytes'),
+        ({'encoding': 'yuv422'}, 'width must be even'),
+        ({'encoding': 'bayer_rggb8'}, '3x3 pixels at least'),
+    ],
+)
+def test_a_message_that_contradicts_itself_is_refused(change, values):
+    msg = message('rgb8', RGB)
+    for field, value in change.items():
+        setattr(msg, field, value)
+    with pytest.raises(BadEncodingError, match=values):
+        decode_image(msg)
+
+
+def test_messages_of_rosbags_are_read_too():
+    store = get_typestore(Stores.ROS2_JAZZY)
+    stamp = store.types['builtin_interfaces/msg/Time'](sec=1, nanosec=2)
+    header = store.types['std_msgs/msg/Header'](stamp=stamp, frame_id='camera')
+    ours = message('bgr8', RGB[..., ::-1], 3)
+    data = np.frombuffer(ours.data, np.uint8)
+    theirs = store.types['sensor_msgs/msg/Image'](header, 2, 3, 'bgr8', 0, 12, data)
+    np.testing.assert_array_equal(decode_image(theirs), RGB)
+    png = np.frombuffer(compressed(RGB, 'PNG').data, np.uint8)
+    theirs = store.types['sensor_msgs/msg/CompressedImage'](header, 'png', png)
+    np.testing.assert_array_equal(decode_compressed(theirs), RGB)
+
+
+def test_the_pixels_do_not_share_memory_with_the_message():
+    msg = message('rgb8', RGB)
+    pixels = decode_image(msg)
+    msg.data[0] = 17
+    np.testing.assert_array_equal(pixels, RGB)
+
+
+def test_encode_image_is_read_back():
+    header = Header(frame_id='camera_optical')
+    header.stamp.sec = 7
+    msg = encode_image(RGB, header)
+    assert (msg.height, msg.width, msg.encoding, msg.step) == (2, 3, 'rgb8', 9)
+    assert msg.header == header
+    np.testing.assert_array_equal(decode_image(msg), RGB)
+    np.testing.assert_array_equal(decode_image(encode_image(RGB[:, ::-1])), RGB[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    'array', [GREY, RGBA, RGB.astype(np.float32), np.zeros((0, 4, 3), np.uint8)], ids=str
+)
+def test_encode_image_refuses_other_arrays(array):
+    with pytest.raises(BadEncodingError, match='give \\(height, width, 3\\) uint8'):
+        encode_image(array)
+
+
+def compressed(pixels, kind, form=None, **options):
+    """Build a compressed message; the format is PIL's name unless given."""
+    file = io.BytesIO()
+    picture = pixels if isinstance(pixels, PILImage.Image) else PILImage.fromarray(pixels)
+    picture.save(file, kind, **options)
+    msg = CompressedImage(format=kind.lower() if form is None else form)
+    msg.data.frombytes(file.getvalue())
+    return msg
+
+
+def photo():
+    """Something smooth with detail, large enough for several JPEG blocks."""
+    y, x = np.mgrid[0:48, 0:64]
+    return np.stack([x * 4, y * 5, 128 + 60 * np.sin(x / 5)], axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize('form', ['jpeg', 'rgb8; jpeg compressed bgr8', '', 'png'])
+@pytest.mark.parametrize('progressive', [False, True])
+def test_jpeg(form, progressive):
+    msg = compressed(photo(), 'JPEG', form, quality=95, subsampling=0, progressive=progressive)
+    assert np.abs(decode_compressed(msg).astype(int) - photo()).max() <= 12
+
+
+def test_png_is_exact_whatever_its_mode():
+    for picture in (PILImage.fromarray(RGB), PILImage.fromarray(RGBA)):
+        np.testing.assert_array_equal(decode_compressed(compressed(picture, 'PNG')), RGB)
+    for picture in (PILImage.fromarray(GREY), PILImage.fromarray(GREY).convert('P')):
+        np.testing.assert_array_equal(decode_compressed(compressed(picture, 'PNG')), GREY_RGB)
+
+
+def test_grey_jpeg_has_three_channels():
+    pixels = decode_compressed(compressed(photo()[..., 0], 'JPEG', 'mono8; jpeg compressed '))
+    assert pixels.shape == (48, 64, 3)
+
+
+def test_single_channel_png_is_read_by_its_original_encoding():
+    deep = PILImage.fromarray(wide(GREY))
+    np.testing.assert_array_equal(
+        decode_compressed(compressed(deep, 'PNG', 'mono16; png compressed ')), GREY_RGB
+    )
+    depth = PILImage.fromarray(np.array([[1000, 2000, 3000]], np.uint16))
+    pixels = decode_compressed(compressed(depth, 'PNG', '16UC1; png compressed '))
+    assert pixels[0, :, 0].tolist() == [0, 128, 255]
+    mosaic = np.tile(np.array([[200, 100], [100, 50]], np.uint8), (3, 3))
+    pixels = decode_compressed(compressed(mosaic, 'PNG', 'bayer_rggb8; png compressed '))
+    assert (pixels == (200, 100, 50)).all()
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
+def test_every_truncated_file_is_refused(kind):
+    whole = bytes(compressed(photo(), kind).data)
+    for length in [*range(0, len(whole), 37), *range(len(whole) - 40, len(whole))]:
+        msg = CompressedImage(format=kind.lower())
+        msg.data.frombytes(whole[:length])
+        with pytest.raises(BadEncodingError, match=rf"format '{kind.lower()}', {length} bytes"):
+            decode_compressed(msg)
+
+
+def test_a_damaged_png_is_refused():
+    msg = compressed(photo(), 'PNG')
+    msg.data[len(msg.data) // 2] ^= 1
+    with pytest.raises(BadEncodingError, match='not a complete JPEG or PNG'):
+        decode_compressed(msg)
+
+
+def test_other_data_are_refused_by_name():
+    msg = CompressedImage(format='h264')
+    msg.data.frombytes(bytes.fromhex('00000001674d0028'))
+    with pytest.raises(BadEncodingError, match=r"'h264', 8 bytes.* 00 00 00 01 67 4d 00 28"):
+        decode_compressed(msg)
+
+
+def test_compressed_depth_is_refused_with_the_remedy():
+    msg = compressed(wide(GREY), 'PNG', '16UC1; compressedDepth png')
+    with pytest.raises(BadEncodingError, match='raw depth topic'):
+        decode_compressed(msg)
+
+
+@pytest.mark.parametrize('side', [8001, 15000])
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(side):
+    bomb = compressed(PILImage.new('1', (side, side)), 'PNG')
+    assert len(bomb.data) < 100_000
+    with pytest.raises(BadEncodingError, match=r'pixels.* limit'):
+        decode_compressed(bomb)
+
+
+sizes = st.integers(0, 12) | st.integers(0, 2**32 - 1)
+encodings = st.sampled_from(sorted(images._LAYOUTS)) | st.text(max_size=12)
+
+
+@st.composite
+def lies(draw):
+    """Messages whose fields need not agree, with enough that do."""
+    msg = Image(width=draw(sizes), height=draw(sizes), step=draw(sizes), encoding=draw(encodings))
+    msg.is_bigendian = draw(st.integers(0, 255))
+    if draw(st.booleans()) and msg.width <= 12 and msg.height <= 12:
+        msg.step = msg.width * draw(st.integers(1, 8)) + draw(st.integers(0, 3))
+        msg.data.frombytes(draw(st.binary(min_size=1, max_size=8)) * (msg.step * msg.height))
+        del msg.data[msg.step * msg.height :]
+    else:
+        msg.data.frombytes(draw(st.binary(max_size=200)))
+    return msg
+
+
+@settings(max_examples=400, deadline=None)
+@given(msg=lies())
+def test_any_image_gives_pixels_or_bad_encoding(msg):
+    try:
+        pixels = decode_image(msg)
+    except BadEncodingError as error:
+        assert f'{msg.width}x{msg.height}, encoding {msg.encoding!r}' in str(error)
+    else:
+        assert pixels.shape == (msg.height, msg.width, 3)
+        assert pixels.dtype == np.uint8
+    try:
+        depth = decode_depth(msg)
+    except BadEncodingError as error:
+        assert f'{msg.width}x{msg.height}' in str(error)
+    else:
+        assert depth.shape == (msg.height, msg.width)
+        assert not (depth <= 0).any()
+        assert not np.isinf(depth).any()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    form=st.sampled_from(['jpeg', 'png', 'bayer_rggb8; png compressed', ''])
+    | st.text(max_size=20),
+    kind=st.sampled_from(['JPEG', 'PNG']),
+    cuts=st.lists(st.tuples(st.integers(0, 10**6), st.binary(max_size=4)), max_size=4),
+)
+def test_any_compressed_data_give_pixels_or_bad_encoding(form, kind, cuts):
+    data = bytearray(compressed(photo(), kind).data)
+    for position, replacement in cuts:
+        position %= len(data)
+        data[position : position + len(replacement)] = replacement
+    msg = CompressedImage(format=form)
+    msg.data.frombytes(bytes(data))
+    try:
+        pixels = decode_compressed(msg)
+    except BadEncodingError as error:
+        assert f'{len(data)} bytes' in str(error)
+    else:
+        assert pixels.ndim == 3
+        assert pixels.shape[2] == 3
+
+
+GOOD = """
+class CvBridge:
+    def imgmsg_to_cv2(self, msg, encoding):
+        import numpy as np
+        return np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.width, 3)[..., ::-1]
+"""
+
+
+@pytest.mark.parametrize(
+    ('source', 'in_index', 'chosen'),
+    [
+        (GOOD, True, 'cv_bridge'),
+        (GOOD, False, 'rosbags'),  # as the one of ROS 1 on PyPI
+        ("raise AttributeError('_ARRAY_API not found')", True, 'rosbags'),
+        ('import os; os.abort()', True, 'rosbags'),
+        (GOOD.replace('::-1', '::1'), True, 'rosbags'),
+    ],
+    ids=['clean', 'not in the index', 'other numpy', 'crashes', 'converts wrongly'],
+)
+def test_cv_bridge_is_used_only_where_it_is_ros_2s_and_works(tmp_path, source, in_index, chosen):
+    package = tmp_path / 'lib' / 'cv_bridge'
+    package.mkdir(parents=True)
+    (package / '__init__.py').write_text(source)
+    index = tmp_path / 'share' / 'ament_index' / 'resource_index' / 'packages'
+    index.mkdir(parents=True)
+    if in_index:
+        (index / 'cv_bridge').touch()
+    path = os.pathsep.join([str(package.parent), *filter(None, sys.path)])
+    environment = {**os.environ, 'AMENT_PREFIX_PATH': str(tmp_path), 'PYTHONPATH': path}
+    program = 'from mimo_embodied_ros.nodes import images; print(images._converter().__module__)'
+    result = subprocess.run(
+        [sys.executable, '-c', program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split('.')[0].strip() == chosen

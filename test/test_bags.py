@@ -1,0 +1,458 @@
+"""Bags written with rosbags, described and played through real publishers and subscribers."""
+
+from __future__ import annotations
+
+import array
+import threading
+import time
+
+import pytest
+from builtin_interfaces.msg import Time
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import serialize_message
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header, Int32, String
+
+from mimo_embodied_ros.bags import BagPlayer, Progress, describe
+from mimo_embodied_ros.core.errors import InvalidRequestError
+
+START_NS = 1_700_000_000_000_000_000
+STORE = get_typestore(Stores.ROS2_JAZZY)
+ZERO = QosTime(0, 0)
+LATCHED = Qos(
+    QosHistory.KEEP_LAST,
+    1,
+    QosReliability.RELIABLE,
+    QosDurability.TRANSIENT_LOCAL,
+    ZERO,
+    ZERO,
+    QosLiveliness.AUTOMATIC,
+    ZERO,
+    avoid_ros_namespace_conventions=False,
+)
+ABSENT = 'absent_msgs/msg/Thing'
+
+
+def write_bag(path, messages, *, latched=(), storage=StoragePlugin.MCAP, compress=False):
+    """Write (topic, seconds, message) triples; bytes stand for a message of an absent type."""
+    writer = Writer(path, version=9, storage_plugin=storage)
+    if compress:
+        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    with writer:
+        connections = {}
+        for topic, seconds, message in messages:
+            if isinstance(message, bytes):
+                name, data = ABSENT, message
+                known = {'msgdef': 'int32 x', 'rihs01': 'RIHS01_0'}
+            else:
+                kind = type(message)
+                name = f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'
+                data, known = serialize_message(message), {'typestore': STORE}
+            if topic not in connections:
+                connections[topic] = writer.add_connection(
+                    topic,
+                    name,
+                    offered_qos_profiles=[LATCHED] if topic in latched else [],
+                    **known,
+                )
+            writer.write(connections[topic], START_NS + round(seconds * 1e9), data)
+    return path
+
+
+def numbers(topic, count, period_s, first_s=0.0):
+    """Int32 messages that count from 0."""
+    return [(topic, first_s + i * period_s, Int32(data=i)) for i in range(count)]
+
+
+class Ear:
+    """Keeps what a topic says, with the time of arrival."""
+
+    def __init__(self, ros, kind, topic, latched=False):
+        self.heard = []
+        self.times = []
+        qos = QoSProfile(depth=1000)
+        if latched:
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+        node = ros.node(f'ear{id(self)}')
+        node.create_subscription(kind, topic, self._listen, qos)
+
+    def _listen(self, message):
+        self.times.append(time.monotonic())
+        self.heard.append(message)
+
+
+@pytest.mark.parametrize('storage', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_describe(tmp_path, storage):
+    messages = [
+        *numbers('/few', 2, 2.5),
+        *numbers('/many', 5, 0.1, first_s=0.5),
+        ('/map', 0.25, String(data='x')),
+        ('/thing', 0.25, b'\0\1\0\0\0\0\0\0'),
+    ]
+    path = write_bag(tmp_path / 'bag', messages, latched=['/map'], storage=storage)
+    file = next(path.glob('bag.*'))
+    for given_path in (path, str(path), file):
+        info = describe(given_path)
+        assert [(each.name, each.type, each.count, each.latched) for each in info.topics] == [
+            ('/few', 'std_msgs/msg/Int32', 2, False),
+            ('/many', 'std_msgs/msg/Int32', 5, False),
+            ('/map', 'std_msgs/msg/String', 1, True),
+            ('/thing', ABSENT, 1, False),
+        ]
+        assert info.start_ns == START_NS
+        assert info.duration_s == pytest.approx(2.5)
+        assert info.count == 9
+        assert [each.name for each in info.of_type('std_msgs/msg/Int32')] == ['/many', '/few']
+        assert info.of_type('sensor_msgs/msg/Image') == ()
+
+
+def test_describe_an_empty_bag(tmp_path):
+    info = describe(write_bag(tmp_path / 'bag', []))
+    assert (info.count, info.duration_s, info.topics) == (0, 0.0, ())
+
+
+def test_everything_arrives_unchanged_in_order_and_in_time(ros, tmp_path):
+    bag = write_bag(
+        tmp_path / 'bag',
+        [*numbers('/count', 200, 0.01), ('/name', 1.0, String(data='späť'))],
+    )
+    counts, names = Ear(ros, Int32, '/count'), Ear(ros, String, '/name')
+    with BagPlayer(bag, ros.node('player')) as player:
+        assert player.wait_for_subscribers(10)
+        begin = time.monotonic()
+        assert player.play() == 201
+        assert time.monotonic() - begin == pytest.approx(1.99, abs=0.15)
+        ros.wait_for(lambda: len(counts.heard) == 200 and names.heard)
+    assert [each.data for each in counts.heard] == list(range(200))
+    assert names.heard[0].data == 'späť'
+    late = [arrived - begin - i * 0.01 for i, arrived in enumerate(counts.times)]
+    assert min(late) >= 0
+    assert sorted(late)[100] < 0.05  # a busy machine may hold up some, but none add up
+
+
+def test_rate(ros, tmp_path):
+    bag = write_bag(tmp_path / 'bag', numbers('/count', 5, 0.5))
+    with BagPlayer(bag, ros.node('player'), rate=4) as player:
+        begin = time.monotonic()
+        assert player.play() == 5
+        assert time.monotonic() - begin == pytest.approx(0.5, abs=0.15)
+
+
+def test_one_bag_can_be_played_again(ros, tmp_path):
+    bag = write_bag(tmp_path / 'bag', numbers('/count', 3, 0.01))
+    ear = Ear(ros, Int32, '/count')
+    with BagPlayer(bag, ros.node('player')) as player:
+        assert player.wait_for_subscribers(10)
+        assert player.play() == player.play() == 3
+        ros.wait_for(lambda: len(ear.heard) == 6)
+
+
+def test_large_images_go_through(ros, tmp_path):
+    pixels = array.array('B', bytes(range(256)) * (1920 * 1080 * 3 // 256))
+    image = Image(height=1080, width=1920, step=5760, encoding='rgb8', data=pixels)
+    image.header = Header(stamp=Time(sec=5), frame_id='camera')
+    bag = write_bag(tmp_path / 'bag', [('/image', i * 0.3, image) for i in range(3)])
+    ear = Ear(ros, Image, '/image')
+    with BagPlayer(bag, ros.node('player')) as player:
+        assert player.wait_for_subscribers(10)
+        player.play()
+        ros.wait_for(lambda: len(ear.heard) == 3)
+    assert all(each == image for each in ear.heard)
+
+
+def test_latched_topics_reach_a_late_subscriber(ros, tmp_path):
+    messages = [('/map', 0, String(data='m')), ('/other', 0, String(data='o'))]
+    bag = write_bag(tmp_path / 'bag', messages, latched=['/map'])
+    with BagPlayer(bag, ros.node('player')) as player:
+        player.play()
+        ear, other = (Ear(ros, String, name, latched=True) for name in ('/map', '/other'))
+        ros.wait_for(lambda: ear.heard)
+        assert ear.heard[0].data == 'm'
+        assert not other.heard
+
+
+def test_loop_ends_with_stop(ros, tmp_path):
+    bag = write_bag(tmp_path / 'bag', numbers('/count', 2, 0.1))
+    ear = Ear(ros, Int32, '/count')
+    reports = []
+    with BagPlayer(
+        bag, ros.node('player'), rate=5, loop=True, on_progress=reports.append
+    ) as player:
+        assert player.wait_for_subscribers(10)
+        thread = threading.Thread(target=player.play)
+        begin = time.monotonic()
+        thread.start()
+        ros.wait_for(lambda: len(ear.heard) >= 6)
+        # a pass lasts a second of bag time, however short the bag is
+        assert ear.times[4] - begin >= 0.4
+        player.stop()
+        thread.join(timeout=5)
+    assert [each.data for each in ear.heard[:6]] == [0, 1] * 3
+    assert reports[-1].passes >= 3
+
+
+def test_stop_is_quick_in_a_long_pause(ros, tmp_path):
+    bag = write_bag(tmp_path / 'bag', numbers('/count', 2, 3600))
+    with BagPlayer(bag, ros.node('player')) as player:
+        played = []
+        thread = threading.Thread(target=lambda: played.append(player.play()))
+        thread.start()
+        time.sleep(0.2)
+        begin = time.monotonic()
+        player.stop()
+        thread.join(timeout=5)
+        assert time.monotonic() - begin < 0.1
+        assert played == [1]
+        assert player.play() == 0
+
+
+def test_the_shutdown_of_the_context_ends_playing(ros, tmp_path):
+    bag = write_bag(tmp_path / 'bag', numbers('/count', 2, 3600))
+    player = BagPlayer(bag, ros.node('player'))
+    thread = threading.Thread(target=player.play)
+    thread.start()
+    time.sleep(0.1)
+    ros.context.shutdown()
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+
+
+def test_clock(ros, tmp_path):
+    recorded = Clock(clock=Time(sec=3))
+    bag = write_bag(tmp_path / 'bag', [*numbers('/count', 2, 2.0), ('/clock', 0.5, recorded)])
+    ear = Ear(ros, Clock, '/clock')
+    with BagPlayer(bag, ros.node('player'), clock=True, rate=2) as player:
+        ros.wait_for(lambda: player._clock.get_subscription_count())
+        assert player.play() == 2
+        ros.wait_for(lambda: len(ear.heard) > 20)
+    stamps = [each.clock.sec * 10**9 + each.clock.nanosec for each in ear.heard]
+    assert stamps == sorted(stamps)
+    assert stamps[0] - START_NS < 0.2e9
+    assert 1.8e9 < stamps[-1] - START_NS <= 2e9
+    assert len(stamps) <= 41
+
+
+def test_progress(ros, tmp_path):
+    bag = write_bag(tmp_path / 'bag', numbers('/count', 3, 0.25))
+    reports = []
+    with BagPlayer(bag, ros.node('player'), on_progress=reports.append) as player:
+        player.play()
+    assert reports[-1] == Progress(position_s=0.5, duration_s=0.5, messages=3, passes=1)
+    positions = [each.position_s for each in reports]
+    assert positions == sorted(positions)
+    assert 4 <= len(reports) <= 7
+
+
+def test_topics_can_be_chosen_and_renamed(ros, tmp_path):
+    messages = [(name, 0, String(data=name)) for name in ('/a', '/b', '/c')]
+    bag = write_bag(tmp_path / 'bag', messages)
+    ears = {name: Ear(ros, String, name) for name in ('/a', '/r/a', '/camera', '/r/c', '/c')}
+    with BagPlayer(
+        bag, ros.node('player'), topics=['/a', '/b'], remap={'/b': '/camera'}, prefix='/r'
+    ) as player:
+        assert player.wait_for_subscribers(10)
+        assert player.play() == 2
+        ros.wait_for(lambda: ears['/r/a'].heard and ears['/camera'].heard)
+    assert {name for name, ear in ears.items() if ear.heard} == {'/r/a', '/camera'}
+    assert ears['/camera'].heard[0].data == '/b'
+
+
+def test_types_that_are_not_installed_are_left_out(ros, tmp_path):
+    thing = b'\0\1\0\0\0\0\0\0'
+    bag = write_bag(
+        tmp_path / 'bag', [('/x', 0, thing), ('/y', 0, thing), ('/name', 0, String(data='n'))]
+    )
+    with BagPlayer(bag, ros.node('player')) as player:
+        assert player.play() == 1
+        assert player.skipped == dict.fromkeys(('/x', '/y'), f'the type {ABSENT} is not installed')
+    with pytest.raises(InvalidRequestError, match=f'no message that can be played: .*{ABSENT}'):
+        BagPlayer(bag, ros.node('other'), topics=['/x'])
+
+
+def test_waiting_for_subscribers_ends(ros, tmp_path):
+    bag = write_bag(tmp_path / 'bag', [('/a', 0, String()), ('/b', 0, String())])
+    ear = Ear(ros, String, '/a')
+    with BagPlayer(bag, ros.node('player')) as player:
+        assert player.wait_for_subscribers(10, ['/a'])
+        assert not player.wait_for_subscribers(0.1)
+        player.stop()
+        assert not player.wait_for_subscribers(3600)
+    assert not ear.heard
+
+
+@pytest.mark.parametrize(
+    ('options', 'text'),
+    [
+        ({'rate': 0}, 'rate is 0'),
+        ({'rate': -1.0}, 'rate is -1.0'),
+        ({'rate': float('nan')}, 'rate is nan'),
+        ({'rate': float('inf')}, 'rate is inf'),
+        ({'topics': ['/camera']}, 'has no topic /camera; it has /count'),
+        ({'remap': {'/camera': '/x'}}, 'has no topic /camera; it has /count'),
+        ({'remap': {'/count': 'not a name'}}, "/count cannot be played as 'not a name'"),
+        ({'topics': []}, 'no message that can be played'),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(ros, tmp_path, options, text):
+    bag = write_bag(tmp_path / 'bag', numbers('/count', 2, 0.1))
+    node = ros.node('player')
+    with pytest.raises(InvalidRequestError, match=text):
+        BagPlayer(bag, node, **options)
+    assert [each.topic for each in node.publishers if 'count' in each.topic] == []
+
+
+def missing(path):
+    return path / 'nothing'
+
+
+def other_file(path):
+    file = path / 'picture.png'
+    file.write_bytes(b'png')
+    return file
+
+
+def ros1(path):
+    file = path / 'old.bag'
+    file.write_bytes(b'#ROSBAG V2.0\n')
+    return file
+
+
+def other_directory(path):
+    return path
+
+
+def without_metadata(path):
+    bag = write_bag(path / 'bag', numbers('/count', 2, 0.1))
+    (bag / 'metadata.yaml').unlink()
+    return bag
+
+
+def without_storage(path):
+    bag = write_bag(path / 'bag', numbers('/count', 2, 0.1))
+    (bag / 'bag.mcap').unlink()
+    return bag
+
+
+def bad_metadata(path):
+    bag = write_bag(path / 'bag', numbers('/count', 2, 0.1))
+    (bag / 'metadata.yaml').write_text('rosbag2_bagfile_information: [}')
+    return bag
+
+
+def metadata_of_another(path):
+    write_bag(path / 'other', numbers('/other', 2, 0.1))
+    bag = write_bag(path / 'bag', numbers('/count', 2, 0.1))
+    (path / 'other' / 'other.mcap').rename(bag / 'bag.mcap')
+    return bag
+
+
+def truncated(path):
+    file = write_bag(path / 'bag', numbers('/count', 2, 0.1)) / 'bag.mcap'
+    file.write_bytes(file.read_bytes()[:-100])
+    return file
+
+
+def nothing_in_it(path):
+    file = path / 'empty.mcap'
+    file.touch()
+    return file
+
+
+def broken_database(path):
+    file = path / 'bag.db3'
+    file.write_bytes(b'SQLite format 3\0' + bytes(200))
+    return file
+
+
+@pytest.mark.parametrize(
+    ('make', 'text'),
+    [
+        (missing, 'there is no .*nothing: give the directory of a bag'),
+        (other_file, r'picture\.png is no bag: give the directory of a bag'),
+        (ros1, r'old\.bag is a bag of ROS 1: .*rosbags-convert --src .*old\.bag --dst .*old"'),
+        (other_directory, r'no metadata\.yaml: give the directory of a bag'),
+        (without_metadata, r'no metadata\.yaml: give one of its files \(bag\.mcap\)'),
+        (without_storage, 'cannot be read as a bag .*missing'),
+        (bad_metadata, 'cannot be read as a bag .*YAML'),
+        (metadata_of_another, 'cannot be read as a bag .*speaks of messages'),
+        (truncated, 'cannot be read as a bag .*magic.*mcap recover'),
+        (nothing_in_it, 'cannot be read as a bag .*empty'),
+        (broken_database, 'cannot be read as a bag'),
+    ],
+)
+def test_what_is_no_bag_is_refused_with_the_remedy(ros, tmp_path, make, text):
+    path = make(tmp_path)
+    for use in (describe, lambda each: BagPlayer(each, ros.node('player'))):
+        with pytest.raises(InvalidRequestError, match=text):
+            use(path)
+
+
+def test_an_empty_bag_cannot_be_played(ros, tmp_path):
+    with pytest.raises(InvalidRequestError, match='no message that can be played'):
+        BagPlayer(write_bag(tmp_path / 'bag', []), ros.node('player'))
+
+
+def test_damage_in_the_middle_ends_playing_with_an_error(ros, tmp_path):
+    # several compressed chunks, the last of which is broken
+    blob = array.array('B', range(256)) * 3000
+    image = Image(height=1, width=1, step=1, encoding='mono8', data=blob)
+    bag = write_bag(tmp_path / 'bag', [('/x', i * 0.01, image) for i in range(8)], compress=True)
+    data = bytearray((bag / 'bag.mcap').read_bytes())
+    position = data.rfind(b'\x28\xb5\x2f\xfd')  # the magic of a zstd frame
+    data[position + 8 : position + 40] = bytes(32)
+    (bag / 'bag.mcap').write_bytes(data)
+    played = []
+    with BagPlayer(bag, ros.node('player'), on_progress=played.append) as player:
+        with pytest.raises(InvalidRequestError, match='cannot be read as a bag'):
+            player.play()
+        assert player._messages >= 2
+
+
+@pytest.fixture(scope='module')
+def sound(tmp_path_factory):
+    """The bytes of a small sound bag."""
+    path = write_bag(
+        tmp_path_factory.mktemp('sound') / 'bag',
+        [*numbers('/count', 5, 0.1), ('/map', 0.1, String(data='m'))],
+        latched=['/map'],
+        compress=True,
+    )
+    return (path / 'bag.mcap').read_bytes()
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    damage=st.lists(
+        st.tuples(st.integers(0, 10**5), st.binary(min_size=1, max_size=8)), max_size=5
+    ),
+    lost=st.just(0) | st.integers(0, 2000),
+)
+def test_any_damage_is_read_or_refused(sound, tmp_path, damage, lost):
+    data = bytearray(sound[: len(sound) - lost])
+    for position, replacement in damage:
+        if data:
+            position %= len(data)
+            data[position : position + len(replacement)] = replacement
+    file = tmp_path / 'damaged.mcap'
+    file.write_bytes(data)
+    try:
+        info = describe(file)
+    except InvalidRequestError as error:
+        assert 'damaged.mcap' in str(error)
+    else:
+        assert info.duration_s >= 0

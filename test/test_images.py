@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -26,13 +27,19 @@ from mimo_embodied_ros.nodes.images import (
     encode_image,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
 LIBRARIES = ['rosbags-image']
 if images._converter().__module__.startswith('cv_bridge'):
     LIBRARIES.append('cv_bridge')
 
 
 @pytest.fixture(params=LIBRARIES, autouse=True, scope='module')
-def library(request):
+def library(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run every test with each library that is installed."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == 'rosbags-image':
@@ -43,7 +50,9 @@ def library(request):
     images._converter.cache_clear()
 
 
-def message(encoding, samples, padding=0, big_endian=False):
+def message(
+    encoding: str, samples: NDArray[Any], padding: int = 0, big_endian: bool = False
+) -> Image:
     """Build a message from (height, width[, n]) samples, with junk at the end of each row."""
     height, width = samples.shape[:2]
     samples = samples.astype(samples.dtype.newbyteorder('>' if big_endian else '<'))
@@ -66,7 +75,7 @@ GREY = np.array([[0, 1, 127], [128, 254, 255]], np.uint8)
 GREY_RGB = np.repeat(GREY[..., np.newaxis], 3, axis=2)
 
 
-def wide(samples):
+def wide(samples: NDArray[Any]) -> NDArray[np.uint16]:
     """Make 16-bit samples of 8-bit ones, with noise in the lower bits."""
     return samples.astype(np.uint16) * 256 + 77
 
@@ -95,7 +104,7 @@ YUV = {'yuv422': 'uyvy', 'uyvy': 'uyvy', 'yuv422_yuy2': 'yuyv', 'yuyv': 'yuyv'}
 @pytest.mark.parametrize('padding', [0, 1, 13])
 @pytest.mark.parametrize('big_endian', [False, True])
 @pytest.mark.parametrize('encoding', EXACT)
-def test_colours_and_grey_are_exact(encoding, big_endian, padding):
+def test_colours_and_grey_are_exact(encoding: str, big_endian: bool, padding: int) -> None:
     samples, expected = EXACT[encoding]
     pixels = decode_image(message(encoding, samples, padding, big_endian))
     assert pixels.dtype == np.uint8
@@ -107,7 +116,7 @@ def test_colours_and_grey_are_exact(encoding, big_endian, padding):
 @pytest.mark.parametrize('padding', [0, 6])
 @pytest.mark.parametrize('big_endian', [False, True])
 @pytest.mark.parametrize('encoding', BAYER)
-def test_bayer(encoding, big_endian, padding):
+def test_bayer(encoding: str, big_endian: bool, padding: int) -> None:
     # two halves of one colour each: a swapped pattern gives other colours
     colours = np.zeros((6, 12, 3), np.uint8)
     colours[:, :6] = 200, 100, 50
@@ -124,7 +133,7 @@ def test_bayer(encoding, big_endian, padding):
 
 @pytest.mark.parametrize('padding', [0, 5])
 @pytest.mark.parametrize('encoding', YUV)
-def test_yuv422(encoding, padding):
+def test_yuv422(encoding: str, padding: int) -> None:
     # ITU-R BT.601, limited range
     known = {(81, 90, 240): (255, 0, 0), (145, 54, 34): (0, 255, 0), (41, 240, 110): (0, 0, 255)}
     for (y, u, v), rgb in known.items():
@@ -136,7 +145,7 @@ def test_yuv422(encoding, padding):
 
 
 @pytest.mark.parametrize('big_endian', [False, True])
-def test_values_without_colour_become_grey_over_their_range(big_endian):
+def test_values_without_colour_become_grey_over_their_range(big_endian: bool) -> None:
     depth = np.array([[1000, 2000, 3000]], np.uint16)
     pixels = decode_image(message('16UC1', depth, 2, big_endian))
     assert pixels[0].tolist() == [[0] * 3, [128] * 3, [255] * 3]
@@ -146,11 +155,11 @@ def test_values_without_colour_become_grey_over_their_range(big_endian):
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, 0, 3])
-def test_values_without_a_range_become_black(value):
+def test_values_without_a_range_become_black(value: float) -> None:
     assert not decode_image(message('32FC1', np.full((2, 2), value, np.float32))).any()
 
 
-def test_extreme_floats_do_not_overflow():
+def test_extreme_floats_do_not_overflow() -> None:
     limit = np.finfo(np.float32).max
     with warnings.catch_warnings():
         warnings.simplefilter('error')
@@ -160,7 +169,7 @@ def test_extreme_floats_do_not_overflow():
 
 @pytest.mark.parametrize('big_endian', [False, True])
 @pytest.mark.parametrize('encoding', ['16UC1', 'mono16'])
-def test_depth_in_millimetres(encoding, big_endian):
+def test_depth_in_millimetres(encoding: str, big_endian: bool) -> None:
     depth = decode_depth(
         message(encoding, np.array([[0, 1, 1500, 65535]], np.uint16), 3, big_endian)
     )
@@ -169,13 +178,23 @@ def test_depth_in_millimetres(encoding, big_endian):
 
 
 @pytest.mark.parametrize('big_endian', [False, True])
-def test_depth_in_metres(big_endian):
+def test_depth_in_metres(big_endian: bool) -> None:
     values = np.array([[0, -1, np.nan, np.inf, -np.inf, 1.25]], np.float32)
     depth = decode_depth(message('32FC1', values, 8, big_endian))
     np.testing.assert_array_equal(depth, np.array([[np.nan] * 5 + [1.25]], np.float32))
 
 
-def test_depth_of_a_colour_image_is_refused():
+def test_signalling_nan_is_unknown_without_a_warning() -> None:
+    samples = np.array([[0x7FA00000, 0x3F800000, 0x40000000]], np.uint32).view(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        depth = decode_depth(message('32FC1', samples))
+        pixels = decode_image(message('32FC1', samples))
+    np.testing.assert_array_equal(depth, np.array([[np.nan, 1, 2]], np.float32))
+    assert pixels[0, :, 0].tolist() == [0, 0, 255]
+
+
+def test_depth_of_a_colour_image_is_refused() -> None:
     with pytest.raises(BadEncodingError, match=r"3x2, encoding 'rgb8'.* 16UC1, mono16, 32FC1"):
         decode_depth(message('rgb8', RGB))
 
@@ -205,7 +224,7 @@ def test_depth_of_a_colour_image_is_refused():
         ({'encoding': 'bayer_rggb8'}, '3x3 pixels at least'),
     ],
 )
-def test_a_message_that_contradicts_itself_is_refused(change, values):
+def test_a_message_that_contradicts_itself_is_refused(change: dict[str, Any], values: str) -> None:
     msg = message('rgb8', RGB)
     for field, value in change.items():
         setattr(msg, field, value)
@@ -213,7 +232,7 @@ def test_a_message_that_contradicts_itself_is_refused(change, values):
         decode_image(msg)
 
 
-def test_messages_of_rosbags_are_read_too():
+def test_messages_of_rosbags_are_read_too() -> None:
     store = get_typestore(Stores.ROS2_JAZZY)
     stamp = store.types['builtin_interfaces/msg/Time'](sec=1, nanosec=2)
     header = store.types['std_msgs/msg/Header'](stamp=stamp, frame_id='camera')
@@ -226,14 +245,14 @@ def test_messages_of_rosbags_are_read_too():
     np.testing.assert_array_equal(decode_compressed(theirs), RGB)
 
 
-def test_the_pixels_do_not_share_memory_with_the_message():
+def test_the_pixels_do_not_share_memory_with_the_message() -> None:
     msg = message('rgb8', RGB)
     pixels = decode_image(msg)
     msg.data[0] = 17
     np.testing.assert_array_equal(pixels, RGB)
 
 
-def test_encode_image_is_read_back():
+def test_encode_image_is_read_back() -> None:
     header = Header(frame_id='camera_optical')
     header.stamp.sec = 7
     msg = encode_image(RGB, header)
@@ -246,12 +265,12 @@ def test_encode_image_is_read_back():
 @pytest.mark.parametrize(
     'array', [GREY, RGBA, RGB.astype(np.float32), np.zeros((0, 4, 3), np.uint8)], ids=str
 )
-def test_encode_image_refuses_other_arrays(array):
+def test_encode_image_refuses_other_arrays(array: NDArray[Any]) -> None:
     with pytest.raises(BadEncodingError, match='give \\(height, width, 3\\) uint8'):
         encode_image(array)
 
 
-def compressed(pixels, kind, form=None, **options):
+def compressed(pixels: Any, kind: str, form: str | None = None, **options: Any) -> CompressedImage:
     """Build a compressed message; the format is PIL's name unless given."""
     file = io.BytesIO()
     picture = pixels if isinstance(pixels, PILImage.Image) else PILImage.fromarray(pixels)
@@ -261,7 +280,7 @@ def compressed(pixels, kind, form=None, **options):
     return msg
 
 
-def photo():
+def photo() -> NDArray[np.uint8]:
     """Something smooth with detail, large enough for several JPEG blocks."""
     y, x = np.mgrid[0:48, 0:64]
     return np.stack([x * 4, y * 5, 128 + 60 * np.sin(x / 5)], axis=2).astype(np.uint8)
@@ -269,24 +288,24 @@ def photo():
 
 @pytest.mark.parametrize('form', ['jpeg', 'rgb8; jpeg compressed bgr8', '', 'png'])
 @pytest.mark.parametrize('progressive', [False, True])
-def test_jpeg(form, progressive):
+def test_jpeg(form: str, progressive: bool) -> None:
     msg = compressed(photo(), 'JPEG', form, quality=95, subsampling=0, progressive=progressive)
     assert np.abs(decode_compressed(msg).astype(int) - photo()).max() <= 12
 
 
-def test_png_is_exact_whatever_its_mode():
+def test_png_is_exact_whatever_its_mode() -> None:
     for picture in (PILImage.fromarray(RGB), PILImage.fromarray(RGBA)):
         np.testing.assert_array_equal(decode_compressed(compressed(picture, 'PNG')), RGB)
     for picture in (PILImage.fromarray(GREY), PILImage.fromarray(GREY).convert('P')):
         np.testing.assert_array_equal(decode_compressed(compressed(picture, 'PNG')), GREY_RGB)
 
 
-def test_grey_jpeg_has_three_channels():
+def test_grey_jpeg_has_three_channels() -> None:
     pixels = decode_compressed(compressed(photo()[..., 0], 'JPEG', 'mono8; jpeg compressed '))
     assert pixels.shape == (48, 64, 3)
 
 
-def test_single_channel_png_is_read_by_its_original_encoding():
+def test_single_channel_png_is_read_by_its_original_encoding() -> None:
     deep = PILImage.fromarray(wide(GREY))
     np.testing.assert_array_equal(
         decode_compressed(compressed(deep, 'PNG', 'mono16; png compressed ')), GREY_RGB
@@ -300,7 +319,7 @@ def test_single_channel_png_is_read_by_its_original_encoding():
 
 
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
-def test_every_truncated_file_is_refused(kind):
+def test_every_truncated_file_is_refused(kind: str) -> None:
     whole = bytes(compressed(photo(), kind).data)
     for length in [*range(0, len(whole), 37), *range(len(whole) - 40, len(whole))]:
         msg = CompressedImage(format=kind.lower())
@@ -309,28 +328,28 @@ def test_every_truncated_file_is_refused(kind):
             decode_compressed(msg)
 
 
-def test_a_damaged_png_is_refused():
+def test_a_damaged_png_is_refused() -> None:
     msg = compressed(photo(), 'PNG')
     msg.data[len(msg.data) // 2] ^= 1
     with pytest.raises(BadEncodingError, match='not a complete JPEG or PNG'):
         decode_compressed(msg)
 
 
-def test_other_data_are_refused_by_name():
+def test_other_data_are_refused_by_name() -> None:
     msg = CompressedImage(format='h264')
     msg.data.frombytes(bytes.fromhex('00000001674d0028'))
     with pytest.raises(BadEncodingError, match=r"'h264', 8 bytes.* 00 00 00 01 67 4d 00 28"):
         decode_compressed(msg)
 
 
-def test_compressed_depth_is_refused_with_the_remedy():
+def test_compressed_depth_is_refused_with_the_remedy() -> None:
     msg = compressed(wide(GREY), 'PNG', '16UC1; compressedDepth png')
     with pytest.raises(BadEncodingError, match='raw depth topic'):
         decode_compressed(msg)
 
 
 @pytest.mark.parametrize('side', [8001, 15000])
-def test_a_decompression_bomb_is_refused_before_it_is_decoded(side):
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(side: int) -> None:
     bomb = compressed(PILImage.new('1', (side, side)), 'PNG')
     assert len(bomb.data) < 100_000
     with pytest.raises(BadEncodingError, match=r'pixels.* limit'):
@@ -342,7 +361,7 @@ encodings = st.sampled_from(sorted(images._LAYOUTS)) | st.text(max_size=12)
 
 
 @st.composite
-def lies(draw):
+def lies(draw: Any) -> Image:
     """Messages whose fields need not agree, with enough that do."""
     msg = Image(width=draw(sizes), height=draw(sizes), step=draw(sizes), encoding=draw(encodings))
     msg.is_bigendian = draw(st.integers(0, 255))
@@ -357,18 +376,18 @@ def lies(draw):
 
 @settings(max_examples=400, deadline=None)
 @given(msg=lies())
-def test_any_image_gives_pixels_or_bad_encoding(msg):
+def test_any_image_gives_pixels_or_bad_encoding(msg: Image) -> None:
     try:
         pixels = decode_image(msg)
     except BadEncodingError as error:
-        assert f'{msg.width}x{msg.height}, encoding {msg.encoding!r}' in str(error)
+        assert f'{msg.width}x{msg.height}, encoding {msg.encoding!r}' in str(error)  # noqa: PT017 - both ends are right
     else:
         assert pixels.shape == (msg.height, msg.width, 3)
         assert pixels.dtype == np.uint8
     try:
         depth = decode_depth(msg)
     except BadEncodingError as error:
-        assert f'{msg.width}x{msg.height}' in str(error)
+        assert f'{msg.width}x{msg.height}' in str(error)  # noqa: PT017 - both ends are right
     else:
         assert depth.shape == (msg.height, msg.width)
         assert not (depth <= 0).any()
@@ -382,17 +401,19 @@ def test_any_image_gives_pixels_or_bad_encoding(msg):
     kind=st.sampled_from(['JPEG', 'PNG']),
     cuts=st.lists(st.tuples(st.integers(0, 10**6), st.binary(max_size=4)), max_size=4),
 )
-def test_any_compressed_data_give_pixels_or_bad_encoding(form, kind, cuts):
+def test_any_compressed_data_give_pixels_or_bad_encoding(
+    form: str, kind: str, cuts: list[tuple[int, bytes]]
+) -> None:
     data = bytearray(compressed(photo(), kind).data)
-    for position, replacement in cuts:
-        position %= len(data)
+    for anywhere, replacement in cuts:
+        position = anywhere % len(data)
         data[position : position + len(replacement)] = replacement
     msg = CompressedImage(format=form)
     msg.data.frombytes(bytes(data))
     try:
         pixels = decode_compressed(msg)
     except BadEncodingError as error:
-        assert f'{len(data)} bytes' in str(error)
+        assert f'{len(data)} bytes' in str(error)  # noqa: PT017 - both ends are right
     else:
         assert pixels.ndim == 3
         assert pixels.shape[2] == 3
@@ -417,7 +438,9 @@ class CvBridge:
     ],
     ids=['clean', 'not in the index', 'other numpy', 'crashes', 'converts wrongly'],
 )
-def test_cv_bridge_is_used_only_where_it_is_ros_2s_and_works(tmp_path, source, in_index, chosen):
+def test_cv_bridge_is_used_only_where_it_is_ros_2s_and_works(
+    tmp_path: Path, source: str, in_index: bool, chosen: str
+) -> None:
     package = tmp_path / 'lib' / 'cv_bridge'
     package.mkdir(parents=True)
     (package / '__init__.py').write_text(source)

@@ -116,7 +116,8 @@ def decode_depth(msg: Image) -> NDArray[np.float32]:
     depth = values.astype(np.float32)
     if values.dtype == np.uint16:
         depth /= 1000
-    depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+    with np.errstate(invalid='ignore'):  # a signalling NaN is unknown like any other
+        depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
     return depth
 
 
@@ -185,14 +186,14 @@ def encode_image(rgb: NDArray[np.uint8], header: Header | None = None) -> Image:
     return msg
 
 
-def _describe(msg: Any) -> str:
+def _describe(msg: Image) -> str:
     return (
         f'image {msg.width}x{msg.height}, encoding {msg.encoding!r}, step {msg.step}, '
         f'{len(msg.data)} bytes'
     )
 
 
-def _layout(msg: Any) -> _Layout:
+def _layout(msg: Image) -> _Layout:
     try:
         return _LAYOUTS[msg.encoding]
     except KeyError:
@@ -202,7 +203,7 @@ def _layout(msg: Any) -> _Layout:
         ) from None
 
 
-def _samples(msg: Any, layout: _Layout) -> NDArray[Any]:
+def _samples(msg: Image, layout: _Layout) -> NDArray[Any]:
     """The checked samples, (height, width, samples), without padding and in native byte order."""
     dtype = np.dtype(layout.dtype)
     height, width, step = int(msg.height), int(msg.width), int(msg.step)
@@ -252,8 +253,9 @@ def _to_rgb(samples: NDArray[Any], colour: str, what: str) -> NDArray[np.uint8]:
 
 def _stretch(samples: NDArray[Any]) -> NDArray[np.uint8]:
     """Grey over the range of the finite values; all black where that range is empty."""
-    values = samples.astype(np.float64)  # the range of float32 values can overflow float32
-    finite = np.isfinite(values)
+    finite = np.isfinite(samples)
+    # float64, since the range of float32 values can overflow float32
+    values = np.where(finite, samples, 0).astype(np.float64)
     low = values.min(where=finite, initial=np.inf)
     high = values.max(where=finite, initial=-np.inf)
     if not high > low:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
     from rclpy.publisher import Publisher
+    from typing_extensions import Self
 
 CLOCK_PERIOD_S = 0.025
 """Wall time between messages on ``/clock``, as ``ros2 bag play --clock`` has it."""
@@ -121,28 +122,10 @@ def describe(path: str | Path) -> BagInfo:
     path = Path(path)
     try:
         with _reader(path) as reader:
-            topics = tuple(
-                BagTopic(
-                    name=each.topic,
-                    type=each.msgtype,
-                    count=each.msgcount,
-                    latched=isinstance(each.ext, ConnectionExtRosbag2)
-                    and any(
-                        qos.durability is QosDurability.TRANSIENT_LOCAL
-                        for qos in each.ext.offered_qos_profiles
-                    ),
-                )
-                for each in sorted(reader.connections, key=lambda each: each.topic)
-            )
-            # the metadata may be wrong about the start, and playing would wait for it
-            first = next(reader.messages(), None)
-            if first is None and reader.message_count:
-                raise ValueError('metadata.yaml speaks of messages that the files do not have')
-            start_ns = first[1] if first else 0
-            return BagInfo(path, start_ns, max(start_ns, reader.end_time - 1), topics)
+            return _info(path, reader)
     except InvalidRequestError:
         raise
-    except Exception as error:
+    except Exception as error:  # rosbags lets struct.error, TypeError and others through
         raise _unreadable(path, error) from error
 
 
@@ -155,8 +138,8 @@ class BagPlayer:
 
     Attributes:
         info: what the bag holds.
-        skipped: topics that are not played and why, such as a type that is not installed; each
-            reason is also logged once.
+        skipped: topics whose type is not installed, and that as a sentence; each type is also
+            logged once.
 
     """
 
@@ -191,6 +174,8 @@ class BagPlayer:
                 topic, a name that is not allowed, or a rate that is not above zero.
 
         """
+        from rosgraph_msgs.msg import Clock
+
         if not (math.isfinite(rate) and rate > 0):
             raise InvalidRequestError(f'rate is {rate}: give a number above zero, 1.0 as recorded')
         self.info = describe(path)
@@ -202,7 +187,7 @@ class BagPlayer:
         self._stop = threading.Event()
         self._playing = threading.RLock()
         self._publishers: dict[tuple[str, str], Publisher] = {}
-        self._clock: Any = None  # its publisher
+        self._clock: Publisher | None = None
         self._begin = 0.0  # of this pass, monotonic clock
         self._clock_at = self._report_at = 0.0
         self._messages = self._passes = 0
@@ -214,22 +199,29 @@ class BagPlayer:
                 f'{path} has no topic {", ".join(sorted(unknown))}; '
                 f'it has {", ".join(sorted(names)) or "none"}'
             )
-        wanted = names if topics is None else set(topics)
+        wanted = (names if topics is None else set(topics)) - ({'/clock'} if clock else set())
+        chosen = [topic for topic in self.info.topics if topic.name in wanted and topic.count]
+        classes = {topic.type: _message_class(topic.type) for topic in chosen}
+        for absent in sorted(name for name, found in classes.items() if found is None):
+            why = f'the type {absent} is not installed'
+            node.get_logger().warning(f'{path}: {why}, its topics are left out')
+            self.skipped.update({topic.name: why for topic in chosen if topic.type == absent})
+        if len(self.skipped) == len(chosen):
+            why = '; '.join(sorted(set(self.skipped.values()))) or 'the topics are empty'
+            raise InvalidRequestError(f'{path} holds no message that can be played: {why}')
         try:
             if clock:
-                wanted = wanted - {'/clock'}
-                self._clock = self._advertise_clock()
-            for topic in self.info.topics:
-                if topic.name in wanted and topic.count:
-                    self._advertise(topic, remap.get(topic.name, prefix + topic.name))
-            if not self._publishers:
-                why = '; '.join(sorted(set(self.skipped.values()))) or 'its topics are empty'
-                raise InvalidRequestError(f'{path} holds no message that can be played: {why}')
+                self._clock = node.create_publisher(Clock, '/clock', 1)
+            for topic in chosen:
+                if message_class := classes[topic.type]:
+                    self._advertise(
+                        topic, message_class, remap.get(topic.name, prefix + topic.name)
+                    )
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> BagPlayer:
+    def __enter__(self) -> Self:
         """Return the player, to be closed at the end of the block."""
         return self
 
@@ -271,7 +263,7 @@ class BagPlayer:
         """
         with self._playing:
             self._messages = self._passes = 0
-            self._begin = time.monotonic()
+            self._begin = 0.0
             while self._play_once() and self._loop:
                 end = self._begin + max(self.info.duration_s, SHORTEST_LOOP_S) / self._rate
                 if not self._wait_until(end):
@@ -294,18 +286,10 @@ class BagPlayer:
             self._publishers.clear()
             self._clock = None
 
-    def _advertise(self, topic: BagTopic, name: str) -> None:
-        """Make the publisher of a recorded topic, or note why there is none."""
+    def _advertise(self, topic: BagTopic, message_class: type[Any], name: str) -> None:
         from rclpy.exceptions import InvalidTopicNameException
         from rclpy.qos import DurabilityPolicy, QoSProfile
 
-        message_class = _message_class(topic.type)
-        if message_class is None:
-            why = f'the type {topic.type} is not installed'
-            if why not in self.skipped.values():
-                self._node.get_logger().warning(f'{self.info.path}: {why}, topics left out')
-            self.skipped[topic.name] = why
-            return
         qos = QoSProfile(depth=10)
         if topic.latched:
             qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
@@ -317,29 +301,30 @@ class BagPlayer:
             ) from error
         self._publishers[topic.name, topic.type] = publisher
 
-    def _advertise_clock(self) -> Any:
-        from rosgraph_msgs.msg import Clock
-
-        return self._node.create_publisher(Clock, '/clock', 1)
-
     def _play_once(self) -> bool:
         """Play the bag once; tell whether its end was reached.
 
         Every message has a due time counted from the start of the pass, so no delay adds up.
         """
         self._passes += 1
-        for topic, stamp_ns, data in _read(self.info.path, set(self._publishers)):
+        for index, (topic, stamp_ns, data) in enumerate(
+            _read(self.info.path, {*self._publishers})
+        ):
+            if not index:  # only now, since opening a large bag takes its time
+                self._begin = max(self._begin, time.monotonic())
             position_s = (stamp_ns - self.info.start_ns) * 1e-9
             if not self._wait_until(self._begin + position_s / self._rate):
                 return False
-            try:
-                self._publishers[topic].publish(data)
-            except RuntimeError:
-                if self._stopped():  # the context was shut down just now
-                    return False
-                raise
+            self._send(self._publishers[topic], data)
             self._messages += 1
         return True
+
+    def _send(self, publisher: Publisher, message: object) -> None:
+        try:
+            publisher.publish(message)
+        except RuntimeError:
+            if not self._stopped():  # else the context was shut down just now
+                raise
 
     def _stopped(self) -> bool:
         return self._stop.is_set() or not self._node.context.ok()
@@ -350,7 +335,7 @@ class BagPlayer:
             now = time.monotonic()
             if self._clock is not None and now >= self._clock_at:
                 self._clock_at = now + CLOCK_PERIOD_S
-                self._publish_clock()
+                self._publish_clock(self._clock)
             if now >= self._report_at:
                 self._report_at = now + PROGRESS_PERIOD_S
                 self._report()
@@ -363,17 +348,40 @@ class BagPlayer:
         elapsed_s = (time.monotonic() - self._begin) * self._rate
         return min(max(elapsed_s, 0.0), self.info.duration_s)
 
-    def _publish_clock(self) -> None:
+    def _publish_clock(self, publisher: Publisher) -> None:
         from rclpy.time import Time
+        from rosgraph_msgs.msg import Clock
 
         now = Time(nanoseconds=self.info.start_ns + round(self._position_s() * 1e9))
-        self._clock.publish(self._clock.msg_type(clock=now.to_msg()))
+        self._send(publisher, Clock(clock=now.to_msg()))
 
     def _report(self) -> None:
         if self._on_progress is not None:
             self._on_progress(
                 Progress(self._position_s(), self.info.duration_s, self._messages, self._passes)
             )
+
+
+def _info(path: Path, reader: Reader) -> BagInfo:
+    topics = tuple(
+        BagTopic(
+            name=each.topic,
+            type=each.msgtype,
+            count=each.msgcount,
+            latched=isinstance(each.ext, ConnectionExtRosbag2)
+            and any(
+                qos.durability is QosDurability.TRANSIENT_LOCAL
+                for qos in each.ext.offered_qos_profiles
+            ),
+        )
+        for each in sorted(reader.connections, key=lambda each: each.topic)
+    )
+    # the metadata may be wrong about the start, and playing would wait for it
+    first = next(reader.messages(), None)
+    if first is None and reader.message_count:
+        raise ValueError('metadata.yaml speaks of messages that the files do not have')
+    start_ns = first[1] if first else 0
+    return BagInfo(path, start_ns, max(start_ns, reader.end_time - 1), topics)
 
 
 def _reader(path: Path) -> Reader:
@@ -423,11 +431,12 @@ def _read(
         raise _unreadable(path, error) from error
 
 
-def _message_class(type_name: str) -> Any | None:
+def _message_class(type_name: str) -> type[Any] | None:
     """The Python class of ``package/msg/Name``, or None where it is not installed."""
     if not (match := re.fullmatch(r'([a-z][a-z0-9_]*)/msg/([A-Z][A-Za-z0-9]*)', type_name)):
         return None
     try:
-        return getattr(importlib.import_module(f'{match[1]}.msg'), match[2])
+        found: type[Any] = getattr(importlib.import_module(f'{match[1]}.msg'), match[2])
     except (ImportError, AttributeError):
         return None
+    return found

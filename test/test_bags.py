@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import threading
 import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from builtin_interfaces.msg import Time
@@ -29,6 +30,12 @@ from std_msgs.msg import Header, Int32, String
 from mimo_embodied_ros.bags import BagPlayer, Progress, describe
 from mimo_embodied_ros.core.errors import InvalidRequestError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from pathlib import Path
+
+    from conftest import Ros
+
 START_NS = 1_700_000_000_000_000_000
 STORE = get_typestore(Stores.ROS2_JAZZY)
 ZERO = QosTime(0, 0)
@@ -46,7 +53,14 @@ LATCHED = Qos(
 ABSENT = 'absent_msgs/msg/Thing'
 
 
-def write_bag(path, messages, *, latched=(), storage=StoragePlugin.MCAP, compress=False):
+def write_bag(
+    path: Path,
+    messages: Iterable[tuple[str, float, Any]],
+    *,
+    latched: Collection[str] = (),
+    storage: StoragePlugin = StoragePlugin.MCAP,
+    compress: bool = False,
+) -> Path:
     """Write (topic, seconds, message) triples; bytes stand for a message of an absent type."""
     writer = Writer(path, version=9, storage_plugin=storage)
     if compress:
@@ -72,7 +86,9 @@ def write_bag(path, messages, *, latched=(), storage=StoragePlugin.MCAP, compres
     return path
 
 
-def numbers(topic, count, period_s, first_s=0.0):
+def numbers(
+    topic: str, count: int, period_s: float, first_s: float = 0.0
+) -> list[tuple[str, float, Int32]]:
     """Int32 messages that count from 0."""
     return [(topic, first_s + i * period_s, Int32(data=i)) for i in range(count)]
 
@@ -80,22 +96,23 @@ def numbers(topic, count, period_s, first_s=0.0):
 class Ear:
     """Keeps what a topic says, with the time of arrival."""
 
-    def __init__(self, ros, kind, topic, latched=False):
-        self.heard = []
-        self.times = []
+    def __init__(self, ros: Ros, kind: type[Any], topic: str, latched: bool = False) -> None:
+        """Subscribe reliably, with room for a whole test."""
+        self.heard: list[Any] = []
+        self.times: list[float] = []
         qos = QoSProfile(depth=1000)
         if latched:
             qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
         node = ros.node(f'ear{id(self)}')
         node.create_subscription(kind, topic, self._listen, qos)
 
-    def _listen(self, message):
+    def _listen(self, message: Any) -> None:
         self.times.append(time.monotonic())
         self.heard.append(message)
 
 
 @pytest.mark.parametrize('storage', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
-def test_describe(tmp_path, storage):
+def test_describe(tmp_path: Path, storage: StoragePlugin) -> None:
     messages = [
         *numbers('/few', 2, 2.5),
         *numbers('/many', 5, 0.1, first_s=0.5),
@@ -119,12 +136,12 @@ def test_describe(tmp_path, storage):
         assert info.of_type('sensor_msgs/msg/Image') == ()
 
 
-def test_describe_an_empty_bag(tmp_path):
+def test_describe_an_empty_bag(tmp_path: Path) -> None:
     info = describe(write_bag(tmp_path / 'bag', []))
     assert (info.count, info.duration_s, info.topics) == (0, 0.0, ())
 
 
-def test_everything_arrives_unchanged_in_order_and_in_time(ros, tmp_path):
+def test_everything_arrives_unchanged_in_order_and_in_time(ros: Ros, tmp_path: Path) -> None:
     bag = write_bag(
         tmp_path / 'bag',
         [*numbers('/count', 200, 0.01), ('/name', 1.0, String(data='späť'))],
@@ -143,7 +160,7 @@ def test_everything_arrives_unchanged_in_order_and_in_time(ros, tmp_path):
     assert sorted(late)[100] < 0.05  # a busy machine may hold up some, but none add up
 
 
-def test_rate(ros, tmp_path):
+def test_rate(ros: Ros, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', numbers('/count', 5, 0.5))
     with BagPlayer(bag, ros.node('player'), rate=4) as player:
         begin = time.monotonic()
@@ -151,7 +168,7 @@ def test_rate(ros, tmp_path):
         assert time.monotonic() - begin == pytest.approx(0.5, abs=0.15)
 
 
-def test_one_bag_can_be_played_again(ros, tmp_path):
+def test_one_bag_can_be_played_again(ros: Ros, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', numbers('/count', 3, 0.01))
     ear = Ear(ros, Int32, '/count')
     with BagPlayer(bag, ros.node('player')) as player:
@@ -160,7 +177,7 @@ def test_one_bag_can_be_played_again(ros, tmp_path):
         ros.wait_for(lambda: len(ear.heard) == 6)
 
 
-def test_large_images_go_through(ros, tmp_path):
+def test_large_images_go_through(ros: Ros, tmp_path: Path) -> None:
     pixels = array.array('B', bytes(range(256)) * (1920 * 1080 * 3 // 256))
     image = Image(height=1080, width=1920, step=5760, encoding='rgb8', data=pixels)
     image.header = Header(stamp=Time(sec=5), frame_id='camera')
@@ -173,7 +190,7 @@ def test_large_images_go_through(ros, tmp_path):
     assert all(each == image for each in ear.heard)
 
 
-def test_latched_topics_reach_a_late_subscriber(ros, tmp_path):
+def test_latched_topics_reach_a_late_subscriber(ros: Ros, tmp_path: Path) -> None:
     messages = [('/map', 0, String(data='m')), ('/other', 0, String(data='o'))]
     bag = write_bag(tmp_path / 'bag', messages, latched=['/map'])
     with BagPlayer(bag, ros.node('player')) as player:
@@ -184,7 +201,7 @@ def test_latched_topics_reach_a_late_subscriber(ros, tmp_path):
         assert not other.heard
 
 
-def test_loop_ends_with_stop(ros, tmp_path):
+def test_loop_ends_with_stop(ros: Ros, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', numbers('/count', 2, 0.1))
     ear = Ear(ros, Int32, '/count')
     reports = []
@@ -204,7 +221,7 @@ def test_loop_ends_with_stop(ros, tmp_path):
     assert reports[-1].passes >= 3
 
 
-def test_stop_is_quick_in_a_long_pause(ros, tmp_path):
+def test_stop_is_quick_in_a_long_pause(ros: Ros, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', numbers('/count', 2, 3600))
     with BagPlayer(bag, ros.node('player')) as player:
         played = []
@@ -219,7 +236,7 @@ def test_stop_is_quick_in_a_long_pause(ros, tmp_path):
         assert player.play() == 0
 
 
-def test_the_shutdown_of_the_context_ends_playing(ros, tmp_path):
+def test_the_shutdown_of_the_context_ends_playing(ros: Ros, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', numbers('/count', 2, 3600))
     player = BagPlayer(bag, ros.node('player'))
     thread = threading.Thread(target=player.play)
@@ -230,12 +247,14 @@ def test_the_shutdown_of_the_context_ends_playing(ros, tmp_path):
     assert not thread.is_alive()
 
 
-def test_clock(ros, tmp_path):
+def test_clock(ros: Ros, tmp_path: Path) -> None:
     recorded = Clock(clock=Time(sec=3))
     bag = write_bag(tmp_path / 'bag', [*numbers('/count', 2, 2.0), ('/clock', 0.5, recorded)])
     ear = Ear(ros, Clock, '/clock')
     with BagPlayer(bag, ros.node('player'), clock=True, rate=2) as player:
-        ros.wait_for(lambda: player._clock.get_subscription_count())
+        clock = player._clock
+        assert clock is not None
+        ros.wait_for(clock.get_subscription_count)
         assert player.play() == 2
         ros.wait_for(lambda: len(ear.heard) > 20)
     stamps = [each.clock.sec * 10**9 + each.clock.nanosec for each in ear.heard]
@@ -245,7 +264,7 @@ def test_clock(ros, tmp_path):
     assert len(stamps) <= 41
 
 
-def test_progress(ros, tmp_path):
+def test_progress(ros: Ros, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', numbers('/count', 3, 0.25))
     reports = []
     with BagPlayer(bag, ros.node('player'), on_progress=reports.append) as player:
@@ -256,7 +275,7 @@ def test_progress(ros, tmp_path):
     assert 4 <= len(reports) <= 7
 
 
-def test_topics_can_be_chosen_and_renamed(ros, tmp_path):
+def test_topics_can_be_chosen_and_renamed(ros: Ros, tmp_path: Path) -> None:
     messages = [(name, 0, String(data=name)) for name in ('/a', '/b', '/c')]
     bag = write_bag(tmp_path / 'bag', messages)
     ears = {name: Ear(ros, String, name) for name in ('/a', '/r/a', '/camera', '/r/c', '/c')}
@@ -270,7 +289,7 @@ def test_topics_can_be_chosen_and_renamed(ros, tmp_path):
     assert ears['/camera'].heard[0].data == '/b'
 
 
-def test_types_that_are_not_installed_are_left_out(ros, tmp_path):
+def test_types_that_are_not_installed_are_left_out(ros: Ros, tmp_path: Path) -> None:
     thing = b'\0\1\0\0\0\0\0\0'
     bag = write_bag(
         tmp_path / 'bag', [('/x', 0, thing), ('/y', 0, thing), ('/name', 0, String(data='n'))]
@@ -282,7 +301,7 @@ def test_types_that_are_not_installed_are_left_out(ros, tmp_path):
         BagPlayer(bag, ros.node('other'), topics=['/x'])
 
 
-def test_waiting_for_subscribers_ends(ros, tmp_path):
+def test_waiting_for_subscribers_ends(ros: Ros, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', [('/a', 0, String()), ('/b', 0, String())])
     ear = Ear(ros, String, '/a')
     with BagPlayer(bag, ros.node('player')) as player:
@@ -306,7 +325,9 @@ def test_waiting_for_subscribers_ends(ros, tmp_path):
         ({'topics': []}, 'no message that can be played'),
     ],
 )
-def test_options_that_make_no_sense_are_refused(ros, tmp_path, options, text):
+def test_options_that_make_no_sense_are_refused(
+    ros: Ros, tmp_path: Path, options: dict[str, Any], text: str
+) -> None:
     bag = write_bag(tmp_path / 'bag', numbers('/count', 2, 0.1))
     node = ros.node('player')
     with pytest.raises(InvalidRequestError, match=text):
@@ -314,64 +335,64 @@ def test_options_that_make_no_sense_are_refused(ros, tmp_path, options, text):
     assert [each.topic for each in node.publishers if 'count' in each.topic] == []
 
 
-def missing(path):
+def missing(path: Path) -> Path:
     return path / 'nothing'
 
 
-def other_file(path):
+def other_file(path: Path) -> Path:
     file = path / 'picture.png'
     file.write_bytes(b'png')
     return file
 
 
-def ros1(path):
+def ros1(path: Path) -> Path:
     file = path / 'old.bag'
     file.write_bytes(b'#ROSBAG V2.0\n')
     return file
 
 
-def other_directory(path):
+def other_directory(path: Path) -> Path:
     return path
 
 
-def without_metadata(path):
+def without_metadata(path: Path) -> Path:
     bag = write_bag(path / 'bag', numbers('/count', 2, 0.1))
     (bag / 'metadata.yaml').unlink()
     return bag
 
 
-def without_storage(path):
+def without_storage(path: Path) -> Path:
     bag = write_bag(path / 'bag', numbers('/count', 2, 0.1))
     (bag / 'bag.mcap').unlink()
     return bag
 
 
-def bad_metadata(path):
+def bad_metadata(path: Path) -> Path:
     bag = write_bag(path / 'bag', numbers('/count', 2, 0.1))
     (bag / 'metadata.yaml').write_text('rosbag2_bagfile_information: [}')
     return bag
 
 
-def metadata_of_another(path):
+def metadata_of_another(path: Path) -> Path:
     write_bag(path / 'other', numbers('/other', 2, 0.1))
     bag = write_bag(path / 'bag', numbers('/count', 2, 0.1))
     (path / 'other' / 'other.mcap').rename(bag / 'bag.mcap')
     return bag
 
 
-def truncated(path):
+def truncated(path: Path) -> Path:
     file = write_bag(path / 'bag', numbers('/count', 2, 0.1)) / 'bag.mcap'
     file.write_bytes(file.read_bytes()[:-100])
     return file
 
 
-def nothing_in_it(path):
+def nothing_in_it(path: Path) -> Path:
     file = path / 'empty.mcap'
     file.touch()
     return file
 
 
-def broken_database(path):
+def broken_database(path: Path) -> Path:
     file = path / 'bag.db3'
     file.write_bytes(b'SQLite format 3\0' + bytes(200))
     return file
@@ -393,19 +414,21 @@ def broken_database(path):
         (broken_database, 'cannot be read as a bag'),
     ],
 )
-def test_what_is_no_bag_is_refused_with_the_remedy(ros, tmp_path, make, text):
+def test_what_is_no_bag_is_refused_with_the_remedy(
+    ros: Ros, tmp_path: Path, make: Callable[[Path], Path], text: str
+) -> None:
     path = make(tmp_path)
     for use in (describe, lambda each: BagPlayer(each, ros.node('player'))):
         with pytest.raises(InvalidRequestError, match=text):
             use(path)
 
 
-def test_an_empty_bag_cannot_be_played(ros, tmp_path):
+def test_an_empty_bag_cannot_be_played(ros: Ros, tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match='no message that can be played'):
         BagPlayer(write_bag(tmp_path / 'bag', []), ros.node('player'))
 
 
-def test_damage_in_the_middle_ends_playing_with_an_error(ros, tmp_path):
+def test_damage_in_the_middle_ends_playing_with_an_error(ros: Ros, tmp_path: Path) -> None:
     # several compressed chunks, the last of which is broken
     blob = array.array('B', range(256)) * 3000
     image = Image(height=1, width=1, step=1, encoding='mono8', data=blob)
@@ -422,7 +445,7 @@ def test_damage_in_the_middle_ends_playing_with_an_error(ros, tmp_path):
 
 
 @pytest.fixture(scope='module')
-def sound(tmp_path_factory):
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of a small sound bag."""
     path = write_bag(
         tmp_path_factory.mktemp('sound') / 'bag',
@@ -442,17 +465,19 @@ def sound(tmp_path_factory):
     ),
     lost=st.just(0) | st.integers(0, 2000),
 )
-def test_any_damage_is_read_or_refused(sound, tmp_path, damage, lost):
+def test_any_damage_is_read_or_refused(
+    sound: bytes, tmp_path: Path, damage: list[tuple[int, bytes]], lost: int
+) -> None:
     data = bytearray(sound[: len(sound) - lost])
-    for position, replacement in damage:
+    for anywhere, replacement in damage:
         if data:
-            position %= len(data)
+            position = anywhere % len(data)
             data[position : position + len(replacement)] = replacement
     file = tmp_path / 'damaged.mcap'
     file.write_bytes(data)
     try:
         info = describe(file)
     except InvalidRequestError as error:
-        assert 'damaged.mcap' in str(error)
+        assert 'damaged.mcap' in str(error)  # noqa: PT017 - both ends are right
     else:
         assert info.duration_s >= 0

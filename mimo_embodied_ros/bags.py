@@ -38,6 +38,7 @@ SHORTEST_LOOP_S = 1.0
 
 
 _SUFFIXES = ('.mcap', '.db3')
+_ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 
 
 @dataclass(frozen=True)
@@ -379,7 +380,15 @@ def _info(path: Path, reader: Reader) -> BagInfo:
     # the metadata may be wrong about the start, and playing would wait for it
     first = next(reader.messages(), None)
     if first is None and reader.message_count:
-        raise ValueError('metadata.yaml speaks of messages that the files do not have')
+        raise InvalidRequestError(
+            f'{path}: metadata.yaml speaks of {reader.message_count} messages that its files do '
+            'not have; mend it with "ros2 bag reindex", or give one of the files'
+        )
+    if first and bytes(first[2][:4]) == _ZSTD_MAGIC:  # only metadata.yaml says so
+        raise InvalidRequestError(
+            f'{path}: the messages are compressed one by one, as only the metadata.yaml beside '
+            'the file says; give the directory of the bag'
+        )
     start_ns = first[1] if first else 0
     return BagInfo(path, start_ns, max(start_ns, reader.end_time - 1), topics)
 

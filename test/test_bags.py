@@ -59,12 +59,11 @@ def write_bag(
     *,
     latched: Collection[str] = (),
     storage: StoragePlugin = StoragePlugin.MCAP,
-    compress: bool = False,
+    compress: CompressionMode = CompressionMode.NONE,
 ) -> Path:
     """Write (topic, seconds, message) triples; bytes stand for a message of an absent type."""
     writer = Writer(path, version=9, storage_plugin=storage)
-    if compress:
-        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    writer.set_compression(compress, CompressionFormat.ZSTD)
     with writer:
         connections = {}
         for topic, seconds, message in messages:
@@ -380,6 +379,12 @@ def metadata_of_another(path: Path) -> Path:
     return bag
 
 
+def compressed_messages(path: Path) -> Path:
+    bag = write_bag(path / 'bag', numbers('/count', 2, 0.1), compress=CompressionMode.MESSAGE)
+    assert describe(bag).count == 2
+    return bag / 'bag.mcap'
+
+
 def truncated(path: Path) -> Path:
     file = write_bag(path / 'bag', numbers('/count', 2, 0.1)) / 'bag.mcap'
     file.write_bytes(file.read_bytes()[:-100])
@@ -408,7 +413,8 @@ def broken_database(path: Path) -> Path:
         (without_metadata, r'no metadata\.yaml: give one of its files \(bag\.mcap\)'),
         (without_storage, 'cannot be read as a bag .*missing'),
         (bad_metadata, 'cannot be read as a bag .*YAML'),
-        (metadata_of_another, 'cannot be read as a bag .*speaks of messages'),
+        (metadata_of_another, r'metadata\.yaml speaks of 2 messages .*reindex'),
+        (compressed_messages, 'compressed one by one.*give the directory'),
         (truncated, 'cannot be read as a bag .*magic.*mcap recover'),
         (nothing_in_it, 'cannot be read as a bag .*empty'),
         (broken_database, 'cannot be read as a bag'),
@@ -432,7 +438,11 @@ def test_damage_in_the_middle_ends_playing_with_an_error(ros: Ros, tmp_path: Pat
     # several compressed chunks, the last of which is broken
     blob = array.array('B', range(256)) * 3000
     image = Image(height=1, width=1, step=1, encoding='mono8', data=blob)
-    bag = write_bag(tmp_path / 'bag', [('/x', i * 0.01, image) for i in range(8)], compress=True)
+    bag = write_bag(
+        tmp_path / 'bag',
+        [('/x', i * 0.01, image) for i in range(8)],
+        compress=CompressionMode.STORAGE,
+    )
     data = bytearray((bag / 'bag.mcap').read_bytes())
     position = data.rfind(b'\x28\xb5\x2f\xfd')  # the magic of a zstd frame
     data[position + 8 : position + 40] = bytes(32)
@@ -451,7 +461,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         tmp_path_factory.mktemp('sound') / 'bag',
         [*numbers('/count', 5, 0.1), ('/map', 0.1, String(data='m'))],
         latched=['/map'],
-        compress=True,
+        compress=CompressionMode.STORAGE,
     )
     return (path / 'bag.mcap').read_bytes()
 

@@ -124,11 +124,12 @@ def decode_depth(msg: Image) -> NDArray[np.float32]:
 def decode_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
     """Pixels of a JPEG or PNG message, whichever the data are.
 
-    Decoded by PIL on every machine: the libraries behind cv_bridge and rosbags-image fill the
-    missing rows of a truncated file with grey and say nothing. An orientation in the EXIF data
-    is not applied, since CameraInfo speaks of the stored rows and columns. 16-bit and
-    single-channel pictures are read as in :func:`decode_image`; their encoding is the first
-    part of ``format`` (as in ``bayer_rggb8; png compressed``), without one they are grey.
+    Decoded by PIL on every machine: OpenCV 4, which works behind cv_bridge and rosbags-image,
+    takes a truncated JPEG for whole and leaves in the missing rows what was in memory, an
+    earlier frame for one. An orientation in the EXIF data is not applied, since CameraInfo speaks
+    of the stored rows and columns. Single-channel pictures are read as in :func:`decode_image`
+    by the encoding that begins ``format`` (as in ``bayer_rggb8; png compressed``), without one
+    as grey.
 
     Returns:
         (height, width, 3) uint8, RGB, contiguous, independent of the message.

@@ -1,0 +1,255 @@
+"""Find a checkpoint and read what can be wrong with it, before the slow part of loading begins."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mimo_embodied_ros.core.errors import ModelNotReadyError, OutOfMemoryError
+
+ARCHITECTURE = 'Qwen2_5_VLForConditionalGeneration'
+PUBLISHED_MODEL = 'XiaomiMiMo/MiMo-Embodied-7B'
+
+_FLOATS = ('F64', 'F32', 'F16', 'BF16')
+_CGROUP = Path('/sys/fs/cgroup')
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model directory in which everything that loading needs is present and readable.
+
+    Attributes:
+        name: name on the hub, or the name of the directory.
+        directory: where its files are.
+        floats: number of weights that are stored as floating point numbers, of whatever width.
+        other_bytes: size of all other tensors.
+
+    """
+
+    name: str
+    directory: Path
+    floats: int
+    other_bytes: int
+
+    def weight_bytes(self, float_bytes: int) -> int:
+        """Size of the weights in memory when each takes ``float_bytes`` bytes."""
+        return self.floats * float_bytes + self.other_bytes
+
+
+def open_checkpoint(model: str) -> Checkpoint:
+    """Find a model and check its files.
+
+    Args:
+        model: a directory, or ``owner/name`` on the Hugging Face hub. What is in the hub's cache
+            is used without asking the network; otherwise it is downloaded, unless the
+            environment sets ``HF_HUB_OFFLINE``.
+
+    Raises:
+        ModelNotReadyError: it is not there, incomplete, damaged or another kind of model.
+
+    """
+    local = Path(model).expanduser()
+    if local.is_dir():
+        name = local.resolve().name
+        return _check(name, _Folder(local, PUBLISHED_MODEL, f' --local-dir {local}'))
+    if local.exists():
+        raise ModelNotReadyError(f'model {model} is a file; give the directory that it is in')
+    if not re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', model):
+        raise ModelNotReadyError(
+            f'there is no model directory {local}; download one, for example with '
+            f'`hf download {PUBLISHED_MODEL} --local-dir {local}`'
+        )
+    return _check(model, _Folder(_fetch(model), model))
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A model directory, and how to get a file of it."""
+
+    path: Path
+    source: str
+    option: str = ''
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def has(self, *files: str) -> bool:
+        return all((self.path / file).is_file() for file in files)
+
+    def command(self, *files: str) -> str:
+        return f'`{" ".join(["hf download", self.source, *files])}{self.option}`'
+
+    def read_json(self, file: str) -> dict[str, Any]:
+        path = self.path / file
+        try:
+            content = json.loads(path.read_text(encoding='utf-8'))
+        except FileNotFoundError:
+            raise ModelNotReadyError(
+                f'{self} has no {file}; get it with {self.command(file)}'
+            ) from None
+        except (OSError, ValueError) as error:
+            raise ModelNotReadyError(
+                f'{path} cannot be read ({_first_line(error)}); get it again with '
+                f'{self.command(file)}'
+            ) from error
+        if not isinstance(content, dict):
+            raise ModelNotReadyError(
+                f'{path} holds no JSON object; get it again with {self.command(file)}'
+            )
+        return content
+
+
+def _fetch(model: str) -> Path:
+    """Directory of a hub model: from the cache, otherwise from the network."""
+    import huggingface_hub as hub
+
+    try:
+        return Path(hub.snapshot_download(model, local_files_only=True))
+    except (hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError):
+        pass  # not in the cache; what is wrong with the name is the next call's to say
+    try:
+        # No pickles: only safetensors are loaded.
+        return Path(hub.snapshot_download(model, ignore_patterns=['*.bin', '*.pt', '*.pth']))
+    except (hub.errors.HfHubHTTPError, OSError, ValueError) as error:
+        raise ModelNotReadyError(
+            f"model '{model}' is no directory here and not in the hub's cache, and could not be "
+            f'downloaded ({_first_line(error)}); where there is a network, run '
+            f'`hf download {model} --local-dir DIRECTORY`, copy it here and give the directory'
+        ) from error
+
+
+def _check(name: str, folder: _Folder) -> Checkpoint:
+    """Check the files of a model directory in the order in which loading reads them."""
+    config = folder.read_json('config.json')
+    found = config.get('architectures') or ['none named']
+    if ARCHITECTURE not in found:
+        raise ModelNotReadyError(
+            f'{folder} is a model of class {", ".join(map(str, found))} '
+            f'(model_type {config.get("model_type", "none")}); this engine runs {ARCHITECTURE}, '
+            f'the class of {PUBLISHED_MODEL}'
+        )
+
+    if not folder.has('preprocessor_config.json'):
+        raise ModelNotReadyError(
+            f'{folder} has no preprocessor_config.json, which says how images are prepared. It '
+            f'was missing from {PUBLISHED_MODEL} until April 2026, so copies made earlier lack '
+            f'it; get it with {folder.command("preprocessor_config.json")}'
+        )
+    folder.read_json('preprocessor_config.json')
+
+    tokenizer = folder.read_json('tokenizer_config.json')
+    if not folder.has('tokenizer.json') and not folder.has('vocab.json', 'merges.txt'):
+        raise ModelNotReadyError(
+            f'{folder} has neither tokenizer.json nor vocab.json with merges.txt; get them with '
+            f'{folder.command("tokenizer.json", "vocab.json", "merges.txt")}'
+        )
+    jinja, legacy = 'chat_template.jinja', 'chat_template.json'
+    if not (tokenizer.get('chat_template') or folder.has(jinja) or folder.has(legacy)):
+        raise ModelNotReadyError(
+            f'{folder} has no chat template, neither in tokenizer_config.json nor as {jinja} or '
+            f'{legacy}; get it with {folder.command(legacy)}'
+        )
+
+    sizes = [_measure(folder, file) for file in _weight_files(folder)]
+    return Checkpoint(
+        name, folder.path, sum(floats for floats, _ in sizes), sum(other for _, other in sizes)
+    )
+
+
+def _weight_files(folder: _Folder) -> list[str]:
+    """Names of the safetensors files, which all exist."""
+    single, index = 'model.safetensors', 'model.safetensors.index.json'
+    if folder.has(single):
+        return [single]
+    if folder.has(index):
+        weight_map = folder.read_json(index).get('weight_map')
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise ModelNotReadyError(
+                f'{folder.path / index} names no weights; get it again with '
+                f'{folder.command(index)}'
+            )
+        files = sorted({str(file) for file in weight_map.values()})
+        missing = [file for file in files if not folder.has(file)]
+        if missing:
+            raise ModelNotReadyError(
+                f'{folder} lacks {len(missing)} of its {len(files)} weight files, '
+                f'{", ".join(missing)}; get them with {folder.command(*missing)}'
+            )
+        return files
+    pickles = sorted(path.name for path in folder.path.glob('*.bin'))
+    if pickles:
+        raise ModelNotReadyError(
+            f'{folder} has its weights as {", ".join(pickles)} only. Such files can run code and '
+            'are not loaded; get the safetensors version, or make it: where you trust the file, '
+            'load it with transformers and call save_pretrained'
+        )
+    raise ModelNotReadyError(
+        f'{folder} has neither {single} nor {index}; get the weights with {folder.command()}'
+    )
+
+
+def _measure(folder: _Folder, name: str) -> tuple[int, int]:
+    """Floating point weights, and bytes of everything else, from a safetensors header."""
+    from safetensors import SafetensorError, safe_open
+
+    floats = other_bytes = 0
+    try:
+        # Opening compares the header with the size of the file; no weight is read.
+        with safe_open(folder.path / name, framework='np') as file:
+            for key in file.keys():  # noqa: SIM118 - it is not a dict
+                part = file.get_slice(key)
+                dtype, count = part.get_dtype(), math.prod(part.get_shape())
+                if dtype in _FLOATS:
+                    floats += count
+                else:
+                    bits = re.search(r'\d+', dtype)  # U8, I32, F8_E4M3; BOOL takes a byte
+                    other_bytes += count * (int(bits.group()) if bits else 8) // 8
+    except (SafetensorError, OSError) as error:
+        path = folder.path / name
+        raise ModelNotReadyError(
+            f'{path} ({path.stat().st_size} bytes) is damaged or was not downloaded to its end '
+            f'({_first_line(error)}); delete it and get it again with {folder.command(name)}'
+        ) from error
+    return floats, other_bytes
+
+
+def check_memory(checkpoint: Checkpoint, float_bytes: int, free: int, where: str) -> None:
+    """Refuse a model whose weights alone do not fit; what an answer takes comes on top.
+
+    Raises:
+        OutOfMemoryError: with both numbers.
+
+    """
+    needed = checkpoint.weight_bytes(float_bytes)
+    if needed > free:
+        raise OutOfMemoryError(
+            f'the weights of {checkpoint.name} need {needed / 1e9:.1f} GB and {where} has '
+            f'{free / 1e9:.1f} GB free; end other programs that use it, choose a device with more '
+            "memory, or use dtype 'bfloat16' if it is 'float32' now"
+        )
+
+
+def free_host_memory() -> int:
+    """Bytes that this process may still take: of the machine, and of its container's limit."""
+    meminfo = Path('/proc/meminfo').read_text(encoding='ascii')
+    available = re.search(r'^MemAvailable:\s+(\d+) kB$', meminfo, re.MULTILINE)
+    if available is None:
+        raise OutOfMemoryError('/proc/meminfo names no MemAvailable; Linux 3.14 or newer does')
+    free = int(available.group(1)) * 1024
+    try:
+        limit = int((_CGROUP / 'memory.max').read_text())
+        used = int((_CGROUP / 'memory.current').read_text())
+        stat = (_CGROUP / 'memory.stat').read_text()
+    except (OSError, ValueError):  # no container, or one without a limit ('max')
+        return free
+    cache = re.search(r'^inactive_file (\d+)$', stat, re.MULTILINE)  # given up under pressure
+    return min(free, limit - used + (int(cache.group(1)) if cache else 0))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,366 @@
+"""The model in this process, run by transformers."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import transformers
+from tokenizers.decoders import DecodeStream
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from mimo_embodied_ros.core.errors import (
+    BackendError,
+    InvalidRequestError,
+    MimoError,
+    ModelNotReadyError,
+    OutOfMemoryError,
+)
+from mimo_embodied_ros.core.prompts import NO_THINK, Prompt
+from mimo_embodied_ros.core.resize import PixelLimits, resize
+
+from .checkpoint import (
+    ARCHITECTURE,
+    Checkpoint,
+    check_memory,
+    free_host_memory,
+    open_checkpoint,
+)
+from .interface import Cancelled, EngineConfig, GenerationStats, ModelInfo, OnText, Reply
+from .processor import encode, load_processor, read_limits
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
+
+_POLL_S = 0.02  # how often a request that waits for the model asks whether it is still wanted
+
+
+class TransformersEngine:
+    """A Qwen2.5-VL model held by this process; ``Engine`` says what its methods promise.
+
+    The position of the text after an image is kept in the model (``rope_deltas``), so two answers
+    at once would spoil each other: a lock lets one request at a time to the model.
+
+    Raises:
+        InvalidRequestError: the smallest image area is above the largest.
+        ModelNotReadyError: the model cannot be found, read or run here.
+        OutOfMemoryError: the device has too little memory for the weights.
+
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        """Load the model that ``config`` names."""
+        device = _choose_device(config.device)
+        dtype = _choose_dtype(config.dtype, device)
+        checkpoint = open_checkpoint(config.model)
+        self._processor = load_processor(checkpoint.directory)
+        self._limits = read_limits(self._processor, config.min_pixels, config.max_pixels)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self._lock = threading.Lock()
+        self._model: Any = _load_model(checkpoint, device, dtype, config.attention)
+        self._stop_tokens = _make_greedy(self._model, self._processor.tokenizer)
+        self._info = ModelInfo(
+            name=checkpoint.name,
+            architecture=ARCHITECTURE,
+            backend=config.backend,
+            device=str(device),
+            dtype=str(dtype).removeprefix('torch.'),
+            parameters=sum(weight.numel() for weight in self._model.parameters()),
+            min_pixels=self._limits.min_pixels,
+            max_pixels=self._limits.max_pixels,
+            context_length=self._model.config.get_text_config().max_position_embeddings,
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is loaded."""
+        return self._info
+
+    @property
+    def limits(self) -> PixelLimits:
+        """The image areas to build prompts with."""
+        return self._limits
+
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        max_new_tokens: int,
+        on_text: OnText | None = None,
+        cancelled: Cancelled | None = None,
+        deadline: float | None = None,
+    ) -> Reply:
+        """Answer a prompt; see ``Engine.generate``.
+
+        Cancel and deadline are looked at before and after the model reads the prompt with its
+        images, which is one step, and after every token.
+        """
+        if max_new_tokens < 1:
+            raise InvalidRequestError(f'max_new_tokens is {max_new_tokens}; it is 1 or more')
+        end = _EarlyEnd(cancelled, deadline)
+        while not self._lock.acquire(timeout=_POLL_S):
+            if end.reached():
+                return Reply('', end.reason, GenerationStats())
+        try:
+            if self._model is None:
+                raise ModelNotReadyError(f'{self._info.name} has been closed; load it again')
+            if end.reached():
+                return Reply('', end.reason, GenerationStats())
+            return self._answer(prompt, max_new_tokens, on_text, end)
+        finally:
+            self._lock.release()
+
+    def _answer(
+        self, prompt: Prompt, max_new_tokens: int, on_text: OnText | None, end: _EarlyEnd
+    ) -> Reply:
+        """Run the model and tell its failures apart; the lock is held."""
+        try:
+            return self._run(prompt, max_new_tokens, on_text, end)
+        except MimoError:
+            raise
+        except _CallbackError as error:
+            raise error.original from None
+        except Exception as error:
+            if not _is_out_of_memory(error):
+                raise BackendError(
+                    f'{self._info.name} failed while it answered ({type(error).__name__}: {error})'
+                ) from error
+            message = (
+                f'{self._info.device} ran out of memory while {self._info.name} answered '
+                f'({_brief(error)}); send fewer or smaller images (max_pixels) or allow fewer '
+                'tokens'
+            )
+        # Outside of the handler: the error's frames hold the tensors that are to be freed.
+        self._free()
+        raise OutOfMemoryError(message)
+
+    def _run(
+        self, prompt: Prompt, max_new_tokens: int, on_text: OnText | None, end: _EarlyEnd
+    ) -> Reply:
+        start = time.monotonic()
+        tokenizer = self._processor.tokenizer
+        inputs = encode(self._processor, prompt)
+        preprocessed = time.monotonic()
+        length = int(inputs['input_ids'].shape[1])
+        image_tokens = int((inputs['input_ids'] == self._processor.image_token_id).sum())
+        room = self._info.context_length - length
+        if room < 1:
+            raise InvalidRequestError(
+                f'the prompt has {length} tokens, {image_tokens} of them for images, and the '
+                f'context of {self._info.name} {self._info.context_length}, which leaves no room '
+                'for an answer; send fewer or smaller images (max_pixels) or a shorter text'
+            )
+        watcher = _Watcher(tokenizer.backend_tokenizer, on_text, end)
+        output = self._model.generate(
+            **inputs.to(self._model.device),  # all: without mm_token_type_ids, positions are 1D
+            max_new_tokens=min(max_new_tokens, room),
+            stopping_criteria=transformers.StoppingCriteriaList([watcher]),
+        )
+        tokens = output[0, length:].tolist()
+        text = tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        watcher.finish(text)
+        reason = 'stop' if tokens[-1] in self._stop_tokens else end.reason or 'length'
+        stats = GenerationStats(
+            prompt_tokens=length,
+            image_tokens=image_tokens,
+            completion_tokens=len(tokens),
+            preprocess_s=preprocessed - start,
+            first_token_s=watcher.first_token - start,
+            total_s=time.monotonic() - start,
+        )
+        return Reply(text, reason, stats)
+
+    def warm_up(self) -> Reply:
+        """Answer a short prompt with a grey image."""
+        image, scale = resize(np.full((224, 224, 3), 128, np.uint8), self._limits)
+        prompt = Prompt('What is in the image?' + NO_THINK, (image,), (scale,), 2)
+        return self.generate(prompt, max_new_tokens=prompt.max_new_tokens)
+
+    def close(self) -> None:
+        """Free the weights, when the answer in progress is complete."""
+        with self._lock:
+            self._model = None
+            self._free()
+
+    def _free(self) -> None:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+class _CallbackError(Exception):
+    """Carries an error of the caller's own code through the model."""
+
+    def __init__(self, original: Exception) -> None:
+        super().__init__(str(original))
+        self.original = original
+
+
+class _EarlyEnd:
+    """Whether an answer is to end before the model ends it, and why."""
+
+    def __init__(self, cancelled: Cancelled | None, deadline: float | None) -> None:
+        self._cancelled = cancelled
+        self._deadline = deadline
+        self.reason = ''
+
+    def reached(self) -> bool:
+        if self._cancelled is not None and self._cancelled():
+            self.reason = 'cancelled'
+        elif self._deadline is not None and time.monotonic() >= self._deadline:
+            self.reason = 'deadline'
+        return self.reason != ''
+
+
+class _Watcher(transformers.StoppingCriteria):
+    """Called by ``generate`` after every token: passes its text on, and can stop.
+
+    ``DecodeStream`` holds text back until it completes a character; transformers' own streamers
+    hold it back until the next space, so that a list of points would come all at once.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, on_text: OnText | None, end: _EarlyEnd) -> None:
+        self._tokenizer = tokenizer
+        self._on_text = on_text
+        self._end = end
+        self._stream = DecodeStream([], skip_special_tokens=True)
+        self._count = 0
+        self._sent = 0
+        self.first_token = 0.0
+
+    def __call__(self, input_ids: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        if not self._count:
+            self.first_token = time.monotonic()
+        self._count += 1
+        if self._on_text is not None:
+            self._send(self._stream.step(self._tokenizer, int(input_ids[0, -1])) or '')
+        try:
+            stop = self._end.reached()
+        except Exception as error:
+            raise _CallbackError(error) from error
+        return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)
+
+    def finish(self, text: str) -> None:
+        """Send the rest of the whole text: an answer can be cut within a character."""
+        self._send(text[self._sent :])
+
+    def _send(self, text: str) -> None:
+        if not text or self._on_text is None:
+            return
+        self._sent += len(text)
+        try:
+            self._on_text(text, self._count)
+        except Exception as error:
+            raise _CallbackError(error) from error
+
+
+def _choose_device(name: str) -> torch.device:
+    """The device that a configuration means, which exists."""
+    count = torch.cuda.device_count()
+    if name == 'auto':
+        return torch.device('cuda:0' if count else 'cpu')
+    device = torch.device('cuda:0' if name == 'cuda' else name)
+    if device.type == 'cuda' and (device.index or 0) >= count:
+        built = f'for CUDA {torch.version.cuda}' if torch.version.cuda else 'without CUDA'
+        raise ModelNotReadyError(
+            f"device '{name}' is not there: PyTorch {torch.__version__}, built {built}, sees "
+            f"{count} GPUs; use 'auto' or 'cpu', or install a driver and a PyTorch that fit"
+        )
+    return device
+
+
+def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == 'auto':
+        return torch.float32 if device.type == 'cpu' else torch.bfloat16
+    return torch.bfloat16 if name == 'bfloat16' else torch.float32
+
+
+def _load_model(
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, attention: str
+) -> Any:  # noqa: ANN401 - transformers types its models too loosely
+    """Read the weights onto the device."""
+    # accelerate reads them straight onto a GPU; without it they are in the host's memory first.
+    direct = device.type == 'cuda' and importlib.util.find_spec('accelerate') is not None
+    if device.type == 'cuda':
+        check_memory(
+            checkpoint, dtype.itemsize, torch.cuda.mem_get_info(device)[0], f'GPU {device}'
+        )
+    if not direct:
+        check_memory(checkpoint, dtype.itemsize, free_host_memory(), 'this machine')
+    # Its bar would run through logs and answers.
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        loaded: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            checkpoint.directory,
+            dtype=dtype,
+            attn_implementation=attention,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            device_map={'': device} if direct else None,
+        )
+        model: Any = loaded[0]
+        if not direct:
+            model.to(device)
+    except Exception as error:
+        if _is_out_of_memory(error):
+            raise OutOfMemoryError(
+                f'{device} ran out of memory while {checkpoint.name} was loaded '
+                f'({_brief(error)}); end other programs that use it, or choose a device with more '
+                'memory'
+            ) from error
+        if attention != 'sdpa' and isinstance(error, (ImportError, ValueError)):
+            raise ModelNotReadyError(
+                f"attention '{attention}' does not work here ({_brief(error)}); use 'sdpa'"
+            ) from error
+        raise ModelNotReadyError(
+            f'{checkpoint.directory} cannot be loaded '
+            f'({type(error).__name__}: {str(error)[:300]}); '
+            'its config.json and weights may be of different versions, download them again'
+        ) from error
+    missing = sorted(loaded[1]['missing_keys'])
+    if missing:
+        raise ModelNotReadyError(
+            f'{checkpoint.directory} lacks {len(missing)} weights, the first is {missing[0]}, and '
+            'transformers would have drawn them at random; download the model again'
+        )
+    return model
+
+
+def _make_greedy(
+    model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
+) -> frozenset[int]:
+    """Set greedy decoding, as the vendor evaluated the model, whatever the checkpoint suggests.
+
+    Returns:
+        Tokens that end an answer: the checkpoint's and the tokenizer's.
+
+    """
+    old = model.generation_config
+    stop = old.eos_token_id if isinstance(old.eos_token_id, list) else [old.eos_token_id]
+    stop = sorted({*stop, tokenizer.eos_token_id} - {None})
+    model.generation_config = transformers.GenerationConfig(  # type: ignore[no-untyped-call]
+        do_sample=False, eos_token_id=stop, pad_token_id=tokenizer.pad_token_id
+    )
+    return frozenset(stop)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # On a CPU, PyTorch's allocator raises a plain RuntimeError.
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def _brief(error: Exception) -> str:
+    """What an error says, without the stack trace of C++ that PyTorch adds."""
+    return str(error).strip().split('\n', 1)[0] or type(error).__name__

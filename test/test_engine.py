@@ -1,0 +1,544 @@
+"""The transformers engine, through a small model of the real class with random weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import struct
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip('torch')
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+
+from mimo_embodied_ros.core.errors import (
+    BackendError,
+    InvalidRequestError,
+    ModelNotReadyError,
+    OutOfMemoryError,
+)
+from mimo_embodied_ros.core.prompts import Prompt
+from mimo_embodied_ros.core.resize import PixelLimits, resize
+from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
+from mimo_embodied_ros.engine.processor import ImageTextProcessor, encode, load_processor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONTEXT = 512
+LIMITS = PixelLimits(4 * 28 * 28, 60 * 28 * 28)
+CONTROL = (
+    '<|endoftext|>', '<|im_start|>', '<|im_end|>', '<|vision_start|>', '<|vision_end|>',
+    '<|vision_pad|>', '<|image_pad|>', '<|video_pad|>',
+)
+TEMPLATE = (
+    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
+    '<|im_start|>system\nYou are a test.<|im_end|>\n{% endif %}'
+    "<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif 'text' in part %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    '{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
+)
+
+
+def make_tokenizer() -> Qwen2Tokenizer:
+    """Byte-level BPE, so that a random model writes half characters too."""
+    bpe = Tokenizer(models.BPE())
+    bpe.normalizer = normalizers.NFC()
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(['the red cube, the blue bowl: où est la tasse ? 机器人'] * 9, trainer)
+    learnt = json.loads(bpe.to_str())['model']
+    return Qwen2Tokenizer(
+        vocab=learnt['vocab'],
+        merges=[tuple(merge) for merge in learnt['merges']],
+        eos_token=CONTROL[2],
+        pad_token=CONTROL[0],
+        additional_special_tokens=list(CONTROL),
+    )
+
+
+def make_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2_5_VLForConditionalGeneration:
+    """A network whose answers vary from token to token and from image to image."""
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in CONTROL}
+    torch.manual_seed(seed)
+    return Qwen2_5_VLForConditionalGeneration(
+        Qwen2_5_VLConfig(
+            text_config={
+                'vocab_size': len(tokenizer),
+                'hidden_size': 64,
+                'intermediate_size': 128,
+                'num_hidden_layers': 2,
+                'num_attention_heads': 4,
+                'num_key_value_heads': 2,
+                'max_position_embeddings': CONTEXT,
+                'rope_parameters': {
+                    'rope_type': 'default', 'rope_theta': 100.0, 'mrope_section': [2, 3, 3],
+                },
+                'initializer_range': 0.3,
+                'eos_token_id': ids['<|im_end|>'],
+                'pad_token_id': ids['<|endoftext|>'],
+            },
+            vision_config={
+                'depth': 2,
+                'hidden_size': 32,
+                'intermediate_size': 64,
+                'num_heads': 2,
+                'out_hidden_size': 64,
+                'fullatt_block_indexes': [1],
+                'window_size': 112,
+                'initializer_range': 0.3,
+            },
+            image_token_id=ids['<|image_pad|>'],
+            video_token_id=ids['<|video_pad|>'],
+            vision_start_token_id=ids['<|vision_start|>'],
+            vision_end_token_id=ids['<|vision_end|>'],
+        )
+    ).eval()
+
+
+@pytest.fixture(scope='session')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory as the published one: template and limits in files of their own."""
+    path = tmp_path_factory.mktemp('engine') / 'random_vlm'
+    tokenizer = make_tokenizer()
+    make_model(tokenizer, 3).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    (path / 'chat_template.json').write_text(json.dumps({'chat_template': TEMPLATE}))
+    (path / 'preprocessor_config.json').write_text(
+        json.dumps(
+            {
+                'image_processor_type': 'Qwen2VLImageProcessor',
+                'processor_class': 'Qwen2_5_VLProcessor',
+                'min_pixels': LIMITS.min_pixels,
+                'max_pixels': LIMITS.max_pixels,
+                'patch_size': 14,
+                'temporal_patch_size': 2,
+                'merge_size': 2,
+                'image_mean': [0.5, 0.5, 0.5],
+                'image_std': [0.25, 0.25, 0.25],
+            }
+        )
+    )
+    return path
+
+
+@pytest.fixture(scope='session')
+def engine(folder: Path) -> Iterator[Engine]:
+    """One engine for the tests that only ask."""
+    engine = load_engine(EngineConfig(str(folder), device='cpu', threads=1))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope='session')
+def processor(folder: Path) -> ImageTextProcessor:
+    """The same model's processor."""
+    return load_processor(folder)
+
+
+@pytest.fixture
+def broken(folder: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(folder, tmp_path / 'broken_vlm'))
+
+
+def make_prompt(text: str = 'the red cube', *, seed: int = 0, images: int = 1) -> Prompt:
+    rng = np.random.default_rng(seed)
+    pairs = [
+        resize(rng.integers(0, 255, (90, 150, 3), dtype=np.uint8), LIMITS) for _ in range(images)
+    ]
+    return Prompt(text, tuple(p for p, _ in pairs), tuple(s for _, s in pairs), 40)
+
+
+def test_loads_and_describes_itself(engine: Engine) -> None:
+    info = engine.info
+    assert (info.name, info.backend, info.device, info.dtype) == (
+        'random_vlm', 'transformers', 'cpu', 'float32',
+    )
+    assert info.architecture == 'Qwen2_5_VLForConditionalGeneration'
+    assert info.context_length == CONTEXT
+    assert info.parameters > 10_000
+    assert engine.limits == LIMITS
+    assert (info.min_pixels, info.max_pixels) == (LIMITS.min_pixels, LIMITS.max_pixels)
+
+
+def test_works_without_torchvision(engine: Engine) -> None:
+    if importlib.util.find_spec('torchvision'):
+        pytest.skip('torchvision is installed here')
+    assert engine.generate(make_prompt(), max_new_tokens=1).stats.completion_tokens == 1
+
+
+def test_reply_is_what_plain_generate_gives(
+    engine: Engine, folder: Path, processor: ImageTextProcessor
+) -> None:
+    """Token by token, for one image, several and none, in one engine one after the other."""
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    seen = set()
+    for images, seed in ((1, 0), (0, 0), (2, 1), (1, 2), (0, 3)):
+        prompt = make_prompt(f'the blue bowl {seed}', seed=seed, images=images)
+        inputs = encode(processor, prompt)
+        expected = model.generate(**inputs, max_new_tokens=30, do_sample=False)
+        tokens = expected[0, inputs['input_ids'].shape[1] :]
+        reply = engine.generate(prompt, max_new_tokens=30)
+        assert reply.text == processor.tokenizer.decode(tokens, skip_special_tokens=True)
+        assert reply.stats.completion_tokens == len(tokens)
+        seen.add(reply.text)
+    assert len(seen) == 5, 'the model must see its image for this test to mean anything'
+
+
+def test_the_prompt_is_the_chat_template_with_media_first(processor: ImageTextProcessor) -> None:
+    inputs = encode(processor, make_prompt('where? /no_think'))
+    text = processor.tokenizer.decode(inputs['input_ids'][0])
+    assert text.startswith('<|im_start|>system\nYou are a test.<|im_end|>\n<|im_start|>user\n')
+    assert text.endswith(
+        '<|image_pad|><|vision_end|>where? /no_think<|im_end|>\n<|im_start|>assistant\n'
+    )
+    assert 'mm_token_type_ids' in inputs
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_stream_is_the_text_in_whole_characters(engine: Engine, seed: int) -> None:
+    pieces: list[tuple[str, int]] = []
+    reply = engine.generate(
+        make_prompt(seed=seed), max_new_tokens=60, on_text=lambda *piece: pieces.append(piece)
+    )
+    assert ''.join(text for text, _ in pieces) == reply.text
+    assert reply.text
+    counts = [count for _, count in pieces]
+    assert counts == sorted(counts)
+    assert counts[-1] <= reply.stats.completion_tokens
+    # The model writes invalid bytes too; but a valid character never comes in halves.
+    alone = ''.join(text for text, _ in pieces[:-1] if text.endswith('\N{REPLACEMENT CHARACTER}'))
+    assert not alone
+
+
+def test_stats(engine: Engine) -> None:
+    reply = engine.generate(make_prompt(images=2), max_new_tokens=5)
+    stats = reply.stats
+    assert reply.finish_reason == 'length'
+    assert stats.completion_tokens == 5
+    scales = make_prompt(images=2).resizes
+    assert stats.image_tokens == sum(s.model_width * s.model_height // 28**2 for s in scales)
+    assert stats.prompt_tokens > stats.image_tokens
+    assert 0 < stats.preprocess_s < stats.first_token_s < stats.total_s
+
+
+def test_stops_where_the_model_ends(broken: Path, processor: ImageTextProcessor) -> None:
+    """With its third token as end token and sampling asked for, it ends there, still greedy."""
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(broken)
+    inputs = encode(processor, make_prompt())
+    written = model.generate(**inputs, max_new_tokens=8, do_sample=False)[0].tolist()[-8:]
+    settings_file = broken / 'generation_config.json'
+    content = json.loads(settings_file.read_text())
+    settings_file.write_text(
+        json.dumps({**content, 'eos_token_id': written[2], 'do_sample': True, 'temperature': 2.0})
+    )
+    reply = load_engine(EngineConfig(str(broken), device='cpu')).generate(
+        make_prompt(), max_new_tokens=50
+    )
+    assert reply.finish_reason == 'stop'
+    assert reply.stats.completion_tokens == written.index(written[2]) + 1
+
+
+def test_cancel_stops_within_a_token(engine: Engine) -> None:
+    calls = []
+
+    def cancelled() -> bool:
+        calls.append(1)
+        return len(calls) > 4  # once before the model starts, then once a token
+
+    reply = engine.generate(make_prompt(), max_new_tokens=100, cancelled=cancelled)
+    assert reply.finish_reason == 'cancelled'
+    assert reply.stats.completion_tokens == 4
+    longer = engine.generate(make_prompt(), max_new_tokens=100)
+    assert longer.text.startswith(reply.text.rstrip('\N{REPLACEMENT CHARACTER}'))
+
+
+def test_cancel_from_another_thread(engine: Engine) -> None:
+    flag, started = threading.Event(), threading.Event()
+    replies = []
+    thread = threading.Thread(
+        target=lambda: replies.append(
+            engine.generate(
+                make_prompt(),
+                max_new_tokens=CONTEXT,
+                on_text=lambda *_: started.set(),
+                cancelled=flag.is_set,
+            )
+        )
+    )
+    thread.start()
+    assert started.wait(20)
+    flag.set()
+    thread.join(20)
+    assert replies[0].finish_reason == 'cancelled'
+    assert replies[0].stats.completion_tokens < 350
+
+
+def test_cancelled_before_it_starts(engine: Engine) -> None:
+    reply = engine.generate(make_prompt(), max_new_tokens=5, cancelled=lambda: True)
+    assert (reply.text, reply.finish_reason) == ('', 'cancelled')
+    assert reply.stats.completion_tokens == 0
+
+
+def test_deadline(engine: Engine) -> None:
+    reply = engine.generate(make_prompt(), max_new_tokens=5, deadline=time.monotonic() - 1)
+    assert (reply.text, reply.finish_reason) == ('', 'deadline')
+    slow = engine.generate(
+        make_prompt(),
+        max_new_tokens=100,
+        on_text=lambda *_: time.sleep(0.1),
+        deadline=time.monotonic() + 0.5,
+    )
+    assert slow.finish_reason == 'deadline'
+    assert 0 < slow.stats.completion_tokens < 20
+    assert slow.stats.total_s < 5
+
+
+def test_a_waiting_request_keeps_its_deadline(engine: Engine) -> None:
+    release, started = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        started.set()
+        release.wait(20)
+
+    thread = threading.Thread(
+        target=engine.generate,
+        args=(make_prompt(),),
+        kwargs={'max_new_tokens': 2, 'on_text': hold},
+    )
+    thread.start()
+    try:
+        assert started.wait(20)
+        late = engine.generate(make_prompt(), max_new_tokens=2, deadline=time.monotonic() + 0.1)
+        dropped = engine.generate(make_prompt(), max_new_tokens=2, cancelled=lambda: True)
+    finally:
+        release.set()
+        thread.join(20)
+    assert late.finish_reason == 'deadline'
+    assert dropped.finish_reason == 'cancelled'
+
+
+def test_threads_are_answered_one_by_one(engine: Engine) -> None:
+    prompts = [make_prompt(seed=seed, images=seed % 3) for seed in range(6)]
+    alone = [engine.generate(prompt, max_new_tokens=25).text for prompt in prompts]
+    order: list[int] = []
+    together: dict[int, str] = {}
+
+    def ask(number: int) -> None:
+        together[number] = engine.generate(
+            prompts[number], max_new_tokens=25, on_text=lambda *_: order.append(number)
+        ).text
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [together[number] for number in range(6)] == alone
+    runs = [number for i, number in enumerate(order) if i == 0 or order[i - 1] != number]
+    assert sorted(runs) == list(range(6)), 'pieces of two answers came mixed'
+
+
+def test_context_limit(engine: Engine) -> None:
+    short = engine.generate(make_prompt(images=0), max_new_tokens=10 * CONTEXT)
+    assert short.finish_reason in ('length', 'stop')
+    assert short.stats.prompt_tokens + short.stats.completion_tokens <= CONTEXT
+    with pytest.raises(InvalidRequestError, match=rf'tokens.*{CONTEXT}.*max_pixels'):
+        engine.generate(make_prompt('red cube ' * CONTEXT), max_new_tokens=5)
+    with pytest.raises(InvalidRequestError, match='max_new_tokens is 0'):
+        engine.generate(make_prompt(), max_new_tokens=0)
+
+
+@pytest.mark.parametrize('token', ['<|im_end|>', '<|image_pad|>', '<|im_start|>'])
+def test_control_tokens_in_a_text_are_refused(engine: Engine, token: str) -> None:
+    with pytest.raises(InvalidRequestError, match='control token') as error:
+        engine.generate(make_prompt(f'cube{token}\nsystem'), max_new_tokens=2)
+    assert token in str(error.value)
+
+
+def test_an_error_of_a_callback_reaches_the_caller(engine: Engine) -> None:
+    class ReaderGoneError(Exception):
+        pass
+
+    def fail(*_: object) -> bool:
+        raise ReaderGoneError('no subscriber')
+
+    with pytest.raises(ReaderGoneError, match='no subscriber'):
+        engine.generate(make_prompt(), max_new_tokens=5, on_text=fail)
+    with pytest.raises(ReaderGoneError):
+        engine.generate(make_prompt(), max_new_tokens=5, cancelled=fail)
+    assert engine.generate(make_prompt(), max_new_tokens=1).finish_reason == 'length'
+
+
+@pytest.mark.parametrize(
+    ('fault', 'expected', 'words'),
+    [
+        (lambda: torch.empty(1 << 60), OutOfMemoryError, 'max_pixels'),  # really asks for it
+        (lambda: torch.zeros(2) @ torch.zeros(3), BackendError, 'RuntimeError'),
+    ],
+)
+def test_a_failure_in_the_model_leaves_the_engine_usable(
+    folder: Path, fault: Callable[[], object], expected: type[Exception], words: str
+) -> None:
+    engine = load_engine(EngineConfig(str(folder), device='cpu'))
+    before = engine.generate(make_prompt(), max_new_tokens=10).text
+    hook = engine._model.model.language_model.layers[1].register_forward_pre_hook(
+        lambda *_: (fault(), None)[1]
+    )
+    with pytest.raises(expected, match=words):
+        engine.generate(make_prompt(), max_new_tokens=10)
+    hook.remove()
+    assert engine.generate(make_prompt(), max_new_tokens=10).text == before
+    engine.close()
+
+
+def test_an_image_of_another_size_is_refused(engine: Engine) -> None:
+    prompt = make_prompt()
+    cut = Prompt(prompt.text, (prompt.images[0][:-5],), prompt.resizes, 5)
+    with pytest.raises(BackendError, match='multiples of 28'):
+        engine.generate(cut, max_new_tokens=5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(height=st.integers(10, 700), width=st.integers(10, 700), seed=st.integers(0, 9))
+def test_the_processors_own_resize_would_change_nothing(
+    processor: ImageTextProcessor, height: int, width: int, seed: int
+) -> None:
+    """So a remote server, which resizes by itself, sees the same image."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    image, scale = resize(pixels, LIMITS)
+    kept = encode(processor, Prompt('x', (image,), (scale,), 1))
+    resized = processor.image_processor(images=[image], return_tensors='pt')
+    assert torch.equal(kept['image_grid_thw'], resized['image_grid_thw'])
+    assert torch.equal(kept['pixel_values'], resized['pixel_values'])
+    rows, columns = kept['image_grid_thw'][0, 1:].tolist()
+    assert (rows * 14, columns * 14) == (scale.model_height, scale.model_width)
+
+
+@pytest.mark.parametrize(
+    'kind', ['Qwen2VLImageProcessor', 'Qwen2VLImageProcessorFast', 'Qwen2_5_VLImageProcessor']
+)
+def test_processor_files_of_all_versions_are_read(broken: Path, kind: str) -> None:
+    path = broken / 'preprocessor_config.json'
+    content = json.loads(path.read_text())
+    size = {'shortest_edge': content.pop('min_pixels'), 'longest_edge': content.pop('max_pixels')}
+    path.write_text(json.dumps({**content, 'size': size, 'image_processor_type': kind}))
+    engine = load_engine(EngineConfig(str(broken), device='cpu'))
+    assert engine.limits == LIMITS
+
+
+def test_pixel_limits_can_be_set(folder: Path) -> None:
+    engine = load_engine(EngineConfig(str(folder), device='cpu', max_pixels=20 * 784))
+    assert engine.limits == PixelLimits(LIMITS.min_pixels, 20 * 784)
+    assert engine.info.max_pixels == 20 * 784
+    with pytest.raises(InvalidRequestError, match='min_pixels'):
+        load_engine(EngineConfig(str(folder), device='cpu', min_pixels=9999999))
+
+
+def test_bfloat16_and_eager_attention(folder: Path) -> None:
+    engine = load_engine(
+        EngineConfig(str(folder), device='cpu', dtype='bfloat16', attention='eager')
+    )
+    assert engine.info.dtype == 'bfloat16'
+    assert engine.warm_up().stats.completion_tokens in (1, 2)
+    engine.close()
+
+
+def test_close_frees_the_weights(folder: Path) -> None:
+    engine = load_engine(EngineConfig(str(folder), device='cpu'))
+    engine.generate(make_prompt(), max_new_tokens=2)
+    weights = weakref.ref(next(engine._model.parameters()))
+    engine.close()
+    assert weights() is None
+    with pytest.raises(ModelNotReadyError, match='closed'):
+        engine.generate(make_prompt(), max_new_tokens=2)
+    engine.close()
+
+
+def test_float16_is_refused_with_the_reason() -> None:
+    with pytest.raises(InvalidRequestError, match=r"float16.*overflow.*'!!!!'.*bfloat16"):
+        EngineConfig('anything', dtype='float16')
+
+
+@pytest.mark.parametrize(
+    'setting',
+    [
+        {'dtype': 'int8'}, {'device': 'gpu'}, {'device': 'cuda:x'}, {'attention': 'fast'},
+        {'backend': 'onnx'}, {'threads': -1}, {'max_pixels': -1}, {'model': ' '},
+    ],
+)
+def test_settings_out_of_range(setting: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequestError, match=next(iter(setting))):
+        EngineConfig(**{'model': 'x/y', **setting})
+
+
+def test_a_gpu_that_is_not_there(folder: Path) -> None:
+    name = f'cuda:{torch.cuda.device_count()}'
+    with pytest.raises(ModelNotReadyError, match=rf"'{name}' is not there.*'cpu'"):
+        load_engine(EngineConfig(str(folder), device=name))
+
+
+def test_flash_attention_that_is_not_there(folder: Path) -> None:
+    if importlib.util.find_spec('flash_attn'):
+        pytest.skip('flash_attn is installed here')
+    with pytest.raises(ModelNotReadyError, match=r"flash_attention_2.*use 'sdpa'"):
+        load_engine(EngineConfig(str(folder), device='cpu', attention='flash_attention_2'))
+
+
+def test_too_little_memory(broken: Path) -> None:
+    """A sparse file whose header truly declares four times this machine's memory."""
+    total = int(Path('/proc/meminfo').read_text().split()[1]) * 1024
+    count = 4 * total // 4096 * 1024
+    header = json.dumps(
+        {'w': {'dtype': 'F32', 'shape': [count], 'data_offsets': [0, 4 * count]}}
+    ).encode()
+    with (broken / 'model.safetensors').open('wb') as file:
+        file.write(struct.pack('<Q', len(header)) + header)
+        file.truncate(8 + len(header) + 4 * count)
+    with pytest.raises(OutOfMemoryError, match=rf'need {4 * count / 1e9:.1f} GB.*GB free.*bfloat'):
+        load_engine(EngineConfig(str(broken), device='cpu'))
+
+
+def test_missing_weights_are_not_drawn_at_random(broken: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(broken / 'model.safetensors')
+    gone = next(key for key in weights if 'layers.1.self_attn.q_proj.weight' in key)
+    del weights[gone]
+    save_file(weights, broken / 'model.safetensors', metadata={'format': 'pt'})
+    with pytest.raises(ModelNotReadyError, match=r'lacks 1 weights.*q_proj'):
+        load_engine(EngineConfig(str(broken), device='cpu'))
+
+
+def test_weights_of_another_size(broken: Path) -> None:
+    path = broken / 'config.json'
+    content = json.loads(path.read_text())
+    content['text_config']['intermediate_size'] = 96
+    path.write_text(json.dumps(content))
+    with pytest.raises(ModelNotReadyError, match='cannot be loaded'):
+        load_engine(EngineConfig(str(broken), device='cpu'))
+
+
+def test_damaged_tokenizer(broken: Path) -> None:
+    (broken / 'tokenizer.json').write_text('{"model": 3}')
+    with pytest.raises(ModelNotReadyError, match='tokenizer or image processor'):
+        load_engine(EngineConfig(str(broken), device='cpu'))

@@ -220,6 +220,23 @@ def test_hub_name_in_the_cache(folder: Path, tmp_path: Path) -> None:
     assert '`hf download XiaomiMiMo/MiMo-Embodied-7B preprocessor_config.json`' in answer
 
 
+def test_torch_is_not_installed() -> None:
+    program = """
+import sys
+sys.modules['torch'] = None
+from mimo_embodied_ros.core.errors import ModelNotReadyError
+from mimo_embodied_ros.engine import EngineConfig, load_engine
+try:
+    load_engine(EngineConfig('models/mimo_tiny'))
+except ModelNotReadyError as error:
+    print(error)
+"""
+    result = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert 'pip install "mimo_embodied_ros[model]"' in result.stdout
+
+
 def test_memory(folder: Path) -> None:
     checkpoint = open_checkpoint(str(folder))
     check_memory(checkpoint, 4, checkpoint.weight_bytes(4), 'this machine')

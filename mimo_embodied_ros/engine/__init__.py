@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mimo_embodied_ros.core.errors import ModelNotReadyError
+
 from .interface import (
     Cancelled,
     Engine,
@@ -33,6 +35,12 @@ def load_engine(config: EngineConfig) -> Engine:
         OutOfMemoryError: the device has too little memory for the weights.
 
     """
-    from .transformers_engine import TransformersEngine
+    try:
+        from .transformers_engine import TransformersEngine
+    except ImportError as error:
+        raise ModelNotReadyError(
+            'a model in this process needs torch and transformers, and they cannot be imported '
+            f'({error}); run `pip install "mimo_embodied_ros[model]"`'
+        ) from error
 
     return TransformersEngine(config)

@@ -1,0 +1,202 @@
+r"""Small readers of what MiMo-Embodied writes; positions stay in pixels of the model's image.
+
+They follow the vendor's own (``lmms_eval/tasks/_task_utils/eval_utils.py``, "vendor" below) save
+that nothing stands in for what is not there: the vendor's fallback of ``[0, 0]`` would be a place
+to a robot. All take time linear in the text's length.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import reprlib
+from typing import TYPE_CHECKING, Any
+
+from .answers import Affordances, Box, Point
+from .errors import ParseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+THINK, END_THINK = '<think>', '</think>'
+FARTHEST = 1e6  # pixels; no image is so large, only the digits of a model that repeats itself
+
+_NUMBER = r'\s*(-?[0-9]+(?:\.[0-9]+)?)\s*'
+PAIR = re.compile(rf'\[{_NUMBER},{_NUMBER}\]')
+_ROUND_PAIR = re.compile(rf'\({_NUMBER},{_NUMBER}\)')
+_QUAD = re.compile(r'\[' + ','.join([_NUMBER] * 4) + r'\]')
+_ROUND_QUAD = re.compile(r'\(' + ','.join([_NUMBER] * 4) + r'\)')
+_QUOTED_NUMBER = re.compile(_NUMBER)
+BOX = '\\boxed{'
+_BRACE = re.compile(r'[{}]')
+_TEXT_COMMAND = re.compile(r'\\text\{([^{}]*)\}')
+
+# A bare [x, y] in prose is none of its business: pairs() and quads() read that.
+_JSON_START = re.compile(r'\{(?=\s*["}])|\[(?=\s*["{\[\]])')
+_DECODER = json.JSONDecoder(strict=False, parse_int=float, parse_constant=lambda _: None)
+
+_POINT_KEYS = ('points', 'point', 'point_2d')
+_BOX_KEYS = ('bbox_2d', 'bbox', 'box')
+_LABEL_KEYS = ('label', 'caption', 'caption_and_explanation')
+
+
+def split_reasoning(text: str) -> tuple[str, str]:
+    """Split (reasoning, answer) after the last ``</think>``, as the vendor does.
+
+    A block that is opened and not closed leaves no answer: what it holds is not decided yet.
+    """
+    reasoning, end, answer = text.rpartition(END_THINK)
+    if THINK in answer:
+        reasoning, answer = reasoning + end + answer, ''
+    for tag in (THINK, END_THINK):
+        reasoning = reasoning.replace(tag, '')
+    return reasoning.strip(), answer.strip()
+
+
+def boxed(text: str) -> tuple[str, bool] | None:
+    r"""Read the last ``\boxed{}``, the vendor's rule, with braces nested to any depth.
+
+    Returns:
+        Its content and whether it is closed (the paper's Fig. 35 ends inside of one), or None
+        where there is none or nothing is in it.
+
+    """
+    start = text.rfind(BOX)
+    if start < 0:
+        return None
+    start += len(BOX)
+    depth, end = 1, len(text)
+    for brace in _BRACE.finditer(text, start):
+        depth += 1 if brace.group() == '{' else -1
+        if depth == 0:
+            end = brace.start()
+            break
+    content = plain(text[start:end])
+    return (content, depth == 0) if content else None
+
+
+def plain(text: str) -> str:
+    r"""Strip LaTeX's ``\text{}``, its dollars, and a quotation mark that has no partner."""
+    text = _TEXT_COMMAND.sub(r'\1', text).strip().strip('$').strip()
+    if text.endswith('"') and text.count('"') == 1:  # Fig. 46: {stop, justification: ... red."}
+        text = text[:-1].rstrip()
+    return text
+
+
+def json_values(text: str) -> list[Any] | None:
+    """Decode the JSON lists and objects of a text, fenced or bare, with prose around.
+
+    Numbers are floats; NaN and the infinities, which are not JSON, become None.
+
+    Returns:
+        The values, or None if one of them cannot be decoded or is not closed.
+
+    """
+    values = []
+    position = 0
+    while start := _JSON_START.search(text, position):
+        try:
+            value, position = _DECODER.raw_decode(text, start.start())
+        except (json.JSONDecodeError, RecursionError):
+            return None
+        values.append(value)
+    return values
+
+
+def string(value: object) -> str:
+    r"""Return a JSON string's words, or '' for anything else.
+
+    Halves of surrogate pairs (``\ud83d`` alone) are replaced, as no message can carry them.
+    """
+    return value.encode(errors='replace').decode().strip() if isinstance(value, str) else ''
+
+
+def read_entries(text: str) -> Affordances | None:
+    """Read labelled JSON entries, fenced or bare; without points and boxes for ``[]``.
+
+    Returns:
+        None if the text's JSON is something else, cannot be decoded, or is not there.
+
+    Raises:
+        ParseError: an entry's place is not one.
+
+    """
+    values = json_values(text)
+    entries = [e for v in values or () for e in (v if isinstance(v, list) else (v,))]
+    if not values or not all(is_entry(entry) for entry in entries):
+        return None
+    return Affordances(
+        tuple(point for entry in entries for point in entry_points(entry)),
+        tuple(box for entry in entries for box in _entry_boxes(entry)),
+    )
+
+
+def pairs(text: str) -> tuple[Point, ...]:
+    """Read every ``[a, b]``, only if there is none every ``(a, b)``: the vendor's rule."""
+    found = PAIR.findall(text) or _ROUND_PAIR.findall(text)
+    return tuple(_point(pair) for pair in found)
+
+
+def quads(text: str) -> tuple[Box, ...]:
+    """Read every ``[a, b, c, d]``, else every ``(a, b, c, d)``; the vendor takes the first."""
+    found = _QUAD.findall(text) or _ROUND_QUAD.findall(text)
+    return tuple(_box(quad) for quad in found)
+
+
+def is_entry(value: object) -> bool:
+    """Tell whether a JSON value is an object that says where something is."""
+    return isinstance(value, dict) and (
+        any(key in value for key in (*_POINT_KEYS, *_BOX_KEYS)) or {'x', 'y'} <= value.keys()
+    )
+
+
+def entry_points(entry: dict[str, Any]) -> Iterator[Point]:
+    """Read the points of a JSON object: ``[x, y]``, ``{"x": x, "y": y}``, or a list of those."""
+    label = _label(entry)
+    places = [entry[key] for key in _POINT_KEYS if key in entry]
+    if 'x' in entry and 'y' in entry:
+        places.append(entry)
+    for place in places:
+        nested = isinstance(place, list) and all(isinstance(p, (list, dict)) for p in place)
+        for value in place if nested else (place,):
+            if isinstance(value, dict):
+                yield _point((value.get('x'), value.get('y')), label)
+            else:
+                yield _point(value, label)
+
+
+def _entry_boxes(entry: dict[str, Any]) -> Iterator[Box]:
+    for place in (entry[key] for key in _BOX_KEYS if key in entry):
+        nested = isinstance(place, list) and all(isinstance(p, list) for p in place)
+        for value in place if nested else (place,):
+            yield _box(value, _label(entry))
+
+
+def _label(entry: dict[str, Any]) -> str:
+    return next((label for key in _LABEL_KEYS if (label := string(entry.get(key)))), '')
+
+
+def _point(values: object, label: str = '') -> Point:
+    x, y = _coordinates(values, 2)
+    return Point(x, y, label)
+
+
+def _box(values: object, label: str = '') -> Box:
+    left, top, right, bottom = _coordinates(values, 4)
+    return Box(min(left, right), min(top, bottom), max(left, right), max(top, bottom), label)
+
+
+def _coordinates(values: object, count: int) -> list[float]:
+    """Check numbers that are to be a place."""
+    if isinstance(values, (list, tuple)) and len(values) == count:
+        numbers = [
+            float(v) if isinstance(v, str) and _QUOTED_NUMBER.fullmatch(v) else v for v in values
+        ]
+        # A float and nothing else: JSON's true would count as 1.
+        if all(type(v) is float and abs(v) <= FARTHEST for v in numbers):
+            return numbers
+    msg = (
+        f'the answer holds {reprlib.repr(values)} where {count} pixel coordinates belong; '
+        'ask again or in other words'
+    )
+    raise ParseError(msg)

@@ -1,0 +1,1 @@
+"""Prompts, parsing and coordinates: no ROS and no torch in here."""

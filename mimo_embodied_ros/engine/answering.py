@@ -1,0 +1,80 @@
+"""From a query to a typed answer: prompt, generation, parsing. The same for a node and a file."""
+
+from __future__ import annotations
+
+import time
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from ..core.errors import CancelledError, RequestTimeoutError
+from ..core.parse import parse_answer
+from ..core.prompts import build_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..core.answers import Answer
+    from ..core.query import Query
+    from .interface import Engine, Reply
+
+
+class State(IntEnum):
+    """Where a request is: the values of ``state`` in the actions' feedback."""
+
+    QUEUED = 0
+    PREPROCESSING = 1
+    THINKING = 2
+    ANSWERING = 3
+    LIFTING = 4
+
+
+def answer_query(
+    engine: Engine,
+    query: Query,
+    *,
+    on_progress: Callable[[State, str, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[Answer, Reply]:
+    """Ask the model and read its answer.
+
+    Args:
+        engine: a loaded model.
+        query: what is asked, with its frames and deadline.
+        on_progress: called with the state, the text written since and the tokens so far.
+        cancelled: asked at every token; True ends the generation.
+
+    Returns:
+        The answer in pixels of the original images, and what the model said and cost.
+
+    Raises:
+        MimoError: as the prompt, the engine and the parser do; CancelledError and
+            RequestTimeoutError when that ended it.
+
+    """
+    written: list[str] = []
+
+    def on_text(delta: str, tokens: int) -> None:
+        written.append(delta)
+        if on_progress is not None:
+            thinking = query.thinking and '</think>' not in ''.join(written)
+            on_progress(State.THINKING if thinking else State.ANSWERING, delta, tokens)
+
+    if query.deadline is not None and time.monotonic() >= query.deadline:
+        msg = 'the deadline passed before the model was free; raise timeout or ask less often'
+        raise RequestTimeoutError(msg)
+    prompt = build_prompt(query, engine.limits)
+    reply = engine.generate(
+        prompt,
+        max_new_tokens=prompt.max_new_tokens,
+        on_text=on_text,
+        cancelled=cancelled,
+        deadline=query.deadline,
+    )
+    ended = {'cancelled': CancelledError, 'deadline': RequestTimeoutError}.get(reply.finish_reason)
+    if ended is not None:
+        tokens = reply.stats.completion_tokens
+        remedy = '; raise timeout' if ended is RequestTimeoutError else ''
+        error = ended(f'{reply.finish_reason} after {tokens} tokens{remedy}')
+        error.raw_text = reply.text
+        raise error
+    return parse_answer(query, prompt, reply.text, reply.finish_reason), reply

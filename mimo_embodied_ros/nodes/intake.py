@@ -1,0 +1,214 @@
+"""What the robot senses: the newest message of each topic is stored, and decoded when asked for."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from mimo_embodied_ros.msg import CameraStatus
+from nav_msgs.msg import Odometry as OdometryMsg
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from ..core.errors import InvalidRequestError, NoImageError, StaleImageError
+from ..core.frames import Frame, Intrinsics, Odometry
+from .images import decode_compressed, decode_depth, decode_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.lifecycle import LifecycleNode
+    from rclpy.subscription import Subscription
+
+    from .parameters import CameraSettings, Settings
+
+_DEPTH_TOLERANCE_NS = 50_000_000  # a depth image within this of the image belongs to it
+_KEPT_DEPTH = 8  # to find the one that belongs to an image
+_KEPT_ODOMETRY = 128
+
+
+def stamp_of(message: bytes) -> int:
+    """Nanoseconds of the stamp with which a serialised message begins (its header is first)."""
+    order = '<' if message[1] & 1 else '>'
+    seconds, nanoseconds = struct.unpack_from(f'{order}iI', message, 4)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+class Stream:
+    """The newest serialised messages of one topic."""
+
+    def __init__(self, kept: int = 1) -> None:
+        """Keep so many; older ones are dropped."""
+        self._messages: deque[bytes] = deque(maxlen=kept)
+        self.received = 0
+
+    def store(self, message: bytes) -> None:
+        """Called for every message; nothing is decoded here."""
+        self._messages.append(message)
+        self.received += 1
+
+    @property
+    def newest(self) -> bytes:
+        """Empty when nothing has arrived."""
+        return self._messages[-1] if self._messages else b''
+
+    def nearest(self, stamp_ns: int) -> bytes:
+        """The one whose stamp is nearest; empty when nothing has arrived."""
+        # the copy is taken in one go while the executor goes on storing
+        return min(list(self._messages), key=lambda m: abs(stamp_of(m) - stamp_ns), default=b'')
+
+
+class Camera:
+    """What has arrived from one camera."""
+
+    def __init__(self, settings: CameraSettings) -> None:
+        """Nothing yet."""
+        self.settings = settings
+        self.image = Stream()
+        self.info = Stream()
+        self.depth = Stream(_KEPT_DEPTH)
+
+
+class Intake:
+    """Subscribes to the sensors of a node; callbacks store, requests decode.
+
+    Callbacks run in the executor's thread, ``frame`` in the worker's.
+    """
+
+    def __init__(self, node: LifecycleNode, settings: Settings) -> None:
+        """Subscribe to every topic of the settings."""
+        self._node = node
+        self.cameras = {c.name: Camera(c) for c in settings.cameras}
+        self._odometry = Stream(_KEPT_ODOMETRY)
+        self._subscriptions: list[Subscription] = []
+        for camera in self.cameras.values():
+            chosen = camera.settings
+            kind = CompressedImage if chosen.compressed else Image
+            self._subscribe(kind, chosen.image_topic, camera.image, chosen.reliable)
+            self._subscribe(CameraInfo, chosen.camera_info_topic, camera.info, chosen.reliable)
+            self._subscribe(Image, chosen.depth_topic, camera.depth, chosen.reliable)
+        self._subscribe(OdometryMsg, settings.odometry_topic, self._odometry)
+
+    def _subscribe(
+        self, kind: type, topic: str, stream: Stream, reliable: bool = False
+    ) -> None:
+        if not topic:
+            return
+        quality = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        profile = QoSProfile(depth=1, reliability=quality)
+        # raw: thirty pictures a second are not decoded for one question a second
+        self._subscriptions.append(
+            self._node.create_subscription(kind, topic, stream.store, profile, raw=True))
+
+    def status(self, name: str) -> CameraStatus:
+        """What has arrived from a camera so far."""
+        camera = self.cameras[name]
+        chosen = camera.settings
+        status = CameraStatus(
+            name=name, image_topic=self._node.resolve_topic_name(chosen.image_topic),
+            images_received=camera.image.received, image_valid=camera.image.received > 0,
+            camera_info_valid=camera.info.received > 0, depth_valid=camera.depth.received > 0)
+        if chosen.camera_info_topic:
+            status.camera_info_topic = self._node.resolve_topic_name(chosen.camera_info_topic)
+        if chosen.depth_topic:
+            status.depth_topic = self._node.resolve_topic_name(chosen.depth_topic)
+        newest = camera.image.newest
+        if newest and chosen.compressed:
+            compressed = deserialize_message(newest, CompressedImage)
+            status.header, status.encoding = compressed.header, compressed.format
+        elif newest:
+            image = deserialize_message(newest, Image)
+            status.header, status.encoding = image.header, image.encoding
+            status.image_width, status.image_height = image.width, image.height
+        return status
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def frame(
+        self, name: str, max_age_s: float, wait_s: float, stopped: Callable[[], bool]
+    ) -> Frame:
+        """Decode the newest image of a camera, with what belongs to its stamp.
+
+        Args:
+            name: of the camera; empty is the first one.
+            max_age_s: oldest image, seconds of ROS time; 0 is any.
+            wait_s: how long to wait for the first image, steady seconds.
+            stopped: asked while waiting; True ends the wait.
+
+        Raises:
+            InvalidRequestError: there is no such camera.
+            NoImageError: nothing arrived.
+            StaleImageError: the newest image is too old.
+            BadEncodingError: the image cannot be decoded.
+
+        """
+        camera = self.cameras.get(name) if name else next(iter(self.cameras.values()))
+        if camera is None:
+            msg = f'there is no camera {name!r}; this node has {", ".join(self.cameras)}'
+            raise InvalidRequestError(msg)
+        self._wait_for_image(camera, wait_s, stopped)
+        message, chosen = camera.image.newest, camera.settings
+        stamp_ns = stamp_of(message)
+        age = (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e9
+        if max_age_s and age > max_age_s:
+            msg = (
+                f'the newest image of {camera.settings.name} is {age:.2f} s old and the limit is '
+                f'{max_age_s:g} s; raise max_image_age, or see whether the camera still publishes '
+                'and whether both clocks agree (use_sim_time with a bag)'
+            )
+            raise StaleImageError(msg)
+        if chosen.compressed:
+            compressed = deserialize_message(message, CompressedImage)
+            pixels, frame_id = decode_compressed(compressed), compressed.header.frame_id
+        else:
+            image = deserialize_message(message, Image)
+            pixels, frame_id = decode_image(image), image.header.frame_id
+        depth, info = camera.depth.nearest(stamp_ns), camera.info.newest
+        if depth and abs(stamp_of(depth) - stamp_ns) > _DEPTH_TOLERANCE_NS:
+            depth = b''
+        return Frame(
+            pixels, stamp_ns, frame_id, chosen.name,
+            intrinsics=_intrinsics(info) if info else None,
+            depth=decode_depth(deserialize_message(depth, Image)) if depth else None,
+            odometry=self._odometry_at(stamp_ns),
+        )
+
+    def _wait_for_image(self, camera: Camera, wait_s: float, stopped: Callable[[], bool]) -> None:
+        end = time.monotonic() + wait_s
+        while not camera.image.received and time.monotonic() < end and not stopped():
+            time.sleep(0.005)
+        if not camera.image.received:
+            topic = self._node.resolve_topic_name(camera.settings.image_topic)
+            msg = (
+                f'no image has arrived on {topic} ({self._node.count_publishers(topic)} '
+                'publishers); check its name, type and quality of service'
+            )
+            raise NoImageError(msg)
+
+    def _odometry_at(self, stamp_ns: int) -> Odometry | None:
+        message = self._odometry.nearest(stamp_ns)
+        if not message:
+            return None
+        msg = deserialize_message(message, OdometryMsg)
+        pose, twist = msg.pose.pose, msg.twist.twist
+        at, turn = pose.position, pose.orientation
+        return Odometry(
+            Time.from_msg(msg.header.stamp).nanoseconds, msg.header.frame_id, msg.child_frame_id,
+            (at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w),
+            (twist.linear.x, twist.linear.y, twist.linear.z),
+            (twist.angular.x, twist.angular.y, twist.angular.z),
+        )
+
+
+def _intrinsics(message: bytes) -> Intrinsics | None:
+    """Of a CameraInfo; None where the camera is not calibrated (k[0] is 0)."""
+    k = deserialize_message(message, CameraInfo).k
+    return Intrinsics(float(k[0]), float(k[4]), float(k[2]), float(k[5])) if k[0] > 0 else None

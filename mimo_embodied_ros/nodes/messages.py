@@ -1,0 +1,126 @@
+"""From typed answers to messages, stamped with the frame's own stamp."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from builtin_interfaces.msg import Duration, Time
+from geometry_msgs.msg import Point as PointMsg
+from mimo_embodied_ros import msg as interfaces
+from std_msgs.msg import Header
+from unique_identifier_msgs.msg import UUID
+
+from ..core.answers import Affordances, AnswerType, SpatialAnswer, TaskPlan, TextAnswer
+from ..geometry.lifting import PositionStatus, lift
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..core.answers import Answer, Box, Point
+    from ..core.frames import Frame
+    from ..core.query import Query
+    from ..engine import GenerationStats, ModelInfo
+
+_ANSWER_TYPES = {
+    AnswerType.TEXT: interfaces.SpatialAnswer.TEXT,
+    AnswerType.YES_NO: interfaces.SpatialAnswer.YES_NO,
+    AnswerType.CHOICE: interfaces.SpatialAnswer.CHOICE,
+    AnswerType.NUMBER: interfaces.SpatialAnswer.NUMBER,
+    AnswerType.POINTS: interfaces.SpatialAnswer.POINTS,
+    AnswerType.BOX: interfaces.SpatialAnswer.BOX,
+}
+
+
+def duration(seconds: float) -> Duration:
+    """Seconds as a message; negative ones, of clocks that disagree, are kept."""
+    nanoseconds = round(seconds * 1e9)
+    return Duration(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+
+def seconds(message: Duration) -> float:
+    """The other way."""
+    return float(message.sec + message.nanosec / 1e9)
+
+
+def _header(frame: Frame) -> Header:
+    stamp = Time(sec=frame.stamp_ns // 10**9, nanosec=frame.stamp_ns % 10**9)
+    return Header(stamp=stamp, frame_id=frame.frame_id)
+
+
+def _points(points: Iterable[Point], frame: Frame | None, target_frame: str) -> list[Any]:
+    out = []
+    for point in points:
+        message = interfaces.AffordancePoint(
+            label=point.label, x=point.x, y=point.y, in_image=point.in_image)
+        if target_frame and frame is not None:
+            position = lift(frame, point.x, point.y)
+            message.position_status = int(position.status)
+            if position.status is PositionStatus.OK and target_frame != frame.frame_id:
+                message.position_status = int(PositionStatus.TF_ERROR)
+            elif position.status is PositionStatus.OK:
+                message.position = PointMsg(**dict(zip('xyz', position.xyz)))
+                message.depth_stddev = position.depth_stddev
+        out.append(message)
+    return out
+
+
+def _boxes(boxes: Iterable[Box]) -> list[Any]:
+    return [
+        interfaces.AffordanceBox(
+            label=b.label, x_min=b.x_min, y_min=b.y_min, x_max=b.x_max, y_max=b.y_max,
+            in_image=b.in_image)
+        for b in boxes
+    ]
+
+
+def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
+    """The message of an answer's kind; pixels and header are of the first frame."""
+    content = answer.content
+    frame = query.frames[0] if query.frames else None
+    if isinstance(content, TaskPlan):
+        message = interfaces.TaskPlan(
+            plan_id=UUID(uuid=list(uuid.uuid4().bytes)), instruction=query.text,
+            raw_text=answer.raw_text, position_frame_id=target_frame)
+        for number, step in enumerate(content.steps, 1):
+            message.steps.append(interfaces.TaskStep(
+                id=number, description=step.text, action=step.action, object=step.object,
+                target=step.target, points=_points(step.points, frame, target_frame),
+                depends_on=[number - 1] if number > 1 else []))
+    elif isinstance(content, Affordances):
+        message = interfaces.AffordancePoints(
+            query=query.text, position_frame_id=target_frame,
+            points=_points(content.points, frame, target_frame), boxes=_boxes(content.boxes))
+    elif isinstance(content, SpatialAnswer):
+        message = interfaces.SpatialAnswer(
+            question=query.text, answer=content.text, answer_type=_ANSWER_TYPES[content.type],
+            yes=bool(content.yes), choice=content.choice, number=content.number or 0.0,
+            unit=content.unit, position_frame_id=target_frame,
+            points=_points(content.points, frame, target_frame), boxes=_boxes(content.boxes))
+    else:
+        assert isinstance(content, TextAnswer)
+        message = interfaces.TextAnswer(question=query.text, answer=content.text)
+    if frame is not None:
+        message.header = _header(frame)
+        message.camera = frame.camera
+        message.image_width, message.image_height = frame.width, frame.height
+    return message
+
+
+def stats_message(model: ModelInfo, stats: GenerationStats, finish_reason: str) -> Any:
+    """What an answer cost, as far as the engine knows; the node adds its own times."""
+    return interfaces.GenerationStats(
+        model=model.name, backend=model.backend, prompt_tokens=stats.prompt_tokens,
+        image_tokens=stats.image_tokens, completion_tokens=stats.completion_tokens,
+        preprocess_time=duration(stats.preprocess_s),
+        first_token_time=duration(max(0.0, stats.first_token_s - stats.preprocess_s)),
+        finish_reason=finish_reason)
+
+
+def model_message(model: ModelInfo) -> Any:
+    """What is loaded."""
+    return interfaces.ModelInfo(
+        name=model.name, architecture=model.architecture, backend=model.backend,
+        device=model.device, dtype=model.dtype, parameters=model.parameters,
+        min_pixels=model.min_pixels, max_pixels=model.max_pixels,
+        context_length=model.context_length)

@@ -1,0 +1,423 @@
+"""The lifecycle node ``mimo_embodied``: a resident model behind actions, services and topics.
+
+configure loads the model, activate subscribes and serves, deactivate ends what runs and keeps the
+weights, cleanup frees them. Goals and service calls become jobs of one worker; the executor's
+thread never waits for the model. Goals that cannot be served are accepted and aborted with their
+error code, because a rejected goal cannot carry a reason.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+import traceback
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import rclpy
+from mimo_embodied_ros import action, msg, srv
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.task import Future
+
+from ..core.errors import InvalidRequestError, MimoError, ModelNotReadyError, ResultCode
+from ..core.frames import Frame
+from ..core.query import Query, Task
+from ..engine import load_engine
+from ..engine.answering import State, answer_query
+from ..engine.worker import Job, Worker
+from . import messages, parameters
+from .images import decode_image
+from .intake import Intake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rclpy.action.server import ServerGoalHandle
+    from rclpy.lifecycle import LifecycleState
+    from rclpy.parameter import Parameter
+
+    from ..engine import Engine
+
+NAME = 'mimo_embodied'
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of request: its interfaces and the names of their own fields."""
+
+    action_name: str
+    action: Any
+    task: Task
+    request_field: str
+    result_field: str
+    topic: str
+    message: Any
+    service_name: str = ''
+    service: Any = None
+
+    def task_of(self, request: Any) -> Task:
+        """The task of a request; affordances come as points or boxes."""
+        if self.task is Task.POINTS and request.kind == action.FindAffordances.Goal.BOXES:
+            return Task.BOXES
+        return self.task
+
+
+KINDS = (
+    Kind('plan_task', action.PlanTask, Task.PLAN, 'instruction', 'plan',
+         'task_plan', msg.TaskPlan, 'get_task_plan', srv.GetTaskPlan),
+    Kind('find_affordances', action.FindAffordances, Task.POINTS, 'query', 'affordances',
+         'affordances', msg.AffordancePoints, 'get_affordances', srv.GetAffordances),
+    Kind('answer_spatial', action.AnswerSpatial, Task.SPATIAL, 'question', 'answer',
+         'spatial_answer', msg.SpatialAnswer, 'get_spatial_answer', srv.GetSpatialAnswer),
+    Kind('ask', action.Ask, Task.ASK, 'question', 'answer', 'text_answer', msg.TextAnswer),
+)
+# What can be changed while the node serves; the rest is read when it is configured.
+_LIVE = {'timeout', 'max_image_age', 'wait_for_image', 'max_new_tokens'}
+
+
+def _said(transition: Callable[..., Any]) -> Callable[..., Any]:
+    """Log what a transition raises; rclpy turns it into an error state without a word."""
+
+    @functools.wraps(transition)
+    def call(node: MimoEmbodied, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception:
+            node.get_logger().error(traceback.format_exc())
+            raise
+
+    return call
+
+
+class MimoEmbodied(LifecycleNode):
+    """Serves plans, affordances, spatial and free answers about what its cameras see."""
+
+    def __init__(self, name: str = NAME, **options: Any) -> None:
+        """Declare parameters and open the servers; nothing is loaded yet."""
+        super().__init__(name, **options)
+        self._engine: Engine | None = None
+        self._intake: Intake | None = None
+        self._worker: Worker | None = None
+        self._settings = parameters.read(self)
+        self._outcomes: dict[bytes, tuple[Future, Job]] = {}
+        self._publishers_of = {
+            kind.topic: self.create_lifecycle_publisher(kind.message, f'~/{kind.topic}', 10)
+            for kind in KINDS
+        }
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._model_publisher = self.create_publisher(msg.ModelInfo, '~/model_info', latched)
+        self._action_servers = [self._serve_action(kind) for kind in KINDS]
+        self._services = [
+            self.create_service(kind.service, f'~/{kind.service_name}', self._on_call(kind))
+            for kind in KINDS if kind.service
+        ]
+        self._services.append(
+            self.create_service(srv.ListCameras, '~/list_cameras', self._on_list_cameras))
+        # Steady, because simulated time may stand still while requests wait.
+        self._timer = self.create_timer(
+            0.05, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.add_on_set_parameters_callback(self._on_parameters)
+
+    # -- lifecycle
+
+    @_said
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Read the parameters, load the model and let it answer once."""
+        try:
+            self._settings = parameters.read(self)
+            self._engine = load_engine(self._settings.engine)
+            self._engine.warm_up()
+        except MimoError as error:
+            self.get_logger().error(f'not configured, {error.code.name}: {error}')
+            return TransitionCallbackReturn.FAILURE
+        info = self._engine.info
+        self.get_logger().info(
+            f'{info.name}: {info.parameters / 1e6:.1f} M parameters, {info.dtype} on {info.device}')
+        self._model_publisher.publish(messages.model_message(info))
+        return super().on_configure(state)
+
+    @_said
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and serve."""
+        self._intake = Intake(self, self._settings)
+        self._worker = Worker(self._settings.max_queue)
+        self._worker.start()
+        return super().on_activate(state)
+
+    @_said
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End what waits and runs; the model stays in memory."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    @_said
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model's memory."""
+        self._free()
+        return super().on_cleanup(state)
+
+    @_said
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Do both."""
+        self._stop()
+        self._free()
+        return super().on_shutdown(state)
+
+    def destroy_node(self) -> None:
+        """Leave no thread behind."""
+        self._stop()
+        self._free()
+        for server in self._action_servers:
+            server.destroy()
+        super().destroy_node()
+
+    def _stop(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+        if self._intake is not None:
+            self._intake.close()
+            self._intake = None
+
+    def _free(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _poll(self) -> None:
+        if self._worker is not None:
+            self._worker.poll()
+
+    def _on_parameters(self, changed: Sequence[Parameter]) -> SetParametersResult:
+        names = {p.name for p in changed}
+        known = {p.name for p in (*parameters.MODEL, *parameters.REQUESTS, *parameters.SENSORS)}
+        fixed = sorted(names & known - _LIVE)
+        if self._engine is not None and fixed:
+            return SetParametersResult(successful=False, reason=(
+                f'{", ".join(fixed)} is read when the node is configured; clean it up first'))
+        live = {p.name: p.value for p in changed if p.name in _LIVE}
+        self._settings = replace(self._settings, **live)
+        return SetParametersResult(successful=True)
+
+    # -- requests
+
+    def _serve_action(self, kind: Kind) -> ActionServer:
+        return ActionServer(
+            self, kind.action, f'~/{kind.action_name}', self._execute(kind),
+            handle_accepted_callback=lambda handle: self._on_goal(kind, handle),
+            cancel_callback=self._on_cancel)
+
+    def _submit(
+        self, kind: Kind, request: Any, on_start: Callable[[], None],
+        on_progress: Callable[[Job, State, str, int], None],
+        on_end: Callable[[Any], None],
+    ) -> Job:
+        """Queue a request; ``on_end`` gets its result fields, also when it cannot be queued."""
+        partial = msg.GenerationStats()
+        timeout = messages.seconds(request.timeout)
+
+        def work(job: Job) -> dict[str, Any]:
+            on_start()
+            partial.queue_time = messages.duration(job.started - job.arrived)
+            return self._answer(kind, request, job, partial,
+                                lambda *progress: on_progress(job, *progress))
+
+        def finish(result: dict[str, Any] | None, error: MimoError | None) -> None:
+            values = result or {}
+            if error is not None:
+                values = {'error_code': int(error.code), 'error_msg': str(error),
+                          'raw_text': error.raw_text, 'reasoning': error.reasoning,
+                          'stats': partial}
+            values['stats'].total_time = messages.duration(time.monotonic() - job.arrived)
+            answer = values.get(kind.result_field)
+            if answer is not None:
+                self._publishers_of[kind.topic].publish(answer)
+            on_end(values)
+
+        job = Job(work, finish, priority=request.priority)
+        job.deadline = job.arrived + (timeout or self._settings.timeout)
+        try:
+            if timeout < 0:
+                msg_ = f'timeout is {timeout:g} s; give a positive one, or 0 for the default'
+                raise InvalidRequestError(msg_)
+            if self._worker is None:
+                msg_ = 'the node is not active; configure and activate it first'
+                raise ModelNotReadyError(msg_)
+            self._worker.submit(job)
+        except MimoError as error:
+            finish(None, error)
+        return job
+
+    def _answer(  # noqa: PLR0913, PLR0917
+        self, kind: Kind, request: Any, job: Job, stats: msg.GenerationStats,
+        on_progress: Callable[[State, str, int], None],
+    ) -> dict[str, Any]:
+        """Run one request in the worker's thread; returns the fields of its result."""
+        assert self._engine is not None
+        on_progress(State.PREPROCESSING, '', 0)
+        frames = self._frames(kind, request, job)
+        if frames:
+            age = self.get_clock().now().nanoseconds - frames[0].stamp_ns
+            stats.image_age = messages.duration(age / 1e9)
+        query = Query(
+            kind.task_of(request), getattr(request, kind.request_field), frames,
+            thinking=request.thinking,
+            max_new_tokens=request.max_new_tokens or self._settings.max_new_tokens,
+            deadline=job.deadline)
+        answer, reply = answer_query(
+            self._engine, query, on_progress=on_progress, cancelled=job.stopped)
+        full = messages.stats_message(self._engine.info, reply.stats, reply.finish_reason)
+        full.queue_time, full.image_age = stats.queue_time, stats.image_age
+        target = getattr(request, 'target_frame', '')
+        if target:
+            on_progress(State.LIFTING, '', reply.stats.completion_tokens)
+        code, text = ResultCode.NONE, ''
+        if answer.outside:
+            code = ResultCode.POINT_OUT_OF_IMAGE
+            text = f'{len(answer.outside)} places lie outside of the image; see in_image; ask again'
+        return {
+            kind.result_field: messages.answer_message(query, answer, target),
+            'stats': full, 'error_code': int(code), 'error_msg': text,
+            'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
+        }
+
+    def _frames(self, kind: Kind, request: Any, job: Job) -> tuple[Frame, ...]:
+        """Decode the images of a request, or the newest ones of its cameras."""
+        assert self._intake is not None
+        if request.images and request.cameras:
+            text = 'the request has images and names cameras; give one of the two'
+            raise InvalidRequestError(text)
+        if request.images:
+            return tuple(
+                Frame(decode_image(image),
+                      image.header.stamp.sec * 10**9 + image.header.stamp.nanosec,
+                      image.header.frame_id)
+                for image in request.images)
+        age = messages.seconds(request.max_image_age)
+        if age < 0:
+            text = f'max_image_age is {age:g} s; give a positive one, or 0 for the default'
+            raise InvalidRequestError(text)
+        def stopped() -> bool:
+            return job.stopped() or time.monotonic() >= (job.deadline or 0)
+
+        return tuple(
+            self._intake.frame(name, age or self._settings.max_image_age,
+                               self._settings.wait_for_image, stopped)
+            for name in request.cameras or [''])
+
+    # -- actions
+
+    def _on_goal(self, kind: Kind, handle: ServerGoalHandle) -> None:
+        outcome: Future = Future()
+        started = False
+
+        def start() -> None:
+            nonlocal started
+            started = True
+            handle.execute()
+
+        def progress(job: Job, state: State, delta: str, tokens: int) -> None:
+            handle.publish_feedback(kind.action.Feedback(
+                state=int(state), delta=delta, tokens=tokens,
+                elapsed=messages.duration(time.monotonic() - job.arrived)))
+
+        def end(values: dict[str, Any]) -> None:
+            outcome.set_result(kind.action.Result(**values))
+            if not started:
+                handle.execute()
+            self._wake()
+
+        key = bytes(handle.goal_id.uuid)
+        handle.publish_feedback(kind.action.Feedback(state=int(State.QUEUED)))
+        # An end before this line is found by _execute, which runs in this thread after it.
+        self._outcomes[key] = (outcome, self._submit(kind, handle.request, start, progress, end))
+
+    def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
+        found = self._outcomes.get(bytes(handle.goal_id.uuid))
+        if found is None:
+            return CancelResponse.REJECT
+        if self._worker is not None:
+            self._worker.cancel(found[1])
+        return CancelResponse.ACCEPT
+
+    def _execute(self, kind: Kind) -> Callable[[ServerGoalHandle], Any]:
+        async def execute(handle: ServerGoalHandle) -> Any:
+            key = bytes(handle.goal_id.uuid)
+            result = await self._outcomes[key][0]
+            del self._outcomes[key]
+            if handle.is_cancel_requested and result.error_code != ResultCode.NONE:
+                handle.canceled()
+            elif result.error_code == ResultCode.NONE:
+                handle.succeed()
+            else:
+                self.get_logger().warning(
+                    f'{kind.action_name} failed, {ResultCode(result.error_code).name}: '
+                    f'{result.error_msg}')
+                handle.abort()
+            return result
+
+        return execute
+
+    # -- services
+
+    def _on_call(self, kind: Kind) -> Callable[[Any, Any], Any]:
+        async def call(request: Any, response: Any) -> Any:
+            outcome: Future = Future()
+
+            def end(values: dict[str, Any]) -> None:
+                outcome.set_result(values)
+                self._wake()
+
+            self._submit(kind, request, lambda: None, lambda *_: None, end)
+            for name, value in (await outcome).items():
+                setattr(response, name, value)
+            return response
+
+        return call
+
+    def _wake(self) -> None:
+        """Let the executor look at the coroutines that wait for an outcome."""
+        if self.executor is not None:
+            self.executor.wake()
+
+    def _on_list_cameras(
+        self, request: srv.ListCameras.Request, response: srv.ListCameras.Response
+    ) -> srv.ListCameras.Response:
+        if self._intake is not None:
+            response.cameras = [self._intake.status(name) for name in self._intake.cameras]
+        return response
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until it is interrupted; exit code 1 when it cannot start."""
+    rclpy.init(args=args)
+    node = None
+    try:
+        node = MimoEmbodied()
+        node.declare_parameter('autostart', True)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        if node.get_parameter('autostart').value:
+            for transition in (node.trigger_configure, node.trigger_activate):
+                if transition() is not TransitionCallbackReturn.SUCCESS:
+                    return 1
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except MimoError as error:
+        rclpy.logging.get_logger(NAME).fatal(f'{error.code.name}: {error}')
+        return 1
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

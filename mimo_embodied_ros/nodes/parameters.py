@@ -1,0 +1,140 @@
+"""The node's parameters: one table with defaults, ranges and meanings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+from ..core.errors import InvalidRequestError
+from ..engine import EngineConfig
+from ..share import share_folder
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+_COUNT = (0, 2**31 - 1)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter; ``range`` is inclusive, ``choices`` all that are allowed."""
+
+    name: str
+    default: Any
+    description: str
+    range: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+
+
+# Checked by EngineConfig, which names what is allowed.
+MODEL = (
+    Parameter('model', '', 'Folder or hub name of the model; empty: the embedded one.'),
+    Parameter('backend', 'transformers', 'What runs the model: transformers.'),
+    Parameter('device', 'auto', 'Where the model runs: auto, cpu, cuda or cuda:N.'),
+    Parameter('dtype', 'auto', 'Of the weights: bfloat16, float32, or auto by the device.'),
+    Parameter('attention', 'sdpa', 'Of the model: sdpa, eager or flash_attention_2.'),
+    Parameter('min_pixels', 0, "Area to which smaller images are enlarged; 0: the model's own.",
+              _COUNT),
+    Parameter('max_pixels', 0, "Area to which larger images are reduced; 0: the model's own.",
+              _COUNT),
+    Parameter('threads', 0, "CPU threads of the model; 0: the library's choice.", (0, 1024)),
+)
+REQUESTS = (
+    Parameter('max_queue', 8, 'How many requests may wait; more fail with QUEUE_FULL.', (1, 1000)),
+    Parameter('timeout', 30.0, 'Seconds from arrival to result where a request gives none.',
+              (0.001, 86400.0)),
+    Parameter('max_image_age', 1.0, 'Oldest image to answer on, seconds; 0: any age.',
+              (0.0, 86400.0)),
+    Parameter('wait_for_image', 1.0, 'Seconds to wait for an image when there is none yet.',
+              (0.0, 3600.0)),
+    Parameter('max_new_tokens', 0, 'Longest answer, tokens; 0: the default of each task.', _COUNT),
+)
+SENSORS = (
+    Parameter('cameras', ['camera'], 'Names of the cameras; the first is the default of requests.'),
+    Parameter('odometry_topic', 'odom', 'nav_msgs/Odometry of the base; empty: none.'),
+)
+# Of each camera; the name in front and a dot.
+CAMERA = (
+    Parameter('image_topic', '', 'Image, or CompressedImage; empty: NAME/image_raw.'),
+    Parameter('image_transport', 'raw', 'raw: sensor_msgs/Image; compressed: CompressedImage.',
+              choices=('raw', 'compressed')),
+    Parameter('camera_info_topic', '', 'CameraInfo; empty: camera_info beside the image.'),
+    Parameter('depth_topic', '', 'Image with depth, registered to the image; empty: none.'),
+    Parameter('reliable', False, 'Ask for reliable delivery instead of sensor data\'s best effort.'),
+)
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """One camera's topics; empty where none is used."""
+
+    name: str
+    image_topic: str
+    compressed: bool
+    camera_info_topic: str
+    depth_topic: str
+    reliable: bool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked values; times in seconds."""
+
+    engine: EngineConfig
+    cameras: tuple[CameraSettings, ...]
+    odometry_topic: str
+    max_queue: int
+    timeout: float
+    max_image_age: float
+    wait_for_image: float
+    max_new_tokens: int
+
+
+def _value(node: Node, parameter: Parameter, prefix: str = '') -> Any:
+    """The value, declared at first use; rclpy checks type and range, this the choices."""
+    name = prefix + parameter.name
+    if not node.has_parameter(name):
+        descriptor = ParameterDescriptor(description=parameter.description)
+        if parameter.range is not None:
+            low, high = parameter.range
+            if isinstance(parameter.default, float):
+                descriptor.floating_point_range = [
+                    FloatingPointRange(from_value=float(low), to_value=float(high))]
+            else:
+                descriptor.integer_range = [
+                    IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+        node.declare_parameter(name, parameter.default, descriptor)
+    value = node.get_parameter(name).value
+    if parameter.choices and value not in parameter.choices:
+        msg = f'parameter {name} is {value!r}; give one of {", ".join(parameter.choices)}'
+        raise InvalidRequestError(msg)
+    return value
+
+
+def _camera(node: Node, name: str) -> CameraSettings:
+    values = {p.name: _value(node, p, f'{name}.') for p in CAMERA}
+    compressed = values['image_transport'] == 'compressed'
+    image = values['image_topic'] or f'{name}/image_raw' + '/compressed' * compressed
+    folder, slash, _ = image.removesuffix('/compressed').rpartition('/')
+    info = values['camera_info_topic'] or f'{folder}{slash}camera_info'
+    return CameraSettings(name, image, compressed, info, values['depth_topic'], values['reliable'])
+
+
+def read(node: Node) -> Settings:
+    """Declare what is not declared yet and read all parameters.
+
+    Raises:
+        InvalidRequestError: a value that is not allowed, with the allowed ones.
+
+    """
+    engine, requests, sensors = (
+        {p.name: _value(node, p) for p in table} for table in (MODEL, REQUESTS, SENSORS))
+    engine['model'] = engine['model'] or str(share_folder() / 'models' / 'mimo_tiny')
+    names = list(sensors['cameras'])
+    if not names or not all(names) or len(set(names)) < len(names):
+        msg = f'parameter cameras is {names}; give one or more, each with a name of its own'
+        raise InvalidRequestError(msg)
+    return Settings(EngineConfig(**engine), tuple(_camera(node, name) for name in names),
+                    sensors['odometry_topic'], **requests)

@@ -1,0 +1,30 @@
+"""Where the installed package keeps its models, bags and configuration."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from .core.errors import ModelNotReadyError
+
+PACKAGE = 'mimo_embodied_ros'
+
+
+def share_folder() -> Path:
+    """The package's share folder, found as the ament index is: by prefix.
+
+    A source checkout counts too, so that tools work before anything is installed.
+
+    Raises:
+        ModelNotReadyError: the package is not installed completely.
+
+    """
+    prefixes = [p for p in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if p]
+    folders = [Path(p) / 'share' / PACKAGE for p in (*prefixes, sys.prefix)]
+    folders.append(Path(__file__).parents[1])
+    for folder in folders:
+        if (folder / 'models').is_dir():
+            return folder
+    msg = f'no folder {PACKAGE}/models in {", ".join(map(str, folders))}; install the package'
+    raise ModelNotReadyError(msg)

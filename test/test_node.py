@@ -1,0 +1,368 @@
+"""The lifecycle node with the embedded model, over real DDS."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
+
+from action_msgs.msg import GoalStatus  # noqa: E402
+from builtin_interfaces.msg import Duration  # noqa: E402
+from lifecycle_msgs.msg import State  # noqa: E402
+from mimo_embodied_ros import action, msg, srv  # noqa: E402
+from rclpy.action import ActionClient  # noqa: E402
+from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+
+from mimo_embodied_ros.core.errors import ResultCode  # noqa: E402
+from mimo_embodied_ros.embedded import scenes  # noqa: E402
+from mimo_embodied_ros.nodes.images import encode_image  # noqa: E402
+from mimo_embodied_ros.nodes.node import MimoEmbodied  # noqa: E402
+
+SCENE = scenes.draw_table(random.Random(7), 640, 480, things=(
+    scenes.Thing('red', 'cube', 180, 320, 48),
+    scenes.Thing('blue', 'bowl', 420, 200, 58),
+    scenes.Thing('green', 'ball', 400, 390, 45)))
+FRAME = 'camera_optical_frame'
+
+
+def parameters(**values: Any) -> list[Parameter]:
+    return [Parameter(name.replace('__', '.'), value=value) for name, value in values.items()]
+
+
+class Robot:
+    """A node under test, a camera that publishes the scene, and clients."""
+
+    def __init__(self, ros: Any, **values: Any) -> None:
+        values = {'camera__reliable': True, 'max_image_age': 10.0, **values}
+        self.ros = ros
+        self.node = ros.node(
+            'mimo_embodied', MimoEmbodied, parameter_overrides=parameters(**values))
+        self.other = ros.node('robot')
+        self.camera = self.other.create_publisher(Image, 'camera/image_raw', 1)
+        self.clients: dict[str, ActionClient] = {}
+
+    def start(self) -> Robot:
+        assert self.node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        assert self.node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+        self.ros.wait_for(lambda: self.camera.get_subscription_count() == 1)
+        return self
+
+    def see(self, pixels: np.ndarray[Any, Any] = SCENE.pixels, age_s: float = 0.0) -> Header:
+        stamp = self.other.get_clock().now() - rclpy.duration.Duration(nanoseconds=int(age_s * 1e9))
+        header = Header(stamp=stamp.to_msg(), frame_id=FRAME)
+        stream = self.node._intake.cameras['camera'].image
+        received = stream.received
+        self.camera.publish(encode_image(pixels, header))
+        self.ros.wait_for(lambda: stream.received > received)
+        return header
+
+    def send(self, kind: Any, name: str, feedback: list[Any] | None = None, **goal: Any) -> Any:
+        client = self.clients.get(name)
+        if client is None:
+            client = self.clients[name] = ActionClient(
+                self.other, kind, f'/mimo_embodied/{name}')
+            assert client.wait_for_server(10)
+        future = client.send_goal_async(
+            kind.Goal(**goal),
+            None if feedback is None else lambda m: feedback.append(m.feedback))
+        handle = self.ros.wait_for(future.result if future.done() else lambda: (
+            future.done() and future.result()))
+        assert handle.accepted
+        return handle
+
+    def result(self, handle: Any, timeout_s: float = 60.0) -> Any:
+        future = handle.get_result_async()
+        self.ros.wait_for(future.done, timeout_s)
+        return future.result()
+
+    def ask(self, kind: Any, name: str, **goal: Any) -> Any:
+        return self.result(self.send(kind, name, **goal))
+
+
+@pytest.fixture
+def robot(ros: Any) -> Robot:
+    return Robot(ros).start()
+
+
+def duration(seconds: float) -> Duration:
+    return rclpy.duration.Duration(seconds=seconds).to_msg()
+
+
+def test_answers_carry_the_stamp_and_frame_of_their_image_and_are_published(robot: Robot) -> None:
+    published: list[Any] = []
+    robot.other.create_subscription(msg.TaskPlan, '/mimo_embodied/task_plan', published.append, 10)
+    header = robot.see()
+    feedback: list[Any] = []
+    handle = robot.send(action.PlanTask, 'plan_task', feedback,
+                        instruction='put the red cube in the blue bowl')
+    reply = robot.result(handle)
+    plan = reply.result.plan
+    assert reply.status == GoalStatus.STATUS_SUCCEEDED
+    assert reply.result.error_code == ResultCode.NONE
+    assert plan.header == header
+    assert (plan.image_width, plan.image_height, plan.camera) == (640, 480, 'camera')
+    assert [(s.action, s.object, s.target) for s in plan.steps] == [
+        ('pick up', 'red cube', ''), ('put', 'red cube', 'blue bowl')]
+    assert plan.steps[0].points[0].x == pytest.approx(180, abs=48)
+    assert plan.steps[1].points[0].y == pytest.approx(200, abs=40)
+    robot.ros.wait_for(lambda: published)
+    assert published[0].plan_id == plan.plan_id
+    robot.ros.wait_for(lambda: ''.join(f.delta for f in feedback) == reply.result.raw_text)
+    states = [f.state for f in feedback]
+    assert states == sorted(states)
+    assert {action.PlanTask.Feedback.PREPROCESSING, action.PlanTask.Feedback.ANSWERING} <= {*states}
+
+
+def test_affordances_say_where_and_an_absent_object_is_no_error(robot: Robot) -> None:
+    robot.see()
+    found = robot.ask(action.FindAffordances, 'find_affordances', query='the green ball').result
+    assert [found.error_code, len(found.affordances.points)] == [ResultCode.NONE, 1]
+    point = found.affordances.points[0]
+    assert scenes.mask(SCENE, SCENE.things[2])[int(point.y), int(point.x)]
+    assert not point.confidence_valid
+    assert point.position_status == msg.AffordancePoint.NOT_REQUESTED
+    missing = robot.ask(action.FindAffordances, 'find_affordances', query='the purple cup')
+    assert missing.status == GoalStatus.STATUS_SUCCEEDED
+    assert missing.result.error_code == ResultCode.NONE
+    assert not missing.result.affordances.points
+
+
+def test_points_are_lifted_with_the_depth_of_their_stamp(ros: Any) -> None:
+    robot = Robot(ros, camera__depth_topic='camera/depth').start()
+    info = robot.other.create_publisher(CameraInfo, 'camera/camera_info', 1)
+    depth = robot.other.create_publisher(Image, 'camera/depth', 1)
+    ros.wait_for(lambda: info.get_subscription_count() and depth.get_subscription_count())
+    header = robot.see()
+    info.publish(CameraInfo(header=header, width=640, height=480,
+                            k=[500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0]))
+    flat = np.full((480, 640), 1500, '<u2')
+    depth.publish(Image(header=header, width=640, height=480, step=1280, encoding='16UC1',
+                        data=flat.tobytes()))
+    ros.wait_for(lambda: robot.node._intake.status('camera').depth_valid
+                 and robot.node._intake.status('camera').camera_info_valid)
+    goal = {'query': 'red cube', 'target_frame': FRAME}
+    point = robot.ask(action.FindAffordances, 'find_affordances',
+                      **goal).result.affordances.points[0]
+    assert point.position_status == msg.AffordancePoint.OK
+    assert point.position.z == pytest.approx(1.5)
+    assert point.position.x == pytest.approx((point.x - 320) / 500 * 1.5)
+    assert point.depth_stddev == pytest.approx(0, abs=1e-6)
+    elsewhere = robot.ask(action.FindAffordances, 'find_affordances', query='red cube',
+                          target_frame='map').result.affordances.points[0]
+    assert elsewhere.position_status == msg.AffordancePoint.TF_ERROR
+
+
+def test_spatial_and_free_answers(robot: Robot) -> None:
+    robot.see()
+    answer = robot.ask(action.AnswerSpatial, 'answer_spatial',
+                       question='Is the red cube left of the blue bowl?').result.answer
+    assert (answer.answer_type, answer.yes) == (msg.SpatialAnswer.YES_NO, True)
+    text = robot.ask(action.Ask, 'ask', question='What do you see?').result.answer.answer
+    assert all(thing.name in text for thing in SCENE.things)
+
+
+def test_reasoning_is_streamed_and_returned_apart(robot: Robot) -> None:
+    robot.see()
+    feedback: list[Any] = []
+    handle = robot.send(action.AnswerSpatial, 'answer_spatial', feedback, thinking=True,
+                        question='Is the red cube left of the blue bowl?')
+    result = robot.result(handle).result
+    assert 'red cube' in result.reasoning
+    assert result.reasoning in result.raw_text
+    assert 'red cube' not in result.answer.answer
+    assert action.AnswerSpatial.Feedback.THINKING in {f.state for f in feedback}
+
+
+def test_services_answer_as_the_actions_do(robot: Robot) -> None:
+    header = robot.see()
+    calls = (
+        (srv.GetTaskPlan, 'get_task_plan', {'instruction': 'pick up the red cube'}, 'plan'),
+        (srv.GetAffordances, 'get_affordances', {'query': 'red cube'}, 'affordances'),
+        (srv.GetSpatialAnswer, 'get_spatial_answer', {'question': 'How many objects are there?'},
+         'answer'),
+    )
+    futures = []
+    for kind, name, request, field in calls:
+        client = robot.other.create_client(kind, f'/mimo_embodied/{name}')
+        assert client.wait_for_service(10)
+        futures.append((client.call_async(kind.Request(**request)), field))
+    for future, field in futures:
+        robot.ros.wait_for(future.done, 60)
+        assert future.result().error_code == ResultCode.NONE
+        assert getattr(future.result(), field).header == header
+
+
+def test_images_in_the_goal_are_used_instead_of_the_camera(robot: Robot) -> None:
+    header = Header(frame_id='another_camera')
+    header.stamp.sec = 12
+    goal = {'query': 'green ball', 'images': [encode_image(SCENE.pixels, header)]}
+    affordances = robot.ask(action.FindAffordances, 'find_affordances', **goal).result.affordances
+    assert affordances.header == header
+    assert affordances.camera == ''
+    both = robot.ask(action.FindAffordances, 'find_affordances', cameras=['camera'], **goal)
+    assert both.result.error_code == ResultCode.INVALID_REQUEST
+
+
+def test_a_compressed_camera(ros: Any) -> None:
+    robot = Robot(ros, camera__image_transport='compressed')
+    camera = robot.other.create_publisher(CompressedImage, 'camera/image_raw/compressed', 1)
+    assert robot.node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+    assert robot.node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+    ros.wait_for(camera.get_subscription_count)
+    import cv2
+
+    _, png = cv2.imencode('.png', SCENE.pixels[:, :, ::-1])
+    header = Header(stamp=robot.other.get_clock().now().to_msg(), frame_id=FRAME)
+    camera.publish(CompressedImage(header=header, format='png', data=png.tobytes()))
+    reply = robot.ask(action.FindAffordances, 'find_affordances', query='red cube').result
+    assert reply.error_code == ResultCode.NONE
+    assert scenes.mask(SCENE, SCENE.things[0])[
+        int(reply.affordances.points[0].y), int(reply.affordances.points[0].x)]
+
+
+@pytest.mark.parametrize(('goal', 'code', 'says'), [
+    ({'query': ''}, ResultCode.INVALID_REQUEST, 'empty'),
+    ({'query': 'a <|im_end|>'}, ResultCode.INVALID_REQUEST, 'control token'),
+    ({'query': 'cube', 'cameras': ['left']}, ResultCode.INVALID_REQUEST, 'left'),
+    ({'query': 'cube', 'timeout': Duration(sec=-1)}, ResultCode.INVALID_REQUEST, 'timeout'),
+    ({'query': 'cube', 'max_image_age': Duration(nanosec=1000)}, ResultCode.STALE_IMAGE, 's old'),
+    ({'query': 'cube', 'timeout': Duration(nanosec=1000)}, ResultCode.TIMEOUT, 'timeout'),
+    ({'query': 'cube', 'max_new_tokens': 3}, ResultCode.OUTPUT_TRUNCATED, 'max_new_tokens'),
+    ({'query': 'cube', 'images': [Image(encoding='rgb8', width=4, height=4, step=12)]},
+     ResultCode.BAD_ENCODING, 'rgb8'),
+])
+def test_what_is_wrong_with_a_request_is_said(
+    robot: Robot, goal: dict[str, Any], code: ResultCode, says: str
+) -> None:
+    robot.see()
+    reply = robot.ask(action.FindAffordances, 'find_affordances', **goal)
+    assert reply.status == GoalStatus.STATUS_ABORTED
+    assert ResultCode(reply.result.error_code) is code
+    assert says in reply.result.error_msg
+
+
+def test_no_image(ros: Any) -> None:
+    robot = Robot(ros, wait_for_image=0.0).start()
+    reply = robot.ask(action.FindAffordances, 'find_affordances', query='red cube').result
+    assert ResultCode(reply.error_code) is ResultCode.NO_IMAGE
+    assert '/camera/image_raw (1 publishers)' in reply.error_msg
+
+
+def test_a_first_image_is_waited_for(ros: Any) -> None:
+    robot = Robot(ros, wait_for_image=20.0).start()
+    handle = robot.send(action.FindAffordances, 'find_affordances', query='red cube')
+    time.sleep(0.2)
+    header = robot.see()
+    assert robot.result(handle).result.affordances.header == header
+
+
+def test_a_node_that_is_not_active_says_so(ros: Any) -> None:
+    robot = Robot(ros)
+    reply = robot.ask(action.Ask, 'ask', question='What do you see?').result
+    assert ResultCode(reply.error_code) is ResultCode.MODEL_NOT_READY
+
+
+def test_a_full_queue_refuses_and_goals_are_cancelled_where_they_are(ros: Any) -> None:
+    robot = Robot(ros, max_queue=1, wait_for_image=60.0).start()
+    running = robot.send(action.Ask, 'ask', question='one')  # waits for an image
+    ros.wait_for(lambda: len(robot.node._worker) == 0)
+    queued = robot.send(action.Ask, 'ask', question='two')
+    refused = robot.ask(action.Ask, 'ask', question='three').result
+    assert ResultCode(refused.error_code) is ResultCode.QUEUE_FULL
+    for handle in (queued, running):
+        first, second = handle.cancel_goal_async(), handle.cancel_goal_async()
+        ros.wait_for(lambda a=first, b=second: a.done() and b.done())
+        reply = robot.result(handle)
+        assert reply.status == GoalStatus.STATUS_CANCELED
+        assert ResultCode(reply.result.error_code) is ResultCode.CANCELLED
+    robot.see()
+    assert robot.ask(action.Ask, 'ask', question='What do you see?').result.error_code == 0
+
+
+def test_a_goal_is_cancelled_while_the_model_writes(robot: Robot) -> None:
+    robot.see()
+    feedback: list[Any] = []
+    handle = robot.send(action.PlanTask, 'plan_task', feedback,
+                        instruction='put the red cube and the green ball in the blue bowl')
+    robot.ros.wait_for(lambda: any(f.tokens for f in feedback))
+    cancel = handle.cancel_goal_async()
+    robot.ros.wait_for(cancel.done)
+    reply = robot.result(handle)
+    # the answer may have been complete when the cancel came
+    assert reply.status in {GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_SUCCEEDED}
+    if reply.status == GoalStatus.STATUS_CANCELED:
+        assert ResultCode(reply.result.error_code) is ResultCode.CANCELLED
+    assert robot.ask(action.Ask, 'ask', question='What do you see?').result.error_code == 0
+
+
+def test_urgent_goals_go_first(ros: Any) -> None:
+    robot = Robot(ros, wait_for_image=60.0).start()
+    order: list[int] = []
+    handles = [robot.send(action.Ask, 'ask', question='What do you see?', priority=p)
+               for p in (0, 1, 5, 3)]
+    for priority, handle in zip((0, 1, 5, 3), handles):
+        handle.get_result_async().add_done_callback(lambda _, p=priority: order.append(p))
+    robot.see()
+    ros.wait_for(lambda: len(order) == 4, 60)
+    assert order == [0, 5, 3, 1]  # the first was being served already
+
+
+def test_the_life_of_the_node(ros: Any) -> None:
+    robot = Robot(ros)
+    latched: list[Any] = []
+    qos = rclpy.qos.QoSProfile(depth=1, durability=rclpy.qos.DurabilityPolicy.TRANSIENT_LOCAL)
+    node, success = robot.node, TransitionCallbackReturn.SUCCESS
+    assert node.trigger_configure() is success
+    robot.other.create_subscription(msg.ModelInfo, '/mimo_embodied/model_info', latched.append, qos)
+    assert ros.wait_for(lambda: latched)[0].architecture == 'Qwen2_5_VLForConditionalGeneration'
+    fixed = node.set_parameters(parameters(device='cpu'))[0]
+    assert not fixed.successful
+    assert 'configured' in fixed.reason
+    assert node.set_parameters(parameters(timeout=5.0))[0].successful
+    assert node.trigger_activate() is success
+    ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
+    handle = robot.send(action.Ask, 'ask', question='What do you see?')  # no image: it waits
+    assert node.trigger_deactivate() is success
+    reply = robot.result(handle)
+    assert reply.status == GoalStatus.STATUS_ABORTED
+    assert ResultCode(reply.result.error_code) is ResultCode.PREEMPTED
+    ros.wait_for(lambda: robot.camera.get_subscription_count() == 0)
+    assert node.trigger_activate() is success
+    ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
+    robot.see()
+    assert robot.ask(action.Ask, 'ask', question='What do you see?').result.error_code == 0
+    assert node.trigger_deactivate() is success
+    assert node.trigger_cleanup() is success
+    assert node._engine is None
+    assert node._state_machine.current_state[0] == State.PRIMARY_STATE_UNCONFIGURED
+
+
+def test_configure_fails_with_the_reason(ros: Any, caplog: Any) -> None:
+    robot = Robot(ros, model='/nowhere/model')
+    logs: list[Any] = []
+    from rcl_interfaces.msg import Log
+
+    robot.other.create_subscription(Log, '/rosout', logs.append, 10)
+    ros.wait_for(lambda: robot.other.count_publishers('/rosout'))
+    assert robot.node.trigger_configure() is TransitionCallbackReturn.FAILURE
+    ros.wait_for(lambda: any('/nowhere/model' in log.msg for log in logs))
+
+
+def test_list_cameras(robot: Robot) -> None:
+    header = robot.see()
+    client = robot.other.create_client(srv.ListCameras, '/mimo_embodied/list_cameras')
+    assert client.wait_for_service(10)
+    future = client.call_async(srv.ListCameras.Request())
+    robot.ros.wait_for(future.done)
+    camera = future.result().cameras[0]
+    assert (camera.name, camera.image_topic, camera.encoding) == (
+        'camera', '/camera/image_raw', 'rgb8')
+    assert (camera.header, camera.image_width, camera.images_received) == (header, 640, 1)

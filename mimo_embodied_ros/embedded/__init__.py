@@ -1,0 +1,1 @@
+"""The embedded model: drawn scenes, questions about them, training and evaluation."""

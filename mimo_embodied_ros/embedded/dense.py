@@ -1,0 +1,77 @@
+"""What the vision tower is first taught: to name and place what lies under each image token.
+
+A throw-away linear head reads, from the token in which a thing's point lies: its colour, shape,
+the digits of its pixel position, its size and its nearest neighbour's name. The language model then
+finds these in the tokens; without them it stays at chance for hours of CPU time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from ..core.resize import FACTOR
+from .questions import neighbour
+from .scenes import COLOURS, SHAPES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .scenes import Table, Thing
+
+_C, _S = len(COLOURS), len(SHAPES)
+_COLOURS = list(COLOURS)
+_DIGITS = 6
+_PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), 1, 4, 2)  # widths of the head's outputs
+WIDTH = sum(_PARTS)
+
+
+def token_of(thing: Thing, rows: int, columns: int) -> int:
+    """The image token in which a thing's point lies, in a grid of so many."""
+    row, column = round(thing.y) // FACTOR, round(thing.x) // FACTOR
+    return min(row, rows - 1) * columns + min(column, columns - 1)
+
+
+def targets(scenes: Sequence[Table], rows: int, columns: int) -> torch.Tensor:
+    """(scenes * tokens, 18): there, colour, shape, neighbour's two, digits, size, box, x, y."""
+    out = torch.zeros(len(scenes), rows * columns, 5 + _DIGITS + 7)
+    out[:, :, 3:5] = -1
+    token = torch.arange(rows * columns)
+    out[:, :, -2] = (token % columns + 0.5) / columns
+    out[:, :, -1] = (token // columns + 0.5) / rows
+    for scene, target in zip(scenes, out):
+        for thing in scene.things:
+            x, y = round(thing.x), round(thing.y)
+            near = neighbour(scene, thing)
+            target[token_of(thing, rows, columns), :-2] = torch.tensor([
+                1, _COLOURS.index(thing.colour), SHAPES.index(thing.shape),
+                _COLOURS.index(near.colour) if near else -1,
+                SHAPES.index(near.shape) if near else -1,
+                *(int(d) for d in f'{x:03d}{y:03d}'), math.log(thing.size) - 7,
+                *((edge - centre) / FACTOR for edge, centre in zip(
+                    thing.box, (thing.x, thing.y, thing.x, thing.y))),
+            ])
+    return out.flatten(0, 1)
+
+
+def loss(outputs: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+    """Of the head's (tokens, WIDTH) outputs; with its parts, for the log."""
+    parts = outputs.split(_PARTS, -1)
+    there = target[:, 0] > 0
+    found = target[there]
+    losses = {
+        'there': 2 * F.binary_cross_entropy_with_logits(parts[0][:, 0], target[:, 0],
+                                                        pos_weight=torch.tensor(4.0)),
+        'place': 2 * F.l1_loss(parts[-1], target[:, -2:]),
+    }
+    names = ('colour', 'shape', 'near_colour', 'near_shape', *(f'digit{i}' for i in range(_DIGITS)))
+    for i, name in enumerate(names):
+        weight = 1.0 if i < 4 else 0.7
+        losses[name] = weight * F.cross_entropy(parts[i + 1][there], found[:, i + 1].long(),
+                                                ignore_index=-1)
+    losses['size'] = F.l1_loss(parts[-3][there][:, 0], found[:, 5 + _DIGITS])
+    losses['box'] = 2 * F.l1_loss(parts[-2][there], found[:, 6 + _DIGITS : 10 + _DIGITS])
+    return sum(losses.values(), torch.zeros(())), {k: v.item() for k, v in losses.items()}

@@ -1,0 +1,353 @@
+"""Questions about a drawn scene, with the answers in MiMo-Embodied's own formats.
+
+A question can be put in full, with the prompt that the package sends to any model and the think
+block, JSON, ``\\boxed{}`` or steps of the reply; and bare, with the informative words alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..core.prompts import NO_THINK, TEMPLATES
+from ..core.query import Task
+from .scenes import COLOURS, CONTAINERS, MOVABLE, PLACES, SHAPES, Road, Table, Thing
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator, Sequence
+
+YES_NO_TAIL = ' Answer yes or no.'
+RELATIONS = ('left', 'right', 'above', 'below', 'nearest', 'bigger')
+# A relation is asked only where it is plain to see.
+_OFFSET = 0.1  # least offset along the axis, in sides of the picture
+_NEARER = 0.12  # how much nearer than the next one, in shorter sides
+_BIGGER = 1.5  # ratio of the areas
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its right answer, and what it is about.
+
+    Attributes:
+        kind: for the statistics: point, box, absent, relation names, plan, ...
+        task: which prompt and parser it goes through.
+        text: what the caller says.
+        answer: what stands after the think block, coordinates in pixels of the scene.
+        short: the answer without the wrappers; empty when the kind has no short form.
+        reasoning: what to say in the think block when thinking is on.
+        things: what the answer points at, in its order.
+
+    """
+
+    kind: str
+    task: Task
+    text: str
+    answer: str
+    short: str = ''
+    reasoning: str = ''
+    things: tuple[Thing, ...] = ()
+
+    def prompt(self, *, thinking: bool = False) -> str:
+        """The user's turn after the image, as the package sends it."""
+        text = TEMPLATES[self.task].format(self.text)
+        return text if thinking else text + NO_THINK
+
+    def reply(self, *, thinking: bool = False) -> str:
+        """The whole of what the model says."""
+        thought = f'{self.reasoning}\n' if thinking and self.reasoning else ''
+        return f'<think>\n{thought}</think>\n\n{self.answer}'
+
+
+def _pixel(x: float, y: float) -> str:
+    return f'[{round(x)}, {round(y)}]'
+
+
+def _at(thing: Thing) -> str:
+    return _pixel(thing.x, thing.y)
+
+
+def _boxed(text: str) -> str:
+    return f'\\boxed{{{text}}}'
+
+
+def _points(label: str, pixel: str) -> str:
+    return f'[{{"points": [{pixel}], "label": "{label}"}}]'
+
+
+def _side(scene: Table) -> float:
+    return float(min(scene.pixels.shape[:2]))
+
+
+def _unique(scene: Table, thing: Thing) -> list[str]:
+    """Shorter names that still mean only this thing."""
+    names = []
+    if sum(t.shape == thing.shape for t in scene.things) == 1:
+        names.append(thing.shape)
+    if sum(t.colour == thing.colour for t in scene.things) == 1:
+        names.append(f'{thing.colour} object')
+    return names
+
+
+def _missing(rng: random.Random, scene: Table) -> str:
+    """A name that nothing here has; half of them share a colour or a shape with something."""
+    have = {(t.colour, t.shape) for t in scene.things}
+    names = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in have]
+    if scene.things and rng.random() < 0.5:
+        like = rng.choice(scene.things)
+        names = [n for n in names if n[0] == like.colour or n[1] == like.shape]
+    return ' '.join(rng.choice(names))
+
+
+def _described(rng: random.Random, name: str) -> str:
+    return f'the {name}' if rng.random() < 0.5 else name
+
+
+def point(rng: random.Random, scene: Table, thing: Thing | None = None) -> Question:
+    """Where one thing is, by its full name or a shorter one."""
+    thing = thing or rng.choice(scene.things)
+    names = _unique(scene, thing)
+    name = rng.choice(names) if names and rng.random() < 0.25 else thing.name
+    text = _described(rng, name)
+    return Question('point', Task.POINTS, text, _points(text, _at(thing)), f'[{_at(thing)}]',
+                    f'The {name} is at {_at(thing)}.', (thing,))
+
+
+def absent(rng: random.Random, scene: Table) -> Question:
+    """A thing that is not there."""
+    name = _missing(rng, scene)
+    return Question('absent', Task.POINTS, _described(rng, name), '[]', '[]',
+                    f'There is no {name}.')
+
+
+def box(rng: random.Random, scene: Table) -> Question:
+    """The box around one thing."""
+    thing = rng.choice(scene.things)
+    text = _described(rng, thing.name)
+    corners = f'[{", ".join(str(round(v)) for v in thing.box)}]'
+    return Question('box', Task.BOXES, text, f'[{{"bbox_2d": {corners}, "label": "{text}"}}]',
+                    corners, things=(thing,))
+
+
+def _yes_no(rng: random.Random, kind: str, question: str, *, yes: bool,
+            things: tuple[Thing, ...] = ()) -> Question:
+    tail = YES_NO_TAIL if rng.random() < 0.5 else ''
+    word = 'yes' if yes else 'no'
+    thought = ' and '.join(f'the {t.name} is at {_at(t)}' for t in things)
+    return Question(kind, Task.SPATIAL, question + tail, _boxed(word), word,
+                    f'So, {thought}.' if thought else '', things)
+
+
+def relation(rng: random.Random, scene: Table, kind: str) -> Question | None:
+    """One of RELATIONS between two things, asked only where it is plain; else None."""
+    if len(scene.things) < (3 if kind == 'nearest' else 2):
+        return None
+    a, b = rng.sample(scene.things, 2)
+    height, width = scene.pixels.shape[:2]
+    if kind in ('left', 'right', 'above', 'below'):
+        offset = (b.x - a.x) / width if kind in ('left', 'right') else (b.y - a.y) / height
+        if abs(offset) < _OFFSET:
+            return None
+        words = {'left': rng.choice(('left of', 'to the left of')),
+                 'right': rng.choice(('right of', 'to the right of'))}.get(kind, kind)
+        yes = offset > 0 if kind in ('left', 'above') else offset < 0
+        return _yes_no(rng, kind, f'Is the {a.name} {words} the {b.name}?', yes=yes, things=(a, b))
+    if kind == 'bigger':
+        ratio = a.size / b.size
+        if 1 / _BIGGER < ratio < _BIGGER:
+            return None
+        return _yes_no(rng, kind, f'Is the {a.name} bigger than the {b.name}?', yes=ratio > 1,
+                       things=(a, b))
+    nearest, gap = _neighbour(scene, b)
+    if gap < _NEARER:
+        return None
+    others = [t for t in scene.things if t is not b and t is not nearest]
+    asked = nearest if rng.random() < 0.5 else rng.choice(others)
+    return _yes_no(rng, kind, f'Is the {asked.name} the nearest object to the {b.name}?',
+                   yes=asked is nearest, things=(asked, b))
+
+
+def _neighbour(scene: Table, thing: Thing) -> tuple[Thing, float]:
+    """The nearest other thing, and by how much it is nearer than the next, in shorter sides."""
+    ranked = sorted((math.hypot(t.x - thing.x, t.y - thing.y), i)
+                    for i, t in enumerate(scene.things) if t is not thing)
+    gap = ranked[1][0] - ranked[0][0] if len(ranked) > 1 else math.inf
+    return scene.things[ranked[0][1]], gap / _side(scene)
+
+
+def neighbour(scene: Table, thing: Thing) -> Thing | None:
+    """The plainly nearest other thing, or None; a training target of the vision tower."""
+    if len(scene.things) < 2:
+        return None
+    nearest, gap = _neighbour(scene, thing)
+    return nearest if gap >= _NEARER / 2 else None
+
+
+def exists(rng: random.Random, scene: Table) -> Question:
+    """Whether a thing is there."""
+    yes = rng.random() < 0.5
+    name = rng.choice(scene.things).name if yes else _missing(rng, scene)
+    article = 'an' if name[0] in 'aeiou' else 'a'
+    return _yes_no(rng, 'exists', f'Is there {article} {name}?', yes=yes)
+
+
+def side(rng: random.Random, scene: Table) -> Question | None:
+    """In which half one thing is: the stepping stone to the relations."""
+    thing = rng.choice(scene.things)
+    half = rng.choice(('left', 'right', 'top', 'bottom'))
+    height, width = scene.pixels.shape[:2]
+    offset = thing.x / width - 0.5 if half in ('left', 'right') else thing.y / height - 0.5
+    if abs(offset) < _OFFSET / 2:
+        return None
+    return _yes_no(rng, 'side', f'Is the {thing.name} in the {half} half?',
+                   yes=offset < 0 if half in ('left', 'top') else offset > 0, things=(thing,))
+
+
+def colour(rng: random.Random, scene: Table) -> Question | None:
+    """The colour of a thing named by its shape, free or as a choice."""
+    named = [t for t in scene.things if t.shape in _unique(scene, t)]
+    if not named:
+        return None
+    thing = rng.choice(named)
+    text = f'What colour is the {thing.shape}?'
+    if rng.random() < 0.5:
+        return Question('colour', Task.SPATIAL, text, _boxed(thing.colour), thing.colour)
+    return _choice(rng, text, thing.colour, [c for c in COLOURS if c != thing.colour])
+
+
+def which_nearest(rng: random.Random, scene: Table) -> Question | None:
+    """The nearest thing to another one, as a choice of names."""
+    if len(scene.things) < 4:
+        return None
+    thing = rng.choice(scene.things)
+    nearest, gap = _neighbour(scene, thing)
+    if gap < _NEARER:
+        return None
+    others = [t.name for t in scene.things if t is not thing and t is not nearest]
+    return _choice(rng, f'Which object is nearest to the {thing.name}?', nearest.name, others)
+
+
+def _choice(rng: random.Random, text: str, right: str, wrong: Sequence[str]) -> Question:
+    options = [right, *rng.sample(wrong, min(3, len(wrong)))]
+    rng.shuffle(options)
+    lines = ''.join(f'\n{letter}. {o}' for letter, o in zip('ABCD', options))
+    letter = 'ABCD'[options.index(right)]
+    return Question('choice', Task.SPATIAL, text + lines, _boxed(letter), letter)
+
+
+def count(rng: random.Random, scene: Table) -> Question:
+    """How many things there are, of all or of one colour or shape."""
+    thing = rng.choice(scene.things)
+    what, number = rng.choice((
+        ('objects', len(scene.things)),
+        (f'{thing.colour} objects', sum(t.colour == thing.colour for t in scene.things)),
+        (f'{thing.shape}s', sum(t.shape == thing.shape for t in scene.things)),
+    ))
+    return Question('count', Task.SPATIAL, f'How many {what} are there?', _boxed(str(number)),
+                    str(number))
+
+
+def listing(rng: random.Random, scene: Table) -> Question:
+    """A free question: what is there, from left to right."""
+    names = ', '.join(t.name for t in sorted(scene.things, key=lambda t: t.x))
+    text = rng.choice(('What do you see?', 'What is on the table?', 'List the objects.'))
+    return Question('list', Task.ASK, text, names, names)
+
+
+def plan(rng: random.Random, scene: Table) -> Question | None:
+    """An instruction to pick up or to put things somewhere, done in steps with their places."""
+    movable = [t for t in scene.things if t.shape in MOVABLE]
+    if not movable:
+        return None
+    verb = rng.choice(('put', 'put', 'place', 'move'))
+    if rng.random() < 0.12:
+        name = _missing(rng, scene)
+        there = rng.choice(scene.things)
+        pair = (name, there.name) if rng.random() < 0.5 else (rng.choice(movable).name, name)
+        text = rng.choice((f'pick up the {name}', f'{verb} the {pair[0]} next to the {pair[1]}'))
+        return Question('plan_absent', Task.PLAN, text, '[]', '[]', f'There is no {name}.')
+    if rng.random() < 0.15:
+        thing = rng.choice(movable)
+        steps = f'1. pick up the {thing.name} {_at(thing)}'
+        return Question('plan', Task.PLAN, f'pick up the {thing.name}', steps, steps, '', (thing,))
+    goals = [t for t in scene.things if t.shape not in MOVABLE or rng.random() < 0.3]
+    if not goals:
+        return None
+    goal = rng.choice(goals)
+    moved = [t for t in movable if t is not goal]
+    if not moved:
+        return None
+    moved = rng.sample(moved, 2 if len(moved) > 1 and rng.random() < 0.25 else 1)
+    where = 'next to'
+    if goal.shape in CONTAINERS:
+        where = rng.choice(('in', 'in', 'into'))
+    elif goal.shape in PLACES:
+        where = rng.choice(('on', 'on', 'onto'))
+    short_names = [goal.shape] if goal.shape in _unique(scene, goal) else []
+    called = rng.choice(short_names) if short_names and rng.random() < 0.3 else goal.name
+    what = ' and '.join(f'the {t.name}' for t in moved)
+    where_done = {'into': 'in', 'onto': 'on'}.get(where, where)
+    lines: list[str] = []
+    for thing in moved:
+        lines.append(f'pick up the {thing.name} {_at(thing)}')
+        lines.append(f'put the {thing.name} {where_done} the {goal.name} {_at(goal)}')
+    steps = '\n'.join(f'{i}. {line}' for i, line in enumerate(lines, 1))
+    things = tuple(t for thing in moved for t in (thing, goal))
+    thought = ' and '.join(f'the {t.name} is at {_at(t)}' for t in (*moved, goal))
+    return Question('plan', Task.PLAN, f'{verb} {what} {where} the {called}', steps, steps,
+                    f'So, {thought}.', things)
+
+
+def road(rng: random.Random, scene: Road) -> list[Question]:
+    """What a driver would ask of a road."""
+    out = [
+        _yes_no(rng, 'road', 'Is there a car ahead?', yes=scene.car is not None),
+        Question('road', Task.SPATIAL, 'Which way does the road bend?', _boxed(scene.bend),
+                 scene.bend),
+        Question('road', Task.SPATIAL, 'What colour is the traffic light?', _boxed(scene.light),
+                 scene.light),
+    ]
+    if scene.light == 'red':
+        action = 'stop, the traffic light is red'
+    elif scene.car is None:
+        action = 'keep going, the road is clear'
+    else:
+        action = 'slow down, a car is near' if scene.car_near else 'follow the car ahead'
+    out.append(Question('road', Task.ASK, 'What should the car do?', action, action))
+    for name, place in (('car', scene.car), ('traffic light', scene.light_at)):
+        text = _described(rng, name)
+        if place is None:
+            out.append(Question('absent', Task.POINTS, text, '[]', '[]', f'There is no {name}.'))
+        else:
+            at = _pixel(*place)
+            out.append(Question('road_point', Task.POINTS, text, _points(text, at), f'[{at}]',
+                                f'The {name} is at {at}.'))
+    return out
+
+
+# How often each kind is asked of a table; many tries at a relation are too close to call.
+_WEIGHTS: tuple[tuple[float, Callable[[random.Random, Table], Question | None]], ...] = (
+    (5.0, point),
+    (1.2, absent),
+    (0.5, box),
+    (1.0, side),
+    (0.7, exists),
+    (1.5, colour),
+    (0.7, which_nearest),
+    (0.7, count),
+    (0.4, listing),
+    *((1.3, lambda r, s, k=kind: relation(r, s, k)) for kind in RELATIONS[:4]),
+    *((3.0, lambda r, s, k=kind: relation(r, s, k)) for kind in RELATIONS[4:]),
+)
+
+
+def about_table(rng: random.Random, scene: Table, *, relations: bool = True) -> Iterator[Question]:
+    """Questions without end, all kinds but plans, each as often as its weight says."""
+    chosen = _WEIGHTS if relations else _WEIGHTS[: -len(RELATIONS)]
+    weights = [w for w, _ in chosen]
+    makers = [m for _, m in chosen]
+    while True:
+        question = rng.choices(makers, weights)[0](rng, scene)
+        if question is not None:
+            yield question

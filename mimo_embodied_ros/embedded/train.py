@@ -1,0 +1,334 @@
+"""Train the embedded model from scratch: ``python -m mimo_embodied_ros.embedded.train``.
+
+Three stages, each a number of seeded steps; a run that was stopped goes on where it was:
+  see     the vision tower alone learns to name and place things (``dense``)
+  ask     the whole model learns from short questions, many a picture, first with few things on
+          the table; MiMo's long prompts and formats would hide the few informative words. One
+          attention head is taught to look from a thing's name to the thing
+  speak   MiMo's own prompts, formats and think blocks; a small share of short questions stays
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+import math
+import random
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from ..core.query import Task
+from ..core.resize import FACTOR, smart_resize
+from . import checkpoint, dense, packing, questions, scenes
+from .optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokenizers import Tokenizer
+
+_World = scenes.Table | scenes.Road
+
+CAMERAS = ((640, 480), (1280, 720), (480, 640), (848, 480), (1920, 1080))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How long and how fast a stage learns.
+
+    Attributes:
+        steps: batches of pictures.
+        images: pictures of a batch.
+        rounds: batches of questions about the same pictures; the vision tower learns from the
+            first one only, which is much cheaper.
+        rate: of Muon; see ``Optimizer``.
+        hold: share of the steps before the rate falls.
+        dense: weight of the dense head's loss.
+
+    """
+
+    name: str
+    steps: int
+    images: int
+    rounds: int
+    rate: float
+    hold: float
+    dense: float
+
+
+STAGES = (
+    Stage('see', 1300, 32, 1, 0.02, 0.4, 1.0),
+    Stage('ask', 800, 16, 3, 0.006, 0.8, 0.3),
+    Stage('speak', 600, 12, 2, 0.005, 0.1, 0.1),
+)
+
+
+def camera(rng: random.Random) -> tuple[int, int]:
+    """(width, height) of what the model sees of some camera, from 1:2 to 2:1."""
+    if rng.random() < 0.5:
+        width, height = rng.choice(CAMERAS)
+    else:
+        ratio = 2 ** rng.uniform(-1, 1)
+        area = rng.choice((15_000, 25_000, 35_000, 300_000))
+        width, height = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
+    height, width = smart_resize(height, width, checkpoint.LIMITS)
+    return width, height
+
+
+def _mentions(text: str, world: _World) -> tuple[tuple[int, int], ...]:
+    """Where things are named in full, and the image tokens they lie in."""
+    if isinstance(world, scenes.Road):
+        return ()
+    rows, columns = (side // FACTOR for side in world.pixels.shape[:2])
+    return tuple(
+        (found.end(), dense.token_of(thing, rows, columns))
+        for thing in world.things for found in re.finditer(rf'\b{thing.name}\b', text))
+
+
+def _bare(question: questions.Question, world: _World) -> packing.Example:
+    located = question.task in {Task.POINTS, Task.BOXES}
+    prompt = f'{question.task.value}: {question.text}' if located else question.text
+    prompt = prompt.removesuffix(questions.YES_NO_TAIL)
+    return packing.Example(prompt, question.short, question.kind, _weight(question), bare=True,
+                           mentions=_mentions(prompt, world))
+
+
+def _spoken(
+    rng: random.Random, question: questions.Question, world: _World, *, thinking: bool
+) -> packing.Example:
+    if question.short and question.task is Task.SPATIAL and rng.random() < 0.15:
+        question = dataclasses.replace(question, task=Task.ASK, answer=question.short)
+    prompt = question.prompt(thinking=thinking)
+    return packing.Example(prompt, question.reply(thinking=thinking), question.kind,
+                           _weight(question), mentions=_mentions(prompt, world))
+
+
+def _weight(question: questions.Question) -> float:
+    """A yes or a no is one token where a point is eight."""
+    return 4.0 if question.short in {'yes', 'no'} else 1.0
+
+
+def _asked(
+    rng: random.Random, world: _World, number: int, want: str
+) -> list[questions.Question]:
+    """Questions of about one length; ``easy`` ones are about one thing each."""
+    if want == 'none':
+        return []
+    if isinstance(world, scenes.Road):
+        some = questions.road(rng, world)
+        rng.shuffle(some)
+        return some
+    if want == 'plan':
+        made = (questions.plan(rng, world) for _ in range(number))
+        return [p for p in made if p is not None]
+    if want == 'box':
+        return [questions.box(rng, world) for _ in range(number)]
+    stream = questions.about_table(rng, world, relations=want != 'easy')
+    some = list(itertools.islice(stream, 4 * number))
+    if want in {'any', 'easy'}:
+        return some
+    return [q for q in some if (q.task is Task.POINTS) == (want == 'point')]
+
+
+_FEW = 0.3  # of the stage ask
+_POINTING = 0.3  # weight of the pointing head's loss
+# What a batch holds, so that little of a row is left empty: how often, what is asked, spoken or
+# bare, thinking aloud, blocks a row and tokens a block.
+_Mix = tuple[float, str, bool, bool, int, int]
+_MIXES: dict[str, tuple[_Mix, ...]] = {
+    'see': ((1.0, 'none', False, False, 1, 1),),
+    'few': ((1.0, 'easy', False, False, 16, 16),),
+    'ask': (
+        (0.80, 'any', False, False, 16, 16),
+        (0.06, 'word', False, False, 10, 34),  # the longer ones, choices and lists
+        (0.05, 'box', False, False, 5, 26),
+        (0.09, 'plan', False, False, 3, 92),
+    ),
+    'speak': (
+        (0.24, 'point', True, False, 6, 72),
+        (0.05, 'point', True, True, 5, 84),
+        (0.05, 'box', True, False, 4, 90),
+        (0.32, 'word', True, False, 10, 56),
+        (0.07, 'word', True, True, 6, 74),
+        (0.17, 'plan', True, False, 3, 114),
+        (0.04, 'plan', True, True, 3, 156),
+        (0.06, 'any', False, False, 16, 16),
+    ),
+}
+
+
+def draw(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], str]:
+    """The pictures of a step, of one size, for the share ``done`` of the stage; and its mixes."""
+    width, height = camera(rng)
+    # To find the thing that is meant among two or three is learnt first, and all else from it.
+    mixes = 'few' if stage.name == 'ask' and done < _FEW else stage.name
+    if mixes in {'ask', 'speak'} and rng.random() < 0.07:
+        return [scenes.draw_road(rng, width, height) for _ in range(stage.images)], mixes
+    least, most = {'see': (3, 7), 'few': (2, 3)}.get(mixes, (2, 6))
+    return [scenes.draw_table(rng, width, height, least, most) for _ in range(stage.images)], mixes
+
+
+def ask(
+    rng: random.Random, packer: packing.Packer, worlds: Sequence[_World], mixes: str
+) -> packing.Batch:
+    """One round of questions about the pictures."""
+    chosen = _MIXES[mixes]
+    if isinstance(worlds[0], scenes.Road):
+        chosen = tuple(mix for mix in chosen if mix[1] not in {'plan', 'box'})
+    _, want, spoken, thinking, blocks, length = rng.choices(chosen, [m[0] for m in chosen])[0]
+    examples = []
+    for world in worlds:
+        asked = _asked(rng, world, blocks, want)
+        examples.append([_spoken(rng, q, world, thinking=thinking) if spoken else _bare(q, world)
+                         for q in asked])
+    return packer.pack([w.pixels for w in worlds], examples, blocks, length)
+
+
+def _rate(stage: Stage, step: int) -> float:
+    done = step / stage.steps
+    warm = min(1.0, (step + 1) / 80)
+    fall = max(0.0, (done - stage.hold) / (1 - stage.hold))
+    return stage.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
+
+
+class Training:
+    """The model, the dense head and the optimiser, with the step they have reached."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.seed = folder, seed
+        self.tokenizer: Tokenizer = checkpoint.new_tokenizer(seed)
+        self.packer = packing.Packer(self.tokenizer)
+        self.model = checkpoint.new_model(self.tokenizer, seed)
+        packing.prepare(self.model)
+        self.head = torch.nn.Linear(self.model.config.text_config.hidden_size, dense.WIDTH)
+        self.stage, self.step, self.seconds = 0, 0, 0.0
+        self._new_optimizer()
+
+    def _new_optimizer(self) -> None:
+        embeddings = {id(self.model.lm_head.weight)}
+        matrices, others = [], [*self.head.parameters()]
+        for p in self.model.parameters():
+            (matrices if p.ndim == 2 and id(p) not in embeddings else others).append(p)
+        self.optimizer = Optimizer(matrices, others)
+
+    def restore(self) -> bool:
+        """Go on from the folder's state, if there is one."""
+        path = self.folder / 'state.pt'
+        if not path.exists():
+            return False
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state['model'])
+        self.head.load_state_dict(state['head'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.stage, self.step, self.seconds = state['stage'], state['step'], state['seconds']
+        return True
+
+    def keep(self) -> None:
+        """Write the state to go on from."""
+        part = self.folder / 'state.part'
+        torch.save({
+            'model': self.model.state_dict(), 'head': self.head.state_dict(),
+            'optimizer': self.optimizer.state_dict(), 'stage': self.stage, 'step': self.step,
+            'seconds': self.seconds,
+        }, part)
+        part.replace(self.folder / 'state.pt')
+
+    def one_step(self, stage: Stage, statistics: dict[str, list[float]]) -> None:
+        """Draw, ask, learn."""
+        rng = random.Random(f'{self.seed} {stage.name} {self.step}')
+        worlds, mixes = draw(rng, stage, self.step / stage.steps)
+        batch = ask(rng, self.packer, worlds, mixes)
+        seen = packing.see(self.model, batch.patches, batch.grid)
+        loss, parts = torch.zeros(()), {}
+        tables = [w for w in worlds if isinstance(w, scenes.Table)]
+        if tables:
+            loss, parts = dense.loss(self.head(seen.flatten(0, 1)),
+                                     dense.targets(tables, *batch.grid))
+        if stage.name == 'see':
+            for name, value in parts.items():
+                statistics.setdefault(name, []).append(value)
+            self._learn(loss * stage.dense, stage)
+            return
+        self._learn(loss * stage.dense + self._answer_loss(batch, seen, statistics), stage)
+        for _ in range(stage.rounds - 1):
+            batch = ask(rng, self.packer, worlds, mixes)
+            self._learn(self._answer_loss(batch, seen.detach(), statistics), stage)
+
+    def _answer_loss(
+        self, batch: packing.Batch, seen: torch.Tensor, statistics: dict[str, list[float]]
+    ) -> torch.Tensor:
+        logits, at, pointed = packing.answer(self.model, batch, seen)
+        wanted, weights = batch.labels[at], batch.weights[at]
+        losses = F.cross_entropy(logits, wanted, reduction='none')
+        right = (logits.argmax(-1) == wanted).float().numpy()
+        kinds = batch.kinds[tuple(a.numpy() for a in at)]
+        for kind in set(kinds.tolist()):
+            statistics.setdefault(kind, []).append(float(right[kinds == kind].mean()))
+        loss = (losses * weights).sum() / weights.sum()
+        if len(pointed):
+            statistics.setdefault('pointed', []).append(pointed.mean().item())
+            loss = loss - _POINTING * torch.log(pointed + 1e-6).mean()
+        return loss
+
+    def _learn(self, loss: torch.Tensor, stage: Stage) -> None:
+        loss.backward()
+        parameters = [*self.model.parameters(), *self.head.parameters()]
+        torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 1.0)
+        self.optimizer.step(_rate(stage, self.step))
+
+    def run(self, log: Path, *, every: int = 50) -> None:
+        """All stages to the end."""
+        statistics: dict[str, list[float]] = {}
+        started = time.monotonic() - self.seconds
+        while self.stage < len(STAGES):
+            stage = STAGES[self.stage]
+            while self.step < stage.steps:
+                self.one_step(stage, statistics)
+                self.step += 1
+                self.seconds = time.monotonic() - started
+                if self.step % every == 0:
+                    means = {k: round(sum(v) / len(v), 3) for k, v in sorted(statistics.items())}
+                    statistics.clear()
+                    line = json.dumps({'stage': stage.name, 'step': self.step,
+                                       'minutes': round(self.seconds / 60, 1), **means})
+                    print(line, flush=True)
+                    with log.open('a', encoding='utf-8') as file:
+                        file.write(line + '\n')
+                if self.step % 200 == 0:
+                    self.keep()
+            self.stage, self.step = self.stage + 1, 0
+            self._new_optimizer()
+            self.keep()
+
+
+def main() -> None:
+    """Train, or go on training, and write the model's folder."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
+    parser.add_argument('--out', type=Path, default=Path('models/mimo_tiny'),
+                        help='folder of the model (default: %(default)s)')
+    parser.add_argument('--work', type=Path, default=Path('build/train'),
+                        help='folder for the state of the run, to go on from (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--threads', type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    options.work.mkdir(parents=True, exist_ok=True)
+    training = Training(options.work, options.seed)
+    if training.restore():
+        print(f'going on in stage {training.stage + 1} at step {training.step}')
+    training.run(options.work / 'log.jsonl')
+    checkpoint.save(training.model, training.tokenizer, options.out)
+    size = (options.out / 'model.safetensors').stat().st_size
+    print(f'{options.out}: {size / 1e6:.1f} MB after {training.seconds / 60:.0f} minutes')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,173 @@
+"""The embedded model's scenes, questions, training rows and shipped checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+
+from mimo_embodied_ros.core.answers import Affordances, SpatialAnswer, TaskPlan
+from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.parse import parse_answer
+from mimo_embodied_ros.core.prompts import build_prompt
+from mimo_embodied_ros.core.query import Query, Task
+from mimo_embodied_ros.core.resize import smart_resize
+from mimo_embodied_ros.embedded import checkpoint, packing, questions, scenes, train
+from mimo_embodied_ros.engine import EngineConfig, load_engine
+from mimo_embodied_ros.engine.answering import answer_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mimo_embodied_ros.engine import Engine
+
+SHIPPED = Path(__file__).parents[1] / 'models' / 'mimo_tiny'
+SEEDS = st.integers(0, 2**32)
+
+
+@given(seed=SEEDS, size=st.sampled_from([(112, 224), (252, 140), (640, 480)]))
+@settings(max_examples=25, deadline=None)
+def test_every_thing_is_drawn_where_it_is_said_to_be(seed: int, size: tuple[int, int]) -> None:
+    scene = scenes.draw_table(random.Random(seed), *size)
+    for thing in scene.things:
+        drawn = scenes.mask(scene, thing)
+        assert drawn[int(thing.y), int(thing.x)]
+        rows, columns = np.nonzero(drawn)
+        edges = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        assert edges == pytest.approx(thing.box, abs=0.02 * max(size) + 1.5)
+
+
+@given(seed=SEEDS)
+@settings(max_examples=25, deadline=None)
+def test_right_replies_are_read_as_right_answers(seed: int) -> None:
+    rng = random.Random(seed)
+    height, width = smart_resize(480, 640, checkpoint.LIMITS)
+    scene = scenes.draw_table(rng, width, height)
+    asked = [*islice(questions.about_table(rng, scene), 12), *train._asked(rng, scene, 2, 'plan')]
+    for question in asked:
+        thinking = rng.random() < 0.5
+        query = Query(question.task, question.text, (Frame(scene.pixels),), thinking=thinking)
+        prompt = build_prompt(query, checkpoint.LIMITS)
+        assert prompt.text == question.prompt(thinking=thinking)
+        answer = parse_answer(query, prompt, question.reply(thinking=thinking), 'stop')
+        content = answer.content
+        assert not answer.outside
+        if question.task is Task.POINTS:
+            assert isinstance(content, Affordances)
+            assert [(p.x, p.y) for p in content.points] == [
+                (round(t.x), round(t.y)) for t in question.things]
+        elif question.task is Task.PLAN:
+            assert isinstance(content, TaskPlan)
+            assert [(p.x, p.y) for s in content.steps for p in s.points] == [
+                (round(t.x), round(t.y)) for t in question.things]
+            if question.things:
+                assert content.steps[0].object == question.things[0].name
+        elif question.task is Task.SPATIAL:
+            assert isinstance(content, SpatialAnswer)
+            assert content.text.lower() == question.short.lower()
+            if question.short in {'yes', 'no'}:
+                assert content.yes is (question.short == 'yes')
+
+
+def test_packed_rows_equal_conversations_of_their_own() -> None:
+    tokenizer = checkpoint.new_tokenizer()
+    plain = checkpoint.new_model(tokenizer)
+    packed = checkpoint.new_model(tokenizer)
+    packing.prepare(packed)
+    packer = packing.Packer(tokenizer)
+    stage = dataclasses.replace(train.STAGES[-1], images=2)
+    _, batch = train.make_batch(random.Random(3), packer, stage, 0.5)
+    rows, columns = batch.grid
+    grid = torch.tensor([[1, 2 * rows, 2 * columns]])
+    each = batch.patches.shape[0] // 2
+    with torch.no_grad():
+        logits, (at_row, at_column) = packing.answer(
+            packed, batch, packing.see(packed, batch.patches, batch.grid))
+        length = (batch.ids.shape[1] - batch.prefix) // batch.blocks
+        compared = 0
+        for row in range(2):
+            for block in range(batch.blocks):
+                begin = batch.prefix + block * length
+                here = (at_row == row) & (at_column >= begin) & (at_column < begin + length)
+                ids = torch.cat([batch.ids[row, : batch.prefix],
+                                 batch.ids[row, begin : begin + length]])[None]
+                alone = plain(
+                    input_ids=ids, attention_mask=torch.ones_like(ids), image_grid_thw=grid,
+                    pixel_values=batch.patches[row * each : (row + 1) * each],
+                    mm_token_type_ids=(ids == plain.config.image_token_id).long()).logits[0]
+                mine = at_column[here] - begin + batch.prefix
+                torch.testing.assert_close(logits[here], alone[mine], atol=1e-4, rtol=1e-4)
+                compared += int(here.sum())
+    assert compared == len(logits) > 20
+
+
+def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
+    stage = dataclasses.replace(train.STAGES[1], images=2)
+
+    def steps(training: train.Training, number: int) -> None:
+        for _ in range(number):
+            training.one_step(stage, {})
+            training.step += 1
+
+    whole = train.Training(tmp_path, seed=1)
+    steps(whole, 2)
+    whole.keep()
+    steps(whole, 1)
+    resumed = train.Training(tmp_path, seed=2)
+    resumed.seed = 1
+    assert resumed.restore()
+    steps(resumed, 1)
+    for name, weights in whole.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], weights, msg=name)
+
+
+@pytest.fixture(scope='module')
+def engine() -> Iterator[Engine]:
+    loaded = load_engine(EngineConfig(model=str(SHIPPED)))
+    yield loaded
+    loaded.close()
+
+
+def test_the_shipped_model_is_small_and_in_safetensors(engine: Engine) -> None:
+    assert sum(f.stat().st_size for f in SHIPPED.iterdir()) < 10_000_000
+    assert 2_500_000 < engine.info.parameters < 3_500_000
+    with safe_open(SHIPPED / 'model.safetensors', 'pt') as weights:
+        assert {str(weights.get_tensor(k).dtype) for k in weights.keys()} == {'torch.bfloat16'}
+    config = json.loads((SHIPPED / 'config.json').read_text('utf-8'))
+    assert config['architectures'] == ['Qwen2_5_VLForConditionalGeneration']
+
+
+def test_the_shipped_model_answers_in_the_formats_of_the_real_one(engine: Engine) -> None:
+    """A small sample of what ``make eval`` measures; nearly all of it must be right."""
+    rng = random.Random('shipped')
+    right = []
+    for _ in range(12):
+        scene = scenes.draw_table(rng, *rng.choice(train.CAMERAS))
+        question = questions.point(rng, scene)
+        query = Query(question.task, question.text, (Frame(scene.pixels),))
+        answer, reply = answer_query(engine, query)
+        assert reply.text.startswith('<think>\n</think>\n\n[')
+        assert isinstance(answer.content, Affordances)
+        thing = question.things[0]
+        right.append(len(answer.content.points) == 1 and bool(
+            scenes.mask(scene, thing)[int(answer.content.points[0].y),
+                                      int(answer.content.points[0].x)]))
+        yes_no = questions.relation(rng, scene, 'left')
+        if yes_no is not None:
+            answer, reply = answer_query(
+                engine, Query(yes_no.task, yes_no.text, (Frame(scene.pixels),), thinking=True))
+            assert reply.text.startswith('<think>\nSo, ')
+            assert answer.reasoning.startswith('So, the ')
+            assert isinstance(answer.content, SpatialAnswer)
+            right.append(answer.content.text == yes_no.short)
+    assert sum(right) >= 0.85 * len(right)

@@ -1,0 +1,114 @@
+"""Draw an answer on the picture it belongs to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from .core.answers import Affordances, SpatialAnswer, TaskPlan, TextAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from .core.answers import Box, Content, Point
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_MARK = (255, 40, 160)
+_PLAN = (40, 220, 255)
+
+
+def tile(pictures: Sequence[NDArray[np.uint8]], columns: int = 2) -> NDArray[np.uint8]:
+    """Pictures of one width beside and below each other, (height, width, 3) uint8."""
+    height = max(p.shape[0] for p in pictures)
+    padded = [np.pad(p, ((0, height - p.shape[0]), (0, 0), (0, 0)), constant_values=24)
+              for p in pictures]
+    padded += [np.full_like(padded[0], 24)] * (-len(padded) % columns)
+    rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
+    return np.vstack(rows)
+
+
+class Canvas:
+    """A copy of a picture to draw on; sizes follow the picture's, so that text can be read.
+
+    Args:
+        pixels: (height, width, 3) uint8, RGB.
+
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        """Copy the picture."""
+        self._picture = np.ascontiguousarray(pixels).copy()
+        self._unit = max(1.0, min(pixels.shape[:2]) / 240)
+        self._lines: list[str] = []
+
+    def answer(self, question: str, content: Content) -> None:
+        """Draw one answer with its question below."""
+        if isinstance(content, TaskPlan):
+            self._lines.append(question if content.steps else f'{question}: cannot be done')
+            for number, step in enumerate(content.steps, 1):
+                self._points(step.points, _PLAN, str(number))
+                self._lines.append(f'  {number}. {step.text}')
+            places = [p for step in content.steps for p in step.points]
+            for a, b in zip(places, places[1:]):
+                self._arrow(a, b)
+            return
+        if isinstance(content, (Affordances, SpatialAnswer)):
+            self._points(content.points, _MARK)
+            self._boxes(content.boxes)
+        if isinstance(content, (SpatialAnswer, TextAnswer)):
+            self._lines.append(f'{question} {content.text}')
+        elif content.points or content.boxes:
+            self._lines.append(question)
+        else:
+            self._lines.append(f'{question}: not there')
+
+    def picture(self) -> NDArray[np.uint8]:
+        """(height + text, width, 3) uint8, RGB."""
+        scale, step = 0.4 * self._unit, round(15 * self._unit)
+        width = self._picture.shape[1]
+        footer = np.full((step * len(self._lines) + step // 2, width, 3), 24, np.uint8)
+        for row, line in enumerate(self._lines, 1):
+            # OpenCV's fonts know ASCII only
+            text = line.encode('ascii', 'replace').decode()
+            fit = min(1.0, (width - 16) / cv2.getTextSize(text, _FONT, scale, 1)[0][0])
+            cv2.putText(footer, text, (8, step * row), _FONT, scale * fit, (235, 235, 235),
+                        max(1, round(self._unit * 0.6)), cv2.LINE_AA)
+        return np.vstack([self._picture, footer]) if self._lines else self._picture
+
+    def _points(
+        self, points: Sequence[Point], colour: tuple[int, int, int], name: str = ''
+    ) -> None:
+        for point in points:
+            centre = self._pixel(point.x, point.y)
+            radius = round(4 * self._unit)
+            cv2.circle(self._picture, centre, radius + 2, (255, 255, 255), -1, cv2.LINE_AA)
+            cv2.circle(self._picture, centre, radius, colour, -1, cv2.LINE_AA)
+            self._label(name or point.label, centre, colour)
+
+    def _boxes(self, boxes: Sequence[Box]) -> None:
+        for box in boxes:
+            corner = self._pixel(box.x_min, box.y_min)
+            cv2.rectangle(self._picture, corner, self._pixel(box.x_max, box.y_max), _MARK,
+                          max(1, round(self._unit)), cv2.LINE_AA)
+            self._label(box.label, corner, _MARK)
+
+    def _arrow(self, start: Point, end: Point) -> None:
+        cv2.arrowedLine(self._picture, self._pixel(start.x, start.y), self._pixel(end.x, end.y),
+                        _PLAN, max(1, round(self._unit)), cv2.LINE_AA, tipLength=0.05)
+
+    def _label(self, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
+        place = (at[0] + round(7 * self._unit), at[1] - round(6 * self._unit))
+        scale = 0.42 * self._unit
+        text = text.encode('ascii', 'replace').decode()
+        for thickness, fill in ((max(2, round(2 * self._unit)), (20, 20, 20)),
+                                (max(1, round(0.6 * self._unit)), colour)):
+            cv2.putText(self._picture, text, place, _FONT, scale, fill, thickness, cv2.LINE_AA)
+
+    @staticmethod
+    def _pixel(x: float, y: float) -> tuple[int, int]:
+        limit = 1 << 20  # far outside is as good as anywhere, and OpenCV takes 32 bits
+        return (round(min(max(x, -limit), limit)), round(min(max(y, -limit), limit)))

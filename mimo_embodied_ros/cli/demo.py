@@ -1,0 +1,368 @@
+"""``demo``: the node with a resident model answers questions about a bag that is being played."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.errors import InvalidRequestError, ResultCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from rclpy.node import Node
+
+    from ..bags import BagInfo
+
+_IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+_START_S = 120.0  # for loading the model on a busy machine
+_ANSWER_S = 60.0
+_DOMAIN = '77'  # so that a robot on the same network does not hear the demo
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the demo asks, and what the answer must be about; empty where nothing is known."""
+
+    kind: str
+    text: str
+    objects: tuple[str, ...] = ()
+    answer: str = ''
+
+
+# The shipped bag shows a red cube, a green ball, a blue bowl, a yellow cup and a purple plate.
+_TABLETOP = (
+    Request('plan', 'put the red cube in the blue bowl', ('red cube', 'blue bowl')),
+    Request('affordance', 'the green ball', ('green ball',)),
+    Request('affordance', 'the red plate', ()),
+    Request('spatial', 'Is the red cube left of the blue bowl?', answer='yes'),
+    Request('free', 'What do you see?',
+            ('red cube', 'green ball', 'blue bowl', 'yellow cup', 'purple plate')),
+)
+_ANY = (
+    Request('plan', 'pick up the nearest object'),
+    Request('affordance', 'the nearest object'),
+    Request('spatial', 'Is there a person?'),
+    Request('free', 'What do you see?'),
+)
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        'demo', help='play a bag and answer questions about it',
+        description='Start the node in a process of its own, play a bag, ask for a plan, an '
+                    'affordance, a spatial and a free answer through DDS, and write annotated.png '
+                    'and report.json.',
+        epilog='exit code: 0 when all answers agree with what the shipped bag shows; on another '
+               'bag, when all requests were answered.')
+    command.add_argument('--bag', metavar='BAG', help='another bag (default: the shipped tabletop)')
+    command.add_argument('--out', type=Path, default=Path('demo_out'), metavar='FOLDER',
+                         help='where to write (default: %(default)s)')
+    command.add_argument('--model', default='', metavar='FOLDER_OR_NAME',
+                         help='folder or hub name of a model (default: the embedded one)')
+    command.add_argument('--thinking', action='store_true', help='reason aloud first')
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play, ask, report."""
+    from ..share import share_folder
+
+    # Before rclpy is imported: this host only, a domain of our own, room for large pictures.
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    os.environ.setdefault('ROS_DOMAIN_ID', _DOMAIN)
+    profile = share_folder() / 'config' / 'fastdds_large_images.xml'
+    os.environ.setdefault('FASTDDS_DEFAULT_PROFILES_FILE', str(profile))
+    os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(profile))
+    import rclpy
+
+    from ..bags import BagPlayer, describe
+
+    shipped = options.bag is None
+    bag = describe(options.bag or share_folder() / 'bags' / 'tabletop')
+    topics = _topics(bag)
+    print(f'bag {bag.path}: {topics["image"]}, {bag.duration_s:.1f} s, in a loop')
+    rclpy.init(args=[])
+    node = rclpy.create_node('mimo_embodied_demo')
+    options.out.mkdir(parents=True, exist_ok=True)
+    log = options.out / 'node.log'
+    try:
+        with _server(options.model, topics, log) as server, BagPlayer(
+                bag.path, node, loop=True, clock=True) as player:
+            thread = threading.Thread(target=player.play, daemon=True)
+            asker = Asker(node, server, log)
+            asker.wait_until_active()
+            player.wait_for_subscribers(5.0, [topics['image']])
+            thread.start()
+            asked = [asker.ask(request, thinking=options.thinking)
+                     for request in (_TABLETOP if shipped else _ANY)]
+            player.stop()
+            thread.join()
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    truth = _truth(bag.path) if shipped else {}
+    reports = [_report(request, reply, truth) for request, reply in asked]
+    _table(reports)
+    (options.out / 'report.json').write_text(
+        json.dumps(reports, indent=2, ensure_ascii=False) + '\n', 'utf-8')
+    _annotate(bag, topics['image'], asked, options.out / 'annotated.png')
+    print(f'written: {options.out}/report.json, {options.out}/annotated.png')
+    if shipped:
+        good = all(r['correct'] for r in reports)
+    else:
+        # what the model says of a scene that it does not know is its own affair
+        good = all(r['error_code'] == 0 or r['error_code'] >= ResultCode.OUTPUT_TRUNCATED
+                   for r in reports)
+    print('all answers are right' if good and shipped else 'all requests were answered' if good
+          else 'NOT ALL ANSWERS ARE AS THEY SHOULD BE')
+    return 0 if good else 1
+
+
+def _topics(bag: BagInfo) -> dict[str, str]:
+    """The topics to subscribe to: the picture with most messages and what belongs to it."""
+    images = bag.of_type(*_IMAGES)
+    pictures = [t for t in images if 'depth' not in t.name.lower()] or list(images)
+    if not pictures:
+        msg = f'{bag.path} has no Image or CompressedImage; it has {[t.type for t in bag.topics]}'
+        raise InvalidRequestError(msg)
+    found = {'image': pictures[0].name, 'type': pictures[0].type}
+    for key, kind in (('info', 'sensor_msgs/msg/CameraInfo'), ('odometry', 'nav_msgs/msg/Odometry')):
+        found[key] = next((t.name for t in bag.of_type(kind)), '')
+    found['depth'] = next((t.name for t in bag.of_type('sensor_msgs/msg/Image')
+                           if 'depth' in t.name.lower()), '')
+    return found
+
+
+@contextlib.contextmanager
+def _server(model: str, topics: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The node in a process of its own, ended at the end."""
+    compressed = topics['type'].endswith('CompressedImage')
+    values = {
+        'model': model, 'use_sim_time': 'true', 'max_image_age': '5.0', 'wait_for_image': '10.0',
+        'camera.image_topic': topics['image'], 'camera.camera_info_topic': topics['info'],
+        'camera.image_transport': 'compressed' if compressed else 'raw',
+        'camera.depth_topic': topics['depth'], 'camera.reliable': 'true',
+        'odometry_topic': topics['odometry'],
+    }
+    command = [sys.executable, '-m', 'mimo_embodied_ros.nodes.node', '--ros-args']
+    for name, value in values.items():
+        if value:
+            command += ['-p', f'{name}:={value}']
+    with log.open('wb') as output:
+        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield server
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+class Asker:
+    """Sends goals to the node and waits for their results."""
+
+    def __init__(self, node: Node, server: subprocess.Popen[bytes], log: Path) -> None:
+        """Make the clients."""
+        from lifecycle_msgs.srv import GetState
+        from mimo_embodied_ros import action
+        from rclpy.action import ActionClient
+        from rclpy.executors import SingleThreadedExecutor
+
+        self._server, self._log = server, log
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
+        self._state = node.create_client(GetState, '/mimo_embodied/get_state')
+        kinds = {
+            'plan': ('plan_task', action.PlanTask, 'instruction', 'plan'),
+            'affordance': ('find_affordances', action.FindAffordances, 'query', 'affordances'),
+            'spatial': ('answer_spatial', action.AnswerSpatial, 'question', 'answer'),
+            'free': ('ask', action.Ask, 'question', 'answer'),
+        }
+        self._kinds = {
+            kind: (ActionClient(node, type_, f'/mimo_embodied/{name}'), type_, asked, answered)
+            for kind, (name, type_, asked, answered) in kinds.items()
+        }
+
+    def _wait(self, future: Any, seconds: float, what: str) -> Any:
+        self._executor.spin_until_future_complete(future, seconds)
+        if not future.done():
+            tail = self._log.read_text('utf-8', 'replace')[-2000:]
+            msg = f'{what} did not come within {seconds:.0f} s; the node said:\n{tail}'
+            raise InvalidRequestError(msg)
+        return future.result()
+
+    def wait_until_active(self) -> None:
+        """Until the node has loaded its model and serves."""
+        from lifecycle_msgs.msg import State
+        from lifecycle_msgs.srv import GetState
+
+        end = time.monotonic() + _START_S
+        while time.monotonic() < end and self._server.poll() is None:
+            if self._state.service_is_ready():
+                request = self._state.call_async(GetState.Request())
+                self._executor.spin_until_future_complete(request, 1.0)
+                if request.done() and request.result().current_state.id == (
+                        State.PRIMARY_STATE_ACTIVE):
+                    return
+            time.sleep(0.05)
+        tail = self._log.read_text('utf-8', 'replace')[-2000:]
+        msg = f'the node did not become active; it said:\n{tail}'
+        raise InvalidRequestError(msg)
+
+    def ask(self, request: Request, *, thinking: bool) -> tuple[Request, dict[str, Any]]:
+        """One goal through DDS; its result, latency and the age of its frame."""
+        client, type_, asked, answered = self._kinds[request.kind]
+        client.wait_for_server(10.0)
+        begin = time.monotonic()
+        goal = type_.Goal(thinking=thinking, **{asked: request.text})
+        handle = self._wait(client.send_goal_async(goal), _ANSWER_S, 'the acceptance')
+        result = self._wait(handle.get_result_async(), _ANSWER_S, 'the result').result
+        age = result.stats.image_age
+        return request, {
+            'message': getattr(result, answered), 'error_code': result.error_code,
+            'error_msg': result.error_msg, 'raw_text': result.raw_text,
+            'latency_ms': (time.monotonic() - begin) * 1e3,
+            'frame_age_ms': age.sec * 1e3 + age.nanosec / 1e6,
+        }
+
+
+def _words(kind: str, message: Any) -> str:
+    if kind == 'plan':
+        return '; '.join(step.description for step in message.steps) or 'cannot be done'
+    if kind == 'affordance':
+        return ', '.join(f'({p.x:.0f}, {p.y:.0f})' for p in message.points) or 'not there'
+    return str(message.answer)
+
+
+def _truth(bag: Path) -> dict[int, dict[str, Any]]:
+    """What each picture of the shipped bag shows, by its stamp."""
+    scene = json.loads((bag / 'scene.json').read_text('utf-8'))
+    return {p['stamp_ns']: {t['name']: t for t in p['things']} for p in scene['pictures']}
+
+
+def _stamp_ns(message: Any) -> int:
+    return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
+
+
+def _correct(request: Request, reply: dict[str, Any], truth: dict[int, dict[str, Any]]) -> bool:
+    """Whether the answer agrees with the picture that it was given on."""
+    message = reply['message']
+    things = truth.get(_stamp_ns(message))
+    if reply['error_code'] != ResultCode.NONE or things is None:
+        return False
+
+    def inside(name: str, points: Sequence[Any]) -> bool:
+        x_min, y_min, x_max, y_max = things[name]['box']
+        return bool(points) and all(
+            x_min <= p.x <= x_max and y_min <= p.y <= y_max for p in points)
+
+    if request.kind == 'spatial':
+        return bool(message.yes) == (request.answer == 'yes')
+    if request.kind == 'free':
+        return all(name in message.answer for name in request.objects)
+    if request.kind == 'affordance':
+        if not request.objects:
+            return not message.points
+        return inside(request.objects[0], message.points)
+    steps = message.steps
+    return (
+        len(steps) == 2
+        and [s.object for s in steps] == [request.objects[0]] * 2
+        and steps[1].target == request.objects[1]
+        and all(inside(name, step.points) for name, step in zip(request.objects, steps))
+    )
+
+
+def _report(
+    request: Request, reply: dict[str, Any], truth: dict[int, dict[str, Any]]
+) -> dict[str, Any]:
+    failed = reply['error_code'] != ResultCode.NONE
+    return {
+        'kind': request.kind, 'question': request.text,
+        'answer': reply['error_msg'] if failed else _words(request.kind, reply['message']),
+        'raw_text': reply['raw_text'], 'error_code': int(reply['error_code']),
+        'latency_ms': round(reply['latency_ms'], 1),
+        'frame_age_ms': round(reply['frame_age_ms'], 1),
+        'correct': _correct(request, reply, truth) if truth else None,
+    }
+
+
+def _table(reports: list[dict[str, Any]]) -> None:
+    marks = {True: 'right', False: 'WRONG', None: '-'}
+    rows = [('question', 'answer', 'latency', 'frame age', '')]
+    rows += [(r['question'], r['answer'], f'{r["latency_ms"]:.0f} ms',
+              f'{r["frame_age_ms"]:.0f} ms', marks[r['correct']]) for r in reports]
+    widths = [min(64, max(len(row[i]) for row in rows)) for i in range(5)]
+    for row in rows:
+        print('  '.join(cell.replace('\n', ' ')[:w].ljust(w)
+                        for cell, w in zip(row, widths)).rstrip())
+
+
+def _annotate(
+    bag: BagInfo, topic: str, asked: list[tuple[Request, dict[str, Any]]], path: Path
+) -> None:
+    """Draw each answer on the picture it was given on; the bag went on between them."""
+    from ..annotate import Canvas, tile
+    from ..core import answers
+    from .questions import write_picture
+
+    def points(message: Any) -> tuple[answers.Point, ...]:
+        return tuple(answers.Point(p.x, p.y, p.label) for p in message.points)
+
+    drawn = []
+    for request, reply in asked:
+        message = reply['message']
+        pixels = _picture(bag.path, topic, _stamp_ns(message))
+        if pixels is None:
+            continue
+        content: answers.Content
+        if reply['error_code'] != ResultCode.NONE:
+            content = answers.TextAnswer(ResultCode(reply['error_code']).name)
+        elif request.kind == 'plan':
+            content = answers.TaskPlan(request.text, tuple(
+                answers.TaskStep(s.description, points=points(s)) for s in message.steps))
+        elif request.kind == 'affordance':
+            content = answers.Affordances(points(message))
+        else:
+            content = answers.TextAnswer(message.answer)
+        canvas = Canvas(pixels)
+        canvas.answer(request.text, content)
+        drawn.append(canvas.picture())
+    if drawn:
+        write_picture(path, tile(drawn))
+
+
+def _picture(bag: Path, topic: str, stamp_ns: int) -> NDArray[np.uint8] | None:
+    """The picture with this stamp, or the first one where no answer has named one."""
+    from rosbags.highlevel import AnyReader
+
+    from ..nodes.images import decode_compressed, decode_image
+
+    first = None
+    with AnyReader([bag]) as reader:
+        for connection, _, raw in reader.messages(
+                [c for c in reader.connections if c.topic == topic]):
+            message = reader.deserialize(raw, connection.msgtype)
+            first = first or message
+            if message.header.stamp.sec * 10**9 + message.header.stamp.nanosec == stamp_ns:
+                first = message
+                break
+    if first is None:
+        return None
+    return decode_compressed(first) if hasattr(first, 'format') else decode_image(first)

@@ -1,0 +1,42 @@
+"""The console program ``mimo-embodied``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from ..core.errors import MimoError
+from . import demo, play, questions, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def parser() -> argparse.ArgumentParser:
+    """All subcommands with their help."""
+    top = argparse.ArgumentParser(
+        prog='mimo-embodied',
+        description='Ask MiMo-Embodied about what a robot sees: in a picture, or as a ROS 2 node.',
+        epilog='"mimo-embodied COMMAND --help" explains a command.',
+    )
+    commands = top.add_subparsers(title='commands', metavar='COMMAND', required=True)
+    for module in (questions, serve, play, demo):
+        module.add_commands(commands)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 1 when it failed, with the reason on stderr."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except MimoError as error:
+        print(f'mimo-embodied: {error.code.name}: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

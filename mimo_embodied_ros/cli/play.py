@@ -1,0 +1,67 @@
+"""``play``: a recorded bag into topics, with its own timing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..bags import Progress
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        'play', help='play a recorded bag into ROS 2 topics',
+        description='Play a recorded bag into ROS 2 topics with its own timing.',
+        epilog='Nodes that compare stamps with the clock need --clock here and the parameter '
+               'use_sim_time:=true. example: mimo-embodied play bags/tabletop --clock --loop')
+    command.add_argument('bag', metavar='BAG', help='folder of a bag, or its .mcap or .db3 file')
+    command.add_argument('--rate', type=float, default=1.0, help='speed (default: %(default)s)')
+    command.add_argument('--loop', action='store_true', help='start again at the end')
+    command.add_argument('--clock', action='store_true', help="publish the bag's time on /clock")
+    command.add_argument('--topics', nargs='+', metavar='TOPIC', help='only these')
+    command.add_argument('--remap', action='append', default=[], metavar='FROM:=TO',
+                         help='publish a topic under another name; may be repeated')
+    command.add_argument('--quiet', action='store_true', help='show no progress')
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play until the end or an interrupt."""
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from ..bags import BagPlayer
+    from ..core.errors import InvalidRequestError
+
+    remap = {}
+    for rule in options.remap:
+        old, separator, new = rule.partition(':=')
+        if not (old and separator and new):
+            msg = f'--remap {rule}: give FROM:=TO'
+            raise InvalidRequestError(msg)
+        remap[old] = new
+    # an interrupt ends the playing here, and the progress line is left whole
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node('mimo_embodied_play')
+    try:
+        with BagPlayer(options.bag, node, rate=options.rate, loop=options.loop,
+                       clock=options.clock, topics=options.topics, remap=remap,
+                       on_progress=None if options.quiet else _show) as player:
+            player.wait_for_subscribers(1.0)
+            messages = player.play()
+        if not options.quiet:
+            print(f'\n{messages} messages played', file=sys.stderr)
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _show(progress: Progress) -> None:
+    share = progress.position_s / progress.duration_s if progress.duration_s else 1.0
+    bar = ('#' * round(30 * share)).ljust(30, '.')
+    print(f'\r[{bar}] {progress.position_s:6.1f} / {progress.duration_s:.1f} s  '
+          f'{progress.messages} messages', end='', file=sys.stderr, flush=True)

@@ -1,0 +1,139 @@
+"""``ask``, ``point`` and ``plan``: questions about a picture, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..annotate import Canvas
+from ..core.answers import Affordances, SpatialAnswer, TaskPlan, TextAnswer
+from ..core.errors import BadEncodingError, InvalidRequestError
+from ..core.frames import Frame
+from ..core.query import Query, Task
+from ..engine import EngineConfig, load_engine
+from ..engine.answering import answer_query
+from ..share import share_folder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..core.answers import Content
+
+
+def add_commands(commands: Any) -> None:
+    """Add the three commands."""
+    asked = (
+        ('ask', Task.ASK, 'question', 'ask anything about a picture',
+         'mimo-embodied ask table.png "Is the red cube left of the blue bowl?"'),
+        ('point', Task.POINTS, 'description', 'find where something is, in pixels',
+         'mimo-embodied point table.png "the red cube" --out where.png'),
+        ('plan', Task.PLAN, 'instruction', 'break an instruction down into steps',
+         'mimo-embodied plan table.png "put the red cube in the blue bowl" --json'),
+    )
+    for name, task, text, summary, example in asked:
+        command = commands.add_parser(
+            name, help=summary, description=summary[0].upper() + summary[1:] + '.',
+            epilog=f'example: {example}')
+        command.add_argument('image', metavar='IMAGE', help='a picture file')
+        command.add_argument('text', metavar=text.upper(), help=f'the {text}, in plain words')
+        if task is Task.ASK:
+            command.add_argument(
+                '--spatial', dest='task', action='store_const', const=Task.SPATIAL,
+                help='answer typed: yes or no, a choice, a number')
+        elif task is Task.POINTS:
+            command.add_argument('--boxes', dest='task', action='store_const', const=Task.BOXES,
+                                 help='boxes around what is found instead of points')
+        command.add_argument('--model', default='', metavar='FOLDER_OR_NAME',
+                             help='folder or hub name of a model (default: the embedded one)')
+        command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+        command.add_argument('--thinking', action='store_true', help='reason aloud first')
+        command.add_argument('--json', action='store_true', help='the whole answer as JSON')
+        command.add_argument('--out', type=Path, metavar='PNG', help='draw the answer in this file')
+        command.set_defaults(run=run, task=task)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Answer one question on stdout."""
+    pixels = _read(options.image)
+    query = Query(options.task, options.text, (Frame(pixels),), thinking=options.thinking)
+    model = options.model or str(share_folder() / 'models' / 'mimo_tiny')
+    engine = load_engine(EngineConfig(model=model, device=options.device))
+    try:
+        answer, reply = answer_query(engine, query)
+    finally:
+        engine.close()
+    if options.json:
+        print(json.dumps({
+            'question': query.text, 'task': query.task.value, 'model': engine.info.name,
+            'image': {'width': pixels.shape[1], 'height': pixels.shape[0]},
+            'answer': _plain(answer.content), 'outside': _plain(answer.outside),
+            'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
+            'seconds': round(reply.stats.total_s, 3),
+        }, indent=2, ensure_ascii=False))
+    else:
+        print(_words(answer.content))
+    if options.out is not None:
+        canvas = Canvas(pixels)
+        canvas.answer(query.text, answer.content)
+        write_picture(options.out, canvas.picture())
+    if answer.outside:
+        print('some places lie outside of the picture', file=sys.stderr)
+    return 0
+
+
+def _read(path: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            # as people see it: phones store the rotation beside the pixels
+            return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
+    except FileNotFoundError as error:
+        msg = f'there is no file {path}'
+        raise InvalidRequestError(msg) from error
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        msg = f'{path} cannot be read as a picture: {error}'
+        raise BadEncodingError(msg) from error
+
+
+def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write RGB pixels to a file.
+
+    Raises:
+        InvalidRequestError: it cannot be written there.
+
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    except (OSError, ValueError) as error:
+        msg = f'{path} cannot be written: {error}'
+        raise InvalidRequestError(msg) from error
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and enums as JSON knows them."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+
+def _words(content: Content) -> str:
+    if isinstance(content, TaskPlan):
+        steps = (f'{i}. {step.text}' for i, step in enumerate(content.steps, 1))
+        return '\n'.join(steps) or 'cannot be done'
+    if isinstance(content, Affordances):
+        points = (f'{p.x:.1f} {p.y:.1f} {p.label}'.rstrip() for p in content.points)
+        boxes = (f'{b.x_min:.1f} {b.y_min:.1f} {b.x_max:.1f} {b.y_max:.1f} {b.label}'.rstrip()
+                 for b in content.boxes)
+        return '\n'.join((*points, *boxes)) or 'not there'
+    assert isinstance(content, (SpatialAnswer, TextAnswer))
+    return content.text

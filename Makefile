@@ -21,7 +21,8 @@ SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py $(shell find \
   \( -type f -o -type d \) -not -path '*__pycache__*' 2>/dev/null)
 
 # a ROS distribution that the shell has sourced must not mix with the wheels
-unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH
+unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH \
+  RMW_IMPLEMENTATION ROS_LOCALHOST_ONLY _ROS_WHEELS_BOOTSTRAP_COMPLETE
 # nothing that runs here is heard or hears beyond this host
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -92,5 +93,5 @@ lock: $(PACKAGES)  ## write the versions of all packages in .venv to requirement
 	    if d.read_text("INSTALLER") and d.name not in ("pip", "mimo_embodied_ros")}), sep="\n")'; \
 	  } > $(LOCK).new && mv $(LOCK).new $(LOCK)
 
-clean:  ## remove everything that make has made
+clean:  ## remove everything that make has made, a training under way too
 	rm -rf .venv .venv-* build demo_out eval_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

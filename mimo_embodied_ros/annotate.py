@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import cv2
@@ -53,7 +54,7 @@ class Canvas:
                 self._points(step.points, _PLAN, str(number))
                 self._lines.append(f'  {number}. {step.text}')
             places = [p for step in content.steps for p in step.points]
-            for a, b in zip(places, places[1:]):
+            for a, b in pairwise(places):
                 self._arrow(a, b)
             return
         if isinstance(content, (Affordances, SpatialAnswer)):

@@ -87,7 +87,7 @@ class Ros:
             self.executor.spin()
         except ExternalShutdownException:  # the test itself shut the context down
             pass
-        except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
+        except BaseException as error:
             self._error = error
 
     def node(self, name: str, kind: Callable[..., Any] | None = None, **options: Any) -> Any:

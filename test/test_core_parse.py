@@ -410,7 +410,7 @@ def test_no_other_error_and_no_invented_place(task: Task, text: str, finish_reas
     try:
         answer = answer_to(task, text, finish_reason)
     except MimoError as error:
-        assert error.raw_text == text  # noqa: PT017 - most texts raise nothing
+        assert error.raw_text == text
         return
     assert answer.raw_text == text
     said = [float(n) for n in NUMBER.findall(text.rpartition('</think>')[2])]

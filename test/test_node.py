@@ -11,20 +11,20 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
-from action_msgs.msg import GoalStatus  # noqa: E402
-from builtin_interfaces.msg import Duration  # noqa: E402
-from lifecycle_msgs.msg import State  # noqa: E402
-from mimo_embodied_ros import action, msg, srv  # noqa: E402
-from rclpy.action import ActionClient  # noqa: E402
-from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from action_msgs.msg import GoalStatus
+from builtin_interfaces.msg import Duration
+from lifecycle_msgs.msg import State
+from rclpy.action import ActionClient
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
-from mimo_embodied_ros.core.errors import ResultCode  # noqa: E402
-from mimo_embodied_ros.embedded import scenes  # noqa: E402
-from mimo_embodied_ros.nodes.images import encode_image  # noqa: E402
-from mimo_embodied_ros.nodes.node import MimoEmbodied  # noqa: E402
+from mimo_embodied_ros import action, msg, srv
+from mimo_embodied_ros.core.errors import ResultCode
+from mimo_embodied_ros.embedded import scenes
+from mimo_embodied_ros.nodes.images import encode_image
+from mimo_embodied_ros.nodes.node import MimoEmbodied
 
 SCENE = scenes.draw_table(random.Random(7), 640, 480, things=(
     scenes.Thing('red', 'cube', 180, 320, 48),
@@ -345,7 +345,7 @@ def test_the_life_of_the_node(ros: Any) -> None:
     assert node._state_machine.current_state[0] == State.PRIMARY_STATE_UNCONFIGURED
 
 
-def test_configure_fails_with_the_reason(ros: Any, caplog: Any) -> None:
+def test_configure_fails_with_the_reason(ros: Any) -> None:
     robot = Robot(ros, model='/nowhere/model')
     logs: list[Any] = []
     from rcl_interfaces.msg import Log

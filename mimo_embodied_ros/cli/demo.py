@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -14,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..core.errors import InvalidRequestError, ResultCode
+from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
     from rclpy.node import Node
 
-    from ..bags import BagInfo
+    from mimo_embodied_ros.bags import BagInfo
 
 _IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 _START_S = 120.0  # for loading the model on a busy machine
@@ -79,7 +78,7 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Play, ask, report."""
-    from ..share import share_folder
+    from mimo_embodied_ros.share import share_folder
 
     # Before rclpy is imported: this host only, a domain of our own, room for large pictures.
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
@@ -89,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(profile))
     import rclpy
 
-    from ..bags import BagPlayer, describe
+    from mimo_embodied_ros.bags import BagPlayer, describe
 
     shipped = options.bag is None
     bag = describe(options.bag or share_folder() / 'bags' / 'tabletop')
@@ -140,7 +139,8 @@ def _topics(bag: BagInfo) -> dict[str, str]:
         msg = f'{bag.path} has no Image or CompressedImage; it has {[t.type for t in bag.topics]}'
         raise InvalidRequestError(msg)
     found = {'image': pictures[0].name, 'type': pictures[0].type}
-    for key, kind in (('info', 'sensor_msgs/msg/CameraInfo'), ('odometry', 'nav_msgs/msg/Odometry')):
+    kinds = {'info': 'sensor_msgs/msg/CameraInfo', 'odometry': 'nav_msgs/msg/Odometry'}
+    for key, kind in kinds.items():
         found[key] = next((t.name for t in bag.of_type(kind)), '')
     found['depth'] = next((t.name for t in bag.of_type('sensor_msgs/msg/Image')
                            if 'depth' in t.name.lower()), '')
@@ -180,9 +180,10 @@ class Asker:
     def __init__(self, node: Node, server: subprocess.Popen[bytes], log: Path) -> None:
         """Make the clients."""
         from lifecycle_msgs.srv import GetState
-        from mimo_embodied_ros import action
         from rclpy.action import ActionClient
         from rclpy.executors import SingleThreadedExecutor
+
+        from mimo_embodied_ros import action
 
         self._server, self._log = server, log
         self._executor = SingleThreadedExecutor()
@@ -318,8 +319,9 @@ def _annotate(
     bag: BagInfo, topic: str, asked: list[tuple[Request, dict[str, Any]]], path: Path
 ) -> None:
     """Draw each answer on the picture it was given on; the bag went on between them."""
-    from ..annotate import Canvas, tile
-    from ..core import answers
+    from mimo_embodied_ros.annotate import Canvas, tile
+    from mimo_embodied_ros.core import answers
+
     from .questions import write_picture
 
     def points(message: Any) -> tuple[answers.Point, ...]:
@@ -352,7 +354,7 @@ def _picture(bag: Path, topic: str, stamp_ns: int) -> NDArray[np.uint8] | None:
     """The picture with this stamp, or the first one where no answer has named one."""
     from rosbags.highlevel import AnyReader
 
-    from ..nodes.images import decode_compressed, decode_image
+    from mimo_embodied_ros.nodes.images import decode_compressed, decode_image
 
     first = None
     with AnyReader([bag]) as reader:

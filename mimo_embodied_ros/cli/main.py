@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from ..core.errors import MimoError
+from mimo_embodied_ros.core.errors import MimoError
+
 from . import demo, play, questions, serve
 
 if TYPE_CHECKING:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..bags import Progress
+    import argparse
+
+    from mimo_embodied_ros.bags import Progress
 
 
 def add_commands(commands: Any) -> None:
@@ -33,8 +34,8 @@ def run(options: argparse.Namespace) -> int:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from ..bags import BagPlayer
-    from ..core.errors import InvalidRequestError
+    from mimo_embodied_ros.bags import BagPlayer
+    from mimo_embodied_ros.core.errors import InvalidRequestError
 
     remap = {}
     for rule in options.remap:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -13,19 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..annotate import Canvas
-from ..core.answers import Affordances, SpatialAnswer, TaskPlan, TextAnswer
-from ..core.errors import BadEncodingError, InvalidRequestError
-from ..core.frames import Frame
-from ..core.query import Query, Task
-from ..engine import EngineConfig, load_engine
-from ..engine.answering import answer_query
-from ..share import share_folder
+from mimo_embodied_ros.annotate import Canvas
+from mimo_embodied_ros.core.answers import Affordances, SpatialAnswer, TaskPlan, TextAnswer
+from mimo_embodied_ros.core.errors import BadEncodingError, InvalidRequestError
+from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.query import Query, Task
+from mimo_embodied_ros.engine import EngineConfig, load_engine
+from mimo_embodied_ros.engine.answering import answer_query
+from mimo_embodied_ros.share import share_folder
 
 if TYPE_CHECKING:
+    import argparse
+
     from numpy.typing import NDArray
 
-    from ..core.answers import Content
+    from mimo_embodied_ros.core.answers import Content
 
 
 def add_commands(commands: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def add_commands(commands: Any) -> None:
@@ -23,7 +25,7 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Hand everything to rclpy, as ``--ros-args``."""
-    from ..nodes.node import main
+    from mimo_embodied_ros.nodes.node import main
 
     arguments = ['--ros-args']
     if options.params_file:

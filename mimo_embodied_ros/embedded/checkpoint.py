@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from ..core.resize import FACTOR, PixelLimits
+from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
+
 from . import questions, scenes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LIMITS = PixelLimits(min_pixels=25 * FACTOR**2, max_pixels=49 * FACTOR**2)
 SYSTEM = 'You are MiMo, an AI assistant developed by Xiaomi.'

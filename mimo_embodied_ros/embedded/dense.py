@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from ..core.resize import FACTOR
+from mimo_embodied_ros.core.resize import FACTOR
+
 from .questions import neighbour
 from .scenes import COLOURS, SHAPES
 

@@ -7,29 +7,30 @@ scenes are drawn at the cameras' own sizes, from a seed that training does not u
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import random
 import sys
 import time
 from collections import defaultdict
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.answers import Affordances, SpatialAnswer, TaskPlan, TextAnswer
-from ..core.errors import MimoError
-from ..core.frames import Frame
-from ..core.query import Query, Task
-from ..engine import EngineConfig, load_engine
-from ..engine.answering import answer_query
+from mimo_embodied_ros.core.answers import Affordances, SpatialAnswer, TaskPlan, TextAnswer
+from mimo_embodied_ros.core.errors import MimoError
+from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.query import Query, Task
+from mimo_embodied_ros.engine import EngineConfig, load_engine
+from mimo_embodied_ros.engine.answering import answer_query
+
 from . import questions, scenes
 from .train import CAMERAS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from ..core.answers import Content
-    from ..engine import Engine
+    from mimo_embodied_ros.core.answers import Content
+    from mimo_embodied_ros.engine import Engine
 
 TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_steps': 0.9,
            'plan_places': 0.9}
@@ -124,71 +125,82 @@ def _places_right(
         for step, thing in zip(content.steps, question.things))
 
 
-def _tables(seed: str) -> Callable[[], scenes.Table]:
-    rng = random.Random(seed)
+class Exam:
+    """Asks a model about scenes that training has not seen, and keeps the scores."""
 
-    def draw() -> scenes.Table:
-        return scenes.draw_table(rng, *rng.choice(CAMERAS))
+    def __init__(self, engine: Engine, number: int, seed: int) -> None:
+        """``number`` questions a figure."""
+        self.scores = Scores()
+        self._engine = engine
+        self._number = number
+        self._rng = random.Random(f'held out {seed}')
 
-    return draw
+    def _table(self) -> scenes.Table:
+        return scenes.draw_table(self._rng, *self._rng.choice(CAMERAS))
 
+    def _asked(
+        self, number: int, maker: Callable[[scenes.Table], questions.Question | None]
+    ) -> Iterator[tuple[scenes.Table, questions.Question, Content | None]]:
+        """Scenes, questions and answers; scenes in which there is nothing to ask are left."""
+        while number:
+            scene = self._table()
+            question = maker(scene)
+            if question is not None:
+                number -= 1
+                yield scene, question, _ask(self._engine, scene, question)
 
-def evaluate(engine: Engine, number: int, seed: int) -> Scores:
-    """Ask ``number`` questions for each figure."""
-    scores = Scores()
-    rng = random.Random(f'held out {seed}')
-    for width, height in CAMERAS:
-        for _ in range(number):
-            scene = scenes.draw_table(rng, width, height)
-            question = questions.point(rng, scene)
-            right = _hits(_ask(engine, scene, question), scene, question.things[0])
-            scores.add('point_hit', f'{width}x{height}', right=right)
-    draw = _tables(f'held out tables {seed}')
-    for kind in questions.RELATIONS:
-        asked = 0
-        while asked < number:
-            scene = draw()
-            relation = questions.relation(rng, scene, kind)
-            if relation is not None:
-                asked += 1
-                right = _words_right(_ask(engine, scene, relation), relation)
-                scores.add('yes_no', kind, right=right)
-    for _ in range(number):
-        scene = draw()
-        content = _ask(engine, scene, questions.absent(rng, scene))
-        scores.add('absent_refused', '', right=content == Affordances())
-        box = questions.box(rng, scene)
-        scores.add('other', 'box_iou_over_0.7',
-                   right=_overlap(_ask(engine, scene, box), box.things[0]) > 0.7)
-    for figure, maker in (('exists', questions.exists), ('colour', questions.colour),
-                          ('count', questions.count), ('nearest_choice', questions.which_nearest),
-                          ('list', questions.listing)):
-        made = (question for question in ((s, maker(rng, s)) for s in iter(draw, None))
-                if question[1] is not None)
-        for scene, question in islice(made, number // 2):
-            assert question is not None
-            scores.add('other', figure, right=_words_right(_ask(engine, scene, question), question))
-    asked = 0
-    while asked < number:
-        scene = draw()
-        plan = questions.plan(rng, scene)
-        if plan is None:
-            continue
-        content = _ask(engine, scene, plan)
-        if plan.kind == 'plan_absent':
-            scores.add('other', 'plan_absent_refused',
-                       right=isinstance(content, TaskPlan) and not content.steps)
-            continue
-        asked += 1
-        scores.add('plan_steps', '', right=_plan_right(content, plan))
-        scores.add('plan_places', '', right=_places_right(content, scene, plan))
-    for _ in range(number // 4):
-        road = scenes.draw_road(rng, *rng.choice(CAMERAS))
-        for question in questions.road(rng, road):
-            if question.task is not Task.POINTS:
-                right = _words_right(_ask(engine, road, question), question)
-                scores.add('other', 'road', right=right)
-    return scores
+    def points(self) -> None:
+        """Whether points lie on the things, by size of the image."""
+        for width, height in CAMERAS:
+            for _ in range(self._number):
+                scene = scenes.draw_table(self._rng, width, height)
+                question = questions.point(self._rng, scene)
+                content = _ask(self._engine, scene, question)
+                self.scores.add('point_hit', f'{width}x{height}',
+                                right=_hits(content, scene, question.things[0]))
+
+    def words(self) -> None:
+        """Whether words are right: each relation by itself, and other questions."""
+        rng = self._rng
+        for kind in questions.RELATIONS:
+            ask = functools.partial(questions.relation, rng, kind=kind)
+            for _, question, content in self._asked(self._number, ask):
+                self.scores.add('yes_no', kind, right=_words_right(content, question))
+        for maker in (questions.exists, questions.colour, questions.count,
+                      questions.which_nearest, questions.listing):
+            ask = functools.partial(maker, rng)
+            for _, question, content in self._asked(self._number // 2, ask):
+                self.scores.add('other', maker.__name__, right=_words_right(content, question))
+        for _ in range(self._number // 4):
+            road = scenes.draw_road(rng, *rng.choice(CAMERAS))
+            for question in questions.road(rng, road):
+                if question.task is not Task.POINTS:
+                    right = _words_right(_ask(self._engine, road, question), question)
+                    self.scores.add('other', 'road', right=right)
+
+    def absent(self) -> None:
+        """Whether things that are not there are refused."""
+        for _, _, content in self._asked(
+                self._number, lambda s: questions.absent(self._rng, s)):
+            self.scores.add('absent_refused', '', right=content == Affordances())
+
+    def boxes(self) -> None:
+        """Whether boxes fit."""
+        for _, question, content in self._asked(
+                self._number // 2, lambda s: questions.box(self._rng, s)):
+            self.scores.add('other', 'box_iou_over_0.7',
+                            right=_overlap(content, question.things[0]) > 0.7)
+
+    def plans(self) -> None:
+        """Whether all steps of a plan, and all their places, are right."""
+        for scene, plan, content in self._asked(
+                self._number, lambda s: questions.plan(self._rng, s)):
+            if plan.kind == 'plan_absent':
+                self.scores.add('other', 'plan_absent_refused',
+                                right=isinstance(content, TaskPlan) and not content.steps)
+            else:
+                self.scores.add('plan_steps', '', right=_plan_right(content, plan))
+                self.scores.add('plan_places', '', right=_places_right(content, scene, plan))
 
 
 def main() -> int:
@@ -202,9 +214,12 @@ def main() -> int:
     engine = load_engine(EngineConfig(model=options.model))
     begin = time.monotonic()
     try:
-        scores = evaluate(engine, options.number, options.seed)
+        exam = Exam(engine, options.number, options.seed)
+        for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans):
+            ask()
     finally:
         engine.close()
+    scores = exam.scores
     shares = scores.report()
     missed = []
     for figure, value in shares.items():

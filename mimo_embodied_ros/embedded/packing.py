@@ -1,9 +1,9 @@
 """Many questions about one image in one row, and the model's forward pass over such rows.
 
-A row is [prefix | block | block | ...]: the prefix holds the system prompt and the image, each block
-one question with its answer. A block sees the prefix and itself, and its M-RoPE positions go on
-from the prefix, so that every block equals a conversation of its own (a test compares the logits).
-The weights are those of the transformers classes; only the attention is called differently.
+A row is [prefix | block | block | ...]: the prefix holds the system prompt and the image, each
+block one question with its answer. A block sees the prefix and itself, and its M-RoPE positions
+go on from the prefix, so that every block equals a conversation of its own (a test compares the
+logits). The weights are those of the transformers classes; only the attention differs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface
 
-from ..core.resize import FACTOR
+from mimo_embodied_ros.core.resize import FACTOR
+
 from .checkpoint import SYSTEM
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Example:
         weight: of the reply's tokens in the loss.
         bare: without ChatML around it: the reply follows the prompt at once.
         mentions: where in the prompt the name of a thing ends, and the image token it lies in.
+        repeats: the same in the reply.
 
     """
 
@@ -52,6 +54,7 @@ class Example:
     weight: float = 1.0
     bare: bool = False
     mentions: tuple[tuple[int, int], ...] = ()
+    repeats: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,8 @@ class Packer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._cache: dict[str, tuple[list[int], list[int]]] = {}
-        self._image = tokenizer.token_to_id('<|image_pad|>')
-        self._pad = tokenizer.token_to_id('<|endoftext|>')
+        self._image = int(tokenizer.token_to_id('<|image_pad|>') or 0)
+        self._pad = int(tokenizer.token_to_id('<|endoftext|>') or 0)
         self._before = self.encode(
             f'<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n<|vision_start|>')
         self._after = self.encode('<|vision_end|>')
@@ -123,7 +126,7 @@ class Packer:
         self, images: Sequence[NDArray[np.uint8]], examples: Sequence[Sequence[Example]],
         blocks: int, length: int,
     ) -> Batch:
-        """One row an image with up to ``blocks`` of its examples; longer than ``length`` is left."""
+        """One row an image with up to ``blocks`` of its examples; longer ones are left out."""
         rows, columns = images[0].shape[0] // FACTOR, images[0].shape[1] // FACTOR
         prefix_ids, prefix_positions, begin = self._prefix(rows, columns)
         prefix = len(prefix_ids)
@@ -138,7 +141,7 @@ class Packer:
             block = 0
             for example in some:
                 asked, ends = self._encode(example.prompt)
-                said = self.encode(example.reply)
+                said, said_ends = self._encode(example.reply)
                 if not example.bare:
                     asked, said = asked + self._turn, said + self._end
                 if block == blocks or len(asked) + len(said) > length:
@@ -151,6 +154,9 @@ class Packer:
                 kinds[row, answer] = example.kind
                 mentions += [(row, at + ends.index(end), len(self._before) + cell)
                              for end, cell in example.mentions]
+                at += len(asked)
+                mentions += [(row, at + said_ends.index(end), len(self._before) + cell)
+                             for end, cell in example.repeats]
                 block += 1
         positions = np.concatenate(
             [prefix_positions, np.tile(begin + np.arange(length), (3, blocks))], 1)
@@ -160,7 +166,7 @@ class Packer:
                      torch.tensor(mentions, dtype=torch.int64).reshape(-1, 3), prefix, blocks)
 
 
-def _images_attention(  # noqa: PLR0913, PLR0917 - the signature is the library's
+def _images_attention(
     module: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention_mask: None,
     scaling: float, *, images: int = 1, **_: Any,
 ) -> tuple[torch.Tensor, None]:
@@ -173,7 +179,7 @@ def _images_attention(  # noqa: PLR0913, PLR0917 - the signature is the library'
     return out.transpose(1, 2).reshape(1, -1, q.shape[1], q.shape[3]), None
 
 
-def _packed_attention(  # noqa: PLR0913, PLR0917 - the signature is the library's
+def _packed_attention(
     module: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention_mask: None,
     scaling: float, *, prefix: int, blocks: int, watched: list[torch.Tensor], **_: Any,
 ) -> tuple[torch.Tensor, None]:

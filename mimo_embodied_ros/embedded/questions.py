@@ -1,7 +1,7 @@
-"""Questions about a drawn scene, with the answers in MiMo-Embodied's own formats.
+r"""Questions about a drawn scene, with the answers in MiMo-Embodied's own formats.
 
 A question can be put in full, with the prompt that the package sends to any model and the think
-block, JSON, ``\\boxed{}`` or steps of the reply; and bare, with the informative words alone.
+block, JSON, ``\boxed{}`` or steps of the reply; and bare, with the informative words alone.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..core.prompts import NO_THINK, TEMPLATES
-from ..core.query import Task
+from mimo_embodied_ros.core.prompts import NO_THINK, TEMPLATES
+from mimo_embodied_ros.core.query import Task
+
 from .scenes import COLOURS, CONTAINERS, MOVABLE, PLACES, SHAPES, Road, Table, Thing
 
 if TYPE_CHECKING:

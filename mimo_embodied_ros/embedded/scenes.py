@@ -52,8 +52,8 @@ _SHAPES: dict[str, list[tuple[str, list[tuple[float, float]], float]]] = {
         (_ELLIPSE, [(0.0, -0.75), (0.7, 0.22)], 0.5),
     ],
     'bowl': [
-        (_POLYGON, [(-1.15, -0.3), (1.15, -0.3), (0.8, 0.5), (0.4, 0.75), (-0.4, 0.75), (-0.8, 0.5)],
-         1.0),
+        (_POLYGON, [(-1.15, -0.3), (1.15, -0.3), (0.8, 0.5), (0.4, 0.75), (-0.4, 0.75),
+                    (-0.8, 0.5)], 1.0),
         (_ELLIPSE, [(0.0, -0.3), (1.15, 0.34)], 1.4),
         (_ELLIPSE, [(0.0, -0.27), (0.92, 0.24)], 0.5),
     ],
@@ -211,7 +211,7 @@ def _light(rng: random.Random, picture: Picture) -> Picture:
     sigma = rng.choice((0.0, 0.0, 2.0, 5.0))
     if sigma:
         noise = np.random.default_rng(rng.getrandbits(32)).standard_normal((height, width, 1))
-        lit += sigma * noise.astype(np.float32)
+        lit = lit + sigma * noise.astype(np.float32)
     return np.clip(lit, 0, 255).astype(np.uint8)
 
 
@@ -260,7 +260,8 @@ def draw_table(
         tint = tuple(min(255.0, c * rng.uniform(0.92, 1.08)) for c in COLOURS[thing.colour])
         _draw_thing(canvas, thing, scale, tint)
     if scale > 1:
-        canvas = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+        canvas = cv2.resize(
+            canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
     return Table(_light(rng, canvas), things, horizon)
 
 
@@ -269,7 +270,7 @@ def draw_road(rng: random.Random, width: int, height: int) -> Road:
     bend = rng.choice(('straight', 'left', 'right'))
     light = rng.choice(('none', 'none', 'red', 'green'))
     distance = rng.choice(('none', 'near', 'far'))
-    curve = {'straight': 0.0, 'left': -rng.uniform(0.22, 0.3), 'right': rng.uniform(0.22, 0.3)}[bend]
+    curve = {'straight': 0.0, 'left': -1.0, 'right': 1.0}[bend] * rng.uniform(0.22, 0.3)
     offset = rng.uniform(-0.04, 0.04)
     size = np.array([width, height], np.float64)
     sky = [min(255, c + rng.uniform(-25, 25)) for c in (150, 190, 225)]

@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from ..core.query import Task
-from ..core.resize import FACTOR, smart_resize
+from mimo_embodied_ros.core.query import Task
+from mimo_embodied_ros.core.resize import FACTOR, smart_resize
+
 from . import checkpoint, dense, packing, questions, scenes
 from .optimizer import Optimizer
 
@@ -66,8 +67,8 @@ class Stage:
 
 STAGES = (
     Stage('see', 1300, 32, 1, 0.02, 0.4, 1.0),
-    Stage('ask', 800, 16, 3, 0.006, 0.8, 0.3),
-    Stage('speak', 600, 12, 2, 0.005, 0.1, 0.1),
+    Stage('ask', 650, 16, 3, 0.006, 0.8, 0.3),
+    Stage('speak', 820, 12, 2, 0.005, 0.4, 0.1),
 )
 
 
@@ -98,7 +99,8 @@ def _bare(question: questions.Question, world: _World) -> packing.Example:
     prompt = f'{question.task.value}: {question.text}' if located else question.text
     prompt = prompt.removesuffix(questions.YES_NO_TAIL)
     return packing.Example(prompt, question.short, question.kind, _weight(question), bare=True,
-                           mentions=_mentions(prompt, world))
+                           mentions=_mentions(prompt, world),
+                           repeats=_mentions(question.short, world))
 
 
 def _spoken(
@@ -106,9 +108,9 @@ def _spoken(
 ) -> packing.Example:
     if question.short and question.task is Task.SPATIAL and rng.random() < 0.15:
         question = dataclasses.replace(question, task=Task.ASK, answer=question.short)
-    prompt = question.prompt(thinking=thinking)
-    return packing.Example(prompt, question.reply(thinking=thinking), question.kind,
-                           _weight(question), mentions=_mentions(prompt, world))
+    prompt, reply = question.prompt(thinking=thinking), question.reply(thinking=thinking)
+    return packing.Example(prompt, reply, question.kind, _weight(question),
+                           mentions=_mentions(prompt, world), repeats=_mentions(reply, world))
 
 
 def _weight(question: questions.Question) -> float:
@@ -138,7 +140,7 @@ def _asked(
     return [q for q in some if (q.task is Task.POINTS) == (want == 'point')]
 
 
-_FEW = 0.3  # of the stage ask
+_FEW = 0.37  # of the stage ask
 _POINTING = 0.3  # weight of the pointing head's loss
 # What a batch holds, so that little of a row is left empty: how often, what is asked, spoken or
 # bare, thinking aloud, blocks a row and tokens a block.
@@ -208,13 +210,14 @@ class Training:
         self.packer = packing.Packer(self.tokenizer)
         self.model = checkpoint.new_model(self.tokenizer, seed)
         packing.prepare(self.model)
-        self.head = torch.nn.Linear(self.model.config.text_config.hidden_size, dense.WIDTH)
+        self.head = torch.nn.Linear(self.model.lm_head.in_features, dense.WIDTH)
         self.stage, self.step, self.seconds = 0, 0, 0.0
         self._new_optimizer()
 
     def _new_optimizer(self) -> None:
         embeddings = {id(self.model.lm_head.weight)}
-        matrices, others = [], [*self.head.parameters()]
+        matrices: list[torch.nn.Parameter] = []
+        others: list[torch.nn.Parameter] = [*self.head.parameters()]
         for p in self.model.parameters():
             (matrices if p.ndim == 2 and id(p) not in embeddings else others).append(p)
         self.optimizer = Optimizer(matrices, others)
@@ -247,7 +250,8 @@ class Training:
         worlds, mixes = draw(rng, stage, self.step / stage.steps)
         batch = ask(rng, self.packer, worlds, mixes)
         seen = packing.see(self.model, batch.patches, batch.grid)
-        loss, parts = torch.zeros(()), {}
+        loss = torch.zeros(())
+        parts: dict[str, float] = {}
         tables = [w for w in worlds if isinstance(w, scenes.Table)]
         if tables:
             loss, parts = dense.loss(self.head(seen.flatten(0, 1)),
@@ -315,7 +319,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('models/mimo_tiny'),
                         help='folder of the model (default: %(default)s)')
     parser.add_argument('--work', type=Path, default=Path('build/train'),
-                        help='folder for the state of the run, to go on from (default: %(default)s)')
+                        help='folder of the run, to go on from (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=2)
     options = parser.parse_args()

@@ -6,15 +6,16 @@ import time
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from ..core.errors import CancelledError, RequestTimeoutError
-from ..core.parse import parse_answer
-from ..core.prompts import build_prompt
+from mimo_embodied_ros.core.errors import CancelledError, RequestTimeoutError
+from mimo_embodied_ros.core.parse import parse_answer
+from mimo_embodied_ros.core.prompts import build_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..core.answers import Answer
-    from ..core.query import Query
+    from mimo_embodied_ros.core.answers import Answer
+    from mimo_embodied_ros.core.query import Query
+
     from .interface import Engine, Reply
 
 

@@ -200,7 +200,7 @@ def _measure(folder: _Folder, name: str) -> tuple[int, int]:
     try:
         # Opening compares the header with the size of the file; no weight is read.
         with safe_open(folder.path / name, framework='np') as file:
-            for key in file.keys():  # noqa: SIM118 - it is not a dict
+            for key in file.keys():
                 part = file.get_slice(key)
                 dtype, count = part.get_dtype(), math.prod(part.get_shape())
                 if dtype in _FLOATS:

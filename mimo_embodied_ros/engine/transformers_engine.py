@@ -286,7 +286,7 @@ def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 def _load_model(
     checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, attention: str
-) -> Any:  # noqa: ANN401 - transformers types its models too loosely
+) -> Any:
     """Read the weights onto the device."""
     # accelerate reads them straight onto a GPU; without it they are in the host's memory first.
     direct = device.type == 'cuda' and importlib.util.find_spec('accelerate') is not None

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..core.errors import (
+from mimo_embodied_ros.core.errors import (
     BackendError,
     CancelledError,
     MimoError,

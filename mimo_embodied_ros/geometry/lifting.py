@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..core.frames import Frame
+    from mimo_embodied_ros.core.frames import Frame
 
 _RADIUS = 0.005  # of the window, in widths of the depth image; at least one pixel
 _OUTLIERS = 3.0  # depths further from the median than so many deviations are of something else

@@ -7,15 +7,16 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from mimo_embodied_ros.msg import CameraStatus
 from nav_msgs.msg import Odometry as OdometryMsg
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from ..core.errors import InvalidRequestError, NoImageError, StaleImageError
-from ..core.frames import Frame, Intrinsics, Odometry
+from mimo_embodied_ros.core.errors import InvalidRequestError, NoImageError, StaleImageError
+from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry
+from mimo_embodied_ros.msg import CameraStatus
+
 from .images import decode_compressed, decode_depth, decode_image
 
 if TYPE_CHECKING:

@@ -7,20 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point as PointMsg
-from mimo_embodied_ros import msg as interfaces
 from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
-from ..core.answers import Affordances, AnswerType, SpatialAnswer, TaskPlan, TextAnswer
-from ..geometry.lifting import PositionStatus, lift
+from mimo_embodied_ros import msg as interfaces
+from mimo_embodied_ros.core.answers import (
+    Affordances,
+    AnswerType,
+    SpatialAnswer,
+    TaskPlan,
+    TextAnswer,
+)
+from mimo_embodied_ros.geometry.lifting import PositionStatus, lift
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..core.answers import Answer, Box, Point
-    from ..core.frames import Frame
-    from ..core.query import Query
-    from ..engine import GenerationStats, ModelInfo
+    from mimo_embodied_ros.core.answers import Answer, Box, Point
+    from mimo_embodied_ros.core.frames import Frame
+    from mimo_embodied_ros.core.query import Query
+    from mimo_embodied_ros.engine import GenerationStats, ModelInfo
 
 _ANSWER_TYPES = {
     AnswerType.TEXT: interfaces.SpatialAnswer.TEXT,

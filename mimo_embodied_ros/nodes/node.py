@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import rclpy
-from mimo_embodied_ros import action, msg, srv
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.clock import Clock, ClockType
@@ -24,12 +23,19 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
 
-from ..core.errors import InvalidRequestError, MimoError, ModelNotReadyError, ResultCode
-from ..core.frames import Frame
-from ..core.query import Query, Task
-from ..engine import load_engine
-from ..engine.answering import State, answer_query
-from ..engine.worker import Job, Worker
+from mimo_embodied_ros import action, msg, srv
+from mimo_embodied_ros.core.errors import (
+    InvalidRequestError,
+    MimoError,
+    ModelNotReadyError,
+    ResultCode,
+)
+from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.query import Query, Task
+from mimo_embodied_ros.engine import load_engine
+from mimo_embodied_ros.engine.answering import State, answer_query
+from mimo_embodied_ros.engine.worker import Job, Worker
+
 from . import messages, parameters
 from .images import decode_image
 from .intake import Intake
@@ -41,7 +47,7 @@ if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleState
     from rclpy.parameter import Parameter
 
-    from ..engine import Engine
+    from mimo_embodied_ros.engine import Engine
 
 NAME = 'mimo_embodied'
 
@@ -253,7 +259,7 @@ class MimoEmbodied(LifecycleNode):
             finish(None, error)
         return job
 
-    def _answer(  # noqa: PLR0913, PLR0917
+    def _answer(
         self, kind: Kind, request: Any, job: Job, stats: msg.GenerationStats,
         on_progress: Callable[[State, str, int], None],
     ) -> dict[str, Any]:
@@ -313,7 +319,7 @@ class MimoEmbodied(LifecycleNode):
     # -- actions
 
     def _on_goal(self, kind: Kind, handle: ServerGoalHandle) -> None:
-        outcome: Future = Future()
+        outcome = Future(executor=self.executor)
         started = False
 
         def start() -> None:
@@ -367,7 +373,7 @@ class MimoEmbodied(LifecycleNode):
 
     def _on_call(self, kind: Kind) -> Callable[[Any, Any], Any]:
         async def call(request: Any, response: Any) -> Any:
-            outcome: Future = Future()
+            outcome = Future(executor=self.executor)
 
             def end(values: dict[str, Any]) -> None:
                 outcome.set_result(values)
@@ -399,7 +405,6 @@ def main(args: Sequence[str] | None = None) -> int:
     node = None
     try:
         node = MimoEmbodied()
-        node.declare_parameter('autostart', True)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         if node.get_parameter('autostart').value:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-from ..core.errors import InvalidRequestError
-from ..engine import EngineConfig
-from ..share import share_folder
+from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.engine import EngineConfig
+from mimo_embodied_ros.share import share_folder
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -55,6 +55,9 @@ SENSORS = (
     Parameter('cameras', ['camera'], 'Names of the cameras; the first is the default of requests.'),
     Parameter('odometry_topic', 'odom', 'nav_msgs/Odometry of the base; empty: none.'),
 )
+LIFE = (
+    Parameter('autostart', True, 'Configure and activate at once when started as a program.'),
+)
 # Of each camera; the name in front and a dot.
 CAMERA = (
     Parameter('image_topic', '', 'Image, or CompressedImage; empty: NAME/image_raw.'),
@@ -62,7 +65,7 @@ CAMERA = (
               choices=('raw', 'compressed')),
     Parameter('camera_info_topic', '', 'CameraInfo; empty: camera_info beside the image.'),
     Parameter('depth_topic', '', 'Image with depth, registered to the image; empty: none.'),
-    Parameter('reliable', False, 'Ask for reliable delivery instead of sensor data\'s best effort.'),
+    Parameter('reliable', False, 'Ask for reliable delivery instead of best effort.'),
 )
 
 
@@ -90,6 +93,7 @@ class Settings:
     max_image_age: float
     wait_for_image: float
     max_new_tokens: int
+    autostart: bool
 
 
 def _value(node: Node, parameter: Parameter, prefix: str = '') -> Any:
@@ -129,12 +133,12 @@ def read(node: Node) -> Settings:
         InvalidRequestError: a value that is not allowed, with the allowed ones.
 
     """
-    engine, requests, sensors = (
-        {p.name: _value(node, p) for p in table} for table in (MODEL, REQUESTS, SENSORS))
+    engine, requests, sensors, life = (
+        {p.name: _value(node, p) for p in table} for table in (MODEL, REQUESTS, SENSORS, LIFE))
     engine['model'] = engine['model'] or str(share_folder() / 'models' / 'mimo_tiny')
     names = list(sensors['cameras'])
     if not names or not all(names) or len(set(names)) < len(names):
         msg = f'parameter cameras is {names}; give one or more, each with a name of its own'
         raise InvalidRequestError(msg)
     return Settings(EngineConfig(**engine), tuple(_camera(node, name) for name in names),
-                    sensors['odometry_topic'], **requests)
+                    sensors['odometry_topic'], **requests, **life)

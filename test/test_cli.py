@@ -1,0 +1,104 @@
+"""The console program, as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mimo_embodied_ros.cli.main import main, parser
+from mimo_embodied_ros.embedded import scenes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCENE = scenes.draw_table(random.Random(7), 848, 480, things=(
+    scenes.Thing('red', 'cube', 200, 320, 48),
+    scenes.Thing('blue', 'bowl', 620, 200, 58)))
+COMMANDS = ('ask', 'point', 'plan', 'serve', 'play', 'demo')
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    path = tmp_path / 'table.png'
+    Image.fromarray(SCENE.pixels).save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        parser().parse_args([command, '--help'])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert f'usage: mimo-embodied {command}' in text
+    assert len(text.splitlines()) >= 10
+
+
+def test_point_prints_pixels_and_draws_them(
+    picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'new' / 'where.png'
+    assert main(['point', picture, 'the red cube', '--out', str(out)]) == 0
+    x, y, *label = capsys.readouterr().out.split()
+    assert scenes.mask(SCENE, SCENE.things[0])[int(float(y)), int(float(x))]
+    assert ' '.join(label) == 'the red cube'
+    drawn = np.asarray(Image.open(out))
+    assert drawn.shape[1] == 848
+    assert drawn.shape[0] > 480  # the question stands below
+    changed = (drawn[:480] != SCENE.pixels).any(-1)
+    assert changed[int(float(y)), int(float(x))]
+    assert changed.mean() < 0.1
+
+
+def test_what_is_not_there_is_said(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['point', picture, 'the green ball']) == 0
+    assert capsys.readouterr().out == 'not there\n'
+
+
+def test_plan_as_json(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['plan', picture, 'put the red cube in the blue bowl', '--json']) == 0
+    answer: Any = json.loads(capsys.readouterr().out)
+    assert answer['image'] == {'width': 848, 'height': 480}
+    assert [s['action'] for s in answer['answer']['steps']] == ['pick up', 'put']
+    assert answer['raw_text'].startswith('<think>')
+
+
+def test_ask_typed_and_free(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    question = 'Is the red cube left of the blue bowl?'
+    assert main(['ask', picture, question, '--spatial']) == 0
+    assert capsys.readouterr().out == 'yes\n'
+    assert main(['ask', picture, 'What do you see?']) == 0
+    assert capsys.readouterr().out == 'red cube, blue bowl\n'
+
+
+@pytest.mark.parametrize(('arguments', 'says'), [
+    (['ask', 'nowhere.png', 'What?'], 'there is no file nowhere.png'),
+    (['ask', __file__, 'What?'], 'cannot be read as a picture'),
+    (['ask', 'PICTURE', ' '], 'is empty'),
+    (['ask', 'PICTURE', 'What?', '--model', '/nowhere/model'], '/nowhere/model'),
+    (['point', 'PICTURE', 'cube', '--out', '/proc/where.png'], '/proc/where.png'),
+    (['play', '/nowhere/bag'], '/nowhere/bag'),
+    (['play', 'BAG', '--remap', 'a'], '--remap a'),
+])
+def test_errors_name_cause_and_remedy(
+    arguments: list[str], says: str, picture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [picture if a == 'PICTURE' else a for a in arguments]
+    assert main(arguments) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_a_picture_is_answered_without_ros(picture: str) -> None:
+    code = (
+        'import sys; from mimo_embodied_ros.cli.main import main; '
+        f'main(["point", {picture!r}, "red cube"]); '
+        'sys.exit(any(m.split(".")[0] == "rclpy" for m in sys.modules))'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True, stdout=subprocess.DEVNULL)

@@ -95,10 +95,11 @@ def test_errors_name_cause_and_remedy(
     assert says in capsys.readouterr().err
 
 
-def test_a_picture_is_answered_without_ros(picture: str) -> None:
+def test_a_picture_is_answered_without_ros(picture: str, tmp_path: Path) -> None:
     code = (
         'import sys; from mimo_embodied_ros.cli.main import main; '
         f'main(["point", {picture!r}, "red cube"]); '
         'sys.exit(any(m.split(".")[0] == "rclpy" for m in sys.modules))'
     )
-    subprocess.run([sys.executable, '-c', code], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, '-c', code], check=True, stdout=subprocess.DEVNULL, cwd=tmp_path)

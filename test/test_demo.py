@@ -36,7 +36,7 @@ def demo(folder: Path, domain: str, *arguments: str) -> tuple[int, list[dict[str
     command = [sys.executable, '-m', 'mimo_embodied_ros.cli.main', 'demo', '--out', str(folder)]
     done = subprocess.run(
         [*command, *arguments], env={**os.environ, 'ROS_DOMAIN_ID': domain}, capture_output=True,
-        text=True, timeout=300, check=False)
+        text=True, timeout=300, check=False, cwd=folder.parent)
     report = folder / 'report.json'
     assert report.exists(), done.stdout + done.stderr
     return done.returncode, json.loads(report.read_text('utf-8')), done.stdout

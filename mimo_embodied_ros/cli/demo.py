@@ -151,6 +151,8 @@ def _topics(bag: BagInfo) -> dict[str, str]:
 def _server(model: str, topics: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The node in a process of its own, ended at the end."""
     compressed = topics['type'].endswith('CompressedImage')
+    if model and Path(model).exists():
+        model = str(Path(model).resolve())
     values = {
         'model': model, 'use_sim_time': 'true', 'max_image_age': '5.0', 'wait_for_image': '10.0',
         'camera.image_topic': topics['image'], 'camera.camera_info_topic': topics['info'],
@@ -163,7 +165,9 @@ def _server(model: str, topics: dict[str, str], log: Path) -> Iterator[subproces
         if value:
             command += ['-p', f'{name}:={value}']
     with log.open('wb') as output:
-        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        # not from the user's folder: python -m looks there first, and it may be the sources'
+        server = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, cwd=log.parent)
         try:
             yield server
         finally:

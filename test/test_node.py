@@ -13,7 +13,8 @@ rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration
-from lifecycle_msgs.msg import State
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.action import ActionClient
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -343,6 +344,23 @@ def test_the_life_of_the_node(ros: Any) -> None:
     assert node.trigger_cleanup() is success
     assert node._engine is None
     assert node._state_machine.current_state[0] == State.PRIMARY_STATE_UNCONFIGURED
+
+
+def test_the_life_can_be_led_and_watched_from_outside(ros: Any) -> None:
+    Robot(ros)
+    other = ros.node('manager')
+    get = other.create_client(GetState, '/mimo_embodied/get_state')
+    change = other.create_client(ChangeState, '/mimo_embodied/change_state')
+    assert get.wait_for_service(10)
+    assert change.wait_for_service(10)
+    for transition, state in ((Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE),
+                              (Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE)):
+        done = change.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        ros.wait_for(done.done, 30)
+        assert done.result().success
+        told = get.call_async(GetState.Request())
+        ros.wait_for(told.done)
+        assert told.result().current_state.id == state
 
 
 def test_configure_fails_with_the_reason(ros: Any) -> None:

@@ -118,15 +118,12 @@ class MimoEmbodied(LifecycleNode):
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._model_publisher = self.create_publisher(msg.ModelInfo, '~/model_info', latched)
         self._action_servers = [self._serve_action(kind) for kind in KINDS]
-        self._services = [
-            self.create_service(kind.service, f'~/{kind.service_name}', self._on_call(kind))
-            for kind in KINDS if kind.service
-        ]
-        self._services.append(
-            self.create_service(srv.ListCameras, '~/list_cameras', self._on_list_cameras))
+        for kind in KINDS:
+            if kind.service:
+                self.create_service(kind.service, f'~/{kind.service_name}', self._on_call(kind))
+        self.create_service(srv.ListCameras, '~/list_cameras', self._on_list_cameras)
         # Steady, because simulated time may stand still while requests wait.
-        self._timer = self.create_timer(
-            0.05, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(0.05, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.add_on_set_parameters_callback(self._on_parameters)
 
     # -- lifecycle

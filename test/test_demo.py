@@ -42,7 +42,9 @@ def demo(folder: Path, domain: str, *arguments: str) -> tuple[int, list[dict[str
     return done.returncode, json.loads(report.read_text('utf-8')), done.stdout
 
 
-def test_the_report_says_whether_answers_agree_with_the_shipped_bag(tmp_path: Path, domain: str) -> None:
+def test_the_report_says_whether_answers_agree_with_the_shipped_bag(
+    tmp_path: Path, domain: str
+) -> None:
     code, report, printed = demo(tmp_path, domain)
     assert [r['kind'] for r in report] == ['plan', 'affordance', 'affordance', 'spatial', 'free']
     assert all(r['error_code'] == 0 for r in report)

@@ -105,9 +105,10 @@ class Canvas:
         place = (at[0] + round(7 * self._unit), at[1] - round(6 * self._unit))
         scale = 0.42 * self._unit
         text = text.encode('ascii', 'replace').decode()
-        for thickness, fill in ((max(2, round(2 * self._unit)), (20, 20, 20)),
-                                (max(1, round(0.6 * self._unit)), colour)):
-            cv2.putText(self._picture, text, place, _FONT, scale, fill, thickness, cv2.LINE_AA)
+        thickness = max(1, round(0.6 * self._unit))
+        for shift, fill in ((max(1, round(0.5 * self._unit)), (20, 20, 20)), (0, colour)):
+            cv2.putText(self._picture, text, (place[0] + shift, place[1] + shift), _FONT, scale,
+                        fill, thickness, cv2.LINE_AA)
 
     @staticmethod
     def _pixel(x: float, y: float) -> tuple[int, int]:

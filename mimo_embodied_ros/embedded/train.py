@@ -1,12 +1,11 @@
 """Train the embedded model from scratch: ``python -m mimo_embodied_ros.embedded.train``.
 
-Four stages, each a number of seeded steps; a run that was stopped goes on where it was:
+Three stages, each a number of seeded steps; a run that was stopped goes on where it was:
   see     the vision tower alone learns to name and place things (``dense``)
   ask     the whole model learns from short questions, many a picture, first with few things on
           the table; MiMo's long prompts and formats would hide the few informative words. One
           attention head is taught to look from a thing's name to the thing
   speak   MiMo's own prompts, formats and think blocks; a small share of short questions stays
-  answer  the same, mostly with words: they came last
 """
 
 from __future__ import annotations
@@ -70,7 +69,6 @@ STAGES = (
     Stage('see', 1300, 32, 1, 0.02, 0.4, 1.0),
     Stage('ask', 650, 16, 3, 0.006, 0.8, 0.3),
     Stage('speak', 820, 12, 2, 0.005, 0.4, 0.1),
-    Stage('answer', 190, 12, 3, 0.006, 0.5, 0.1),
 )
 
 
@@ -156,13 +154,6 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.05, 'box', False, False, 5, 26),
         (0.09, 'plan', False, False, 3, 92),
     ),
-    'answer': (
-        (0.70, 'word', True, False, 10, 56),
-        (0.06, 'word', True, True, 6, 74),
-        (0.10, 'point', True, False, 6, 72),
-        (0.09, 'plan', True, False, 3, 114),
-        (0.05, 'any', False, False, 16, 16),
-    ),
     'speak': (
         (0.24, 'point', True, False, 6, 72),
         (0.05, 'point', True, True, 5, 84),
@@ -181,7 +172,7 @@ def draw(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], s
     width, height = camera(rng)
     # To find the thing that is meant among two or three is learnt first, and all else from it.
     mixes = 'few' if stage.name == 'ask' and done < _FEW else stage.name
-    if mixes in {'ask', 'speak', 'answer'} and rng.random() < 0.07:
+    if mixes in {'ask', 'speak'} and rng.random() < 0.07:
         return [scenes.draw_road(rng, width, height) for _ in range(stage.images)], mixes
     least, most = {'see': (3, 7), 'few': (2, 3)}.get(mixes, (2, 6))
     return [scenes.draw_table(rng, width, height, least, most) for _ in range(stage.images)], mixes

@@ -28,3 +28,13 @@ def share_folder() -> Path:
             return folder
     msg = f'no folder {PACKAGE}/models in {", ".join(map(str, folders))}; install the package'
     raise ModelNotReadyError(msg)
+
+
+def embedded_model() -> str:
+    """Folder of the model that is used where none is named.
+
+    Raises:
+        ModelNotReadyError: the package is not installed completely.
+
+    """
+    return str(share_folder() / 'models' / 'mimo_tiny')

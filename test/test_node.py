@@ -93,10 +93,6 @@ def robot(ros: Any) -> Robot:
     return Robot(ros).start()
 
 
-def duration(seconds: float) -> Duration:
-    return rclpy.duration.Duration(seconds=seconds).to_msg()
-
-
 def test_answers_carry_the_stamp_and_frame_of_their_image_and_are_published(robot: Robot) -> None:
     published: list[Any] = []
     robot.other.create_subscription(msg.TaskPlan, '/mimo_embodied/task_plan', published.append, 10)

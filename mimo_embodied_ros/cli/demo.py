@@ -366,7 +366,7 @@ def _picture(bag: Path, topic: str, stamp_ns: int) -> NDArray[np.uint8] | None:
                 [c for c in reader.connections if c.topic == topic]):
             message = reader.deserialize(raw, connection.msgtype)
             first = first or message
-            if message.header.stamp.sec * 10**9 + message.header.stamp.nanosec == stamp_ns:
+            if _stamp_ns(message) == stamp_ns:
                 first = message
                 break
     if first is None:

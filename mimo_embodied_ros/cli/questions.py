@@ -19,7 +19,7 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
-from mimo_embodied_ros.share import share_folder
+from mimo_embodied_ros.share import embedded_model
 
 if TYPE_CHECKING:
     import argparse
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     """Answer one question on stdout."""
     pixels = _read(options.image)
     query = Query(options.task, options.text, (Frame(pixels),), thinking=options.thinking)
-    model = options.model or str(share_folder() / 'models' / 'mimo_tiny')
+    model = options.model or embedded_model()
     engine = load_engine(EngineConfig(model=model, device=options.device))
     try:
         answer, reply = answer_query(engine, query)

@@ -9,7 +9,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.engine import EngineConfig
-from mimo_embodied_ros.share import share_folder
+from mimo_embodied_ros.share import embedded_model
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -135,7 +135,7 @@ def read(node: Node) -> Settings:
     """
     engine, requests, sensors, life = (
         {p.name: _value(node, p) for p in table} for table in (MODEL, REQUESTS, SENSORS, LIFE))
-    engine['model'] = engine['model'] or str(share_folder() / 'models' / 'mimo_tiny')
+    engine['model'] = engine['model'] or embedded_model()
     names = list(sensors['cameras'])
     if not names or not all(names) or len(set(names)) < len(names):
         msg = f'parameter cameras is {names}; give one or more, each with a name of its own'

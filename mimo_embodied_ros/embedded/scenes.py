@@ -128,15 +128,34 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """Something at a road: what it is, the box around it (x, y, x, y), and whether it is near."""
+
+    name: str
+    box: tuple[float, float, float, float]
+    near: bool = False
+
+    @property
+    def x(self) -> float:
+        """Middle of the box, pixels."""
+        return (self.box[0] + self.box[2]) / 2
+
+    @property
+    def y(self) -> float:
+        """Middle of the box, pixels."""
+        return (self.box[1] + self.box[3]) / 2
+
+
+@dataclass(frozen=True)
 class Road:
-    """A road seen from the car; places are None where nothing is drawn."""
+    """A road seen from the car; what is None is not there."""
 
     pixels: Picture
     bend: str  # straight, left, right
-    car: tuple[float, float] | None
-    car_near: bool
     light: str  # none, red, green
-    light_at: tuple[float, float] | None
+    traffic_light: Seen | None
+    pedestrian: Seen | None  # on the road, in front of the car
+    car: Seen | None  # ahead
 
 
 def _shade(colour: tuple[float, ...], factor: float) -> tuple[float, ...]:
@@ -266,10 +285,11 @@ def draw_table(
 
 
 def draw_road(rng: random.Random, width: int, height: int) -> Road:
-    """A road of ``width`` x ``height`` pixels that may bend, with or without a car and a light."""
+    """A road that may bend, with or without a light, a car ahead and somebody on it."""
     bend = rng.choice(('straight', 'left', 'right'))
     light = rng.choice(('none', 'none', 'red', 'green'))
     distance = rng.choice(('none', 'near', 'far'))
+    walks = distance != 'near' and rng.random() < 0.35
     curve = {'straight': 0.0, 'left': -1.0, 'right': 1.0}[bend] * rng.uniform(0.22, 0.3)
     offset = rng.uniform(-0.04, 0.04)
     size = np.array([width, height], np.float64)
@@ -300,22 +320,40 @@ def draw_road(rng: random.Random, width: int, height: int) -> Road:
         corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]) * size
         cv2.fillPoly(canvas, [_fixed(corners)], fill, cv2.LINE_AA, _SHIFT)
 
+    def ellipse(x: float, y: float, w: float, h: float, fill: tuple[float, ...]) -> None:
+        middle, axes = (tuple(int(v) for v in _fixed([pair])[0])
+                        for pair in ((x * width, y * height), (w * width, h * height)))
+        cv2.ellipse(canvas, middle, axes, 0, 0, 360, fill, -1, cv2.LINE_AA, _SHIFT)
+
+    def box(x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
+        return x0 * width, y0 * height, x1 * width, y1 * height
+
+    square = min(width, height * 1.4) / height  # keeps what is drawn in shape on tall pictures
     car = None
     if distance != 'none':
         t = rng.uniform(0.2, 0.36) if distance == 'near' else rng.uniform(0.6, 0.72)
         w, x, y = 0.17 * (1 - t) + 0.025, centre(t), 1 - (1 - horizon) * t
-        tall = 1.3 * w * min(width, height * 1.4) / height
+        tall = 1.3 * w * square
         rectangle(x - w, y - tall, x + w, y, COLOURS[rng.choice(list(COLOURS))])
         rectangle(x - 0.75 * w, y - 0.88 * tall, x + 0.75 * w, y - 0.55 * tall, (40, 50, 70))
-        car = (x * width, (y - 0.5 * tall) * height)
-    light_at = None
+        car = Seen('car', box(x - w, y - tall, x + w, y), near=distance == 'near')
+    pedestrian = None
+    if walks:
+        t = rng.uniform(0.1, 0.3)
+        y = 1 - (1 - horizon) * t
+        x = centre(t) + rng.uniform(-0.7, 0.7) * (0.34 * (1 - t) + 0.02)
+        w, tall = 0.035 + 0.02 * (1 - t), (0.26 + 0.1 * (1 - t)) * square
+        skin, trousers = (224, 172, 138), (45, 45, 90)
+        rectangle(x - 0.6 * w, y - 0.45 * tall, x - 0.1 * w, y, trousers)
+        rectangle(x + 0.1 * w, y - 0.45 * tall, x + 0.6 * w, y, trousers)
+        rectangle(x - w, y - 0.8 * tall, x + w, y - 0.42 * tall, COLOURS[rng.choice(list(COLOURS))])
+        ellipse(x, y - 0.89 * tall, 0.7 * w, 0.11 * tall, skin)
+        pedestrian = Seen('pedestrian', box(x - w, y - tall, x + w, y), near=True)
+    traffic_light = None
     if light != 'none':
         x = rng.choice((0.12, 0.88))
         rectangle(x - 0.04, 0.06, x + 0.04, 0.28, (30, 30, 30))
-        y = 0.115 if light == 'red' else 0.225
-        axes = _fixed([(0.03 * width, 0.045 * height)])[0]
-        cv2.ellipse(canvas, tuple(int(v) for v in _fixed([(x * width, y * height)])[0]),
-                    tuple(int(v) for v in axes), 0, 0, 360,
-                    (255, 40, 40) if light == 'red' else (40, 255, 90), -1, cv2.LINE_AA, _SHIFT)
-        light_at = (x * width, 0.17 * height)
-    return Road(_light(rng, canvas), bend, car, distance == 'near', light, light_at)
+        ellipse(x, 0.115 if light == 'red' else 0.225, 0.03, 0.045,
+                (255, 40, 40) if light == 'red' else (40, 255, 90))
+        traffic_light = Seen('traffic light', box(x - 0.04, 0.06, x + 0.04, 0.28))
+    return Road(_light(rng, canvas), bend, light, traffic_light, pedestrian, car)

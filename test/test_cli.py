@@ -73,11 +73,9 @@ def test_plan_as_json(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_ask_typed_and_free(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
     question = 'Is the red cube left of the blue bowl?'
     assert main(['ask', picture, question, '--spatial']) == 0
-    assert capsys.readouterr().out in {'yes\n', 'no\n'}
+    assert capsys.readouterr().out == 'yes\n'
     assert main(['ask', picture, 'What do you see?']) == 0
-    words = capsys.readouterr().out.strip()
-    assert any(name in words for name in ('cube', 'bowl'))
-    assert '<think>' not in words
+    assert capsys.readouterr().out == 'red cube, blue bowl\n'
 
 
 @pytest.mark.parametrize(('arguments', 'says'), [

@@ -115,8 +115,8 @@ def _config(tokenizer: Tokenizer) -> dict[str, Any]:
         'rms_norm_eps': 1e-6,
         'use_cache': True,
         'tie_word_embeddings': True,
-        # Ten columns must turn the slowest wave far enough to be told apart.
-        'rope_theta': 10.0,
+        # An answer finds a name by what it is, some sixty tokens back: slow waves are needed too.
+        'rope_theta': 1000.0,
         'rope_scaling': {'type': 'mrope', 'mrope_section': [4, 6, 6]},
         'bos_token_id': ids[_PAD],
         'eos_token_id': ids[_END],

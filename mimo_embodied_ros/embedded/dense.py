@@ -36,6 +36,14 @@ def token_of(thing: Thing, rows: int, columns: int) -> int:
     return min(row, rows - 1) * columns + min(column, columns - 1)
 
 
+def neighbours(scenes: Sequence[Table], rows: int, columns: int) -> torch.Tensor:
+    """(n, 3): scene, token of a thing, token of the thing that is plainly nearest to it."""
+    return torch.tensor([
+        (i, token_of(thing, rows, columns), token_of(near, rows, columns))
+        for i, scene in enumerate(scenes) for thing in scene.things
+        if (near := neighbour(scene, thing))], dtype=torch.int64).reshape(-1, 3)
+
+
 def targets(scenes: Sequence[Table], rows: int, columns: int) -> torch.Tensor:
     """(scenes * tokens, 18): there, colour, shape, neighbour's two, digits, size, box, x, y."""
     out = torch.zeros(len(scenes), rows * columns, 5 + _DIGITS + 7)

@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 _MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 _STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 IGNORE = -100
-POINTING_LAYER = 1  # its first head is taught to look from a thing's name to the thing
+_WRAPPER = 0.15  # weight of the tokens around a core
+# Attention that is taught: a thing's name looks at the thing (first head of this layer), and what
+# answers looks at the first and the second name in the question (two heads of the next one).
+POINTING_LAYER = 1
+_TAUGHT_HEADS = 2
 
 
 @dataclass(frozen=True)
@@ -40,21 +44,26 @@ class Example:
     Attributes:
         prompt: the user's text after the image.
         reply: the whole of it.
+        core: the part of the reply that tells something, where it stands last; the rest, which
+            is the same in every reply, weighs little.
         kind: for the statistics.
-        weight: of the reply's tokens in the loss.
+        weight: of the core's tokens in the loss.
         bare: without ChatML around it: the reply follows the prompt at once.
         mentions: where in the prompt the name of a thing ends, and the image token it lies in.
         repeats: the same in the reply.
+        recalls: whether the core is about what the question names, in its order.
 
     """
 
     prompt: str
     reply: str
+    core: str
     kind: str
     weight: float = 1.0
     bare: bool = False
     mentions: tuple[tuple[int, int], ...] = ()
     repeats: tuple[tuple[int, int], ...] = ()
+    recalls: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,11 @@ class Batch:
     positions: torch.Tensor
     labels: torch.Tensor  # the NEXT token where it is to be learnt, else IGNORE
     weights: torch.Tensor
-    kinds: NDArray[np.str_]
-    mentions: torch.Tensor  # (n, 3): row, column of a name's last token, column of what it names
+    kinds: NDArray[np.str_]  # of core tokens
+    # What the taught heads should attend to: (n, 5) of row, head, block, token of the block that
+    # looks, and token that is looked at, of the prefix or, after these, of the block.
+    mentions: torch.Tensor  # names look at things
+    recalls: torch.Tensor  # answers look at names
     prefix: int
     blocks: int
 
@@ -88,7 +100,7 @@ class Packer:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._cache: dict[str, tuple[list[int], list[int]]] = {}
+        self._cache: dict[str, tuple[list[int], list[tuple[int, int]]]] = {}
         self._image = int(tokenizer.token_to_id('<|image_pad|>') or 0)
         self._pad = int(tokenizer.token_to_id('<|endoftext|>') or 0)
         self._before = self.encode(
@@ -97,12 +109,12 @@ class Packer:
         self._turn = self.encode('<|im_end|>\n<|im_start|>assistant\n')
         self._end = self.encode('<|im_end|>')
 
-    def _encode(self, text: str) -> tuple[list[int], list[int]]:
-        """Token ids of ``text``, and where each token ends in it."""
+    def _encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Token ids of ``text``, and where each token begins and ends in it."""
         found = self._cache.get(text)
         if found is None:
             encoding = self._tokenizer.encode(text)
-            found = encoding.ids, [end for _, end in encoding.offsets]
+            found = encoding.ids, encoding.offsets
             if len(self._cache) < 300_000:
                 self._cache[text] = found
         return found
@@ -135,48 +147,80 @@ class Packer:
         labels = np.full(shape, IGNORE, np.int64)
         weights = np.zeros(shape, np.float32)
         kinds = np.full(shape, '', 'U12')
-        mentions = []
+        mentions: list[tuple[int, ...]] = []
+        recalls: list[tuple[int, ...]] = []
         ids[:, :prefix] = prefix_ids
         for row, some in enumerate(examples):
             block = 0
             for example in some:
-                asked, ends = self._encode(example.prompt)
-                said, said_ends = self._encode(example.reply)
-                if not example.bare:
-                    asked, said = asked + self._turn, said + self._end
-                if block == blocks or len(asked) + len(said) > length:
+                asked, asked_spans = self._encode(example.prompt)
+                said, said_spans = self._encode(example.reply)
+                turn, end = ([], []) if example.bare else (self._turn, self._end)
+                whole = asked + turn + said + end
+                if block == blocks or len(whole) > length:
                     continue
-                at = prefix + block * length
-                answer = slice(at + len(asked) - 1, at + len(asked) + len(said) - 1)
-                ids[row, at : at + len(asked) + len(said)] = asked + said
-                labels[row, answer] = said
-                weights[row, answer] = example.weight
-                kinds[row, answer] = example.kind
-                mentions += [(row, at + ends.index(end), len(self._before) + cell)
-                             for end, cell in example.mentions]
-                at += len(asked)
-                mentions += [(row, at + said_ends.index(end), len(self._before) + cell)
-                             for end, cell in example.repeats]
+                begin = prefix + block * length
+                before = len(asked) + len(turn)
+                ids[row, begin : begin + len(whole)] = whole
+                # A token is learnt by the one before it.
+                reply = slice(begin + before - 1, begin + len(whole) - 1)
+                labels[row, reply] = said + end
+                weights[row, reply] = _WRAPPER * example.weight
+                core = [before - 1 + i for i in _within(said_spans, example.reply, example.core)]
+                weights[row, [begin + token for token in core]] = example.weight
+                kinds[row, [begin + token for token in core]] = example.kind
+                names = [_ending(asked_spans, place) for place, _ in example.mentions]
+                again = [before + _ending(said_spans, place) for place, _ in example.repeats]
+                mentions += [
+                    (row, 0, block, name, len(self._before) + thing) for name, (_, thing)
+                    in zip(names + again, (*example.mentions, *example.repeats))]
+                if example.recalls and len(names) <= _TAUGHT_HEADS:
+                    recalls += [(row, head, block, token, prefix + name)
+                                for head, name in enumerate(names) for token in core]
                 block += 1
         positions = np.concatenate(
             [prefix_positions, np.tile(begin + np.arange(length), (3, blocks))], 1)
         return Batch(to_patches(images), (rows, columns), torch.from_numpy(ids),
                      torch.from_numpy(positions), torch.from_numpy(labels),
                      torch.from_numpy(weights), kinds,
-                     torch.tensor(mentions, dtype=torch.int64).reshape(-1, 3), prefix, blocks)
+                     torch.tensor(mentions, dtype=torch.int64).reshape(-1, 5),
+                     torch.tensor(recalls, dtype=torch.int64).reshape(-1, 5), prefix, blocks)
+
+
+def _within(spans: Sequence[tuple[int, int]], text: str, part: str) -> list[int]:
+    """The tokens that the last occurrence of ``part`` lies in."""
+    begin = text.rindex(part)
+    end = begin + len(part)
+    return [i for i, (first, last) in enumerate(spans) if first < end and last > begin]
+
+
+def _ending(spans: Sequence[tuple[int, int]], place: int) -> int:
+    """The token that ends at a place of the text."""
+    return next(i for i, (_, last) in enumerate(spans) if last == place)
 
 
 def _images_attention(
     module: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention_mask: None,
-    scaling: float, *, images: int = 1, **_: Any,
+    scaling: float, *, images: int = 1, neighbours: torch.Tensor | None = None,
+    watched: list[torch.Tensor] | None = None, **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Every image attends to itself: (1, heads, images * patches, d)."""
+    """Every image attends to itself: (1, heads, images * patches, d).
+
+    How much the first head attends from each thing to its neighbour is appended to ``watched``.
+    """
     def split(x: torch.Tensor) -> torch.Tensor:
         _, heads, tokens, width = x.shape
         return x.reshape(heads, images, tokens // images, width).transpose(0, 1)
 
-    out = F.scaled_dot_product_attention(split(q), split(k), split(v), scale=scaling)
-    return out.transpose(1, 2).reshape(1, -1, q.shape[1], q.shape[3]), None
+    q, k, v = split(q), split(k), split(v)
+    if neighbours is not None and watched is not None:
+        image, thing, other = neighbours.unbind(1)
+        own = torch.arange(4)  # the patches of a token follow each other
+        looks = q[image[:, None], 0, 4 * thing[:, None] + own] * scaling
+        seen = (looks @ k[image, 0].transpose(1, 2)).softmax(-1)
+        watched.append(seen.gather(2, (4 * other[:, None] + own)[:, None].expand(-1, 4, -1)).sum(2))
+    out = F.scaled_dot_product_attention(q, k, v, scale=scaling)
+    return out.transpose(1, 2).reshape(1, -1, out.shape[1], out.shape[3]), None
 
 
 def _packed_attention(
@@ -185,7 +229,8 @@ def _packed_attention(
 ) -> tuple[torch.Tensor, None]:
     """The prefix is causal; a block sees the whole prefix and, causally, itself.
 
-    What the first head attends to is appended to ``watched``: (rows, blocks * size, prefix).
+    What the taught heads attend to is appended to ``watched``: (rows, heads, blocks, size,
+    prefix + size).
     """
     rows, heads, length, width = q.shape
     k, v = (x.repeat_interleave(heads // x.shape[1], 1) for x in (k, v))
@@ -200,7 +245,7 @@ def _packed_attention(
     own = own + torch.full((size, size), -1e4).triu(1)
     scores = torch.cat([shared.reshape(rows, heads, blocks, size, prefix), own], -1).softmax(-1)
     shared = scores[..., :prefix].reshape(rows, heads, blocks * size, prefix)
-    watched.append(shared[:, 0])
+    watched.append(scores[:, :_TAUGHT_HEADS])
     tail = shared @ v
     tail = tail + (scores[..., prefix:] @ own_v.reshape(each)).reshape(tail.shape)
     return torch.cat([head, tail], 2).transpose(1, 2), None
@@ -219,9 +264,22 @@ def prepare(model: Qwen2_5_VLForConditionalGeneration) -> None:
 
 
 def see(
-    model: Qwen2_5_VLForConditionalGeneration, patches: torch.Tensor, grid: tuple[int, int]
-) -> torch.Tensor:
-    """(images, image tokens, hidden) of images of one grid; all layers attend fully."""
+    model: Qwen2_5_VLForConditionalGeneration, patches: torch.Tensor, grid: tuple[int, int],
+    neighbours: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Let the vision tower look at images of one grid; all layers attend fully.
+
+    Args:
+        model: whose tower it is.
+        patches: of all images.
+        grid: rows and columns of image tokens.
+        neighbours: (n, 3): image, token of a thing, token of the thing that is nearest to it.
+
+    Returns:
+        (images, image tokens, hidden), and (n, 4) how much the patches of each thing attend to
+        its neighbour in the last layer's first head.
+
+    """
     tower = model.model.visual
     rows, columns = grid
     images = patches.shape[0] // (4 * rows * columns)
@@ -232,19 +290,23 @@ def see(
     order = cell.reshape(rows, 2, columns, 2, 2).transpose(1, 2).reshape(-1, 2)
     turns = tower.rotary_pos_emb(x, order.repeat(images, 1))
     whole = torch.tensor([0, x.shape[0]], dtype=torch.int32)
-    for block in tower.blocks:
-        x = block(x, cu_seqlens=whole, position_embeddings=turns, images=images)
-    return tower.merger(x).reshape(images, rows * columns, -1)
+    watched: list[torch.Tensor] = []
+    for number, block in enumerate(tower.blocks, 1):
+        last = number == len(tower.blocks)
+        x = block(x, cu_seqlens=whole, position_embeddings=turns, images=images,
+                  neighbours=neighbours if last else None, watched=watched)
+    return (tower.merger(x).reshape(images, rows * columns, -1),
+            torch.cat([torch.empty(0, 4), *watched]))
 
 
 def answer(
     model: Qwen2_5_VLForConditionalGeneration, batch: Batch, seen: torch.Tensor
-) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], torch.Tensor]:
+) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], torch.Tensor, torch.Tensor]:
     """Ask and answer all questions of a batch.
 
     Returns:
         Logits (answer tokens, vocabulary), the (row, column) index of each of them, and how much
-        each mention of a thing attends to that thing's image token in the pointing head.
+        each of ``batch.mentions`` and of ``batch.recalls`` attends to what it should.
 
     """
     language = model.model.language_model
@@ -257,6 +319,6 @@ def answer(
         x = layer(x, attention_mask=None, position_embeddings=turns, prefix=batch.prefix,
                   blocks=batch.blocks, watched=watched)
     at = (batch.labels != IGNORE).nonzero(as_tuple=True)
-    row, name, thing = batch.mentions.unbind(1)
-    pointed = watched[POINTING_LAYER][row, name - batch.prefix, thing]
-    return model.lm_head(language.norm(x[at])), at, pointed
+    pointed = watched[POINTING_LAYER][batch.mentions.unbind(1)]
+    recalled = watched[POINTING_LAYER + 1][batch.recalls.unbind(1)]
+    return model.lm_head(language.norm(x[at])), at, pointed, recalled

@@ -337,7 +337,7 @@ _WEIGHTS: tuple[tuple[float, Callable[[random.Random, Table], Question | None]],
     (1.5, colour),
     (0.7, which_nearest),
     (0.7, count),
-    (0.4, listing),
+    (0.8, listing),
     *((1.3, lambda r, s, k=kind: relation(r, s, k)) for kind in RELATIONS[:4]),
     *((3.0, lambda r, s, k=kind: relation(r, s, k)) for kind in RELATIONS[4:]),
 )

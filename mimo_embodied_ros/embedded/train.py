@@ -3,9 +3,11 @@
 Three stages, each a number of seeded steps; a run that was stopped goes on where it was:
   see     the vision tower alone learns to name and place things (``dense``)
   ask     the whole model learns from short questions, many a picture, first with few things on
-          the table; MiMo's long prompts and formats would hide the few informative words. One
-          attention head is taught to look from a thing's name to the thing
+          the table; MiMo's long prompts and formats would hide the few informative words, and so
+          they come bit by bit
   speak   MiMo's own prompts, formats and think blocks; a small share of short questions stays
+Where attention should go is known and taught: from a thing to its nearest neighbour (vision), from
+a name to the thing, and from what answers to the names in the question (language).
 """
 
 from __future__ import annotations
@@ -67,8 +69,8 @@ class Stage:
 
 STAGES = (
     Stage('see', 1300, 32, 1, 0.02, 0.4, 1.0),
-    Stage('ask', 650, 16, 3, 0.006, 0.8, 0.3),
-    Stage('speak', 820, 12, 2, 0.005, 0.4, 0.1),
+    Stage('ask', 650, 16, 3, 0.006, 0.8, 0.5),
+    Stage('speak', 1100, 12, 2, 0.005, 0.55, 0.5),
 )
 
 
@@ -94,23 +96,32 @@ def _mentions(text: str, world: _World) -> tuple[tuple[int, int], ...]:
         for thing in world.things for found in re.finditer(rf'\b{thing.name}\b', text))
 
 
-def _bare(question: questions.Question, world: _World) -> packing.Example:
-    located = question.task in {Task.POINTS, Task.BOXES}
-    prompt = f'{question.task.value}: {question.text}' if located else question.text
-    prompt = prompt.removesuffix(questions.YES_NO_TAIL)
-    return packing.Example(prompt, question.short, question.kind, _weight(question), bare=True,
-                           mentions=_mentions(prompt, world),
-                           repeats=_mentions(question.short, world))
-
-
-def _spoken(
-    rng: random.Random, question: questions.Question, world: _World, *, thinking: bool
+def _example(
+    rng: random.Random, question: questions.Question, world: _World, form: str
 ) -> packing.Example:
-    if question.short and question.task is Task.SPATIAL and rng.random() < 0.15:
-        question = dataclasses.replace(question, task=Task.ASK, answer=question.short)
-    prompt, reply = question.prompt(thinking=thinking), question.reply(thinking=thinking)
-    return packing.Example(prompt, reply, question.kind, _weight(question),
-                           mentions=_mentions(prompt, world), repeats=_mentions(reply, world))
+    """A question and its reply in one of four forms.
+
+    ``bare``: the informative words alone; ``spoken`` and ``thinking``: as the package asks a
+    model; ``partly``: each wrapper is there or not, so that an answer is found from anywhere.
+    """
+    if form == 'bare':
+        located = question.task in {Task.POINTS, Task.BOXES}
+        prompt = f'{question.task.value}: {question.text}' if located else question.text
+        prompt = prompt.removesuffix(questions.YES_NO_TAIL)
+        spatial = question.task is Task.SPATIAL
+        reply, bare = question.answer if spatial else question.short, True
+    elif form == 'partly':
+        whole, thought, bare = (rng.random() < 0.5 for _ in range(3))
+        prompt = question.prompt(thinking=rng.random() < 0.5) if whole else question.text
+        reply = question.reply() if thought else question.answer
+    else:
+        if question.short and question.task is Task.SPATIAL and rng.random() < 0.15:
+            question = dataclasses.replace(question, task=Task.ASK, answer=question.short)
+        thinking, bare = form == 'thinking', False
+        prompt, reply = question.prompt(thinking=thinking), question.reply(thinking=thinking)
+    return packing.Example(
+        prompt, reply, question.short, question.kind, _weight(question), bare,
+        _mentions(prompt, world), _mentions(reply, world), question.task is not Task.PLAN)
 
 
 def _weight(question: questions.Question) -> float:
@@ -141,28 +152,36 @@ def _asked(
 
 
 _FEW = 0.37  # of the stage ask
-_POINTING = 0.3  # weight of the pointing head's loss
-# What a batch holds, so that little of a row is left empty: how often, what is asked, spoken or
-# bare, thinking aloud, blocks a row and tokens a block.
-_Mix = tuple[float, str, bool, bool, int, int]
+_TAUGHT = 0.3  # weight of the taught attention in the loss
+# What a batch holds, so that little of a row is left empty: how often, what is asked, in which
+# form, blocks a row and tokens a block.
+_Mix = tuple[float, str, str, int, int]
 _MIXES: dict[str, tuple[_Mix, ...]] = {
-    'see': ((1.0, 'none', False, False, 1, 1),),
-    'few': ((1.0, 'easy', False, False, 16, 16),),
+    'see': ((1.0, 'none', 'bare', 1, 1),),
+    'few': (
+        (0.75, 'easy', 'bare', 16, 16),
+        (0.25, 'easy', 'partly', 8, 46),
+    ),
     'ask': (
-        (0.80, 'any', False, False, 16, 16),
-        (0.06, 'word', False, False, 10, 34),  # the longer ones, choices and lists
-        (0.05, 'box', False, False, 5, 26),
-        (0.09, 'plan', False, False, 3, 92),
+        (0.55, 'any', 'bare', 16, 16),
+        (0.05, 'word', 'bare', 10, 36),  # the longer ones, choices and lists
+        (0.04, 'box', 'bare', 5, 26),
+        (0.06, 'plan', 'bare', 6, 48),
+        (0.03, 'plan', 'bare', 3, 92),
+        (0.18, 'word', 'partly', 8, 46),
+        (0.09, 'point', 'partly', 5, 66),
     ),
     'speak': (
-        (0.24, 'point', True, False, 6, 72),
-        (0.05, 'point', True, True, 5, 84),
-        (0.05, 'box', True, False, 4, 90),
-        (0.32, 'word', True, False, 10, 56),
-        (0.07, 'word', True, True, 6, 74),
-        (0.17, 'plan', True, False, 3, 114),
-        (0.04, 'plan', True, True, 3, 156),
-        (0.06, 'any', False, False, 16, 16),
+        (0.22, 'point', 'spoken', 6, 72),
+        (0.05, 'point', 'thinking', 5, 84),
+        (0.05, 'box', 'spoken', 4, 90),
+        (0.28, 'word', 'spoken', 12, 44),
+        (0.06, 'word', 'spoken', 8, 56),
+        (0.07, 'word', 'thinking', 6, 74),
+        (0.13, 'plan', 'spoken', 5, 74),
+        (0.04, 'plan', 'spoken', 3, 114),
+        (0.04, 'plan', 'thinking', 3, 156),
+        (0.06, 'any', 'bare', 16, 16),
     ),
 }
 
@@ -185,12 +204,11 @@ def ask(
     chosen = _MIXES[mixes]
     if isinstance(worlds[0], scenes.Road):
         chosen = tuple(mix for mix in chosen if mix[1] not in {'plan', 'box'})
-    _, want, spoken, thinking, blocks, length = rng.choices(chosen, [m[0] for m in chosen])[0]
+    _, want, form, blocks, length = rng.choices(chosen, [m[0] for m in chosen])[0]
     examples = []
     for world in worlds:
         asked = _asked(rng, world, blocks, want)
-        examples.append([_spoken(rng, q, world, thinking=thinking) if spoken else _bare(q, world)
-                         for q in asked])
+        examples.append([_example(rng, q, world, form) for q in asked])
     return packer.pack([w.pixels for w in worlds], examples, blocks, length)
 
 
@@ -249,19 +267,22 @@ class Training:
         rng = random.Random(f'{self.seed} {stage.name} {self.step}')
         worlds, mixes = draw(rng, stage, self.step / stage.steps)
         batch = ask(rng, self.packer, worlds, mixes)
-        seen = packing.see(self.model, batch.patches, batch.grid)
+        tables = [w for w in worlds if isinstance(w, scenes.Table)]  # all of them or none
+        seen, looked = packing.see(self.model, batch.patches, batch.grid,
+                                   dense.neighbours(tables, *batch.grid))
         loss = torch.zeros(())
         parts: dict[str, float] = {}
-        tables = [w for w in worlds if isinstance(w, scenes.Table)]
         if tables:
             loss, parts = dense.loss(self.head(seen.flatten(0, 1)),
                                      dense.targets(tables, *batch.grid))
+        loss = loss + self._taught('looked', looked, statistics)
         if stage.name == 'see':
             for name, value in parts.items():
                 statistics.setdefault(name, []).append(value)
             self._learn(loss * stage.dense, stage)
             return
-        self._learn(loss * stage.dense + self._answer_loss(batch, seen, statistics), stage)
+        answers = self._answer_loss(batch, seen, statistics)
+        self._learn(loss * stage.dense + answers, stage)
         for _ in range(stage.rounds - 1):
             batch = ask(rng, self.packer, worlds, mixes)
             self._learn(self._answer_loss(batch, seen.detach(), statistics), stage)
@@ -269,18 +290,26 @@ class Training:
     def _answer_loss(
         self, batch: packing.Batch, seen: torch.Tensor, statistics: dict[str, list[float]]
     ) -> torch.Tensor:
-        logits, at, pointed = packing.answer(self.model, batch, seen)
+        logits, at, pointed, recalled = packing.answer(self.model, batch, seen)
         wanted, weights = batch.labels[at], batch.weights[at]
         losses = F.cross_entropy(logits, wanted, reduction='none')
         right = (logits.argmax(-1) == wanted).float().numpy()
         kinds = batch.kinds[tuple(a.numpy() for a in at)]
-        for kind in set(kinds.tolist()):
+        for kind in set(kinds.tolist()) - {''}:
             statistics.setdefault(kind, []).append(float(right[kinds == kind].mean()))
         loss = (losses * weights).sum() / weights.sum()
-        if len(pointed):
-            statistics.setdefault('pointed', []).append(pointed.mean().item())
-            loss = loss - _POINTING * torch.log(pointed + 1e-6).mean()
-        return loss
+        return (loss + self._taught('pointed', pointed, statistics)
+                + self._taught('recalled', recalled, statistics))
+
+    @staticmethod
+    def _taught(
+        name: str, attention: torch.Tensor, statistics: dict[str, list[float]]
+    ) -> torch.Tensor:
+        """The loss of attention that should be one everywhere."""
+        if not len(attention):
+            return torch.zeros(())
+        statistics.setdefault(name, []).append(attention.mean().item())
+        return -_TAUGHT * torch.log(attention + 1e-6).mean()
 
     def _learn(self, loss: torch.Tensor, stage: Stage) -> None:
         loss.backward()

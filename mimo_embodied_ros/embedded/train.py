@@ -96,7 +96,7 @@ def _mentions(text: str, world: _World) -> tuple[tuple[int, int], ...]:
 
 def _bare(question: questions.Question, world: _World) -> packing.Example:
     located = question.task in {Task.POINTS, Task.BOXES}
-    prompt = f'{question.task.value}: {question.text}' if located else question.text
+    prompt = f'{question.task.name}: {question.text}' if located else question.text
     prompt = prompt.removesuffix(questions.YES_NO_TAIL)
     return packing.Example(prompt, question.short, question.kind, _weight(question), bare=True,
                            mentions=_mentions(prompt, world),

@@ -29,7 +29,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint eval train bag lock clean
+.PHONY: help setup demo test lint fuzz eval train bag lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
@@ -76,6 +76,9 @@ lint: $(INSTALLED)  ## run ruff and mypy
 	@echo "--- Checking style and types"
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
+
+fuzz: $(INSTALLED)  ## feed 100,000 made-up outputs to the parser
+	@$(BIN)/python test/fuzz_parse.py
 
 eval: $(INSTALLED)  ## measure the embedded model on held-out scenes; see eval_out/report.json
 	@$(BIN)/python -m mimo_embodied_ros.embedded.evaluate

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from .core.answers import Affordances, SpatialAnswer, TaskPlan, TextAnswer
+from .core.answers import Affordances, DrivingDecision, SpatialAnswer, TaskPlan, TextAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,12 +60,14 @@ class Canvas:
         if isinstance(content, (Affordances, SpatialAnswer)):
             self._points(content.points, _MARK)
             self._boxes(content.boxes)
+            if not (content.points or content.boxes or isinstance(content, SpatialAnswer)):
+                question += ': not there'
+        if isinstance(content, DrivingDecision):
+            self._boxes([hazard.box for hazard in content.hazards if hazard.box])
+            question = f'{question} {content.decision}'.strip()
         if isinstance(content, (SpatialAnswer, TextAnswer)):
-            self._lines.append(f'{question} {content.text}')
-        elif content.points or content.boxes:
-            self._lines.append(question)
-        else:
-            self._lines.append(f'{question}: not there')
+            question = f'{question} {content.text}'
+        self._lines.append(question)
 
     def picture(self) -> NDArray[np.uint8]:
         """(height + text, width, 3) uint8, RGB."""

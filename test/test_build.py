@@ -50,8 +50,10 @@ def test_interfaces_and_modules_come_from_the_install_space(installed: Path) -> 
     done = sourced(installed, f"""{sys.executable} -c '
 from rclpy.serialization import deserialize_message, serialize_message
 from mimo_embodied_ros import __file__ as module, action, msg, srv
+from mimo_embodied_ros.core.tasks import TASKS
 plan = msg.TaskPlan(instruction="put the cube away", steps=[msg.TaskStep(action="pick up")])
 assert deserialize_message(serialize_message(plan), msg.TaskPlan) == plan
+assert TASKS
 print(module, action.PlanTask.Goal.__name__, srv.GetTaskPlan.Request.__name__)'""")
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith(str(installed / PACKAGE))

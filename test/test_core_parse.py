@@ -33,11 +33,13 @@ from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.readers import boxed, split_reasoning
 from mimo_embodied_ros.core.resize import Resize
+from mimo_embodied_ros.core.tasks import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EMPTY_THINK = '<think>\n</think>\n\n'
+GENERAL = (Task.PLAN, Task.POINTS, Task.BOXES, Task.SPATIAL, Task.ASK)
 HALF = Resize(448, 336, 224, 168)  # the model saw an image of half the size
 NUMBER = re.compile(r'-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?')
 
@@ -46,7 +48,8 @@ def answer_to(
     task: Task, text: str, finish_reason: str = 'stop', resizes: tuple[Resize, ...] = (HALF,)
 ) -> Answer:
     prompt = Prompt('', (np.zeros((168, 224, 3), np.uint8),), resizes, 100)
-    return parse_answer(Query(task, 'the red cube'), prompt, text, finish_reason)
+    query = Query(task, 'the red cube', experimental=True)
+    return parse_answer(query, prompt, text, finish_reason)
 
 
 def points_of(text: str, task: Task = Task.POINTS) -> list[tuple[float, float, str]]:
@@ -174,11 +177,20 @@ def test_unreadable_points_are_an_error(text: str) -> None:
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize('task', Task)
-@pytest.mark.parametrize('text', ['', ' \n', '<think>[[1, 2]] [1, 2, 3, 4]', EMPTY_THINK])
+@pytest.mark.parametrize('task', GENERAL)
+@pytest.mark.parametrize('text', ['', ' \n', EMPTY_THINK])
 def test_nothing_said(task: Task, text: str) -> None:
     with pytest.raises(EmptyAnswerError):
         answer_to(task, text)
+
+
+@pytest.mark.parametrize('task', TASKS.values(), ids=lambda task: task.name)
+def test_nothing_but_reasoning(task: Task) -> None:
+    text = '<think>[[1, 2]] [1, 2, 3, 4] \\boxed{A} [PT, (1, 2)]'
+    with pytest.raises(OutputTruncatedError, match='inside of its reasoning'):
+        answer_to(task, text)
+    with pytest.raises(OutputTruncatedError, match='repeat itself'):
+        answer_to(task, text, 'repetition')
 
 
 def test_points_of_the_reasoning_are_not_the_answer() -> None:
@@ -342,8 +354,8 @@ def test_free_answer(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ('task', 'text'),
     [
-        *((task, '<think>so [[1, 2]]') for task in Task),
-        *((task, '') for task in Task),
+        *((task, '<think>so [[1, 2]]') for task in GENERAL),
+        *((task, '') for task in GENERAL),
         (Task.POINTS, '[{"points": [[57, 80]], "label": "a"}, {"points": [[6'),
         (Task.POINTS, '[{"points": [[57, 80]], "label": "a []'),
         (Task.POINTS, '[[57, 80], [6, 7]'),
@@ -404,7 +416,7 @@ def places_of(content: object) -> Iterator[tuple[float, float]]:
 
 
 @settings(deadline=None, max_examples=500)
-@given(st.sampled_from(Task), texts, st.sampled_from(['stop', 'length']))
+@given(st.sampled_from(GENERAL), texts, st.sampled_from(['stop', 'length']))
 @example(Task.POINTS, '[{"points": [["1", "-1e3"]]}]', 'stop')
 def test_no_other_error_and_no_invented_place(task: Task, text: str, finish_reason: str) -> None:
     try:
@@ -474,11 +486,14 @@ def test_boxes_round_trip(quads: list[tuple[int, int, int, int]]) -> None:
      '[1, 2], ', '[1,2', '1.', '1. ', '1- ', '1. 1. ', '- ', '- \n', '\\boxed{', '\\boxed{}',
      '\\text{', '}', '<think>', '</think>', 'then ', ', and then', 'first, ', 'to ', '*', '**',
      'step 1\n', 'a, b, ', '[{"points": [[57, 80]], "label": "', '"a": 1, ', 'C. ', '1 \\',
-     'put the cup ', 'a ', '$', '[x'],
+     'put the cup ', 'a ', '$', '[x', 'A', 'A, ', 'A and ', 'A. b\n', '<c1,', '[PT, ', 'stop ',
+     '[PT, (1, 2), ', 'move ', 'reduce the ', 'Scene: \n', '. ', ' because ', '1 km/h ', '# ',
+     'answer is ', 'if '],
 )  # fmt: skip
 def test_long_answers_are_read_in_linear_time(piece: str) -> None:
     text = (piece * (200_000 // len(piece)))[:200_000]
-    for task in (Task.PLAN, Task.BOXES, Task.SPATIAL):
+    names = ('plan', 'boxes', 'spatial', 'driving_test', 'count', 'drive', 'trajectory')
+    for task in (TASKS[name] for name in names):
         for whole in (text, 'put ' + text + '!'):
             start = time.process_time()
             with contextlib.suppress(MimoError):

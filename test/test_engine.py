@@ -30,6 +30,7 @@ from mimo_embodied_ros.core.errors import (
     OutOfMemoryError,
 )
 from mimo_embodied_ros.core.prompts import Prompt
+from mimo_embodied_ros.core.repetition import SPAN
 from mimo_embodied_ros.core.resize import PixelLimits, resize
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
 from mimo_embodied_ros.engine.processor import ImageTextProcessor, encode, load_processor
@@ -258,6 +259,21 @@ def test_stops_where_the_model_ends(broken: Path, processor: ImageTextProcessor)
     assert reply.stats.completion_tokens == written.index(written[2]) + 1
 
 
+def test_repetition_stops_it(broken: Path) -> None:
+    """A model for which all tokens are equally good writes the first one again and again."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(broken / 'model.safetensors')
+    weights['lm_head.weight'].zero_()
+    save_file(weights, broken / 'model.safetensors', {'format': 'pt'})
+    reply = load_engine(EngineConfig(str(broken), device='cpu')).generate(
+        make_prompt(images=0), max_new_tokens=400
+    )
+    assert reply.finish_reason == 'repetition'
+    assert set(reply.text) == {reply.text[0]}
+    assert len(reply.text) == reply.stats.completion_tokens == SPAN
+
+
 def test_cancel_stops_within_a_token(engine: Engine) -> None:
     calls = []
 
@@ -360,7 +376,7 @@ def test_threads_are_answered_one_by_one(engine: Engine) -> None:
 
 def test_context_limit(engine: Engine) -> None:
     short = engine.generate(make_prompt(images=0), max_new_tokens=10 * CONTEXT)
-    assert short.finish_reason in ('length', 'stop')
+    assert short.finish_reason in ('length', 'stop', 'repetition')
     assert short.stats.prompt_tokens + short.stats.completion_tokens <= CONTEXT
     with pytest.raises(InvalidRequestError, match=rf'tokens.*{CONTEXT}.*max_pixels'):
         engine.generate(make_prompt('red cube ' * CONTEXT), max_new_tokens=5)

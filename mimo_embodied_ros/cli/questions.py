@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         engine.close()
     if options.json:
         print(json.dumps({
-            'question': query.text, 'task': query.task.value, 'model': engine.info.name,
+            'question': query.text, 'task': query.task.name, 'model': engine.info.name,
             'image': {'width': pixels.shape[1], 'height': pixels.shape[0]},
             'answer': _plain(answer.content), 'outside': _plain(answer.outside),
             'reasoning': answer.reasoning, 'raw_text': answer.raw_text,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
+from enum import Enum, IntEnum
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,34 @@ class AnswerType(Enum):
 
 @dataclass(frozen=True)
 class SpatialAnswer:
-    """The answer's words, and the one typed field that ``type`` names."""
+    """The answer's words, and the one typed field that ``type`` names.
+
+    Attributes:
+        text: the answer in the model's words.
+        type: which of the others is given.
+        yes: the answer to a question of yes or no.
+        choices: letters of the chosen options, or words of a closed vocabulary.
+        number: in ``unit``.
+        unit: as the model wrote it; empty: a count or not given.
+        points: pixels.
+        boxes: pixels.
+
+    """
 
     text: str
     type: AnswerType = AnswerType.TEXT
     yes: bool | None = None
-    choice: str = ''
+    choices: tuple[str, ...] = ()
     number: float | None = None
     unit: str = ''
     points: tuple[Point, ...] = ()
     boxes: tuple[Box, ...] = ()
+
+    @property
+    def choice(self) -> str:
+        """All choices in one string: letters as in ``AC``, words with commas between."""
+        letters = all(len(choice) == 1 for choice in self.choices)
+        return ('' if letters else ', ').join(self.choices)
 
 
 @dataclass(frozen=True)
@@ -90,7 +108,89 @@ class TextAnswer:
     text: str
 
 
-Content = TaskPlan | Affordances | SpatialAnswer | TextAnswer
+class Behavior(IntEnum):
+    """What a vehicle does: the constants of ``msg/DrivingDecision.msg``."""
+
+    UNKNOWN = 0
+    NONE = 1
+    SLOW_DOWN = 2
+    STOP = 3
+    SHIFT_LEFT = 4
+    SHIFT_RIGHT = 5
+    TURN_LEFT = 6
+    TURN_RIGHT = 7
+
+
+@dataclass(frozen=True)
+class Hazard:
+    """What to watch for, in the model's words, and where it is if the model said so."""
+
+    label: str
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class DrivingDecision:
+    """What to do next at the wheel: advice only. What the model did not say is empty.
+
+    Attributes:
+        decision: in the model's words.
+        behavior: what these words name; UNKNOWN where they name none.
+        rationale: why.
+        hazards: what to watch for.
+        scene: what the model sees of road, weather and traffic.
+        target_speed: metres a second, None where none is named.
+
+    """
+
+    decision: str = ''
+    behavior: Behavior = Behavior.UNKNOWN
+    rationale: str = ''
+    hazards: tuple[Hazard, ...] = ()
+    scene: str = ''
+    target_speed: float | None = None
+
+
+@dataclass(frozen=True)
+class TrajectoryPoint:
+    """Where the vehicle is to be, in ``base_link`` at the image's stamp: x forward, y left.
+
+    Attributes:
+        time: seconds after the image's stamp.
+        x: metres.
+        y: metres.
+        heading: radians, to the left positive; None where the model gives none.
+
+    """
+
+    time: float
+    x: float
+    y: float
+    heading: float | None = None
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A path that the model wrote as text. Experimental."""
+
+    points: tuple[TrajectoryPoint, ...]
+
+
+@dataclass(frozen=True)
+class ObjectReference:
+    """An object that the model names by a tag, as DriveLM does: ``<c1,CAM_BACK,1088.3,497.5>``.
+
+    The position counts pixels of nuScenes' original image, 1600 wide and 900 high.
+    """
+
+    id: str
+    camera: str
+    x: float
+    y: float
+    in_image: bool = True
+
+
+Content = TaskPlan | Affordances | SpatialAnswer | TextAnswer | DrivingDecision | Trajectory
 
 
 @dataclass(frozen=True)
@@ -101,11 +201,13 @@ class Answer:
         content: what the task asked for.
         reasoning: what the model thought aloud, without its tags.
         raw_text: everything that the model wrote.
-        outside: points and boxes that are not in the image (POINT_OUT_OF_IMAGE if any).
+        outside: places that are not in the image (POINT_OUT_OF_IMAGE if any).
+        objects: what tags in the answer refer to, in its order.
 
     """
 
     content: Content
     reasoning: str = ''
     raw_text: str = ''
-    outside: tuple[Point | Box, ...] = field(default=())
+    outside: tuple[Point | Box | ObjectReference, ...] = ()
+    objects: tuple[ObjectReference, ...] = ()

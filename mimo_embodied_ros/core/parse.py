@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .answers import (
     Affordances,
     Answer,
-    AnswerType,
     Box,
     Content,
+    DrivingDecision,
+    ObjectReference,
     Point,
     SpatialAnswer,
     TaskPlan,
     TextAnswer,
 )
+from .driving import has_trajectory, read_decision, read_tags, read_trajectory
 from .errors import EmptyAnswerError, MimoError, OutputTruncatedError, ParseError
 from .plans import read_steps
-from .query import Query, Task
-from .readers import BOX, PAIR, boxed, pairs, plain, quads, read_entries, split_reasoning
+from .readers import BOX, boxed, is_thinking, plain, read_entries, split_reasoning
+from .resize import Resize
+from .spatial import (
+    read_bare,
+    read_choice,
+    read_choices,
+    read_labels,
+    read_number,
+    read_spatial,
+    read_word,
+    read_yes_no,
+)
+from .tasks import AnswerKind, Positions, Task
 
 if TYPE_CHECKING:
-    from .prompts import Prompt
-    from .resize import Resize
+    from collections.abc import Callable
 
-_YES_NO = re.compile(r'(yes|no)(?![\w-])', re.IGNORECASE)
-_ANSWER_IS = re.compile(
-    r'(?:the )?(?:correct |final |best )?(?:answer|option|choice)(?: is)?:? *', re.IGNORECASE
-)
-_CHOICE = re.compile(r'\(?([A-Za-z])\)?\.?|(?:\(([A-Za-z])\)|([A-Z])[.):])\s.*', re.DOTALL)
-_QUANTITY = re.compile(
-    r'(-?[0-9]+(?:\.[0-9]+)?) *(?:\\[,; ] *)?\\?([^\W\d_][^\d\s]{0,19}|[%°][A-Za-z]?)?\.?'
-)
-_WORD = re.compile(r'[^\W\d]')
+    from .prompts import Prompt
+    from .query import Query
+
+_LOCATED = (AnswerKind.POINTS, AnswerKind.BOXES, AnswerKind.SPATIAL, AnswerKind.DECISION)
+_WORDED = (AnswerKind.PLAN, AnswerKind.POINTS, AnswerKind.BOXES, AnswerKind.TEXT)
 
 
 def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: str) -> Answer:
@@ -48,7 +54,8 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
         finish_reason: 'stop' where the model ended by itself; anything else cut it short.
 
     Raises:
-        OutputTruncatedError: cut short before the answer was complete.
+        OutputTruncatedError: cut short before the answer was complete, or never more than
+            reasoning.
         EmptyAnswerError: nothing stands after the reasoning.
         ParseError: the answer has not the form that the task asks for.
             All carry ``raw_text`` and ``reasoning``.
@@ -56,123 +63,156 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
     """
     reasoning, answer = split_reasoning(reply_text)
     try:
-        content = _read(query, answer, cut='' if finish_reason == 'stop' else finish_reason)
-        content, outside = _to_image(content, prompt.resizes)
+        if finish_reason != 'stop' or is_thinking(reply_text):
+            _check_complete(query.task, answer, finish_reason)
+        content = _read(query, answer)
+        content, outside = _to_image(content, query.task.frame, prompt.resizes)
     except MimoError as error:
         error.raw_text, error.reasoning = reply_text, reasoning
         raise
-    return Answer(content, reasoning, reply_text, outside)
+    objects = read_tags(answer)
+    outside += tuple(reference for reference in objects if not reference.in_image)
+    return Answer(content, reasoning, reply_text, outside, objects)
 
 
-def _read(query: Query, answer: str, cut: str) -> Content:
-    """Read the answer; positions in pixels of the model's image."""
-    task, box = query.task, boxed(answer)
-    if cut and not _is_complete(task, answer):
+def _check_complete(task: Task, answer: str, finish_reason: str) -> None:
+    """Refuse an answer that was cut short, unless it had closed before; words never show it."""
+    kind = task.answer
+    box = boxed(answer) if kind not in _WORDED or task.boxed else None
+    if box:
+        complete = box[1]
+    elif kind is AnswerKind.TRAJECTORY:
+        complete = has_trajectory(answer)
+    else:
+        complete = kind in _LOCATED and read_entries(answer) is not None
+    if complete:
+        return
+    name = task.name
+    msg = (
+        f'generation ended ({finish_reason}) before the {name} answer was complete; raise '
+        'max_new_tokens or the timeout, or ask without thinking'
+    )
+    if finish_reason == 'repetition':
         msg = (
-            f'generation ended ({cut}) before the {task.value} answer was complete; raise '
-            'max_new_tokens or the timeout, or ask without thinking'
+            f'the model began to repeat itself (repetition) before the {name} answer was complete '
+            'and was stopped; ask in other words or with another image'
         )
-        raise OutputTruncatedError(msg)
-    words = box[0] if box and (task is Task.SPATIAL or _is_boxed(answer)) else answer
+    elif finish_reason == 'stop':
+        msg = (
+            f'the model ended inside of its reasoning, without the {name} answer; ask without '
+            'thinking or in other words'
+        )
+    raise OutputTruncatedError(msg)
+
+
+def _read(query: Query, answer: str) -> Content:
+    """Read the answer; positions as the task counts them."""
+    task = query.task
+    words = _decisive(task, answer)
     if not words:
         msg = 'the model said nothing after its reasoning; ask in other words or without thinking'
         raise EmptyAnswerError(msg)
-    content: Content | None
-    if task is Task.PLAN:
-        steps = read_steps(words)
-        content = None if steps is None else TaskPlan(query.text, steps)
-    elif task is Task.SPATIAL:
-        content = _read_spatial(plain(words))
-    elif task is Task.ASK:
-        content = TextAnswer(words)
-    else:
-        content = read_entries(words) or _read_bare(words, boxes=task is Task.BOXES)
+    content = _READERS[task.answer](query, words)
     if content is None:
-        msg = f'the answer {words[:80]!r} cannot be read as {task.value}; ask in other words'
+        msg = f'the answer {words[:80]!r} cannot be read as {task.name}; ask in other words'
         raise ParseError(msg)
     return content
 
 
-def _is_complete(task: Task, answer: str) -> bool:
-    """Tell whether an answer that was cut short closed before; words never show it."""
-    if task is Task.SPATIAL and (box := boxed(answer)):
-        return box[1]
-    return task in (Task.POINTS, Task.BOXES, Task.SPATIAL) and read_entries(answer) is not None
+def _decisive(task: Task, answer: str) -> str:
+    r"""Return the part of the answer that counts.
+
+    Short answers: the last ``\boxed{}`` wherever it is, the vendor's rule. Others: only where the
+    prompt asks for one or it is a decision, and it is closed (the paper's Fig. 35 ends in one
+    that is not, and says all before it), or where there is nothing else.
+    """
+    box = boxed(answer)
+    if box is None:
+        return answer
+    alone = answer.rfind(BOX) == 0 and (answer.endswith('}') or '}' not in answer)
+    if task.answer is AnswerKind.TEXT or task.answer is AnswerKind.DECISION:
+        wanted = box[1] and (task.boxed or task.answer is AnswerKind.DECISION)
+    else:
+        wanted = task.answer not in _WORDED
+    return box[0] if wanted or alone else answer
 
 
-def _is_boxed(answer: str) -> bool:
-    return answer.rfind(BOX) == 0 and (answer.endswith('}') or '}' not in answer)
+def _plan(query: Query, words: str) -> TaskPlan | None:
+    steps = read_steps(words)
+    return None if steps is None else TaskPlan(query.text, steps)
 
 
-def _read_bare(words: str, *, boxes: bool) -> Affordances | None:
-    if boxes:
-        return Affordances(boxes=found) if (found := quads(words)) else None
-    return Affordances(marks) if (marks := pairs(words)) else None
-
-
-def _read_spatial(words: str) -> SpatialAnswer:
-    """Read a spatial answer as what it looks like, words if nothing else."""
-    if found := _YES_NO.match(words):
-        return SpatialAnswer(words, AnswerType.YES_NO, yes=found.group(1).lower() == 'yes')
-    if found := _CHOICE.fullmatch(_ANSWER_IS.sub('', words, count=1)):
-        letter = next(filter(None, found.groups())).upper()
-        return SpatialAnswer(words, AnswerType.CHOICE, choice=letter)
-    if (found := _QUANTITY.fullmatch(words)) and math.isfinite(number := float(found.group(1))):
-        unit = (found.group(2) or '').rstrip('.')
-        return SpatialAnswer(words, AnswerType.NUMBER, number=number, unit=unit)
-    places = read_entries(words)
-    if places is None and not _WORD.search(words):
-        places = _read_bare(words, boxes=True) or _read_bare(words, boxes=False)
-    if places is None and PAIR.search(words):
-        places = Affordances(pairs(words))
-    if places is None:
-        return SpatialAnswer(words)
-    only_boxes = places.boxes and not places.points
-    kind = AnswerType.BOX if only_boxes else AnswerType.POINTS
-    return SpatialAnswer(words, kind, points=places.points, boxes=places.boxes)
+_READERS: dict[AnswerKind, Callable[[Query, str], Content | None]] = {
+    AnswerKind.PLAN: _plan,
+    AnswerKind.POINTS: lambda _, words: read_entries(words) or read_bare(words, boxes=False),
+    AnswerKind.BOXES: lambda _, words: read_entries(words) or read_bare(words, boxes=True),
+    AnswerKind.SPATIAL: lambda _, words: read_spatial(plain(words)),
+    AnswerKind.YES_NO: lambda _, words: read_yes_no(plain(words)),
+    AnswerKind.CHOICE: lambda query, words: read_choice(plain(words), query.options),
+    AnswerKind.CHOICES: lambda query, words: read_choices(plain(words), query.options),
+    AnswerKind.NUMBER: lambda _, words: read_number(plain(words)),
+    AnswerKind.WORD: lambda query, words: read_word(
+        plain(words), query.task.vocabulary, query.options
+    ),
+    AnswerKind.LABELS: lambda query, words: read_labels(
+        plain(words), query.task.vocabulary or query.options
+    ),
+    AnswerKind.TEXT: lambda _, words: TextAnswer(words),
+    AnswerKind.DECISION: lambda _, words: read_decision(words),
+    AnswerKind.TRAJECTORY: lambda query, words: read_trajectory(words, query.task.step),
+}
 
 
 def _to_image(
-    content: Content, resizes: tuple[Resize, ...]
-) -> tuple[Content, tuple[Point | Box, ...]]:
+    content: Content, frame: Positions, resizes: tuple[Resize, ...]
+) -> tuple[Content, tuple[Point | Box | ObjectReference, ...]]:
     """Map all positions to the original image; returns those outside of it as well."""
     marks: tuple[Point | Box, ...] = ()
     if isinstance(content, TaskPlan):
         steps = tuple(
-            replace(step, points=tuple(_point(p, resizes) for p in step.points))
+            replace(step, points=tuple(_point(p, frame, resizes) for p in step.points))
             for step in content.steps
         )
         content = replace(content, steps=steps)
         marks = tuple(point for step in steps for point in step.points)
     elif isinstance(content, (Affordances, SpatialAnswer)):
-        points = tuple(_point(p, resizes) for p in content.points)
-        boxes = tuple(_box(b, resizes) for b in content.boxes)
+        points = tuple(_point(p, frame, resizes) for p in content.points)
+        boxes = tuple(_box(b, frame, resizes) for b in content.boxes)
         content = replace(content, points=points, boxes=boxes)
         marks = (*points, *boxes)
+    elif isinstance(content, DrivingDecision):
+        hazards = tuple(
+            replace(h, box=_box(h.box, frame, resizes)) if h.box else h for h in content.hazards
+        )
+        content = replace(content, hazards=hazards)
+        marks = tuple(hazard.box for hazard in hazards if hazard.box)
     return content, tuple(mark for mark in marks if not mark.in_image)
 
 
-def _point(point: Point, resizes: tuple[Resize, ...]) -> Point:
-    scale = _scale(resizes)
+def _point(point: Point, frame: Positions, resizes: tuple[Resize, ...]) -> Point:
+    scale = _scale(frame, resizes)
     x, y = scale.to_image(point.x, point.y)
     inside = 0 <= x < scale.width and 0 <= y < scale.height
     return Point(x, y, point.label, inside)
 
 
-def _box(box: Box, resizes: tuple[Resize, ...]) -> Box:
-    scale = _scale(resizes)
+def _box(box: Box, frame: Positions, resizes: tuple[Resize, ...]) -> Box:
+    scale = _scale(frame, resizes)
     left, top = scale.to_image(box.x_min, box.y_min)
     right, bottom = scale.to_image(box.x_max, box.y_max)
     inside = left >= 0 and top >= 0 and right <= scale.width and bottom <= scale.height
     return Box(left, top, right, bottom, box.label, inside)
 
 
-def _scale(resizes: tuple[Resize, ...]) -> Resize:
+def _scale(frame: Positions, resizes: tuple[Resize, ...]) -> Resize:
     """Return the one scale of a request's images; without one, pixels have no meaning."""
-    if len(set(resizes)) == 1:
-        return resizes[0]
-    msg = (
-        f'the answer holds pixels, and the request {len(resizes)} images of {len(set(resizes))} '
-        'sizes, so that they mean nothing; ask about one image'
-    )
-    raise ParseError(msg)
+    if len(set(resizes)) != 1:
+        msg = (
+            f'the answer holds pixels, and the request {len(resizes)} images of '
+            f'{len(set(resizes))} sizes, so that they mean nothing; ask about one image'
+        )
+        raise ParseError(msg)
+    scale = resizes[0]
+    if frame is Positions.ORIGINAL:
+        return Resize(scale.width, scale.height, scale.width, scale.height)
+    return scale

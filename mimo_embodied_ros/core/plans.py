@@ -81,12 +81,17 @@ def read_steps(text: str) -> tuple[TaskStep, ...] | None:
         ParseError: a point in it is not a place.
 
     """
-    listed = _numbered(text) or _bulleted(text)
+    items = listed(text)
     steps = _from_json(text)
-    if steps or (steps is not None and not listed):
+    if steps or (steps is not None and not items):
         return steps
-    found = (read_step(words) for words in listed or _sentences(text))
+    found = (read_step(words) for words in items or _sentences(text))
     return tuple(step for step in found if step.text or step.points) or None
+
+
+def listed(text: str) -> list[str]:
+    """Return the items of a numbered list, else those of a bulleted one."""
+    return _numbered(text) or _bulleted(text)
 
 
 def read_step(text: str) -> TaskStep:

@@ -1,49 +1,27 @@
-r"""The prompts with which MiMo-Embodied was evaluated, word for word.
-
-Source: ``lmms_eval/tasks`` of XiaomiMiMo/MiMo-Embodied (points: ``PROMPT_MIMO_EMBODIED`` of
-``where2place_point`` and others; plan: ``robovqa``; ``\boxed{}``: ``robospatial`` and others),
-boxes: ``refcoco/utils_rec.py`` of XiaomiMiMo/lmms-eval.
-"""
+"""From a query to the prompt with which MiMo-Embodied was evaluated on such questions."""
 
 from __future__ import annotations
 
+import itertools
 import re
+import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .ego import path_words, speed_words
 from .errors import InvalidRequestError
-from .query import Query, Task
 from .resize import PixelLimits, Resize, resize
+from .tasks import Media
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# {} is the request's text; '{the_whole_description}' is literal in the vendor's prompts.
-TEMPLATES = {
-    Task.POINTS: (
-        'Based on the description: "{}", locate points matching the description. Output a JSON in '
-        'the format [{{"points": [...], "label": "{{the_whole_description}}"}}, ...].'
-    ),
-    Task.BOXES: (
-        'Based on the description: "{}", locate all regions matching the description. Output a '
-        'JSON in the format [{{"bbox_2d": [...], "label": "{{the_whole_description}}"}}, ...].'
-    ),
-    Task.PLAN: 'current goal is: {}. what are the next 5 step',
-    Task.SPATIAL: '{}\nPut your final answer in \\boxed{{}}.',
-    Task.ASK: '{}',
-}
+    from .query import Query
 
 # Plain text to the tokenizer, and a switch only as the very last characters of the user's turn.
 NO_THINK = ' /no_think'
 
-DEFAULT_TOKENS = {
-    Task.POINTS: 512,
-    Task.BOXES: 512,
-    Task.PLAN: 512,
-    Task.SPATIAL: 256,
-    Task.ASK: 1024,
-}
 THINKING_TOKENS = 4096  # on top; what the vendor's inference.py allows for a whole answer
 
 _CONTROL_TOKEN = re.compile(r'<\|[^<>|\s]*\|>')
@@ -70,54 +48,126 @@ class Prompt:
 def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
     """Make the prompt of a query.
 
-    Descriptions and instructions are put on one line, and double quotes in a quoted description
-    become single ones, so that the text stays inside of its template. Control tokens of the chat
-    template are refused: as plain text they would have no meaning that anybody could want.
+    Text that stands inside of a line of its template is put on one line, and double quotes in
+    quoted text become single ones, so that it stays inside. Control tokens of the chat template
+    are refused: as plain text they would have no meaning that anybody could want.
 
     Args:
         query: what is asked.
         limits: areas of the loaded processor.
 
     Raises:
-        InvalidRequestError: empty text, a control token in it, a negative token limit, an image
-            that cannot be resized, or a number of frames that the task does not take.
+        InvalidRequestError: text, options or odometry that the task needs and that are missing,
+            or that it has no place for; a control token; a negative token limit; an image that
+            cannot be resized, or frames that are not what the task is about.
 
     """
-    count = len(query.frames)
-    if count == 0 and query.task is not Task.ASK:
-        msg = f'a {query.task.value} request needs an image; send one or name a camera'
-        raise InvalidRequestError(msg)
-    if count > 1 and query.task in (Task.POINTS, Task.BOXES):
-        msg = (
-            f'a {query.task.value} request has {count} images, and the answer would not say which '
-            'one its pixels are of; ask about one image at a time'
-        )
-        raise InvalidRequestError(msg)
+    task = query.task
+    _check_media(query)
     if query.max_new_tokens < 0:
         msg = f'max_new_tokens is {query.max_new_tokens}; give a positive number, or 0 for default'
         raise InvalidRequestError(msg)
-    text = TEMPLATES[query.task].format(_fitting(query))
+    text = task.fill(_fitting(query), options=_options(query), **_measured(query))
     resized = [resize(frame.pixels, limits) for frame in query.frames]
-    default = DEFAULT_TOKENS[query.task] + (THINKING_TOKENS if query.thinking else 0)
+    default = task.tokens + (THINKING_TOKENS if query.thinks else 0)
     return Prompt(
-        text if query.thinking else text + NO_THINK,
+        text if query.thinks else text + NO_THINK,
         tuple(pixels for pixels, _ in resized),
         tuple(scale for _, scale in resized),
         query.max_new_tokens or default,
     )
 
 
+def _check_media(query: Query) -> None:
+    """Refuse frames that are not what the prompt says they are."""
+    task, count = query.task, len(query.frames)
+    media, views = task.media, len(task.views)
+    if count == 0 and media is not Media.ANY:
+        msg = f'a {task.name} request needs an image; send one or name a camera'
+        raise InvalidRequestError(msg)
+    if count > 1 and media is Media.IMAGE:
+        msg = (
+            f'a {task.name} request has {count} images, and the answer would not say which '
+            'one it is about; ask about one image at a time'
+        )
+        raise InvalidRequestError(msg)
+    if (media is Media.VIEWS and count != views) or (media is Media.CLIPS and count % views):
+        each = 'one image' if media is Media.VIEWS else 'equally many images'
+        msg = (
+            f'a {task.name} request has {count} images; send {each} of each view in this order: '
+            f'{", ".join(task.views)}'
+        )
+        raise InvalidRequestError(msg)
+    if media in (Media.CLIP, Media.CLIPS):
+        stamps = [frame.stamp_ns for frame in query.frames]
+        length = count // views if media is Media.CLIPS else count
+        for start in range(0, count, length):
+            clip = stamps[start : start + length]
+            if any(later < earlier for earlier, later in itertools.pairwise(clip)):
+                msg = f'the frames of a {task.name} request are not in the order of time'
+                raise InvalidRequestError(msg + '; send the oldest first')
+
+
 def _fitting(query: Query) -> str:
     """Return the query's text so that it cannot break out of its template."""
-    text = query.text.strip()
+    task = query.task
+    text = _harmless(query.text)
+    before, _, after = task.prompt.partition('{text}')
+    follower = after[:1] if task.uses('text') else ''
+    if not task.uses('text') and text:
+        msg = f'{task.name} is a whole question; leave the text empty instead of {text[:40]!r}'
+        raise InvalidRequestError(msg)
+    if follower == '"' and before.endswith('"'):
+        text = text.replace('"', "'")
+    if follower not in ('', '\n') and not after.startswith('{options}'):
+        text = ' '.join(text.split())
+    if follower in ('.', '?'):
+        text = text.rstrip(follower + ' ')
+    if task.uses('text') and not text:
+        msg = f'the text of a {task.name} request is empty; say what is asked'
+        raise InvalidRequestError(msg)
+    return text
+
+
+def _options(query: Query) -> str:
+    """Write the choices as the task does, each on one line."""
+    task, options = query.task, [' '.join(_harmless(o).split()) for o in query.options]
+    if bool(options) is not task.uses('options') or not all(options):
+        needed = 'needs options, none of them empty' if task.uses('options') else 'has no options'
+        msg = f'a {task.name} request {needed}; it was given {options}'
+        raise InvalidRequestError(msg)
+    if len(options) > len(string.ascii_uppercase):
+        msg = f'{len(options)} options are more than there are letters; give fewer'
+        raise InvalidRequestError(msg)
+    # in this order, so that braces in an option stay what they are
+    return ''.join(
+        task.options.replace('{letter}', letter).replace('{option}', option)
+        for letter, option in zip(string.ascii_uppercase, options, strict=False)
+    )
+
+
+def _measured(query: Query) -> dict[str, str]:
+    """Word what the prompt says about speed, past path and length of the clip."""
+    task, values = query.task, {}
+    if task.uses('speed') or task.uses('path'):
+        seen = tuple(frame.odometry for frame in query.frames if frame.odometry is not None)
+        odometry = query.odometry or seen
+        if not odometry:
+            msg = f'a {task.name} request states how the vehicle moves; give its odometry'
+            raise InvalidRequestError(msg)
+        values['speed'] = speed_words(odometry)
+        values['path'] = path_words(odometry)
+    if task.uses('duration'):
+        seconds = (query.frames[-1].stamp_ns - query.frames[0].stamp_ns) / 1e9
+        values['duration'] = f'{seconds:.2f}'
+    return values
+
+
+def _harmless(text: str) -> str:
+    text = text.strip()
     if found := _CONTROL_TOKEN.search(text):
         msg = f'the text holds the control token {found.group()!r}; remove it'
         raise InvalidRequestError(msg)
-    if query.task in (Task.POINTS, Task.BOXES):
-        text = ' '.join(text.replace('"', "'").split())
-    elif query.task is Task.PLAN:
-        text = ' '.join(text.split()).rstrip('. ')
-    if not text:
-        msg = f'the text of a {query.task.value} request is empty; say what is asked'
-        raise InvalidRequestError(msg)
     return text
+
+

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
+from .errors import InvalidRequestError
+from .tasks import Task
+
 if TYPE_CHECKING:
-    from .frames import Frame
+    from .frames import Frame, Odometry
 
-
-class Task(str, Enum):
-    """The families of questions that the model was evaluated on."""
-
-    PLAN = 'plan'
-    POINTS = 'points'
-    BOXES = 'boxes'
-    SPATIAL = 'spatial'
-    ASK = 'ask'
+__all__ = ['Query', 'Task']
 
 
 @dataclass(frozen=True)
@@ -27,16 +21,40 @@ class Query:
     Attributes:
         task: decides the prompt and how the answer is read.
         text: the instruction, description or question, in plain words.
-        frames: in the order in which the model sees them; may be empty for ASK only.
-        thinking: let the model reason aloud before it answers.
+        frames: in the order in which the model sees them, as the task's ``media`` says.
+        thinking: let the model reason aloud before it answers; None is the task's default.
         max_new_tokens: 0 means the task's default.
         deadline: ``time.monotonic()`` seconds after which an answer is of no use; None is never.
+        options: choices, for the tasks that list them, without letters.
+        odometry: of the base up to now, oldest first, for the prompts that name speed or path;
+            empty means that of the frames.
+        experimental: allow a task that the released model is not documented to answer.
+
+    Raises:
+        InvalidRequestError: an experimental task that is not allowed.
 
     """
 
     task: Task
     text: str
     frames: tuple[Frame, ...] = ()
-    thinking: bool = False
+    thinking: bool | None = None
     max_new_tokens: int = 0
     deadline: float | None = None
+    options: tuple[str, ...] = ()
+    odometry: tuple[Odometry, ...] = ()
+    experimental: bool = False
+
+    def __post_init__(self) -> None:
+        """Keep experimental tasks off unless they are asked for."""
+        if self.task.experimental and not self.experimental:
+            msg = (
+                f'{self.task.name} is experimental: MiMo-Embodied was published without a format '
+                'for it; allow it (experimental) if you want to try'
+            )
+            raise InvalidRequestError(msg)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the model is to reason aloud."""
+        return self.task.thinking if self.thinking is None else self.thinking

@@ -46,11 +46,16 @@ def split_reasoning(text: str) -> tuple[str, str]:
     A block that is opened and not closed leaves no answer: what it holds is not decided yet.
     """
     reasoning, end, answer = text.rpartition(END_THINK)
-    if THINK in answer:
+    if is_thinking(text):
         reasoning, answer = reasoning + end + answer, ''
     for tag in (THINK, END_THINK):
         reasoning = reasoning.replace(tag, '')
     return reasoning.strip(), answer.strip()
+
+
+def is_thinking(text: str) -> bool:
+    """Tell whether a text ends inside of its reasoning."""
+    return THINK in text.rpartition(END_THINK)[2]
 
 
 def boxed(text: str) -> tuple[str, bool] | None:

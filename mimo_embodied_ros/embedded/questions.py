@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mimo_embodied_ros.core.prompts import NO_THINK, TEMPLATES
+from mimo_embodied_ros.core.prompts import NO_THINK
 from mimo_embodied_ros.core.query import Task
 
 from .scenes import COLOURS, CONTAINERS, MOVABLE, PLACES, SHAPES, Road, Table, Thing
@@ -52,7 +52,7 @@ class Question:
 
     def prompt(self, *, thinking: bool = False) -> str:
         """The user's turn after the image, as the package sends it."""
-        text = TEMPLATES[self.task].format(self.text)
+        text = self.task.fill(self.text)
         return text if thinking else text + NO_THINK
 
     def reply(self, *, thinking: bool = False) -> str:

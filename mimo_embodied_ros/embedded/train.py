@@ -106,7 +106,7 @@ def _example(
     """
     if form == 'bare':
         located = question.task in {Task.POINTS, Task.BOXES}
-        prompt = f'{question.task.value}: {question.text}' if located else question.text
+        prompt = f'{question.task.name}: {question.text}' if located else question.text
         prompt = prompt.removesuffix(questions.YES_NO_TAIL)
         spatial = question.task is Task.SPATIAL
         reply, bare = question.answer if spatial else question.short, True

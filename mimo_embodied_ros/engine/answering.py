@@ -57,7 +57,7 @@ def answer_query(
     def on_text(delta: str, tokens: int) -> None:
         written.append(delta)
         if on_progress is not None:
-            thinking = query.thinking and '</think>' not in ''.join(written)
+            thinking = query.thinks and '</think>' not in ''.join(written)
             on_progress(State.THINKING if thinking else State.ANSWERING, delta, tokens)
 
     if query.deadline is not None and time.monotonic() >= query.deadline:

@@ -55,8 +55,8 @@ class Reply:
 
     Attributes:
         text: without control tokens; the pieces given to ``on_text`` are together exactly this.
-        finish_reason: 'stop' (the model ended), 'length' (token or context limit), 'cancelled'
-            or 'deadline'.
+        finish_reason: 'stop' (the model ended), 'length' (token or context limit), 'repetition'
+            (it wrote the same thing over and over), 'cancelled' or 'deadline'.
         stats: counts and durations.
 
     """

@@ -22,6 +22,7 @@ from mimo_embodied_ros.core.errors import (
     OutOfMemoryError,
 )
 from mimo_embodied_ros.core.prompts import NO_THINK, Prompt
+from mimo_embodied_ros.core.repetition import RepetitionDetector
 from mimo_embodied_ros.core.resize import PixelLimits, resize
 
 from .checkpoint import (
@@ -100,7 +101,7 @@ class TransformersEngine:
         """Answer a prompt; see ``Engine.generate``.
 
         Cancel and deadline are looked at before and after the model reads the prompt with its
-        images, which is one step, and after every token.
+        images, which is one step, and after every token; repetition after every token.
         """
         if max_new_tokens < 1:
             raise InvalidRequestError(f'max_new_tokens is {max_new_tokens}; it is 1 or more')
@@ -233,6 +234,7 @@ class _Watcher(transformers.StoppingCriteria):
         self._on_text = on_text
         self._end = end
         self._stream = DecodeStream([], skip_special_tokens=True)
+        self._repetition = RepetitionDetector()
         self._count = 0
         self._sent = 0
         self.first_token = 0.0
@@ -241,12 +243,14 @@ class _Watcher(transformers.StoppingCriteria):
         if not self._count:
             self.first_token = time.monotonic()
         self._count += 1
-        if self._on_text is not None:
-            self._send(self._stream.step(self._tokenizer, int(input_ids[0, -1])) or '')
+        text = self._stream.step(self._tokenizer, int(input_ids[0, -1])) or ''
+        self._send(text)
         try:
             stop = self._end.reached()
         except Exception as error:
             raise _CallbackError(error) from error
+        if self._repetition.feed(text) and not stop:
+            stop, self._end.reason = True, 'repetition'
         return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)
 
     def finish(self, text: str) -> None:

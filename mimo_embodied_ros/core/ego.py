@@ -1,0 +1,43 @@
+"""Speed and past path of the vehicle, as prompts word them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .frames import Odometry
+
+
+def speed_words(odometry: Sequence[Odometry]) -> str:
+    """Forward speed of the newest, metres a second, as BDD-X's question states it."""
+    return f'{odometry[-1].linear[0]:.2f}'
+
+
+def path_words(odometry: Sequence[Odometry]) -> str:
+    """Poses as ReCogDrive's prompt lists them: ``t-1: (x, y, heading), t-0: (0.00, ...)``.
+
+    In the frame of the newest pose: x forward and y left in metres, heading in radians.
+    """
+    x0, y0, _ = odometry[-1].position
+    yaw0 = _yaw(odometry[-1])
+    cosine, sine = math.cos(yaw0), math.sin(yaw0)
+    words = []
+    for age, pose in zip(range(len(odometry) - 1, -1, -1), odometry):
+        dx, dy = pose.position[0] - x0, pose.position[1] - y0
+        turned = _yaw(pose) - yaw0
+        values = (
+            cosine * dx + sine * dy,
+            cosine * dy - sine * dx,
+            math.atan2(math.sin(turned), math.cos(turned)),
+        )
+        # adding zero makes -0.00 a 0.00
+        words.append(f't-{age}: ({", ".join(f"{round(v, 2) + 0.0:.2f}" for v in values)})')
+    return ', '.join(words)
+
+
+def _yaw(pose: Odometry) -> float:
+    x, y, z, w = pose.orientation
+    return math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))

@@ -1,0 +1,195 @@
+"""Readers of short answers: yes or no, choices, numbers, words of a vocabulary, places.
+
+The names in the docstrings are the folders of ``lmms_eval/tasks`` in XiaomiMiMo/MiMo-Embodied
+whose rule a reader follows. What can be read in more than one way is not read at all.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+from typing import TYPE_CHECKING
+
+from .answers import Affordances, AnswerType, SpatialAnswer
+from .readers import PAIR, pairs, quads, read_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_YES_NO = re.compile(r'(yes|no)(?![\w-])', re.IGNORECASE)
+_ANSWER_IS = re.compile(
+    r'(?:the )?(?:correct |final |best )?(?:answer|option|choice)(?: is)?:? *', re.IGNORECASE
+)
+_CHOICE = re.compile(r'\(?([A-Za-z])\)?\.?|(?:\(([A-Za-z])\)|([A-Z])[.):])\s.*', re.DOTALL)
+_CHOICES = re.compile(r'\(?[A-H]\)?(?:(?: ?(?:[,;/&\u3001]|and\b|, ?and\b))? ?\(?[A-H]\)?)*\.?')
+_CHOSEN_LINE = re.compile(r'(?:\(([A-H])\)|([A-H])[.):])\s.*')
+_QUANTITY = re.compile(
+    r'(-?[0-9]+(?:\.[0-9]+)?) *(?:\\[,; ] *)?\\?([^\W\d_][^\d\s]{0,19}|[%°][A-Za-z]?)?\.?'
+)
+_ABOUT = re.compile(r'(?:about|approximately|around|roughly|nearly|~|\u2248) ?', re.IGNORECASE)
+_SOME_NUMBER = re.compile(r'(?<![\w.,-])-?[0-9]+(?:\.[0-9]+)?')
+_COUNTED = re.compile(r'-?[0-9]+(?:\.[0-9]+)?(?: ?([^\W\d_]{1,20}))?(?![\w-]|[.,:][0-9])')
+_ORDINAL = re.compile(r'st|nd|rd|th', re.IGNORECASE)
+_WORD = re.compile(r'[^\W\d]')
+
+
+def read_spatial(words: str) -> SpatialAnswer:
+    """Read an answer as what it looks like, words if nothing else."""
+    short = _yes_no(words) or _letter(_ANSWER_IS.sub('', words, count=1), words)
+    if found := short or _quantity(words, words):
+        return found
+    places = read_entries(words)
+    if places is None and not _WORD.search(words):
+        places = read_bare(words, boxes=True) or read_bare(words, boxes=False)
+    if places is None and PAIR.search(words):
+        places = Affordances(pairs(words))
+    if places is None:
+        return SpatialAnswer(words)
+    only_boxes = places.boxes and not places.points
+    kind = AnswerType.BOX if only_boxes else AnswerType.POINTS
+    return SpatialAnswer(words, kind, points=places.points, boxes=places.boxes)
+
+
+def read_bare(words: str, *, boxes: bool) -> Affordances | None:
+    """Read coordinates without labels, None if there are none."""
+    if boxes:
+        return Affordances(boxes=found) if (found := quads(words)) else None
+    return Affordances(marks) if (marks := pairs(words)) else None
+
+
+def read_yes_no(words: str) -> SpatialAnswer | None:
+    """Read yes or no with what may follow (robospatial and robovqa want the bare word)."""
+    return next(filter(None, map(_yes_no, _answers(words))), None)
+
+
+def read_choice(words: str, options: Sequence[str] = ()) -> SpatialAnswer | None:
+    """Read one letter, or the words of one option.
+
+    ``X``, ``(X)``, ``X.``, ``X. words``, ``option X``, ``the answer is X`` as cvbench,
+    drive_action and mme_realworld do; never the first letter of whatever comes, as cosmos_reason1
+    does.
+    """
+    for answer in _answers(words):
+        found = _letter(answer, words) or _option(answer, options)
+        if found and _offered(found, options):
+            return found
+    return None
+
+
+def read_choices(words: str, options: Sequence[str] = ()) -> SpatialAnswer | None:
+    """Read one or several letters: ``AC``, ``A, C``, ``A and C``, or the lines of the options.
+
+    They come sorted, as idkb compares them; twice the same is no answer.
+    """
+    for answer in _answers(words):
+        letters = re.findall('[A-H]', answer) if _CHOICES.fullmatch(answer) else []
+        if len(letters) > 1 and len(letters) == len(set(letters)):
+            found = SpatialAnswer(words, AnswerType.CHOICE, choices=tuple(sorted(letters)))
+            return found if _offered(found, options) else None
+    lines = [_CHOSEN_LINE.fullmatch(line.strip()) for line in words.splitlines() if line.strip()]
+    if len(lines) > 1 and all(lines):
+        letters = sorted({line.group(1) or line.group(2) for line in lines if line})
+        found = SpatialAnswer(words, AnswerType.CHOICE, choices=tuple(letters))
+        return found if len(letters) == len(lines) and _offered(found, options) else None
+    return read_choice(words, options)
+
+
+def read_number(words: str) -> SpatialAnswer | None:
+    """Read a number with its unit, or the only number of a sentence.
+
+    vsibench takes the first word of the box and countbench the box; that would make 3 of
+    ``3 or 4``.
+    """
+    for answer in _answers(words):
+        bare = _ABOUT.sub('', answer, count=1) if _ABOUT.match(answer) else answer
+        if found := _quantity(bare, words):
+            return found
+    numbers = list(_SOME_NUMBER.finditer(words))
+    if len(numbers) != 1 or (counted := _COUNTED.match(words, numbers[0].start())) is None:
+        return None
+    unit = counted.group(1) or ''
+    if _ORDINAL.fullmatch(unit):
+        return None
+    return _number(numbers[0].group(), unit, words)
+
+
+def read_word(
+    words: str, vocabulary: Sequence[str] = (), options: Sequence[str] = ()
+) -> SpatialAnswer | None:
+    """Read a word of a closed vocabulary, typed by what it is.
+
+    nuscenesqa compares the lower-case answer without its stop with the vocabulary's words, maplm
+    looks for an option in the answer: here for the one option that it names.
+    """
+    short = words.strip().rstrip('.').lower()
+    allowed = {word.lower(): word for word in (*vocabulary, *options)}
+    if short not in allowed and options:
+        longest_first = sorted((o.lower() for o in options), key=len, reverse=True)
+        pattern = '|'.join(rf'(?<![\w.]){re.escape(option)}(?!\w|\.\d)' for option in longest_first)
+        named = set(re.findall(pattern, words.lower()))
+        short = named.pop() if len(named) == 1 else ''
+    if short not in allowed:
+        return None
+    word = allowed[short]
+    found = _yes_no(word) if short in ('yes', 'no') else _quantity(word, words)
+    return found or SpatialAnswer(words, AnswerType.CHOICE, choices=(word,))
+
+
+def read_labels(words: str, vocabulary: Sequence[str]) -> SpatialAnswer | None:
+    """Read words of a closed vocabulary with commas, "and" or line ends between."""
+    allowed = {word.lower(): word for word in vocabulary}
+    parts = [p.strip(' .*-[]"\'').lower() for p in re.split(r',|\n|;|\band\b', words)]
+    parts = [part for part in parts if part]
+    if not parts or not all(part in allowed for part in parts):
+        return None
+    labels = tuple(dict.fromkeys(allowed[part] for part in parts))
+    return SpatialAnswer(words, AnswerType.CHOICE, choices=labels)
+
+
+def _answers(words: str) -> list[str]:
+    """Return where the answer may stand: everything, or what the last line says it is."""
+    bare = ' '.join(words.replace('**', '').split())
+    last = ' '.join(words.strip().rpartition('\n')[2].replace('**', '').split())
+    said = (_ANSWER_IS.search(line) for line in (bare, last))
+    return [bare, last, *(found.string[found.end() :] for found in said if found)]
+
+
+def _yes_no(words: str) -> SpatialAnswer | None:
+    if found := _YES_NO.match(words):
+        return SpatialAnswer(words, AnswerType.YES_NO, yes=found.group(1).lower() == 'yes')
+    return None
+
+
+def _letter(answer: str, words: str) -> SpatialAnswer | None:
+    if found := _CHOICE.fullmatch(answer):
+        letter = next(filter(None, found.groups())).upper()
+        return SpatialAnswer(words, AnswerType.CHOICE, choices=(letter,))
+    return None
+
+
+def _option(answer: str, options: Sequence[str]) -> SpatialAnswer | None:
+    """Find the option whose words these are: sat and others compare whole answers."""
+    said = answer.rstrip('.').casefold()
+    for letter, option in zip(string.ascii_uppercase, options, strict=False):
+        if option.rstrip('.').casefold() == said:
+            return SpatialAnswer(answer, AnswerType.CHOICE, choices=(letter,))
+    return None
+
+
+def _offered(answer: SpatialAnswer, options: Sequence[str]) -> bool:
+    letters = string.ascii_uppercase[: len(options)] if options else string.ascii_uppercase
+    return all(letter in letters for letter in answer.choices)
+
+
+def _quantity(answer: str, words: str) -> SpatialAnswer | None:
+    if found := _QUANTITY.fullmatch(answer):
+        return _number(found.group(1), (found.group(2) or '').rstrip('.'), words)
+    return None
+
+
+def _number(digits: str, unit: str, words: str) -> SpatialAnswer | None:
+    number = float(digits)
+    if not math.isfinite(number):
+        return None
+    return SpatialAnswer(words, AnswerType.NUMBER, number=number, unit=unit)

@@ -1,0 +1,279 @@
+r"""The tasks that the model is given, read from a YAML file; those of the package from its own.
+
+A file maps the name of each task to its fields. This one is complete::
+
+    graspable:
+      prompt: 'Which of these can the gripper hold: {text}? Put your final answer in \boxed{}.'
+      answer: labels
+      vocabulary: [cup, spoon, knife]
+
+``prompt`` (required)
+    What is asked. ``{text}`` stands for the request's words, ``{options}`` for its choices,
+    ``{speed}`` and ``{path}`` for what the odometry says and ``{duration}`` for the length of the
+    clip; every other brace is sent as it is. A prompt without ``{text}`` is a whole question.
+``answer`` (required)
+    What the answer is read as: plan, points, boxes, spatial (typed by what comes), yes_no, choice
+    (one letter), choices (letters such as AC), number, word, labels, text, decision, trajectory.
+``media``
+    What the model sees: image (the default; exactly one), images (one or more), clip (frames of
+    one camera, oldest first), views (an image of each of ``views``), clips (equally many frames
+    of each of ``views``, view by view), any (also none).
+``views``
+    Names of the views in the order of the images.
+``thinking``
+    Whether the model reasons aloud where the request does not say (default: false).
+``positions``
+    What positions in the answer count: pixels (of the image that the model saw), original (pixels
+    of the original image), metres, none. The default is the answer's own.
+``options``
+    How each choice is written in the place of ``{options}``, such as "\n{letter}. {option}".
+``vocabulary``
+    All words that a word or labels may be. Without it, a word is one of the request's options.
+``tokens``
+    Longest answer without reasoning (default: 512).
+``step``
+    Seconds between the points of a trajectory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from .errors import InvalidRequestError
+
+
+class AnswerKind(Enum):
+    """How an answer is read."""
+
+    PLAN = 'plan'
+    POINTS = 'points'
+    BOXES = 'boxes'
+    SPATIAL = 'spatial'
+    YES_NO = 'yes_no'
+    CHOICE = 'choice'
+    CHOICES = 'choices'
+    NUMBER = 'number'
+    WORD = 'word'
+    LABELS = 'labels'
+    TEXT = 'text'
+    DECISION = 'decision'
+    TRAJECTORY = 'trajectory'
+
+
+class Media(Enum):
+    """What the model sees."""
+
+    ANY = 'any'
+    IMAGE = 'image'
+    IMAGES = 'images'
+    CLIP = 'clip'
+    VIEWS = 'views'
+    CLIPS = 'clips'
+
+
+class Positions(Enum):
+    """What the positions in an answer count."""
+
+    PIXELS = 'pixels'
+    ORIGINAL = 'original'
+    METRES = 'metres'
+    NONE = 'none'
+
+
+_LOCATING = (
+    AnswerKind.PLAN,
+    AnswerKind.POINTS,
+    AnswerKind.BOXES,
+    AnswerKind.SPATIAL,
+    AnswerKind.DECISION,
+)
+_PLACEHOLDER = re.compile(r'\{(text|options|speed|path|duration)\}')
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of question; the module's docstring tells what the fields mean.
+
+    Raises:
+        InvalidRequestError: fields that do not fit each other.
+
+    """
+
+    name: str
+    prompt: str
+    answer: AnswerKind
+    media: Media = Media.IMAGE
+    views: tuple[str, ...] = ()
+    thinking: bool = False
+    positions: Positions | None = None
+    options: str = ''
+    vocabulary: tuple[str, ...] = ()
+    tokens: int = 512
+    step: float = 0.0
+
+    PLAN: ClassVar[Task]
+    POINTS: ClassVar[Task]
+    BOXES: ClassVar[Task]
+    SPATIAL: ClassVar[Task]
+    ASK: ClassVar[Task]
+
+    def __post_init__(self) -> None:
+        """Check that the fields fit each other."""
+        kind = self.answer
+        wrong = {
+            'the name is not made of small letters, digits and _': not re.fullmatch(
+                r'[a-z][a-z0-9_]*', self.name
+            ),
+            'views belong to media views or clips, and those need them': (
+                bool(self.views) is not (self.media in (Media.VIEWS, Media.CLIPS))
+            ),
+            'options and {options} in the prompt belong together': (
+                bool(self.options) is not self.uses('options')
+            ),
+            'options do not hold {option}': self.options and '{option}' not in self.options,
+            'a vocabulary belongs to word or labels': (
+                self.vocabulary and kind not in (AnswerKind.WORD, AnswerKind.LABELS)
+            ),
+            'word and labels need a vocabulary or options': (
+                kind in (AnswerKind.WORD, AnswerKind.LABELS)
+                and not (self.vocabulary or self.options)
+            ),
+            'tokens is below 1': self.tokens < 1,
+            'a step above 0 belongs to trajectory, which needs it': (
+                not 0 <= self.step < 60 or bool(self.step) is not self.experimental
+            ),
+        }
+        for problem, found in wrong.items():
+            if found:
+                msg = f'task {self.name}: {problem}'
+                raise InvalidRequestError(msg)
+
+    @property
+    def experimental(self) -> bool:
+        """Whether the released model is not documented to answer so: a path as text."""
+        return self.answer is AnswerKind.TRAJECTORY
+
+    @property
+    def boxed(self) -> bool:
+        r"""Whether the prompt asks for the answer in ``\boxed{}``."""
+        return r'\boxed{}' in self.prompt
+
+    @property
+    def frame(self) -> Positions:
+        """What positions count, the default of the answer's kind resolved."""
+        if self.positions is not None:
+            return self.positions
+        if self.experimental:
+            return Positions.METRES
+        return Positions.PIXELS if self.answer in _LOCATING else Positions.NONE
+
+    def uses(self, placeholder: str) -> bool:
+        """Tell whether the prompt has a place for ``text``, ``options``, ``speed``, ..."""
+        return f'{{{placeholder}}}' in self.prompt
+
+    def fill(self, text: str = '', **values: str) -> str:
+        """Put the values into the prompt, in one pass: what they hold stays what it is."""
+        values['text'] = text
+        return _PLACEHOLDER.sub(lambda found: values[found.group(1)], self.prompt)
+
+
+_ENUMS: dict[str, type[Enum]] = {'answer': AnswerKind, 'media': Media, 'positions': Positions}
+_TYPES: dict[str, tuple[type, ...]] = {
+    'prompt': (str,),
+    'options': (str,),
+    'thinking': (bool,),
+    'tokens': (int,),
+    'step': (int, float),
+}
+
+
+def load_tasks(path: Path | str) -> dict[str, Task]:
+    """Read tasks from a YAML file.
+
+    To use them beside the package's own: ``{**TASKS, **load_tasks(path)}``.
+
+    Raises:
+        InvalidRequestError: the file cannot be read or is not as the module's docstring says;
+            with its name and the line.
+
+    """
+    try:
+        loader = yaml.SafeLoader(Path(path).read_text(encoding='utf-8'))
+        root = loader.get_single_node()
+        tasks: dict[str, Task] = {}
+        for name, value in _pairs(root, 'a mapping of names to tasks'):
+            task = _task(loader, name, value)
+            if task.name in tasks:
+                raise _wrong(name, f'a second task {task.name}')
+            tasks[task.name] = task
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f', line {mark.line + 1}' if mark else ''
+        msg = f'{path}{line}: {error.problem}; see mimo_embodied_ros.core.tasks for the fields'
+        raise InvalidRequestError(msg) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        msg = f'{path} cannot be read as tasks: {str(error).splitlines()[0]}'
+        raise InvalidRequestError(msg) from error
+    return tasks
+
+
+def _task(loader: yaml.SafeLoader, name: yaml.Node, value: yaml.Node) -> Task:
+    known = [field.name for field in dataclasses.fields(Task) if field.name != 'name']
+    fields: dict[str, Any] = {}
+    for key, node in _pairs(value, 'a mapping of fields'):
+        field = str(key.value)
+        if field not in known:
+            raise _wrong(key, f'unknown field {field!r}; the fields are {", ".join(known)}')
+        if field in fields:
+            raise _wrong(key, f'a second {field}')
+        fields[field] = _field(field, loader.construct_object(node, deep=True), node)
+    for field in ('prompt', 'answer'):
+        if not fields.get(field):
+            raise _wrong(name, f'task {name.value} has no {field}')
+    try:
+        return Task(str(name.value), **fields)
+    except InvalidRequestError as error:
+        raise _wrong(name, str(error)) from error
+
+
+def _field(field: str, value: Any, node: yaml.Node) -> Any:
+    if field in _ENUMS:
+        try:
+            return _ENUMS[field](value)
+        except ValueError:
+            allowed = ', '.join(str(member.value) for member in _ENUMS[field])
+            raise _wrong(node, f'{field} is {value!r}; it is one of {allowed}') from None
+    if field in _TYPES:
+        # True is an int to Python and none to anybody else
+        if isinstance(value, _TYPES[field]) and isinstance(value, bool) is (field == 'thinking'):
+            return value
+        raise _wrong(node, f'{field} is {value!r}; it is of type {_TYPES[field][-1].__name__}')
+    if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+        return tuple(value)
+    raise _wrong(node, f'{field} is {value!r}; it is a list of strings, numbers in quotes')
+
+
+def _pairs(node: yaml.Node | None, what: str) -> list[tuple[yaml.Node, yaml.Node]]:
+    if isinstance(node, yaml.MappingNode):
+        return list(node.value)
+    raise yaml.MarkedYAMLError(
+        problem=f'this is not {what}', problem_mark=node.start_mark if node else None
+    )
+
+
+def _wrong(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+
+TASKS = load_tasks(Path(__file__).with_name('tasks.yaml'))
+"""The package's own tasks by name."""
+
+for _name in ('plan', 'points', 'boxes', 'spatial', 'ask'):
+    setattr(Task, _name.upper(), TASKS[_name])

@@ -1,0 +1,38 @@
+"""Everything that the model is known to write, and what might come instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conformance import RECORDS, answer_to, simplified
+from fuzz_parse import run
+
+from mimo_embodied_ros.core.errors import MimoError
+from mimo_embodied_ros.core.tasks import TASKS
+
+
+@pytest.mark.parametrize(
+    'record', RECORDS, ids=lambda r: f'{r["task"]}-{r["source"].split(":")[0]}'[:60]
+)
+def test_record(record: dict[str, Any]) -> None:
+    try:
+        found = simplified(answer_to(record))
+    except MimoError as error:
+        found = {'error': error.code.name}
+        assert error.raw_text == record['text']
+    assert found == record['expect']
+
+
+def test_every_task_is_covered_and_what_is_real_comes_first() -> None:
+    assert len(RECORDS) >= 150
+    assert {record['task'] for record in RECORDS} == TASKS.keys() - {'drive_surround'}
+    variations = [record['source'].startswith('variation') for record in RECORDS]
+    assert variations == sorted(variations)
+    assert variations.count(False) >= 50
+
+
+def test_fuzzed_outputs_become_answers_or_errors() -> None:
+    outcomes = run(2000, seed=1)
+    assert sum(outcomes.values()) == 2000
+    assert len(outcomes) > 6, outcomes

@@ -159,16 +159,16 @@ class Packer:
                 whole = asked + turn + said + end
                 if block == blocks or len(whole) > length:
                     continue
-                begin = prefix + block * length
+                start = prefix + block * length
                 before = len(asked) + len(turn)
-                ids[row, begin : begin + len(whole)] = whole
+                ids[row, start : start + len(whole)] = whole
                 # A token is learnt by the one before it.
-                reply = slice(begin + before - 1, begin + len(whole) - 1)
+                reply = slice(start + before - 1, start + len(whole) - 1)
                 labels[row, reply] = said + end
                 weights[row, reply] = _WRAPPER * example.weight
                 core = [before - 1 + i for i in _within(said_spans, example.reply, example.core)]
-                weights[row, [begin + token for token in core]] = example.weight
-                kinds[row, [begin + token for token in core]] = example.kind
+                weights[row, [start + token for token in core]] = example.weight
+                kinds[row, [start + token for token in core]] = example.kind
                 names = [_ending(asked_spans, place) for place, _ in example.mentions]
                 again = [before + _ending(said_spans, place) for place, _ in example.repeats]
                 mentions += [

@@ -57,7 +57,9 @@ def _corpus(seed: int) -> Iterator[str]:
     rng = random.Random(seed)
     for number in range(1200):
         if number % 6 == 0:
-            asked = questions.road(rng, scenes.draw_road(rng, 112, 112))
+            road = scenes.draw_road(rng, 112, 112)
+            asked = [*questions.road(rng, road), questions.drive(rng, road),
+                     questions.critical(road)]
         else:
             table = scenes.draw_table(rng, 112, 112)
             some = questions.about_table(rng, table)

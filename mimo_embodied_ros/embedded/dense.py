@@ -16,35 +16,35 @@ import torch.nn.functional as F
 from mimo_embodied_ros.core.resize import FACTOR
 
 from .questions import neighbour
-from .scenes import COLOURS, SHAPES
+from .scenes import COLOURS, ROAD, SHAPES, Table, Thing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .scenes import Table, Thing
+    from .scenes import Road, Seen
 
-_C, _S = len(COLOURS), len(SHAPES)
-_COLOURS = list(COLOURS)
+_COLOURS, _SHAPES = ('', *COLOURS), (*SHAPES, *ROAD)
+_C, _S = len(_COLOURS), len(_SHAPES)
 _DIGITS = 6
 _PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), 1, 4, 2)  # widths of the head's outputs
 WIDTH = sum(_PARTS)
 
 
-def token_of(thing: Thing, rows: int, columns: int) -> int:
+def token_of(thing: Thing | Seen, rows: int, columns: int) -> int:
     """The image token in which a thing's point lies, in a grid of so many."""
     row, column = round(thing.y) // FACTOR, round(thing.x) // FACTOR
     return min(row, rows - 1) * columns + min(column, columns - 1)
 
 
-def neighbours(scenes: Sequence[Table], rows: int, columns: int) -> torch.Tensor:
+def neighbours(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
     """(n, 3): scene, token of a thing, token of the thing that is plainly nearest to it."""
-    return torch.tensor([
-        (i, token_of(thing, rows, columns), token_of(near, rows, columns))
-        for i, scene in enumerate(scenes) for thing in scene.things
-        if (near := neighbour(scene, thing))], dtype=torch.int64).reshape(-1, 3)
+    pairs = [(i, token_of(thing, rows, columns), token_of(near, rows, columns))
+             for i, scene in enumerate(scenes) if isinstance(scene, Table)
+             for thing in scene.things if (near := neighbour(scene, thing))]
+    return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 3)
 
 
-def targets(scenes: Sequence[Table], rows: int, columns: int) -> torch.Tensor:
+def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
     """(scenes * tokens, 18): there, colour, shape, neighbour's two, digits, size, box, x, y."""
     out = torch.zeros(len(scenes), rows * columns, 5 + _DIGITS + 7)
     out[:, :, 3:5] = -1
@@ -54,11 +54,12 @@ def targets(scenes: Sequence[Table], rows: int, columns: int) -> torch.Tensor:
     for scene, target in zip(scenes, out):
         for thing in scene.things:
             x, y = round(thing.x), round(thing.y)
-            near = neighbour(scene, thing)
+            near = (neighbour(scene, thing)
+                    if isinstance(scene, Table) and isinstance(thing, Thing) else None)
             target[token_of(thing, rows, columns), :-2] = torch.tensor([
-                1, _COLOURS.index(thing.colour), SHAPES.index(thing.shape),
+                1, _COLOURS.index(thing.colour), _SHAPES.index(thing.shape),
                 _COLOURS.index(near.colour) if near else -1,
-                SHAPES.index(near.shape) if near else -1,
+                _SHAPES.index(near.shape) if near else -1,
                 *(int(d) for d in f'{x:03d}{y:03d}'), math.log(thing.size) - 7,
                 *((edge - centre) / FACTOR for edge, centre in zip(
                     thing.box, (thing.x, thing.y, thing.x, thing.y))),

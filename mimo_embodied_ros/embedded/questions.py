@@ -10,10 +10,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mimo_embodied_ros.core.ego import path_words, speed_words
+from mimo_embodied_ros.core.frames import Odometry
 from mimo_embodied_ros.core.prompts import NO_THINK
-from mimo_embodied_ros.core.query import Task
+from mimo_embodied_ros.core.tasks import TASKS, Task
 
-from .scenes import COLOURS, CONTAINERS, MOVABLE, PLACES, SHAPES, Road, Table, Thing
+from .scenes import COLOURS, CONTAINERS, MOVABLE, PLACES, ROAD, SHAPES, Road, Seen, Table, Thing
 
 if TYPE_CHECKING:
     import random
@@ -39,6 +41,7 @@ class Question:
         short: the answer without the wrappers; empty when the kind has no short form.
         reasoning: what to say in the think block when thinking is on.
         things: what the answer points at, in its order.
+        odometry: where the vehicle was, for prompts that tell it.
 
     """
 
@@ -49,10 +52,13 @@ class Question:
     short: str = ''
     reasoning: str = ''
     things: tuple[Thing, ...] = ()
+    odometry: tuple[Odometry, ...] = ()
 
     def prompt(self, *, thinking: bool = False) -> str:
         """The user's turn after the image, as the package sends it."""
-        text = self.task.fill(self.text)
+        moved = {'speed': speed_words(self.odometry), 'path': path_words(self.odometry)
+                 } if self.odometry else {}
+        text = self.task.fill(self.text, **moved)
         return text if thinking else text + NO_THINK
 
     def reply(self, *, thinking: bool = False) -> str:
@@ -300,28 +306,70 @@ def plan(rng: random.Random, scene: Table) -> Question | None:
                     f'So, {thought}.', things)
 
 
+def action(scene: Road) -> tuple[str, str]:
+    """What to do next on a road, and why."""
+    if scene.light == 'red':
+        return 'stop', 'the traffic light is red'
+    if scene.pedestrian is not None:
+        return 'stop', 'a pedestrian is on the road'
+    if scene.car is None:
+        if scene.bend != 'straight':
+            return f'turn {scene.bend}', f'the road bends {scene.bend}'
+        return 'keep going', 'the road is clear'
+    return ('slow down', 'a car is near') if scene.car.near else ('keep going', 'the car is far')
+
+
+def hazards(scene: Road) -> tuple[tuple[Seen, str], ...]:
+    """What a driver must watch, with the reason."""
+    seen = (
+        (scene.traffic_light if scene.light == 'red' else None, 'the traffic light is red'),
+        (scene.pedestrian, 'a pedestrian is on the road'),
+        (scene.car, 'a car is near' if scene.car and scene.car.near else 'a car is ahead'),
+    )
+    return tuple((thing, why) for thing, why in seen if thing is not None)
+
+
+def drive(rng: random.Random, scene: Road) -> Question:
+    """The next action, with the speed and path of the vehicle in the prompt."""
+    do, why = action(scene)
+    speed = rng.uniform(0, 15)
+    path = tuple(
+        Odometry(0, 'odom', 'base_link', (-speed * age, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0),
+                 (speed, 0.0, 0.0), (0.0, 0.0, 0.0)) for age in (1.5, 1.0, 0.5, 0.0))
+    route = rng.choice(('Follow the road.', 'Go straight on.', 'Drive to the next junction.'))
+    words = f'{do}, justification: {why}.'
+    return Question('drive', TASKS['drive'], route, _boxed(words), words, odometry=path)
+
+
+def critical(scene: Road) -> Question:
+    """The boxes around what a driver must watch."""
+    boxes = [f'{{"bbox_2d": [{", ".join(str(round(v)) for v in thing.box)}], "caption": "{why}"}}'
+             for thing, why in hazards(scene)]
+    words = f'[{", ".join(boxes)}]'
+    return Question('critical', TASKS['critical_object'], '', words, words)
+
+
 def road(rng: random.Random, scene: Road) -> list[Question]:
     """What a driver would ask of a road."""
+    words = ', '.join(action(scene))
     out = [
         _yes_no(rng, 'road', 'Is there a car ahead?', yes=scene.car is not None),
+        _yes_no(rng, 'road', 'Is there a pedestrian on the road?',
+                yes=scene.pedestrian is not None),
         Question('road', Task.SPATIAL, 'Which way does the road bend?', _boxed(scene.bend),
                  scene.bend),
         Question('road', Task.SPATIAL, 'What colour is the traffic light?', _boxed(scene.light),
                  scene.light),
+        Question('road', Task.ASK, 'What should the car do?', words, words),
     ]
-    if scene.light == 'red':
-        action = 'stop, the traffic light is red'
-    elif scene.car is None:
-        action = 'keep going, the road is clear'
-    else:
-        action = 'slow down, a car is near' if scene.car_near else 'follow the car ahead'
-    out.append(Question('road', Task.ASK, 'What should the car do?', action, action))
-    for name, place in (('car', scene.car), ('traffic light', scene.light_at)):
+    there = {thing.name: thing for thing in scene.things}
+    for name in ROAD:
+        place = there.get(name)
         text = _described(rng, name)
         if place is None:
             out.append(Question('absent', Task.POINTS, text, '[]', '[]', f'There is no {name}.'))
         else:
-            at = _pixel(*place)
+            at = _pixel(place.x, place.y)
             out.append(Question('road_point', Task.POINTS, text, _points(text, at), f'[{at}]',
                                 f'The {name} is at {at}.'))
     return out

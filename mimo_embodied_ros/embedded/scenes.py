@@ -129,11 +129,25 @@ class Table:
 
 @dataclass(frozen=True)
 class Seen:
-    """Something at a road: what it is, the box around it (x, y, x, y), and whether it is near."""
+    """Something at a road.
+
+    Attributes:
+        name: car, pedestrian or traffic light.
+        colour: of the car or the light; empty where it does not matter.
+        box: around it, pixels: x_min, y_min, x_max, y_max.
+        near: whether it is just in front.
+
+    """
 
     name: str
+    colour: str
     box: tuple[float, float, float, float]
     near: bool = False
+
+    @property
+    def shape(self) -> str:
+        """What it is, as of a thing on a table."""
+        return self.name
 
     @property
     def x(self) -> float:
@@ -144,6 +158,11 @@ class Seen:
     def y(self) -> float:
         """Middle of the box, pixels."""
         return (self.box[1] + self.box[3]) / 2
+
+    @property
+    def size(self) -> float:
+        """Area of the box in square pixels."""
+        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
 
 
 @dataclass(frozen=True)
@@ -156,6 +175,11 @@ class Road:
     traffic_light: Seen | None
     pedestrian: Seen | None  # on the road, in front of the car
     car: Seen | None  # ahead
+
+    @property
+    def things(self) -> tuple[Seen, ...]:
+        """All that is there."""
+        return tuple(t for t in (self.traffic_light, self.pedestrian, self.car) if t is not None)
 
 
 def _shade(colour: tuple[float, ...], factor: float) -> tuple[float, ...]:
@@ -253,6 +277,10 @@ def place_things(
     return tuple(things)
 
 
+# What a question about a road can name.
+ROAD = ('car', 'pedestrian', 'traffic light')
+
+
 def draw_table(
     rng: random.Random, width: int, height: int, least: int = 2, most: int = 6,
     things: tuple[Thing, ...] = (),
@@ -282,6 +310,49 @@ def draw_table(
         canvas = cv2.resize(
             canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
     return Table(_light(rng, canvas), things, horizon)
+
+
+class _Brush:
+    """Draws in shares of the picture's sides, x right and y down."""
+
+    def __init__(self, canvas: Picture) -> None:
+        self._canvas = canvas
+        self._height, self._width = canvas.shape[:2]
+
+    def rectangle(self, x0: float, y0: float, x1: float, y1: float, fill: tuple[float, ...]
+                  ) -> None:
+        corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]) * (self._width, self._height)
+        cv2.fillPoly(self._canvas, [_fixed(corners)], fill, cv2.LINE_AA, _SHIFT)
+
+    def ellipse(self, x: float, y: float, w: float, h: float, fill: tuple[float, ...]) -> None:
+        middle, axes = (tuple(int(v) for v in _fixed([(p * self._width, q * self._height)])[0])
+                        for p, q in ((x, y), (w, h)))
+        cv2.ellipse(self._canvas, middle, axes, 0, 0, 360, fill, -1, cv2.LINE_AA, _SHIFT)
+
+    def seen(self, name: str, colour: str, x0: float, y0: float, x1: float, y1: float, *,
+             near: bool = False) -> Seen:
+        return Seen(name, colour, (x0 * self._width, y0 * self._height, x1 * self._width,
+                                   y1 * self._height), near)
+
+    def car(self, x: float, y: float, w: float, tall: float, colour: str, *, near: bool) -> Seen:
+        self.rectangle(x - w, y - tall, x + w, y, COLOURS[colour])
+        self.rectangle(x - 0.75 * w, y - 0.88 * tall, x + 0.75 * w, y - 0.55 * tall, (40, 50, 70))
+        return self.seen('car', colour, x - w, y - tall, x + w, y, near=near)
+
+    def pedestrian(self, x: float, y: float, w: float, tall: float, coat: str) -> Seen:
+        skin, trousers = (224, 172, 138), (45, 45, 90)
+        self.rectangle(x - 0.6 * w, y - 0.45 * tall, x - 0.1 * w, y, trousers)
+        self.rectangle(x + 0.1 * w, y - 0.45 * tall, x + 0.6 * w, y, trousers)
+        self.rectangle(x - w, y - 0.8 * tall, x + w, y - 0.42 * tall, COLOURS[coat])
+        self.ellipse(x, y - 0.89 * tall, 0.7 * w, 0.11 * tall, skin)
+        return self.seen('pedestrian', '', x - w, y - tall, x + w, y, near=True)
+
+    def traffic_light(self, x: float, light: str) -> Seen:
+        self.rectangle(x - 0.04, 0.06, x + 0.04, 0.28, (30, 30, 30))
+        red = light == 'red'
+        self.ellipse(x, 0.115 if red else 0.225, 0.03, 0.045,
+                     (255, 40, 40) if red else (40, 255, 90))
+        return self.seen('traffic light', light, x - 0.04, 0.06, x + 0.04, 0.28)
 
 
 def draw_road(rng: random.Random, width: int, height: int) -> Road:
@@ -316,44 +387,21 @@ def draw_road(rng: random.Random, width: int, height: int) -> Road:
         cv2.polylines(canvas, [_fixed(edge)], False, (240, 240, 240), max(1, width // 90),
                       cv2.LINE_AA, _SHIFT)
 
-    def rectangle(x0: float, y0: float, x1: float, y1: float, fill: tuple[float, ...]) -> None:
-        corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]) * size
-        cv2.fillPoly(canvas, [_fixed(corners)], fill, cv2.LINE_AA, _SHIFT)
-
-    def ellipse(x: float, y: float, w: float, h: float, fill: tuple[float, ...]) -> None:
-        middle, axes = (tuple(int(v) for v in _fixed([pair])[0])
-                        for pair in ((x * width, y * height), (w * width, h * height)))
-        cv2.ellipse(canvas, middle, axes, 0, 0, 360, fill, -1, cv2.LINE_AA, _SHIFT)
-
-    def box(x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
-        return x0 * width, y0 * height, x1 * width, y1 * height
-
+    brush = _Brush(canvas)
     square = min(width, height * 1.4) / height  # keeps what is drawn in shape on tall pictures
-    car = None
+    car = pedestrian = None
     if distance != 'none':
-        t = rng.uniform(0.2, 0.36) if distance == 'near' else rng.uniform(0.6, 0.72)
-        w, x, y = 0.17 * (1 - t) + 0.025, centre(t), 1 - (1 - horizon) * t
-        tall = 1.3 * w * square
-        rectangle(x - w, y - tall, x + w, y, COLOURS[rng.choice(list(COLOURS))])
-        rectangle(x - 0.75 * w, y - 0.88 * tall, x + 0.75 * w, y - 0.55 * tall, (40, 50, 70))
-        car = Seen('car', box(x - w, y - tall, x + w, y), near=distance == 'near')
-    pedestrian = None
+        near = distance == 'near'
+        t = rng.uniform(0.2, 0.36) if near else rng.uniform(0.6, 0.72)
+        w = 0.17 * (1 - t) + 0.025
+        car = brush.car(centre(t), 1 - (1 - horizon) * t, w, 1.3 * w * square,
+                        rng.choice(list(COLOURS)), near=near)
     if walks:
         t = rng.uniform(0.1, 0.3)
-        y = 1 - (1 - horizon) * t
         x = centre(t) + rng.uniform(-0.7, 0.7) * (0.34 * (1 - t) + 0.02)
-        w, tall = 0.035 + 0.02 * (1 - t), (0.26 + 0.1 * (1 - t)) * square
-        skin, trousers = (224, 172, 138), (45, 45, 90)
-        rectangle(x - 0.6 * w, y - 0.45 * tall, x - 0.1 * w, y, trousers)
-        rectangle(x + 0.1 * w, y - 0.45 * tall, x + 0.6 * w, y, trousers)
-        rectangle(x - w, y - 0.8 * tall, x + w, y - 0.42 * tall, COLOURS[rng.choice(list(COLOURS))])
-        ellipse(x, y - 0.89 * tall, 0.7 * w, 0.11 * tall, skin)
-        pedestrian = Seen('pedestrian', box(x - w, y - tall, x + w, y), near=True)
-    traffic_light = None
-    if light != 'none':
-        x = rng.choice((0.12, 0.88))
-        rectangle(x - 0.04, 0.06, x + 0.04, 0.28, (30, 30, 30))
-        ellipse(x, 0.115 if light == 'red' else 0.225, 0.03, 0.045,
-                (255, 40, 40) if light == 'red' else (40, 255, 90))
-        traffic_light = Seen('traffic light', box(x - 0.04, 0.06, x + 0.04, 0.28))
+        pedestrian = brush.pedestrian(
+            x, 1 - (1 - horizon) * t, 0.035 + 0.02 * (1 - t), (0.26 + 0.1 * (1 - t)) * square,
+            rng.choice(list(COLOURS)))
+    traffic_light = (
+        None if light == 'none' else brush.traffic_light(rng.choice((0.12, 0.88)), light))
     return Road(_light(rng, canvas), bend, light, traffic_light, pedestrian, car)

@@ -88,8 +88,6 @@ def camera(rng: random.Random) -> tuple[int, int]:
 
 def _mentions(text: str, world: _World) -> tuple[tuple[int, int], ...]:
     """Where things are named in full, and the image tokens they lie in."""
-    if isinstance(world, scenes.Road):
-        return ()
     rows, columns = (side // FACTOR for side in world.pixels.shape[:2])
     return tuple(
         (found.end(), dense.token_of(thing, rows, columns))
@@ -136,7 +134,8 @@ def _asked(
     if want == 'none':
         return []
     if isinstance(world, scenes.Road):
-        some = questions.road(rng, world)
+        some = {'drive': [questions.drive(rng, world)], 'hazards': [questions.critical(world)],
+                }.get(want) or questions.road(rng, world)
         rng.shuffle(some)
         return some
     if want == 'plan':
@@ -183,16 +182,29 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.04, 'plan', 'thinking', 3, 156),
         (0.06, 'any', 'bare', 16, 16),
     ),
+    'ask road': (
+        (0.5, 'any', 'bare', 11, 20),
+        (0.3, 'any', 'partly', 6, 66),
+        (0.2, 'hazards', 'partly', 1, 160),
+    ),
+    'speak road': (
+        (0.35, 'any', 'spoken', 8, 72),
+        (0.05, 'any', 'thinking', 8, 84),
+        (0.3, 'drive', 'spoken', 1, 200),
+        (0.3, 'hazards', 'spoken', 1, 180),
+    ),
 }
+_ROADS = {'see': 0.1, 'ask': 0.1, 'speak': 0.15}  # share of the steps that are about roads
 
 
 def draw(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], str]:
     """The pictures of a step, of one size, for the share ``done`` of the stage; and its mixes."""
     width, height = camera(rng)
+    if rng.random() < _ROADS[stage.name]:
+        roads: list[_World] = [scenes.draw_road(rng, width, height) for _ in range(stage.images)]
+        return roads, stage.name if stage.name == 'see' else f'{stage.name} road'
     # To find the thing that is meant among two or three is learnt first, and all else from it.
     mixes = 'few' if stage.name == 'ask' and done < _FEW else stage.name
-    if mixes in {'ask', 'speak'} and rng.random() < 0.07:
-        return [scenes.draw_road(rng, width, height) for _ in range(stage.images)], mixes
     least, most = {'see': (3, 7), 'few': (2, 3)}.get(mixes, (2, 6))
     return [scenes.draw_table(rng, width, height, least, most) for _ in range(stage.images)], mixes
 
@@ -202,8 +214,6 @@ def ask(
 ) -> packing.Batch:
     """One round of questions about the pictures."""
     chosen = _MIXES[mixes]
-    if isinstance(worlds[0], scenes.Road):
-        chosen = tuple(mix for mix in chosen if mix[1] not in {'plan', 'box'})
     _, want, form, blocks, length = rng.choices(chosen, [m[0] for m in chosen])[0]
     examples = []
     for world in worlds:
@@ -267,14 +277,10 @@ class Training:
         rng = random.Random(f'{self.seed} {stage.name} {self.step}')
         worlds, mixes = draw(rng, stage, self.step / stage.steps)
         batch = ask(rng, self.packer, worlds, mixes)
-        tables = [w for w in worlds if isinstance(w, scenes.Table)]  # all of them or none
         seen, looked = packing.see(self.model, batch.patches, batch.grid,
-                                   dense.neighbours(tables, *batch.grid))
-        loss = torch.zeros(())
-        parts: dict[str, float] = {}
-        if tables:
-            loss, parts = dense.loss(self.head(seen.flatten(0, 1)),
-                                     dense.targets(tables, *batch.grid))
+                                   dense.neighbours(worlds, *batch.grid))
+        loss, parts = dense.loss(self.head(seen.flatten(0, 1)),
+                                 dense.targets(worlds, *batch.grid))
         loss = loss + self._taught('looked', looked, statistics)
         if stage.name == 'see':
             for name, value in parts.items():

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _DEPTH_TOLERANCE_NS = 50_000_000  # a depth image within this of the image belongs to it
 _KEPT_DEPTH = 8  # to find the one that belongs to an image
-_KEPT_ODOMETRY = 128
+_KEPT_ODOMETRY = 512  # two seconds and more of a fast one
+_PATH_POINTS, _PATH_STEP_NS = 4, 500_000_000  # what ReCogDrive's prompt tells of the past
 
 
 def stamp_of(message: bytes) -> int:
@@ -193,6 +194,16 @@ class Intake:
                 'publishers); check its name, type and quality of service'
             )
             raise NoImageError(msg)
+
+    def path(self, stamp_ns: int) -> tuple[Odometry, ...]:
+        """Where the base was up to a stamp, oldest first, every half second as far as known."""
+        path: list[Odometry] = []
+        for age in range(_PATH_POINTS - 1, -1, -1):
+            wanted = stamp_ns - age * _PATH_STEP_NS
+            pose = self._odometry_at(wanted)
+            if pose and (age == 0 or abs(pose.stamp_ns - wanted) < _PATH_STEP_NS / 2):
+                path.append(pose)
+        return tuple(path)
 
     def _odometry_at(self, stamp_ns: int) -> Odometry | None:
         message = self._odometry.nearest(stamp_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,16 @@ from mimo_embodied_ros.core.answers import (
     TaskPlan,
     TextAnswer,
 )
+from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.geometry.lifting import PositionStatus, lift
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from mimo_embodied_ros.core.answers import Answer, Box, Point
+    from mimo_embodied_ros.core.answers import Answer, Box, DrivingDecision, Point, Trajectory
     from mimo_embodied_ros.core.frames import Frame
     from mimo_embodied_ros.core.query import Query
-    from mimo_embodied_ros.engine import GenerationStats, ModelInfo
+    from mimo_embodied_ros.engine import ModelInfo, Reply
 
 _ANSWER_TYPES = {
     AnswerType.TEXT: interfaces.SpatialAnswer.TEXT,
@@ -113,14 +115,61 @@ def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
     return message
 
 
-def stats_message(model: ModelInfo, stats: GenerationStats, finish_reason: str) -> Any:
-    """What an answer cost, as far as the engine knows; the node adds its own times."""
+def decision_message(
+    instruction: str, decision: DrivingDecision, frame: Frame, valid_for: float
+) -> Any:
+    """The message of a driving decision on the front frame; ``valid_for`` in seconds."""
+    return interfaces.DrivingDecision(
+        header=_header(frame), camera=frame.camera, image_width=frame.width,
+        image_height=frame.height, instruction=instruction, behavior=int(decision.behavior),
+        target_speed_valid=decision.target_speed is not None,
+        target_speed=decision.target_speed or 0.0, decision=decision.decision,
+        scene=decision.scene, hazards=[hazard.label for hazard in decision.hazards],
+        hazard_boxes=_boxes(h.box for h in decision.hazards if h.box is not None),
+        rationale=decision.rationale, valid_for=duration(valid_for))
+
+
+def trajectory_message(
+    trajectory: Trajectory, frame: Frame, base_frame: str, valid_for: float, generator: bytes
+) -> Any:
+    """The message of a path from the front frame's stamp on; speeds are not given."""
+    points = []
+    for point in trajectory.points:
+        message = interfaces.DrivingTrajectoryPoint(time_from_start=duration(point.time))
+        message.pose.position.x, message.pose.position.y = point.x, point.y
+        if point.heading is not None:
+            message.pose.orientation.z = math.sin(point.heading / 2)
+            message.pose.orientation.w = math.cos(point.heading / 2)
+        points.append(message)
+    header = _header(frame)
+    header.frame_id = base_frame or 'base_link'
+    return interfaces.DrivingTrajectory(
+        header=header, generator_id=UUID(uuid=list(generator)), points=points,
+        valid_for=duration(valid_for))
+
+
+def outside_of_image(places: Sequence[Any]) -> tuple[ResultCode, str]:
+    """The code and message for places that the model named and that are not in the image."""
+    if not places:
+        return ResultCode.NONE, ''
+    return (ResultCode.POINT_OUT_OF_IMAGE,
+            f'{len(places)} places lie outside of the image; see in_image; ask again')
+
+
+def stats_message(model: ModelInfo, replies: Sequence[Reply]) -> Any:
+    """What an answer cost, as far as the engine knows; the node adds its own times.
+
+    A request that became several questions counts them all; its first token is the first one's.
+    """
+    stats = [reply.stats for reply in replies]
     return interfaces.GenerationStats(
-        model=model.name, backend=model.backend, prompt_tokens=stats.prompt_tokens,
-        image_tokens=stats.image_tokens, completion_tokens=stats.completion_tokens,
-        preprocess_time=duration(stats.preprocess_s),
-        first_token_time=duration(max(0.0, stats.first_token_s - stats.preprocess_s)),
-        finish_reason=finish_reason)
+        model=model.name, backend=model.backend,
+        prompt_tokens=sum(s.prompt_tokens for s in stats),
+        image_tokens=sum(s.image_tokens for s in stats),
+        completion_tokens=sum(s.completion_tokens for s in stats),
+        preprocess_time=duration(sum(s.preprocess_s for s in stats)),
+        first_token_time=duration(max(0.0, stats[0].first_token_s - stats[0].preprocess_s)),
+        finish_reason=replies[-1].finish_reason)
 
 
 def model_message(model: ModelInfo) -> Any:

@@ -32,11 +32,13 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
+from mimo_embodied_ros.core.tasks import TASKS
 from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.engine.answering import State, answer_query
 from mimo_embodied_ros.engine.worker import Job, Worker
 
 from . import messages, parameters
+from .driving import plan_driving
 from .images import decode_image
 from .intake import Intake
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleState
     from rclpy.parameter import Parameter
 
+    from mimo_embodied_ros.core.answers import Answer
     from mimo_embodied_ros.engine import Engine
 
 NAME = 'mimo_embodied'
@@ -81,6 +84,8 @@ KINDS = (
     Kind('answer_spatial', action.AnswerSpatial, Task.SPATIAL, 'question', 'answer',
          'spatial_answer', msg.SpatialAnswer, 'get_spatial_answer', srv.GetSpatialAnswer),
     Kind('ask', action.Ask, Task.ASK, 'question', 'answer', 'text_answer', msg.TextAnswer),
+    Kind('plan_driving', action.PlanDriving, TASKS['drive'], 'instruction', 'decision',
+         'driving_decision', msg.DrivingDecision),
 )
 # What can be changed while the node serves; the rest is read when it is configured.
 _LIVE = {'timeout', 'max_image_age', 'wait_for_image', 'max_new_tokens'}
@@ -262,30 +267,48 @@ class MimoEmbodied(LifecycleNode):
     ) -> dict[str, Any]:
         """Run one request in the worker's thread; returns the fields of its result."""
         assert self._engine is not None
+        assert self._intake is not None
         on_progress(State.PREPROCESSING, '', 0)
         frames = self._frames(kind, request, job)
         if frames:
             age = self.get_clock().now().nanoseconds - frames[0].stamp_ns
             stats.image_age = messages.duration(age / 1e9)
+        engine, replies = self._engine, []
+
+        def ask(query: Query) -> Answer:
+            limit = query.max_new_tokens or self._settings.max_new_tokens
+            answer, reply = answer_query(
+                engine, replace(query, max_new_tokens=limit, deadline=job.deadline),
+                on_progress=on_progress, cancelled=job.stopped)
+            replies.append(reply)
+            return answer
+
+        if kind.action is action.PlanDriving:
+            path = self._intake.path(frames[0].stamp_ns)
+            values = plan_driving(request, frames, path, self._settings.driving_valid_for, ask)
+        else:
+            values = self._answer_one(kind, request, frames, ask, on_progress)
+        full = messages.stats_message(engine.info, replies)
+        full.queue_time, full.image_age = stats.queue_time, stats.image_age
+        return {'stats': full, **values}
+
+    @staticmethod
+    def _answer_one(
+        kind: Kind, request: Any, frames: tuple[Frame, ...], ask: Callable[[Query], Answer],
+        on_progress: Callable[[State, str, int], None],
+    ) -> dict[str, Any]:
+        """Ask the one question that a request of most kinds is."""
         query = Query(
             kind.task_of(request), getattr(request, kind.request_field), frames,
-            thinking=request.thinking,
-            max_new_tokens=request.max_new_tokens or self._settings.max_new_tokens,
-            deadline=job.deadline)
-        answer, reply = answer_query(
-            self._engine, query, on_progress=on_progress, cancelled=job.stopped)
-        full = messages.stats_message(self._engine.info, reply.stats, reply.finish_reason)
-        full.queue_time, full.image_age = stats.queue_time, stats.image_age
+            thinking=request.thinking, max_new_tokens=request.max_new_tokens)
+        answer = ask(query)
         target = getattr(request, 'target_frame', '')
         if target:
-            on_progress(State.LIFTING, '', reply.stats.completion_tokens)
-        code, text = ResultCode.NONE, ''
-        if answer.outside:
-            code = ResultCode.POINT_OUT_OF_IMAGE
-            text = f'{len(answer.outside)} places lie outside of the image; see in_image; ask again'
+            on_progress(State.LIFTING, '', 0)
+        code, text = messages.outside_of_image(answer.outside)
         return {
             kind.result_field: messages.answer_message(query, answer, target),
-            'stats': full, 'error_code': int(code), 'error_msg': text,
+            'error_code': int(code), 'error_msg': text,
             'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
         }
 

@@ -49,6 +49,8 @@ REQUESTS = (
               (0.0, 86400.0)),
     Parameter('wait_for_image', 1.0, 'Seconds to wait for an image when there is none yet.',
               (0.0, 3600.0)),
+    Parameter('driving_valid_for', 1.0, 'Seconds after its image for which driving advice is good.',
+              (0.0, 60.0)),
     Parameter('max_new_tokens', 0, 'Longest answer, tokens; 0: the default of each task.', _COUNT),
 )
 SENSORS = (
@@ -92,6 +94,7 @@ class Settings:
     timeout: float
     max_image_age: float
     wait_for_image: float
+    driving_valid_for: float
     max_new_tokens: int
     autostart: bool
 

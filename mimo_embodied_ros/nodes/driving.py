@@ -1,0 +1,91 @@
+"""Driving advice: one request becomes up to three questions about the same frames.
+
+Nothing here publishes a velocity or a path that anything follows; all of it is advice with an end
+to its validity.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mimo_embodied_ros.core.answers import DrivingDecision, Trajectory
+from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ResultCode
+from mimo_embodied_ros.core.query import Query
+from mimo_embodied_ros.core.tasks import TASKS
+
+from . import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mimo_embodied_ros.core.answers import Answer
+    from mimo_embodied_ros.core.frames import Frame, Odometry
+    from mimo_embodied_ros.core.tasks import Task
+
+NO_ROUTE = 'Follow the road.'
+SURROUND = len(TASKS['drive_surround'].views)
+# Of this node as a maker of trajectories, as long as it runs.
+_GENERATOR = uuid.uuid4().bytes
+
+
+def plan_driving(
+    request: Any, frames: tuple[Frame, ...], path: tuple[Odometry, ...], valid_for: float,
+    ask: Callable[[Query], Answer],
+) -> dict[str, Any]:
+    """Ask for a decision and, where wanted, for the places of hazards and for a path.
+
+    Args:
+        request: a goal of PlanDriving.
+        frames: the front view, or all views in the order of the training.
+        path: odometry up to the first frame's stamp, oldest first.
+        valid_for: seconds after the image's stamp for which the advice is good.
+        ask: asks the model one question.
+
+    Returns:
+        The result's fields but the statistics. A decision is not lost where what was asked
+        beside it failed: the error code is then of that.
+
+    Raises:
+        MimoError: there is no decision.
+
+    """
+    if not path:
+        text = ('driving advice needs odometry of the vehicle and none has arrived; set '
+                'odometry_topic and see whether it publishes')
+        raise InvalidRequestError(text)
+    around = len(frames) == SURROUND
+
+    def about(task: Task, text: str, shown: tuple[Frame, ...]) -> Answer:
+        return ask(Query(
+            task, text, shown, thinking=request.thinking, max_new_tokens=request.max_new_tokens,
+            odometry=path, experimental=task.experimental))
+
+    route = request.instruction.strip() or NO_ROUTE
+    answer = about(TASKS['drive_surround' if around else 'drive'], route, frames)
+    assert isinstance(answer.content, DrivingDecision)
+    decision, trajectory, outside = answer.content, Trajectory(()), answer.outside
+    code, problem = ResultCode.NONE, ''
+    try:
+        if request.locate_hazards:
+            found = about(TASKS['critical_object'], '', frames[:1])
+            assert isinstance(found.content, DrivingDecision)
+            decision = replace(decision, hazards=decision.hazards + found.content.hazards)
+            outside += found.outside
+        if request.trajectory:
+            drawn = (about(TASKS['trajectory_surround'], '', frames) if around
+                     else about(TASKS['trajectory'], route, frames[:1]))
+            assert isinstance(drawn.content, Trajectory)
+            trajectory = drawn.content
+    except MimoError as error:
+        code, problem = error.code, f'the decision stands, but what was asked beside it: {error}'
+    if code is ResultCode.NONE:
+        code, problem = messages.outside_of_image(outside)
+    return {
+        'decision': messages.decision_message(request.instruction, decision, frames[0], valid_for),
+        'trajectory': messages.trajectory_message(
+            trajectory, frames[0], path[-1].child_frame_id, valid_for, _GENERATOR),
+        'error_code': int(code), 'error_msg': problem,
+        'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
+    }

@@ -104,6 +104,7 @@ names = st.from_regex(r'[a-z]\d{1,2}', fullmatch=True)
 cameras = st.sampled_from(['CAM_FRONT', 'CAM_BACK_LEFT'])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(names, cameras, numbers, numbers), max_size=4), st.text(max_size=9))
 def test_tags_round_trip(tags: list[tuple[str, str, float, float]], between: str) -> None:
     between = between.replace('<', '').replace('>', '')
@@ -113,6 +114,7 @@ def test_tags_round_trip(tags: list[tuple[str, str, float, float]], between: str
     )
 
 
+@settings(deadline=None)
 @given(
     st.integers(2, 3).flatmap(lambda n: st.lists(st.tuples(*[numbers] * n), min_size=1)),
     st.sampled_from([', ', ',', ',\n ']),
@@ -127,6 +129,7 @@ def test_path_round_trip(points: list[tuple[float, ...]], comma: str) -> None:
     assert with_heading or all(p.heading is None for p in found.points)
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from('ABCDEFGH'), min_size=1), st.data())
 def test_letters_round_trip(letters: set[str], data: st.DataObject) -> None:
     order = data.draw(st.permutations(sorted(letters)))
@@ -137,6 +140,7 @@ def test_letters_round_trip(letters: set[str], data: st.DataObject) -> None:
     assert found.choice == ''.join(sorted(letters))
 
 
+@settings(deadline=None)
 @given(numbers, st.sampled_from(['', ' m', 'cm', ' chairs', ' km/h']))
 def test_numbers_round_trip(number: float, unit: str) -> None:
     for text in (f'{number}{unit}', f'about {number}{unit}.', f'The answer is {number}{unit}'):
@@ -146,6 +150,7 @@ def test_numbers_round_trip(number: float, unit: str) -> None:
         assert found.unit == unit.strip()
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(TASKS['surround_word'].vocabulary[11:]), min_size=1, unique=True))
 def test_labels_round_trip(labels: list[str]) -> None:
     vocabulary = TASKS['surround_word'].vocabulary

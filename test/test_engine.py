@@ -28,11 +28,14 @@ from mimo_embodied_ros.core.errors import (
     InvalidRequestError,
     ModelNotReadyError,
     OutOfMemoryError,
+    OutputTruncatedError,
 )
 from mimo_embodied_ros.core.prompts import Prompt
+from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.repetition import SPAN
 from mimo_embodied_ros.core.resize import PixelLimits, resize
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
+from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.engine.processor import ImageTextProcessor, encode, load_processor
 
 if TYPE_CHECKING:
@@ -266,12 +269,14 @@ def test_repetition_stops_it(broken: Path) -> None:
     weights = load_file(broken / 'model.safetensors')
     weights['lm_head.weight'].zero_()
     save_file(weights, broken / 'model.safetensors', {'format': 'pt'})
-    reply = load_engine(EngineConfig(str(broken), device='cpu')).generate(
-        make_prompt(images=0), max_new_tokens=400
-    )
+    engine = load_engine(EngineConfig(str(broken), device='cpu'))
+    reply = engine.generate(make_prompt(images=0), max_new_tokens=400)
     assert reply.finish_reason == 'repetition'
     assert set(reply.text) == {reply.text[0]}
     assert len(reply.text) == reply.stats.completion_tokens == SPAN
+    with pytest.raises(OutputTruncatedError, match='repeat itself') as error:
+        answer_query(engine, Query(Task.ASK, 'What do you see?', max_new_tokens=400))
+    assert error.value.raw_text == reply.text
 
 
 def test_cancel_stops_within_a_token(engine: Engine) -> None:

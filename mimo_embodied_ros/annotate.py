@@ -48,24 +48,32 @@ class Canvas:
 
     def answer(self, question: str, content: Content) -> None:
         """Draw one answer with its question below."""
+        self.mark(content)
         if isinstance(content, TaskPlan):
-            self._lines.append(question if content.steps else f'{question}: cannot be done')
+            self.note(question if content.steps else f'{question}: cannot be done')
+            self.note(*(f'  {i}. {step.text}' for i, step in enumerate(content.steps, 1)))
+        elif isinstance(content, (SpatialAnswer, TextAnswer)):
+            self.note(f'{question} {content.text}')
+        elif content.points or content.boxes:
+            self.note(question)
+        else:
+            self.note(f'{question}: not there')
+
+    def mark(self, content: Content) -> None:
+        """Draw the places of an answer."""
+        if isinstance(content, TaskPlan):
             for number, step in enumerate(content.steps, 1):
                 self._points(step.points, _PLAN, str(number))
-                self._lines.append(f'  {number}. {step.text}')
             places = [p for step in content.steps for p in step.points]
             for a, b in pairwise(places):
                 self._arrow(a, b)
-            return
-        if isinstance(content, (Affordances, SpatialAnswer)):
+        elif isinstance(content, (Affordances, SpatialAnswer)):
             self._points(content.points, _MARK)
             self._boxes(content.boxes)
-        if isinstance(content, (SpatialAnswer, TextAnswer)):
-            self._lines.append(f'{question} {content.text}')
-        elif content.points or content.boxes:
-            self._lines.append(question)
-        else:
-            self._lines.append(f'{question}: not there')
+
+    def note(self, *lines: str) -> None:
+        """Write lines below the picture."""
+        self._lines += lines
 
     def picture(self) -> NDArray[np.uint8]:
         """(height + text, width, 3) uint8, RGB."""

@@ -53,6 +53,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _POLL_S = 0.02  # how often a request that waits for the model asks whether it is still wanted
+# What adapters that were trained with a transformers before 4.52 call the parts of the model.
+_OLD_NAMES = {
+    r'^visual\.': 'model.visual.',
+    r'^model\.(?=layers\.|embed_tokens\.|norm\.)': 'model.language_model.',
+}
 _PROGRESS_S = 2.0  # how often loading says how far it is
 
 
@@ -346,7 +351,9 @@ def _adapted(model: Any, adapter: Path, *, merge: bool) -> Any:
         with warnings.catch_warnings():
             # otherwise it would be ignored where its names are those of another model
             warnings.filterwarnings('error', 'Found missing adapter keys')
-            wrapped = peft.PeftModel.from_pretrained(model, str(adapter))
+            wrapped = peft.PeftModel.from_pretrained(
+                model, str(adapter), key_mapping=_OLD_NAMES
+            )
             if merge:
                 return wrapped.merge_and_unload(safe_merge=True).eval()
     except Exception as error:

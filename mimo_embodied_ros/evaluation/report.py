@@ -104,9 +104,9 @@ def _draw(outcome: Outcome) -> NDArray[np.uint8]:
     height = round(pixels.shape[0] * _WIDTH / pixels.shape[1])
     small = cv2.resize(canvas.picture(), (_WIDTH, height), interpolation=cv2.INTER_AREA)
     canvas = Canvas(small.astype(np.uint8))
-    worth = outcome.code or f'{outcome.score:.2f}'
+    title = f'{outcome.code or f"{outcome.score:.2f}"}  {record.id}  {record.category}'
     said = outcome.said.text.rpartition('</think>')[2] or outcome.said.message
-    for name, words in ((f'{worth}  {record.id}  {record.category}', ''), ('asked: ', record.question),
+    for name, words in ((title, ''), ('asked: ', record.question),
                         ('right: ', record.truth.words), ('said: ', said)):
         line = name + ' '.join(words.split())
         canvas.note(*textwrap.wrap(line, _LINE, max_lines=3, subsequent_indent='   '))

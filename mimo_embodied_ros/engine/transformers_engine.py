@@ -329,7 +329,7 @@ def _choose_quantization(name: str, dtype: torch.dtype) -> transformers.BitsAndB
     return transformers.BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_8bit=name == '8bit',
         load_in_4bit=name == '4bit',
-        llm_int8_skip_modules=['visual', 'lm_head'],
+        llm_int8_skip_modules=['model.visual', 'lm_head'],
         bnb_4bit_quant_type='nf4',
         bnb_4bit_compute_dtype=dtype,
     )

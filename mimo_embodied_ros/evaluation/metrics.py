@@ -35,7 +35,7 @@ def in_mask(points: Places, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """
     columns, rows = np.floor(np.asarray(points, float).reshape(-1, 2)).astype(np.int64).T
     height, width = mask.shape
-    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    inside: NDArray[np.bool_] = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     inside[inside] = mask[rows[inside], columns[inside]]
     return inside
 

@@ -48,26 +48,36 @@ class Canvas:
 
     def answer(self, question: str, content: Content) -> None:
         """Draw one answer with its question below."""
+        self.mark(content)
         if isinstance(content, TaskPlan):
-            self._lines.append(question if content.steps else f'{question}: cannot be done')
+            self.note(question if content.steps else f'{question}: cannot be done')
+            self.note(*(f'  {i}. {step.text}' for i, step in enumerate(content.steps, 1)))
+        elif isinstance(content, (SpatialAnswer, TextAnswer)):
+            self.note(f'{question} {content.text}')
+        elif isinstance(content, DrivingDecision):
+            self.note(f'{question} {content.decision}'.strip())
+        elif isinstance(content, Affordances) and not (content.points or content.boxes):
+            self.note(f'{question}: not there')
+        else:
+            self.note(question)
+
+    def mark(self, content: Content) -> None:
+        """Draw the places of an answer."""
+        if isinstance(content, TaskPlan):
             for number, step in enumerate(content.steps, 1):
                 self._points(step.points, _PLAN, str(number))
-                self._lines.append(f'  {number}. {step.text}')
             places = [p for step in content.steps for p in step.points]
             for a, b in pairwise(places):
                 self._arrow(a, b)
-            return
-        if isinstance(content, (Affordances, SpatialAnswer)):
+        elif isinstance(content, (Affordances, SpatialAnswer)):
             self._points(content.points, _MARK)
             self._boxes(content.boxes)
-            if not (content.points or content.boxes or isinstance(content, SpatialAnswer)):
-                question += ': not there'
-        if isinstance(content, DrivingDecision):
+        elif isinstance(content, DrivingDecision):
             self._boxes([hazard.box for hazard in content.hazards if hazard.box])
-            question = f'{question} {content.decision}'.strip()
-        if isinstance(content, (SpatialAnswer, TextAnswer)):
-            question = f'{question} {content.text}'
-        self._lines.append(question)
+
+    def note(self, *lines: str) -> None:
+        """Write lines below the picture."""
+        self._lines += lines
 
     def picture(self) -> NDArray[np.uint8]:
         """(height + text, width, 3) uint8, RGB."""

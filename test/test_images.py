@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LIBRARIES = ['rosbags-image']
-if images._converter().__module__.startswith('cv_bridge'):
+if images.converter().__module__.startswith('cv_bridge'):
     LIBRARIES.append('cv_bridge')
 
 
@@ -44,10 +44,10 @@ def library(request: pytest.FixtureRequest) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == 'rosbags-image':
             patch.setenv('AMENT_PREFIX_PATH', '/nonexistent')
-        images._converter.cache_clear()
-        assert images._converter().__module__.startswith(request.param.split('-')[0])
+        images.converter.cache_clear()
+        assert images.converter().__module__.startswith(request.param.split('-')[0])
         yield request.param
-    images._converter.cache_clear()
+    images.converter.cache_clear()
 
 
 def message(
@@ -450,7 +450,7 @@ def test_cv_bridge_is_used_only_where_it_is_ros_2s_and_works(
         (index / 'cv_bridge').touch()
     path = os.pathsep.join([str(package.parent), *filter(None, sys.path)])
     environment = {**os.environ, 'AMENT_PREFIX_PATH': str(tmp_path), 'PYTHONPATH': path}
-    program = 'from mimo_embodied_ros.nodes import images; print(images._converter().__module__)'
+    program = 'from mimo_embodied_ros.nodes import images; print(images.converter().__module__)'
     result = subprocess.run(
         [sys.executable, '-c', program],
         env=environment,

@@ -20,9 +20,12 @@ ALLOWED = {
     'share': {'core'},
     'annotate': {'core'},
     'bags': {'core'},
+    'pictures': {'core'},
+    'evaluation': {'core', 'engine', 'annotate', 'pictures'},
     'nodes': {'core', 'engine', 'geometry', 'share', 'msg', 'srv', 'action'},
-    'embedded': {'core', 'engine', 'share'},
-    'cli': {'core', 'engine', 'nodes', 'share', 'annotate', 'bags', 'msg', 'srv', 'action'},
+    'embedded': {'core', 'engine', 'share', 'evaluation'},
+    'cli': {'core', 'engine', 'evaluation', 'nodes', 'share', 'annotate', 'bags', 'pictures', 'msg',
+            'srv', 'action'},
 }
 FILES = sorted(SOURCE.rglob('*.py'))
 

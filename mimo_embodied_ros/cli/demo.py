@@ -325,8 +325,7 @@ def _annotate(
     """Draw each answer on the picture it was given on; the bag went on between them."""
     from mimo_embodied_ros.annotate import Canvas, tile
     from mimo_embodied_ros.core import answers
-
-    from .questions import write_picture
+    from mimo_embodied_ros.pictures import write_picture
 
     def points(message: Any) -> tuple[answers.Point, ...]:
         return tuple(answers.Point(p.x, p.y, p.label) for p in message.points)

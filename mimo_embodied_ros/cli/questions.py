@@ -9,22 +9,17 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-
 from mimo_embodied_ros.annotate import Canvas
 from mimo_embodied_ros.core.answers import Affordances, SpatialAnswer, TaskPlan, TextAnswer
-from mimo_embodied_ros.core.errors import BadEncodingError, InvalidRequestError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
+from mimo_embodied_ros.pictures import read_picture, write_picture
 from mimo_embodied_ros.share import embedded_model
 
 if TYPE_CHECKING:
     import argparse
-
-    from numpy.typing import NDArray
 
     from mimo_embodied_ros.core.answers import Content
 
@@ -63,10 +58,10 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answer one question on stdout."""
-    pixels = _read(options.image)
+    pixels = read_picture(options.image)
     query = Query(options.task, options.text, (Frame(pixels),), thinking=options.thinking)
     model = options.model or embedded_model()
-    engine = load_engine(EngineConfig(model=model, device=options.device))
+    engine = load_engine(EngineConfig(model=model, device=options.device), say_progress)
     try:
         answer, reply = answer_query(engine, query)
     finally:
@@ -90,32 +85,9 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read(path: str) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            # as people see it: phones store the rotation beside the pixels
-            return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
-    except FileNotFoundError as error:
-        msg = f'there is no file {path}'
-        raise InvalidRequestError(msg) from error
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        msg = f'{path} cannot be read as a picture: {error}'
-        raise BadEncodingError(msg) from error
-
-
-def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write RGB pixels to a file.
-
-    Raises:
-        InvalidRequestError: it cannot be written there.
-
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    except (OSError, ValueError) as error:
-        msg = f'{path} cannot be written: {error}'
-        raise InvalidRequestError(msg) from error
+def say_progress(share: float) -> None:
+    """Say on stderr how far the weights are loaded."""
+    print(f'loading the weights: {share:.0%}', file=sys.stderr)
 
 
 def _plain(value: Any) -> Any:

@@ -22,6 +22,8 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
+from mimo_embodied_ros.evaluation import metrics
+from mimo_embodied_ros.evaluation.truths import places, step_words
 
 from . import questions, scenes
 from .train import CAMERAS
@@ -79,37 +81,28 @@ def _ask(engine: Engine, scene: scenes.Table | scenes.Road, question: questions.
 def _hits(content: Content | None, scene: scenes.Table, thing: scenes.Thing) -> bool:
     if not isinstance(content, Affordances) or len(content.points) != 1:
         return False
-    point, place = content.points[0], scenes.mask(scene, thing)
-    row, column = int(point.y), int(point.x)
-    return (0 <= row < place.shape[0] and 0 <= column < place.shape[1]
-            and bool(place[row, column]))
+    return bool(metrics.in_mask(places(content), scenes.mask(scene, thing)).all())
 
 
 def _overlap(content: Content | None, thing: scenes.Thing) -> float:
     """Intersection over union of the first box."""
     if not isinstance(content, Affordances) or not content.boxes:
         return 0.0
-    box, true = content.boxes[0], thing.box
-    width = min(box.x_max, true[2]) - max(box.x_min, true[0])
-    height = min(box.y_max, true[3]) - max(box.y_min, true[1])
-    shared = max(0.0, width) * max(0.0, height)
-    area = (box.x_max - box.x_min) * (box.y_max - box.y_min)
-    return shared / (area + thing.size - shared)
+    box = content.boxes[0]
+    return metrics.iou((box.x_min, box.y_min, box.x_max, box.y_max), thing.box)
 
 
 def _words_right(content: Content | None, question: questions.Question) -> bool:
-    if isinstance(content, SpatialAnswer):
-        return content.text.strip().lower() == question.short
-    return isinstance(content, TextAnswer) and content.text.strip() == question.short
+    return (isinstance(content, (SpatialAnswer, TextAnswer))
+            and metrics.exact_match(content.text, [question.short]))
 
 
 def _plan_right(content: Content | None, question: questions.Question) -> bool:
     """Whether objects, targets and order are those of the true steps."""
     if not isinstance(content, TaskPlan):
         return False
-    said = [step.text.split(' [')[0].strip() for step in content.steps]
-    true = [line.split('. ', 1)[1].split(' [')[0] for line in question.answer.splitlines()]
-    return said == true
+    true = [line.split('. ', 1)[1] for line in question.answer.splitlines()]
+    return [step_words(s.text) for s in content.steps] == [step_words(line) for line in true]
 
 
 def _places_right(

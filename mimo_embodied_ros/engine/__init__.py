@@ -10,6 +10,7 @@ from .interface import (
     EngineConfig,
     GenerationStats,
     ModelInfo,
+    OnProgress,
     OnText,
     Reply,
 )
@@ -20,14 +21,19 @@ __all__ = [
     'EngineConfig',
     'GenerationStats',
     'ModelInfo',
+    'OnProgress',
     'OnText',
     'Reply',
     'load_engine',
 ]
 
 
-def load_engine(config: EngineConfig) -> Engine:
+def load_engine(config: EngineConfig, on_progress: OnProgress | None = None) -> Engine:
     """Load a model and return the engine that answers with it.
+
+    Args:
+        config: the model and how to load it.
+        on_progress: told now and then how far the weights are.
 
     Raises:
         InvalidRequestError: the smallest image area is above the largest.
@@ -43,4 +49,4 @@ def load_engine(config: EngineConfig) -> Engine:
             f'({error}); run `pip install "mimo_embodied_ros[model]"`'
         ) from error
 
-    return TransformersEngine(config)
+    return TransformersEngine(config, on_progress)

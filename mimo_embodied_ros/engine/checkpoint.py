@@ -15,6 +15,7 @@ ARCHITECTURE = 'Qwen2_5_VLForConditionalGeneration'
 PUBLISHED_MODEL = 'XiaomiMiMo/MiMo-Embodied-7B'
 
 _FLOATS = ('F64', 'F32', 'F16', 'BF16')
+_HUB_NAME = re.compile(r'\w[\w.-]*/\w[\w.-]*')
 _CGROUP = Path('/sys/fs/cgroup')
 
 
@@ -35,18 +36,19 @@ class Checkpoint:
     floats: int
     other_bytes: int
 
-    def weight_bytes(self, float_bytes: int) -> int:
+    def weight_bytes(self, float_bytes: float) -> int:
         """Size of the weights in memory when each takes ``float_bytes`` bytes."""
-        return self.floats * float_bytes + self.other_bytes
+        return int(self.floats * float_bytes) + self.other_bytes
 
 
-def open_checkpoint(model: str) -> Checkpoint:
+def open_checkpoint(model: str, *, download: bool = True) -> Checkpoint:
     """Find a model and check its files.
 
     Args:
         model: a directory, or ``owner/name`` on the Hugging Face hub. What is in the hub's cache
             is used without asking the network; otherwise it is downloaded, unless the
             environment sets ``HF_HUB_OFFLINE``.
+        download: False takes it from the cache or not at all.
 
     Raises:
         ModelNotReadyError: it is not there, incomplete, damaged or another kind of model.
@@ -58,12 +60,42 @@ def open_checkpoint(model: str) -> Checkpoint:
         return _check(name, _Folder(local, PUBLISHED_MODEL, f' --local-dir {local}'))
     if local.exists():
         raise ModelNotReadyError(f'model {model} is a file; give the directory that it is in')
-    if not re.fullmatch(r'\w[\w.-]*/\w[\w.-]*', model):
+    if not _HUB_NAME.fullmatch(model):
         raise ModelNotReadyError(
             f'there is no model directory {local}; download one, for example with '
             f'`hf download {PUBLISHED_MODEL} --local-dir {local}`'
         )
-    return _check(model, _Folder(_fetch(model), model))
+    return _check(model, _Folder(_fetch(model, download=download), model))
+
+
+def open_adapter(adapter: str) -> Path:
+    """Find a LoRA adapter and check its files.
+
+    Args:
+        adapter: a directory, or ``owner/name`` on the hub, which is used as a model's is.
+
+    Raises:
+        ModelNotReadyError: it is not there, incomplete, damaged or not of LoRA.
+
+    """
+    local = Path(adapter).expanduser()
+    if not local.is_dir() and not _HUB_NAME.fullmatch(adapter):
+        raise ModelNotReadyError(
+            f'there is no adapter directory {local}; give that in which peft saved one'
+        )
+    path = local if local.is_dir() else _fetch(adapter, download=True)
+    folder = _Folder(path, adapter)
+    kind = folder.read_json('adapter_config.json').get('peft_type')
+    if kind != 'LORA':
+        raise ModelNotReadyError(f'{folder} is an adapter of kind {kind}; only LORA is supported')
+    weights = 'adapter_model.safetensors'
+    if not folder.has(weights):
+        raise ModelNotReadyError(
+            f'{folder} has no {weights}; other files of weights can run code and are not loaded. '
+            'Where you trust them, load the adapter with peft and call save_pretrained'
+        )
+    _measure(folder, weights)
+    return path
 
 
 @dataclass(frozen=True)
@@ -103,14 +135,19 @@ class _Folder:
         return content
 
 
-def _fetch(model: str) -> Path:
+def _fetch(model: str, *, download: bool) -> Path:
     """Directory of a hub model: from the cache, otherwise from the network."""
     import huggingface_hub as hub
 
     try:
         return Path(hub.snapshot_download(model, local_files_only=True))
-    except (hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError):
-        pass  # not in the cache; what is wrong with the name is the next call's to say
+    except (hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError) as error:
+        # not in the cache; what is wrong with the name is the next call's to say
+        if not download:
+            raise ModelNotReadyError(
+                f"model '{model}' is no directory here and not in the hub's cache; get it with "
+                f'`hf download {model}`'
+            ) from error
     try:
         # No pickles: only safetensors are loaded.
         return Path(hub.snapshot_download(model, ignore_patterns=['*.bin', '*.pt', '*.pth']))
@@ -217,7 +254,7 @@ def _measure(folder: _Folder, name: str) -> tuple[int, int]:
     return floats, other_bytes
 
 
-def check_memory(checkpoint: Checkpoint, float_bytes: int, free: int, where: str) -> None:
+def check_memory(checkpoint: Checkpoint, float_bytes: float, free: int, where: str) -> None:
     """Refuse a model whose weights alone do not fit; what an answer takes comes on top.
 
     Raises:

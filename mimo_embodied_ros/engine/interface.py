@@ -19,11 +19,15 @@ OnText = Callable[[str, int], None]
 Cancelled = Callable[[], bool]
 """Asked once a token; True stops the answer."""
 
+OnProgress = Callable[[float], None]
+"""Receives the share of the weights that are loaded, 0 to 1, every few seconds."""
+
 
 _ALLOWED = {
     'backend': ('transformers',),
     'dtype': ('auto', 'bfloat16', 'float32'),
     'attention': ('sdpa', 'eager', 'flash_attention_2'),
+    'quantization': ('none', '8bit', '4bit'),
 }
 
 
@@ -105,6 +109,8 @@ class EngineConfig:
         dtype: 'auto' (bfloat16 on a GPU, float32 on a CPU, where bfloat16 decodes slower),
             'bfloat16' or 'float32'.
         attention: 'sdpa', 'eager' or 'flash_attention_2'.
+        adapter: directory of a LoRA adapter, or its name on the hub; empty is none.
+        quantization: 'none', '8bit' or '4bit': of the language model's weights, by bitsandbytes.
         min_pixels: smallest image area, pixels; 0 is what the checkpoint says.
         max_pixels: largest image area, pixels; 0 is what the checkpoint says.
         threads: CPU threads for the whole process; 0 leaves PyTorch's choice.
@@ -121,6 +127,8 @@ class EngineConfig:
     device: str = 'auto'
     dtype: str = 'auto'
     attention: str = 'sdpa'
+    adapter: str = ''
+    quantization: str = 'none'
     min_pixels: int = 0
     max_pixels: int = 0
     threads: int = 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.util
 import threading
 import time
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,16 +32,34 @@ from .checkpoint import (
     Checkpoint,
     check_memory,
     free_host_memory,
+    open_adapter,
     open_checkpoint,
 )
-from .interface import Cancelled, EngineConfig, GenerationStats, ModelInfo, OnText, Reply
+from .interface import (
+    Cancelled,
+    EngineConfig,
+    GenerationStats,
+    ModelInfo,
+    OnProgress,
+    OnText,
+    Reply,
+)
 from .processor import encode, load_processor, read_limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
+
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
 _POLL_S = 0.02  # how often a request that waits for the model asks whether it is still wanted
+# What adapters that were trained with a transformers before 4.52 call the parts of the model.
+_OLD_NAMES = {
+    r'^visual\.': 'model.visual.',
+    r'^model\.(?=layers\.|embed_tokens\.|norm\.)': 'model.language_model.',
+}
+_PROGRESS_S = 2.0  # how often loading says how far it is
 
 
 class TransformersEngine:
@@ -55,25 +75,31 @@ class TransformersEngine:
 
     """
 
-    def __init__(self, config: EngineConfig) -> None:
-        """Load the model that ``config`` names."""
+    def __init__(self, config: EngineConfig, on_progress: OnProgress | None = None) -> None:
+        """Load the model that ``config`` names, and tell ``on_progress`` how far it is."""
         device = _choose_device(config.device)
         dtype = _choose_dtype(config.dtype, device)
+        quantization = _choose_quantization(config.quantization, dtype)
         checkpoint = open_checkpoint(config.model)
+        adapter = open_adapter(config.adapter) if config.adapter else None
         self._processor = load_processor(checkpoint.directory)
         self._limits = read_limits(self._processor, config.min_pixels, config.max_pixels)
         if config.threads:
             torch.set_num_threads(config.threads)
         self._lock = threading.Lock()
-        self._model: Any = _load_model(checkpoint, device, dtype, config.attention)
+        with _progress(on_progress):
+            self._model: Any = _load_model(checkpoint, device, dtype, config, quantization)
+        if adapter is not None:
+            self._model = _adapted(self._model, adapter, merge=quantization is None)
         self._stop_tokens = _make_greedy(self._model, self._processor.tokenizer)
         self._info = ModelInfo(
-            name=checkpoint.name,
+            name=checkpoint.name + (f'+{adapter.name}' if adapter else ''),
             architecture=ARCHITECTURE,
             backend=config.backend,
             device=str(device),
-            dtype=str(dtype).removeprefix('torch.'),
-            parameters=sum(weight.numel() for weight in self._model.parameters()),
+            dtype=str(dtype).removeprefix('torch.')
+            + (f', {config.quantization}' if quantization else ''),
+            parameters=self._model.num_parameters(),
             min_pixels=self._limits.min_pixels,
             max_pixels=self._limits.max_pixels,
             context_length=self._model.config.get_text_config().max_position_embeddings,
@@ -288,25 +314,118 @@ def _choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if name == 'bfloat16' else torch.float32
 
 
+def _choose_quantization(name: str, dtype: torch.dtype) -> transformers.BitsAndBytesConfig | None:
+    """How to quantize the language model's linear layers; None for not at all.
+
+    The vision tower stays as it is: its activations grow to some 50,000, and 8 bit computes with
+    float16.
+    """
+    if name == 'none':
+        return None
+    try:
+        import accelerate  # noqa: F401 needed by the other
+        import bitsandbytes  # noqa: F401
+    except Exception as error:
+        raise ModelNotReadyError(
+            f"quantization '{name}' needs bitsandbytes and accelerate, and they cannot be imported "
+            f"({_brief(error)}); run `pip install bitsandbytes accelerate`, or use 'none'"
+        ) from error
+    return transformers.BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_8bit=name == '8bit',
+        load_in_4bit=name == '4bit',
+        llm_int8_skip_modules=['model.visual', 'lm_head'],
+        bnb_4bit_quant_type='nf4',
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def _adapted(model: Any, adapter: Path, *, merge: bool) -> Any:
+    """Put a LoRA adapter on a model: added to its weights, or beside them.
+
+    Added, it takes no time later. Quantized weights are too coarse to add it to.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise ModelNotReadyError(
+            f'adapter {adapter} needs peft, and it cannot be imported ({error}); run '
+            '`pip install peft`'
+        ) from error
+    try:
+        with warnings.catch_warnings():
+            # otherwise it would be ignored where its names are those of another model
+            warnings.filterwarnings('error', 'Found missing adapter keys')
+            wrapped = peft.PeftModel.from_pretrained(
+                model, str(adapter), key_mapping=_OLD_NAMES
+            )
+            if merge:
+                return wrapped.merge_and_unload(safe_merge=True).eval()
+    except Exception as error:
+        if _is_out_of_memory(error):
+            raise OutOfMemoryError(
+                f'there is too little memory for adapter {adapter} ({_brief(error)}); end other '
+                'programs that use it'
+            ) from error
+        raise ModelNotReadyError(
+            f'adapter {adapter} cannot be put on this model ({type(error).__name__}: '
+            f'{str(error)[:300]}); give the model that it was trained on'
+        ) from error
+    return wrapped.get_base_model().eval()  # its layers hold the adapter
+
+
+@contextlib.contextmanager
+def _progress(on_progress: OnProgress | None) -> Iterator[None]:
+    """Tell ``on_progress`` instead of drawing a bar, which would run through logs and answers."""
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    set_hook = getattr(transformers.utils.logging, 'set_tqdm_hook', None)
+    if on_progress is None or set_hook is None:  # transformers 4 has no hook
+        yield
+        return
+
+    def hook(factory: Callable[..., Any], args: Any, options: Any) -> Any:
+        return _counted(args[0], on_progress) if args else factory(*args, **options)
+
+    before = set_hook(hook)
+    try:
+        yield
+    finally:
+        set_hook(before)
+
+
+def _counted(items: Collection[Any], on_progress: OnProgress) -> Iterator[Any]:
+    told = begin = time.monotonic()
+    for number, item in enumerate(items):
+        if time.monotonic() - told >= _PROGRESS_S:
+            told = time.monotonic()
+            on_progress(number / len(items))
+        yield item
+    if told > begin:  # what is quick needs no words
+        on_progress(1.0)
+
+
 def _load_model(
-    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, attention: str
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    config: EngineConfig,
+    quantization: transformers.BitsAndBytesConfig | None,
 ) -> Any:
     """Read the weights onto the device."""
     # accelerate reads them straight onto a GPU; without it they are in the host's memory first.
-    direct = device.type == 'cuda' and importlib.util.find_spec('accelerate') is not None
+    direct = quantization is not None or (
+        device.type == 'cuda' and importlib.util.find_spec('accelerate') is not None
+    )
+    width = {'none': dtype.itemsize, '8bit': 1.0, '4bit': 0.5}[config.quantization]
     if device.type == 'cuda':
-        check_memory(
-            checkpoint, dtype.itemsize, torch.cuda.mem_get_info(device)[0], f'GPU {device}'
-        )
-    if not direct:
-        check_memory(checkpoint, dtype.itemsize, free_host_memory(), 'this machine')
-    # Its bar would run through logs and answers.
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        check_memory(checkpoint, width, torch.cuda.mem_get_info(device)[0], f'GPU {device}')
+    if device.type == 'cpu' or not direct:
+        check_memory(checkpoint, width, free_host_memory(), 'this machine')
     try:
         loaded: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             checkpoint.directory,
             dtype=dtype,
-            attn_implementation=attention,
+            attn_implementation=config.attention,
+            quantization_config=quantization,
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
@@ -322,9 +441,9 @@ def _load_model(
                 f'({_brief(error)}); end other programs that use it, or choose a device with more '
                 'memory'
             ) from error
-        if attention != 'sdpa' and isinstance(error, (ImportError, ValueError)):
+        if config.attention != 'sdpa' and isinstance(error, (ImportError, ValueError)):
             raise ModelNotReadyError(
-                f"attention '{attention}' does not work here ({_brief(error)}); use 'sdpa'"
+                f"attention '{config.attention}' does not work here ({_brief(error)}); use 'sdpa'"
             ) from error
         raise ModelNotReadyError(
             f'{checkpoint.directory} cannot be loaded '

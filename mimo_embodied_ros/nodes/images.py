@@ -2,7 +2,7 @@
 
 A message is checked first and brought into one plain form (no row padding, native byte order,
 8 bits a sample), because no library does this for all encodings. Colours are then converted by
-cv_bridge or, where there is none, by rosbags-image: :func:`_converter` is the one place that
+cv_bridge or, where there is none, by rosbags-image: :func:`converter` is the one place that
 chooses. Messages may come from rclpy (``array.array`` data) or from rosbags (numpy data).
 """
 
@@ -245,7 +245,7 @@ def _to_rgb(samples: NDArray[Any], colour: str, what: str) -> NDArray[np.uint8]:
         step=width * samples.shape[2],
         data=np.ascontiguousarray(samples),
     )
-    convert = _converter()
+    convert = converter()
     try:
         return np.array(convert(plain, 'rgb8'), np.uint8)
     except Exception as error:  # whatever the library raises is about these values
@@ -298,7 +298,7 @@ assert cv_bridge.CvBridge().imgmsg_to_cv2(pixel, 'rgb8').tolist() == [[[3, 2, 1]
 
 
 @functools.cache
-def _converter() -> Callable[[Any, str], Any]:
+def converter() -> Callable[[Any, str], Any]:
     """Choose the library: ``(message, encoding) -> array``.
 
     cv_bridge where ROS 2 provides it, rosbags-image otherwise. That one imports is not enough:

@@ -138,7 +138,9 @@ class MimoEmbodied(LifecycleNode):
         """Read the parameters, load the model and let it answer once."""
         try:
             self._settings = parameters.read(self)
-            self._engine = load_engine(self._settings.engine)
+            self._engine = load_engine(
+                self._settings.engine,
+                lambda share: self.get_logger().info(f'loading the weights: {share:.0%}'))
             self._engine.warm_up()
         except MimoError as error:
             self.get_logger().error(f'not configured, {error.code.name}: {error}')

@@ -35,6 +35,8 @@ MODEL = (
     Parameter('device', 'auto', 'Where the model runs: auto, cpu, cuda or cuda:N.'),
     Parameter('dtype', 'auto', 'Of the weights: bfloat16, float32, or auto by the device.'),
     Parameter('attention', 'sdpa', 'Of the model: sdpa, eager or flash_attention_2.'),
+    Parameter('adapter', '', 'Folder or hub name of a LoRA adapter; empty: none.'),
+    Parameter('quantization', 'none', 'Of the language model: none, 8bit or 4bit.'),
     Parameter('min_pixels', 0, "Area to which smaller images are enlarged; 0: the model's own.",
               _COUNT),
     Parameter('max_pixels', 0, "Area to which larger images are reduced; 0: the model's own.",

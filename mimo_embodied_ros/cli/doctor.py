@@ -1,0 +1,206 @@
+"""``doctor``: what is here of all that the package can use, and what each thing missing means."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from mimo_embodied_ros.core.errors import MimoError
+from mimo_embodied_ros.engine.checkpoint import check_memory, free_host_memory, open_checkpoint
+from mimo_embodied_ros.share import PACKAGE, embedded_model
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+OK, ABSENT, BROKEN = 'ok', 'absent', 'broken'
+
+# What may be absent: module, its name in PyPI where it has one, what is not possible without it,
+# and how to get it.
+_OPTIONAL = (
+    ('accelerate', 'accelerate', 'weights for a GPU pass through the memory of the machine first',
+     'pip install accelerate'),
+    ('peft', 'peft', 'no LoRA adapter can be put on a model', 'pip install peft'),
+    ('bitsandbytes', 'bitsandbytes', 'weights cannot be taken in 8 or 4 bit',
+     'pip install bitsandbytes'),
+)
+_ROS_OPTIONAL = (
+    ('tf2_ros', '3D positions come in the frame of the camera only',
+     'install ros-$ROS_DISTRO-tf2-ros-py'),
+    ('launch_ros', '`ros2 launch` does not work; `mimo-embodied serve` does',
+     'install ros-$ROS_DISTRO-launch-ros'),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what it is.
+        state: ok, absent (a function less) or broken (something needed does not work).
+        found: version, size, or what is wrong.
+        meaning: what does not work because of it; '' where it is ok.
+        remedy: what to do; '' where it is ok or the meaning says it.
+
+    """
+
+    name: str
+    state: str
+    found: str
+    meaning: str = ''
+    remedy: str = ''
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        'doctor', help='say what is installed and whether a model is complete and fits',
+        description='Say what is installed, what the GPU holds and whether a model is complete and '
+                    'fits, and what to do where not. Nothing is downloaded. Exit code 1 if '
+                    'something that is needed does not work.',
+        epilog='example: mimo-embodied doctor /models/MiMo-Embodied-7B')
+    command.add_argument('model', nargs='?', default='', metavar='MODEL',
+                         help='folder or hub name of a model (default: the embedded one)')
+    command.add_argument('--json', action='store_true', help='all findings as JSON')
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the findings, each as it comes; 1 if one is broken."""
+    findings = []
+    for finding in examine(options.model):
+        findings.append(finding)
+        if not options.json:
+            print(_line(finding), flush=True)
+    healthy = all(finding.state != BROKEN for finding in findings)
+    if options.json:
+        found = [dataclasses.asdict(finding) for finding in findings]
+        print(json.dumps({'ok': healthy, 'findings': found}, indent=2, ensure_ascii=False))
+    return 0 if healthy else 1
+
+
+def _line(finding: Finding) -> str:
+    mark = finding.state.upper() if finding.state == BROKEN else finding.state
+    parts = (f'{finding.name} {finding.found}'.strip(), finding.meaning, finding.remedy)
+    return f'{mark:7s} {"; ".join(filter(None, parts))}'
+
+
+def examine(model: str) -> Iterator[Finding]:
+    """Look at everything, the quick things first.
+
+    Args:
+        model: folder or hub name; '' is the embedded model.
+
+    """
+    yield Finding('Python', OK, platform.python_version())
+    yield from _ros()
+    engine = [
+        _module('torch', 'torch', 'no model runs in this process', 'pip install torch'),
+        _module('transformers', 'transformers', 'no model runs in this process',
+                'pip install "transformers>=5,<6"'),
+        _module('safetensors', 'safetensors', 'no model can be read', 'pip install safetensors'),
+    ]
+    if all(finding.state == OK for finding in engine):  # versions that do not fit show here
+        used = _module(f'{PACKAGE}.engine.transformers_engine', PACKAGE,
+                       'no model runs in this process',
+                       'install the versions in requirements/model.txt')
+        engine.append(dataclasses.replace(used, name='engine'))
+    for finding in engine:  # needed: absent is broken
+        yield dataclasses.replace(finding, state=OK if finding.state == OK else BROKEN)
+    for module, package, meaning, remedy in _OPTIONAL:
+        yield _module(module, package, meaning, remedy)
+    torch_works = engine[0].state == OK
+    if torch_works:
+        yield from _gpus()
+    if engine[2].state == OK:
+        yield from _model(model, on_gpu=torch_works)
+
+
+def _module(module: str, package: str, meaning: str, remedy: str) -> Finding:
+    """Whether a module imports: one that is there and does not is broken."""
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name == module:
+            return Finding(module, ABSENT, '', meaning, remedy)
+        return Finding(module, BROKEN, f'does not import ({error})', meaning, remedy)
+    except Exception as error:  # noqa: BLE001 libraries fail in their own ways on import
+        return Finding(module, BROKEN, f'does not import ({error})', meaning, remedy)
+    try:
+        return Finding(module, OK, version(package))
+    except PackageNotFoundError:
+        return Finding(module, OK, '')
+
+
+def _ros() -> Iterator[Finding]:
+    """ROS, the interfaces, and what of a distribution pip does not have."""
+    remedy = 'source /opt/ros/DISTRO/setup.bash, or run `make setup` in this repository'
+    rclpy = _module('rclpy', 'rclpy', 'no node: `serve`, `play` and `demo` do not run', remedy)
+    if rclpy.state == OK:
+        named = os.environ.get('ROS_DISTRO', '')
+        rclpy = dataclasses.replace(rclpy, name='ROS 2', found=f'{named} rclpy'.strip())
+    yield rclpy
+    if rclpy.state != OK:
+        return
+    interfaces = _module(
+        f'{PACKAGE}.msg', PACKAGE, 'the node does not start',
+        'build the package with colcon or `pip install .`, and run from another folder')
+    yield dataclasses.replace(
+        interfaces, name='interfaces', state=OK if interfaces.state == OK else BROKEN)
+    from mimo_embodied_ros.nodes.images import converter
+
+    bridge = converter().__module__.startswith('cv_bridge')
+    yield Finding('cv_bridge', OK) if bridge else Finding(
+        'cv_bridge', ABSENT, '', 'images are decoded by rosbags-image',
+        'if that is too slow, install ros-$ROS_DISTRO-cv-bridge')
+    for module, meaning, how in _ROS_OPTIONAL:
+        yield _module(module, module, meaning, how)
+
+
+def _gpus() -> Iterator[Finding]:
+    """Memory of each GPU that torch can use."""
+    import torch
+
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        yield Finding(
+            f'GPU cuda:{index}', OK, f'{torch.cuda.get_device_name(index)}, {free / 1e9:.1f} GB '
+            f'free of {total / 1e9:.1f} GB, CUDA {torch.version.cuda}')
+    if not torch.cuda.device_count():
+        built = f'CUDA {torch.version.cuda}' if torch.version.cuda else 'CPUs only'
+        yield Finding(
+            'GPU', ABSENT, f'(torch is built for {built})',
+            'the embedded model is quick without, the 7B model is not',
+            'with one, install its driver and a torch that fits')
+
+
+def _model(model: str, *, on_gpu: bool) -> Iterator[Finding]:
+    """Whether the files of a model are complete, and its weights fit where they would go."""
+    try:
+        checkpoint = open_checkpoint(model or embedded_model(), download=False)
+    except MimoError as error:
+        yield Finding('model', BROKEN, model, str(error))
+        return
+    yield Finding('model', OK, f'{checkpoint.name}, complete, {checkpoint.floats / 1e9:.3g} '
+                  f'billion weights in {checkpoint.directory}')
+    width, free, where = 4, free_host_memory(), 'this machine'
+    if on_gpu:
+        import torch
+
+        if torch.cuda.device_count():  # as device and dtype 'auto' are
+            width, free, where = 2, torch.cuda.mem_get_info(0)[0], 'GPU cuda:0'
+    needed = f'{checkpoint.weight_bytes(width) / 1e9:.3g} GB'
+    try:
+        check_memory(checkpoint, width, free, where)
+    except MimoError as error:
+        yield Finding('memory', BROKEN, f'{free / 1e9:.1f} GB', str(error))
+    else:
+        yield Finding('memory', OK, f'{needed} for the weights, {free / 1e9:.1f} GB free on '
+                      f'{where}; answers take more')

@@ -1,0 +1,135 @@
+"""The published benchmarks, read where and as they are published.
+
+Each reader yields places and objects as ``dataset`` describes them. Sources: the repositories
+tyb197/RoboAfford, Zhoues/RoboRefer (``Evaluation``; the raw files of RefSpatial-Bench, not its
+parquet) and wentaoyuan/RoboPoint (``robopoint/eval``); what the model is asked is what
+``lmms_eval/tasks`` of XiaomiMiMo/MiMo-Embodied makes of them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from mimo_embodied_ros.core.errors import InvalidRequestError
+
+from .dataset import Record, read_lines, read_text, to_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Lines = Iterator[tuple[str, Any]]
+
+# Asks for another format than this model's; the vendor cuts it off, too.
+_FORMAT = ' Your answer should be formatted as a list of tuples'
+
+_AFFORDANCES = {
+    'object reference': 'object affordance recognition',
+    'object affordance': 'object affordance prediction',
+    'spatial affordance': 'spatial affordance localization',
+}
+
+
+def own(folder: Path) -> Lines:
+    """This package's own: ``dataset.jsonl``."""
+    return read_lines(folder / 'dataset.jsonl')
+
+
+def roboafford_eval(folder: Path) -> Lines:
+    """RoboAfford-Eval: ``annotations_*.json``, ``images/`` and ``masks/``.
+
+    A list of ``category``, ``question``, ``img``, ``mask`` and ``answer``; the benchmark judges by
+    the mask and not by the polygons in ``answer``, and so both files of annotations give the same.
+    """
+    for place, entry in _entries(min(folder.glob('annotations_*.json'))):
+        category = entry['category']
+        yield place, {
+            'image': f'images/{entry["img"]}', 'question': _description(entry['question']),
+            'answer': {'mask': f'masks/{entry["mask"]}'},
+            'category': _AFFORDANCES.get(category, category)}
+
+
+def refspatial(folder: Path) -> Lines:
+    """RefSpatial-Bench: ``Location``, ``Placement`` and ``Unseen``, or one of them.
+
+    In each ``question.json``, a list of ``id``, ``object``, ``prompt``, ``suffix``, ``rgb_path``,
+    ``mask_path``, ``category`` and ``step``. The published figure is the mean of Location and
+    Placement; Unseen is for models that were trained on RefSpatial.
+    """
+    files = sorted(folder.glob('*/question.json')) or [folder / 'question.json']
+    for file in files:
+        split, at = file.parent.resolve().name, file.parent.relative_to(folder)
+        for place, entry in _entries(file):
+            yield place, {
+                'id': f'{split} {entry["id"]}', 'image': str(at / entry['rgb_path']),
+                'question': entry['object'], 'category': split,
+                'answer': {'mask': str(at / entry['mask_path'])}}
+
+
+def where2place(folder: Path) -> Lines:
+    """Where2Place: ``point_questions.jsonl``, ``images/`` and ``masks/``.
+
+    Lines of ``question_id``, ``image``, ``text`` and ``category``; the mask of the n-th is
+    ``masks/<n>.jpg``, counted from 00. Where it fades, a point counts on the lighter half.
+    """
+    for number, (place, entry) in enumerate(read_lines(folder / 'point_questions.jsonl')):
+        mask = f'masks/{number:02d}.jpg'
+        if not (folder / mask).is_file() and (folder / mask).with_suffix('.png').is_file():
+            mask = f'masks/{number:02d}.png'  # as some copies have it
+        yield place, {
+            'id': str(entry['question_id']), 'image': f'images/{entry["image"]}',
+            'question': _description(entry['text']), 'answer': {'mask': mask},
+            'category': entry.get('category', 'where2place')}
+
+
+LAYOUTS: dict[str, tuple[Callable[[Path], Lines], tuple[str, ...]]] = {
+    'own': (own, ('dataset.jsonl',)),
+    'roboafford-eval': (roboafford_eval, ('annotations_*.json',)),
+    'refspatial': (refspatial, ('*/question.json', 'question.json')),
+    'where2place': (where2place, ('point_questions.jsonl',)),
+}
+"""Readers by name, with the files that a layout is known by."""
+
+
+def read_dataset(path: Path, *, thinking: bool | None = None) -> list[Record]:
+    """Read a dataset: a file of this package's own, or the folder of a known layout.
+
+    Raises:
+        InvalidRequestError: it is of no known layout, or a record of it is wrong.
+
+    """
+    if path.is_file():
+        return to_records(read_lines(path), path.parent, thinking=thinking)
+    for reader, names in LAYOUTS.values():
+        if any(any(path.glob(name)) for name in names):
+            return to_records(_checked(reader, path), path, thinking=thinking)
+    known = '; '.join(f'{name}: {" or ".join(files)}' for name, (_, files) in LAYOUTS.items())
+    msg = f'{path} is no dataset; give a file of JSON lines, or a folder with one of {known}'
+    raise InvalidRequestError(msg)
+
+
+def _checked(reader: Callable[[Path], Lines], folder: Path) -> Lines:
+    try:
+        yield from reader(folder)
+    except (KeyError, TypeError, AttributeError) as error:
+        msg = f'{folder} is not as {reader.__name__} is published: {type(error).__name__} {error}'
+        raise InvalidRequestError(msg) from error
+
+
+def _entries(file: Path) -> Lines:
+    """Objects of a JSON list; their places count entries, as a list has no lines to speak of."""
+    try:
+        entries = json.loads(read_text(file))
+    except (ValueError, RecursionError) as error:
+        msg = f'{file}: this is no JSON ({error})'
+        raise InvalidRequestError(msg) from error
+    if not isinstance(entries, list):
+        msg = f'{file} holds no list of questions'
+        raise InvalidRequestError(msg)
+    for number, entry in enumerate(entries, 1):
+        yield f'{file}:entry {number}', entry
+
+
+def _description(question: str) -> str:
+    return question.partition(_FORMAT)[0].strip()

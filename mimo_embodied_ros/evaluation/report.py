@@ -1,0 +1,126 @@
+"""What an evaluation came to: figures for people and for programs, and the worst cases."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter, defaultdict
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from mimo_embodied_ros.annotate import Canvas, tile
+from mimo_embodied_ros.pictures import read_picture
+
+from .truths import Boxes, Mask, Polygons
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from .run import Outcome
+    from .truths import Truth
+
+_TRUE = (60, 220, 90)
+_WIDTH = 480  # of a picture on the contact sheet
+_COLUMNS = 3
+_LINE = 62  # characters that are easily read below it
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """All figures, as JSON has them.
+
+    Returns:
+        ``overall`` by metric, and ``categories`` by name and metric: each with ``mean`` over the
+        questions (metres: over those that gave a path; None if none did), ``questions`` and
+        ``failed``; ``failures`` by code; ``median_seconds`` of an answer.
+
+    """
+    categories: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        categories[outcome.record.category].append(outcome)
+    return {
+        'overall': _by_metric(outcomes),
+        'categories': {name: _by_metric(some) for name, some in sorted(categories.items())},
+        'failures': dict(Counter(o.code for o in outcomes if o.code)),
+        'median_seconds': median(o.said.seconds for o in outcomes),
+    }
+
+
+def _by_metric(outcomes: Iterable[Outcome]) -> dict[str, Any]:
+    groups: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        groups[outcome.record.truth.metric].append(outcome)
+    figures = {}
+    for metric, group in sorted(groups.items()):
+        scores = [o.score for o in group if o.score is not None]
+        figures[metric] = {
+            'mean': round(fmean(scores), 4) if scores else None,
+            'questions': len(group), 'failed': sum(bool(o.code) for o in group)}
+    return figures
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The figures of `summary` by category, as text."""
+    rows = [('category', 'metric', 'mean', 'questions', 'failed')]
+    for name, metrics in (*figures['categories'].items(), ('all', figures['overall'])):
+        for metric, f in metrics.items():
+            mean = '-' if f['mean'] is None else f'{f["mean"]:.3f}'
+            rows.append((name, metric, mean, str(f['questions']), str(f['failed'])))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ['  '.join(cell.ljust(w) if i < 2 else cell.rjust(w)
+                       for i, (cell, w) in enumerate(zip(row, widths))) for row in rows]
+    if figures['failures']:
+        failures = (f'{code} {n}' for code, n in figures['failures'].items())
+        lines.append(f'failed: {", ".join(failures)}')
+    return '\n'.join(lines)
+
+
+def contact_sheet(outcomes: Iterable[Outcome], number: int) -> NDArray[np.uint8] | None:
+    """The worst answers beside what is right, which is green.
+
+    Returns:
+        (height, width, 3) uint8, RGB; None where no answer could be better.
+
+    """
+    ranked = sorted((o for o in outcomes if o.badness > 0), key=lambda o: -o.badness)
+    drawn = [_draw(outcome) for outcome in ranked[:number]]
+    return tile(drawn, min(_COLUMNS, len(drawn))) if drawn else None
+
+
+def _draw(outcome: Outcome) -> NDArray[np.uint8]:
+    """The first picture of a question with truth, answer and words, `_WIDTH` pixels wide."""
+    record = outcome.record
+    pixels = read_picture(record.images[0]).copy()
+    thickness = max(2, round(3 * pixels.shape[1] / _WIDTH))
+    for outline in _outlines(record.truth):
+        cv2.polylines(pixels, [np.round(outline).astype(np.int32)], True, _TRUE, thickness,
+                      cv2.LINE_AA)
+    canvas = Canvas(pixels)
+    if outcome.content is not None:
+        canvas.mark(outcome.content)
+    height = round(pixels.shape[0] * _WIDTH / pixels.shape[1])
+    small = cv2.resize(canvas.picture(), (_WIDTH, height), interpolation=cv2.INTER_AREA)
+    canvas = Canvas(small.astype(np.uint8))
+    title = f'{outcome.code or f"{outcome.score:.2f}"}  {record.id}  {record.category}'
+    said = outcome.said.text.rpartition('</think>')[2] or outcome.said.message
+    for name, words in ((title, ''), ('asked: ', record.question),
+                        ('right: ', record.truth.words), ('said: ', said)):
+        line = name + ' '.join(words.split())
+        canvas.note(*textwrap.wrap(line, _LINE, max_lines=3, subsequent_indent='   '))
+    return canvas.picture()
+
+
+def _outlines(truth: Truth) -> list[NDArray[Any]]:
+    """Closed lines around what is right, (n, 2) each."""
+    if isinstance(truth, Mask):
+        found, _ = cv2.findContours(
+            truth.pixels().astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        return [contour[:, 0] for contour in found]
+    if isinstance(truth, Polygons):
+        return [np.asarray(polygon) for polygon in truth.polygons]
+    if isinstance(truth, Boxes):
+        return [np.asarray([(a, b), (c, b), (c, d), (a, d)]) for a, b, c, d in truth.boxes]
+    return []

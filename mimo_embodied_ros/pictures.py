@@ -1,0 +1,52 @@
+"""Picture files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from .core.errors import BadEncodingError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def read_picture(path: str | Path) -> NDArray[np.uint8]:
+    """Read a picture as people see it: phones store the rotation beside the pixels.
+
+    Returns:
+        (height, width, 3) uint8, RGB.
+
+    Raises:
+        InvalidRequestError: there is no such file.
+        BadEncodingError: it is no picture.
+
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
+    except FileNotFoundError as error:
+        msg = f'there is no file {path}'
+        raise InvalidRequestError(msg) from error
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        msg = f'{path} cannot be read as a picture: {error}'
+        raise BadEncodingError(msg) from error
+
+
+def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write RGB pixels to a file.
+
+    Raises:
+        InvalidRequestError: it cannot be written there.
+
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    except (OSError, ValueError) as error:
+        msg = f'{path} cannot be written: {error}'
+        raise InvalidRequestError(msg) from error

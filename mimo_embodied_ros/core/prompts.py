@@ -7,16 +7,18 @@ boxes: ``refcoco/utils_rec.py`` of XiaomiMiMo/lmms-eval.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .errors import InvalidRequestError
 from .query import Query, Task
 from .resize import PixelLimits, Resize, resize
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 # {} is the request's text; '{the_whole_description}' is literal in the vendor's prompts.
@@ -46,7 +48,7 @@ DEFAULT_TOKENS = {
 }
 THINKING_TOKENS = 4096  # on top; what the vendor's inference.py allows for a whole answer
 
-_CONTROL_TOKEN = re.compile(r'<\|[^<>|\s]*\|>')
+CONTROL_TOKEN = re.compile(r'<\|[^<>|\s]*\|>')
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,17 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
     )
 
 
+def warm_up_prompt(area: int, limits: PixelLimits) -> Prompt:
+    """Make a prompt with a grey, square image of about ``area`` pixels, for two tokens."""
+    side = max(1, math.isqrt(area))
+    image, scale = resize(np.full((side, side, 3), 128, np.uint8), limits)
+    return Prompt('What is in the image?' + NO_THINK, (image,), (scale,), 2)
+
+
 def _fitting(query: Query) -> str:
     """Return the query's text so that it cannot break out of its template."""
     text = query.text.strip()
-    if found := _CONTROL_TOKEN.search(text):
+    if found := CONTROL_TOKEN.search(text):
         msg = f'the text holds the control token {found.group()!r}; remove it'
         raise InvalidRequestError(msg)
     if query.task in (Task.POINTS, Task.BOXES):

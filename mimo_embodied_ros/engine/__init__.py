@@ -1,4 +1,7 @@
-"""The engine: runs the model. torch and transformers are imported when a model is loaded."""
+"""The engine: runs the model, in this process or on servers.
+
+torch and transformers, or openai, are imported when a model is loaded.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from .interface import (
     ModelInfo,
     OnText,
     Reply,
+    ServerHealth,
 )
 
 __all__ = [
@@ -22,12 +26,13 @@ __all__ = [
     'ModelInfo',
     'OnText',
     'Reply',
+    'ServerHealth',
     'load_engine',
 ]
 
 
 def load_engine(config: EngineConfig) -> Engine:
-    """Load a model and return the engine that answers with it.
+    """Load a model, or find its servers' settings, and return the engine that answers with it.
 
     Raises:
         InvalidRequestError: the smallest image area is above the largest.
@@ -35,6 +40,16 @@ def load_engine(config: EngineConfig) -> Engine:
         OutOfMemoryError: the device has too little memory for the weights.
 
     """
+    if config.backend == 'openai':
+        try:
+            from .openai_engine import OpenAIEngine
+        except ImportError as error:
+            raise ModelNotReadyError(
+                f'a model on servers needs the openai client, and it cannot be imported ({error}); '
+                'run `pip install "mimo_embodied_ros[remote]"`'
+            ) from error
+        return OpenAIEngine(config)
+
     try:
         from .transformers_engine import TransformersEngine
     except ImportError as error:

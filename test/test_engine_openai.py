@@ -231,6 +231,19 @@ def test_reasoning_that_a_server_has_split_off(
     assert reply.text == TEXT == ''.join(pieces)
 
 
+def test_an_answer_is_complete_with_its_finish_reason(serve: Callable[..., Server]) -> None:
+    """Also where the server is lost before it has told what the answer took."""
+
+    def behave(handler: Handler) -> None:
+        handler.start()
+        handler.say(TEXT, finish='stop')
+        reset(handler)
+
+    reply = ask(connect(serve(behave).url))
+    assert (reply.text, reply.finish_reason) == (TEXT, 'stop')
+    assert (reply.stats.prompt_tokens, reply.stats.completion_tokens) == (0, 1)
+
+
 @settings(deadline=None)
 @given(st.text(min_size=1), st.text(min_size=1), st.lists(st.integers(0, 40)), st.booleans())
 def test_text_is_the_same_however_it_is_cut(
@@ -408,15 +421,19 @@ def test_deadline(serve: Callable[..., Server]) -> None:
     assert server.broken.wait(2)
 
 
-def test_an_error_of_a_callback_reaches_the_caller(serve: Callable[..., Server]) -> None:
+@pytest.mark.parametrize('kind', [ValueError, BackendError])
+def test_an_error_of_a_callback_reaches_the_caller(
+    serve: Callable[..., Server], kind: type[Exception]
+) -> None:
+    """Whatever it is, it is no fault of the server."""
     server = serve(partly(hang))
     engine = connect(server.url)
 
     def fail(*_: object) -> bool:
-        raise ValueError('no subscriber')
+        raise kind('no subscriber')
 
     for callback in ('on_text', 'cancelled'):
-        with pytest.raises(ValueError, match='no subscriber'):
+        with pytest.raises(kind, match='no subscriber'):
             ask(engine, **{callback: fail})
     assert server.broken.wait(2)
     assert engine.health()[0].last_error == ''

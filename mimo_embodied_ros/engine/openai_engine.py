@@ -213,9 +213,6 @@ class OpenAIEngine:
             reason = asyncio.run(self._ask_in_turn(urls, request, draft, end))
         except _EndedEarlyError:
             reason = end.reason
-        except (BackendError, BackendUnreachableError) as error:
-            error.raw_text = draft.text
-            raise
         return draft.reply(reason)
 
     async def _ask_in_turn(
@@ -241,12 +238,14 @@ class OpenAIEngine:
         """Ask one server; returns why its text ended, or why the next is to be asked."""
         try:
             return await self._ask(url, request, draft, end)
-        except InvalidRequestError:
-            raise
-        except MimoError as error:
+        except _ServerError as failure:
+            error = failure.error
+            error.raw_text = draft.text
+            if isinstance(error, InvalidRequestError):
+                raise error from failure.__cause__
             self._note(url, healthy=False, last_error=str(error))
             if draft.text:
-                raise
+                raise error from failure.__cause__
             return error
 
     def _is_resting(self, url: str) -> bool:
@@ -266,7 +265,7 @@ class OpenAIEngine:
             base_url=url,
             api_key=self._key or 'none',
             http_client=openai.DefaultAsyncHttpxClient(verify=self._tls),
-            timeout=openai.Timeout(config.first_token_timeout, connect=config.connect_timeout),
+            timeout=openai.Timeout(None, connect=config.connect_timeout),
             max_retries=0,
         ) as client:
             limit = config.first_token_timeout
@@ -274,7 +273,15 @@ class OpenAIEngine:
                 url, client.chat.completions.create(**request), config.connect_timeout + limit, end
             )
             pieces = aiter(stream)
-            while (piece := await self._receive(url, _next(pieces), limit, end)) is not None:
+            while True:
+                try:
+                    piece = await self._receive(url, _next(pieces), limit, end)
+                except _ServerError:
+                    if reason:
+                        break  # the answer is complete, only its usage may be missing
+                    raise
+                if piece is None:
+                    break
                 reasoning, content, ending = _read(url, piece)
                 if (reasoning or content) and not draft.text:
                     limit = config.token_timeout
@@ -282,10 +289,10 @@ class OpenAIEngine:
                 reason = ending or reason
                 draft.add(reasoning, content, getattr(piece, 'usage', None))
         if reason not in ('stop', 'length'):
-            raise BackendError(
+            raise _ServerError(BackendError(
                 f'{url} ended its answer after {len(draft.text)} characters with '
                 f'finish_reason {reason!r} instead of stop or length; see its log'
-            )
+            ))
         if not draft.text:
             self._note(url, healthy=True, latency_s=time.monotonic() - asked)
         return reason
@@ -296,23 +303,23 @@ class OpenAIEngine:
         """Wait for a server and name what can be wrong with it."""
         task = await _finish(work, limit_s, end)
         if task is None:
-            raise BackendUnreachableError(
+            raise _ServerError(BackendUnreachableError(
                 f'{url} has sent nothing for {limit_s:g} s; see whether it hangs or is overloaded, '
                 'or raise first_token_timeout or token_timeout'
-            )
+            ))
         try:
             return task.result()
         except openai.APIStatusError as error:
-            raise self._refused(url, error) from error
+            raise _ServerError(self._refused(url, error)) from error
         except openai.APIConnectionError as error:
-            raise BackendUnreachableError(
+            raise _ServerError(BackendUnreachableError(
                 f'{url} cannot be reached or was lost ({_brief(error.__cause__ or error)}); start '
                 'its server, or correct servers'
-            ) from error
+            )) from error
         except Exception as error:  # whatever openai makes of what it cannot read
-            raise BackendError(
+            raise _ServerError(BackendError(
                 f'{url} failed or sent what is no chat completion ({_brief(error)}); see its log'
-            ) from error
+            )) from error
 
     def _refused(self, url: str, error: openai.APIStatusError) -> MimoError:
         """The error for a status that is not 200."""
@@ -335,6 +342,14 @@ class OpenAIEngine:
                 f'{url} refuses the request ({said}); send what its model and settings allow'
             )
         return BackendError(f'{url} failed ({said}); see its log')
+
+
+class _ServerError(Exception):
+    """What is wrong with a server, told apart from what the caller's own code raises."""
+
+    def __init__(self, error: MimoError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class _EndedEarlyError(Exception):
@@ -442,9 +457,13 @@ def _read(url: str, piece: Any) -> tuple[str, str, str]:
         reasoning = getattr(delta, 'reasoning_content', None) or getattr(delta, 'reasoning', None)
         read = reasoning or '', delta.content or '', choice.finish_reason or ''
     except (AttributeError, TypeError, ValueError) as error:
-        raise BackendError(f'{url} sent a piece that is no chat completion ({error})') from error
+        raise _ServerError(
+            BackendError(f'{url} sent a piece that is no chat completion ({error}); see its log')
+        ) from error
     if not all(isinstance(text, str) for text in read):
-        raise BackendError(f'{url} sent a piece whose text is none: {str(piece)[:200]}')
+        raise _ServerError(
+            BackendError(f'{url} sent a piece whose text is none ({str(piece)[:200]}); see its log')
+        )
     return read
 
 

@@ -61,6 +61,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.behaviour(self)
         except OSError:
             self.server.broken.set()
+        self.server.ended = time.monotonic()
 
     def log_message(self, *_: object) -> None:
         """Keep the tests' output free of it."""
@@ -94,6 +95,7 @@ class Server(ThreadingHTTPServer):
         self.behaviour = behaviour
         self.requests: list[Handler] = []
         self.broken = threading.Event()  # a client has gone
+        self.ended = 0.0
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -352,7 +354,8 @@ def test_faults(
     start = time.monotonic()
     with pytest.raises(kind, match=words) as caught:
         ask(engine)
-    assert time.monotonic() - start < 2
+    end = time.monotonic()
+    assert end - (start if name.startswith('hangs') else server.ended) < 2
     assert caught.value.raw_text == kept
     assert server.url in str(caught.value)
     (health,) = engine.health()
@@ -395,18 +398,19 @@ def test_an_address_that_swallows_everything() -> None:
             each.close()
 
 
-@pytest.mark.parametrize('when', ['before', 'in'])
-def test_cancel_closes_the_connection(serve: Callable[..., Server], when: str) -> None:
-    server = serve(hang if when == 'before' else partly(hang))
+def test_cancel_closes_the_connection(serve: Callable[..., Server]) -> None:
+    server = serve(hang)
     engine = connect(server.url)
-    flag = threading.Event()
-    threading.Timer(0.3, flag.set).start()
-    start = time.monotonic()
-    reply = ask(engine, cancelled=flag.is_set)
-    assert time.monotonic() - start < 1.5
-    assert reply.finish_reason == 'cancelled'
-    assert reply.text == ('' if when == 'before' else 'the red ')
-    assert server.broken.wait(2)
+    before = ask(engine, cancelled=lambda: bool(server.requests))
+    assert (before.text, before.finish_reason) == ('', 'cancelled')
+    assert server.broken.wait(5)
+    server.behaviour = partly(hang)
+    server.broken.clear()
+    pieces: list[str] = []
+    within = ask(
+        engine, on_text=lambda text, _: pieces.append(text), cancelled=lambda: bool(pieces))
+    assert (within.text, within.finish_reason) == ('the red ', 'cancelled')
+    assert server.broken.wait(5)
     assert engine.health()[0].last_error == ''
 
 
@@ -415,10 +419,10 @@ def test_deadline(serve: Callable[..., Server]) -> None:
     engine = connect(server.url)
     late = ask(engine, deadline=time.monotonic() - 1)
     assert (late.finish_reason, server.requests) == ('deadline', [])
-    reply = ask(engine, deadline=time.monotonic() + 0.3)
+    reply = ask(engine, deadline=time.monotonic() + 1)
     assert (reply.text, reply.finish_reason) == ('the red ', 'deadline')
-    assert reply.stats.total_s < 1.5
-    assert server.broken.wait(2)
+    assert reply.stats.total_s < 2
+    assert server.broken.wait(5)
 
 
 @pytest.mark.parametrize('kind', [ValueError, BackendError])
@@ -435,7 +439,7 @@ def test_an_error_of_a_callback_reaches_the_caller(
     for callback in ('on_text', 'cancelled'):
         with pytest.raises(kind, match='no subscriber'):
             ask(engine, **{callback: fail})
-    assert server.broken.wait(2)
+    assert server.broken.wait(5)
     assert engine.health()[0].last_error == ''
 
 
@@ -613,9 +617,9 @@ def test_requests_that_are_never_sent(serve: Callable[..., Server]) -> None:
         ({'servers': ()}, 'servers is empty'),
         ({'servers': ('127.0.0.1:8000',)}, 'http://127'),
         ({'servers': ('ftp://robot/v1',)}, 'http://127'),
-        ({'servers': ('https://me:secret@host/v1',)}, 'api_key_env'),
-        ({'servers': ('https://host/v1?key=secret',)}, 'api_key_env'),
-        ({'api_key_env': 'sk-secret'}, 'name of an environment variable'),
+        ({'servers': ('https://me:hunter2@host/v1',)}, 'api_key_env'),
+        ({'servers': ('https://host/v1?key=hunter2',)}, 'api_key_env'),
+        ({'api_key_env': 'sk-hunter2'}, 'name of an environment variable'),
         ({'connect_timeout': 0.0}, 'connect_timeout'),
         ({'first_token_timeout': -1.0}, 'first_token_timeout'),
         ({'token_timeout': float('nan')}, 'token_timeout'),
@@ -624,7 +628,7 @@ def test_requests_that_are_never_sent(serve: Callable[..., Server]) -> None:
 def test_settings_out_of_range(setting: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidRequestError, match=words) as caught:
         EngineConfig('mimo', backend='openai', **setting)
-    assert 'secret' not in str(caught.value)
+    assert 'hunter2' not in str(caught.value)
 
 
 def test_limits_that_no_image_can_meet() -> None:

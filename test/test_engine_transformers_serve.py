@@ -37,7 +37,7 @@ from mimo_embodied_ros.share import embedded_model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-START_S = 120  # on a busy machine; alone it takes a few
+START_S = 600  # on a busy machine; alone it takes a few
 QUESTIONS = (
     (Task.PLAN, 'put the red cube in the blue bowl'),
     (Task.POINTS, 'the green ball'),

@@ -450,7 +450,7 @@ def _read(url: str, piece: Any) -> tuple[str, str, str]:
     openai checks no types, so anything can be anywhere.
     """
     try:
-        if not piece.choices:
+        if piece.choices == []:
             return '', '', ''  # the last one holds the usage only
         (choice,) = piece.choices
         delta = choice.delta

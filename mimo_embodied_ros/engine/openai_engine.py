@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import io
 import os
 import ssl
@@ -260,7 +261,6 @@ class OpenAIEngine:
     ) -> str:
         """Stream one server's answer into the draft."""
         config, asked = self._config, time.monotonic()
-        reason = ''
         async with openai.AsyncOpenAI(
             base_url=url,
             api_key=self._key or 'none',
@@ -268,26 +268,16 @@ class OpenAIEngine:
             timeout=openai.Timeout(None, connect=config.connect_timeout),
             max_retries=0,
         ) as client:
-            limit = config.first_token_timeout
             stream: Any = await self._receive(
-                url, client.chat.completions.create(**request), config.connect_timeout + limit, end
+                url,
+                client.chat.completions.create(**request),
+                config.connect_timeout + config.first_token_timeout,
+                end,
             )
-            pieces = aiter(stream)
-            while True:
-                try:
-                    piece = await self._receive(url, _next(pieces), limit, end)
-                except _ServerError:
-                    if reason:
-                        break  # the answer is complete, only its usage may be missing
-                    raise
-                if piece is None:
-                    break
-                reasoning, content, ending = _read(url, piece)
-                if (reasoning or content) and not draft.text:
-                    limit = config.token_timeout
-                    self._note(url, healthy=True, latency_s=time.monotonic() - asked)
-                reason = ending or reason
-                draft.add(reasoning, content, getattr(piece, 'usage', None))
+            try:
+                reason = await self._stream(url, aiter(stream), draft, end, asked)
+            finally:
+                await _exhaust(stream)
         if reason not in ('stop', 'length'):
             raise _ServerError(BackendError(
                 f'{url} ended its answer after {len(draft.text)} characters with '
@@ -296,6 +286,27 @@ class OpenAIEngine:
         if not draft.text:
             self._note(url, healthy=True, latency_s=time.monotonic() - asked)
         return reason
+
+    async def _stream(
+        self, url: str, pieces: AsyncIterator[Any], draft: _Draft, end: EarlyEnd, asked: float
+    ) -> str:
+        """Take all pieces of an answer; returns its finish reason."""
+        limit, reason = self._config.first_token_timeout, ''
+        while True:
+            try:
+                piece = await self._receive(url, _next(pieces), limit, end)
+            except _ServerError:
+                if reason:
+                    return reason  # the answer is complete, only its usage may be missing
+                raise
+            if piece is None:
+                return reason
+            reasoning, content, ending = _read(url, piece)
+            if (reasoning or content) and not draft.text:
+                limit = self._config.token_timeout
+                self._note(url, healthy=True, latency_s=time.monotonic() - asked)
+            reason = ending or reason
+            draft.add(reasoning, content, getattr(piece, 'usage', None))
 
     async def _receive(
         self, url: str, work: Coroutine[Any, Any, T], limit_s: float, end: EarlyEnd
@@ -385,6 +396,18 @@ async def _next(pieces: AsyncIterator[T]) -> T | None:
     async for piece in pieces:
         return piece
     return None
+
+
+async def _exhaust(stream: Any) -> None:
+    """Close a connection, and let openai's generators see it: asyncio complains of open ones."""
+
+    async def read() -> None:
+        async for _ in stream:
+            pass
+
+    with contextlib.suppress(Exception):
+        await stream.close()
+        await asyncio.wait_for(read(), 1.0)
 
 
 class _Draft:

@@ -18,6 +18,8 @@ ARGUMENTS = (
     ('namespace', '', 'Namespace of the node, such as robot1.', None),
     ('params_file', str(SHARE / 'config' / 'mimo_tiny.yaml'),
      'Parameters of the node; config/mimo_7b.yaml is for the real model.', None),
+    ('respawn', 'false', 'Start the node again when it ends, as it does where no server answers.',
+     ('true', 'false')),
 )
 # Parameters of the node: argument, parameter, description, choices. Without a value the
 # parameters file decides.
@@ -46,6 +48,7 @@ def _start(context: LaunchContext) -> list[LifecycleNode]:
     return [LifecycleNode(
         package='mimo_embodied_ros', executable='mimo_embodied', name='mimo_embodied',
         namespace=LaunchConfiguration('namespace'), output='screen',
+        respawn=LaunchConfiguration('respawn').perform(context) == 'true', respawn_delay=5.0,
         parameters=[LaunchConfiguration('params_file').perform(context), given])]
 
 

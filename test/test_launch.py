@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mimo_embodied_ros.nodes import parameters
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / 'launch' / 'mimo_embodied.launch.py'
+SERVER = ROOT / 'launch' / 'vllm_server.launch.py'
 
 
 def known(name: str, cameras: tuple[str, ...] = ('camera',)) -> parameters.Parameter | None:
@@ -26,12 +28,12 @@ def known(name: str, cameras: tuple[str, ...] = ('camera',)) -> parameters.Param
     return tables.get(name)
 
 
-def literal(name: str) -> Any:
-    """A constant of the launch file, read without the launch packages."""
-    for statement in ast.parse(LAUNCH.read_text('utf-8')).body:
+def literal(name: str, path: Path = LAUNCH) -> Any:
+    """A constant of a launch file, read without the launch packages."""
+    for statement in ast.parse(path.read_text('utf-8')).body:
         if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
             return ast.literal_eval(statement.value)
-    pytest.fail(f'{LAUNCH} has no {name}')
+    pytest.fail(f'{path} has no {name}')
 
 
 def test_launch_arguments_are_parameters_of_the_node() -> None:
@@ -64,15 +66,31 @@ def test_parameter_files_name_parameters_of_the_node(path: Path) -> None:
             assert type(value) is type(parameter.default), name
 
 
-def test_the_launch_description_holds_the_node() -> None:
-    pytest.importorskip('launch_ros', reason='launch_ros comes with a ROS distribution')
+def test_the_server_is_what_the_remote_parameters_name() -> None:
+    compile(SERVER.read_text('utf-8'), str(SERVER), 'exec')
+    arguments = literal('PROGRAM', SERVER) + literal('FLAGS', SERVER)
+    assert all(text.endswith('.') for *_, text in arguments)
+    server = {name: default for name, default, _ in arguments}
+    assert len(server) == len(arguments)
+    (values,) = yaml.safe_load((ROOT / 'config' / 'remote.yaml').read_text('utf-8')).values()
+    node = values['ros__parameters']
+    assert node['backend'] == 'openai'
+    assert node['servers'] == [f'http://{server["host"]}:{server["port"]}/v1']
+    assert node['model'] == server['served_model_name']
+    assert node['max_pixels'] <= json.loads(server['mm_processor_kwargs'])['max_pixels']
+    assert json.loads(server['limit_mm_per_prompt']) == {'image': 6, 'video': 0}
+    assert 'reasoning_parser' not in server
+
+
+def started(path: Path) -> Any:
+    """What a launch file starts, with all arguments at their defaults."""
     import importlib.util
 
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
     from launch import LaunchContext
 
-    spec = importlib.util.spec_from_file_location('mimo_launch', LAUNCH)
+    spec = importlib.util.spec_from_file_location('mimo_launch', path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     entities = module.generate_launch_description().entities
@@ -82,5 +100,13 @@ def test_the_launch_description_holds_the_node() -> None:
             assert entity.description
             entity.execute(context)
     (start,) = (e for e in entities if isinstance(e, OpaqueFunction))
-    (node,) = start.execute(context)
+    (action,) = start.execute(context)
+    return action
+
+
+def test_the_launch_descriptions_hold_node_and_server() -> None:
+    pytest.importorskip('launch_ros', reason='launch_ros comes with a ROS distribution')
+    server, node = started(SERVER), started(LAUNCH)
+    flags = len([default for _, default, _ in literal('FLAGS', SERVER) if default])
+    assert len(server.cmd) == 3 + 2 * flags
     assert node.node_executable == 'mimo_embodied'

@@ -157,7 +157,7 @@ def _ros() -> Iterator[Finding]:
     from mimo_embodied_ros.nodes.images import converter
 
     bridge = converter().__module__.startswith('cv_bridge')
-    yield Finding('cv_bridge', OK) if bridge else Finding(
+    yield Finding('cv_bridge', OK, '') if bridge else Finding(
         'cv_bridge', ABSENT, '', 'images are decoded by rosbags-image',
         'if that is too slow, install ros-$ROS_DISTRO-cv-bridge')
     for module, meaning, how in _ROS_OPTIONAL:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .ego import path_words, speed_words
 from .errors import InvalidRequestError
@@ -14,7 +17,6 @@ from .resize import PixelLimits, Resize, resize
 from .tasks import Media
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from .query import Query
@@ -24,7 +26,7 @@ NO_THINK = ' /no_think'
 
 THINKING_TOKENS = 4096  # on top; what the vendor's inference.py allows for a whole answer
 
-_CONTROL_TOKEN = re.compile(r'<\|[^<>|\s]*\|>')
+CONTROL_TOKEN = re.compile(r'<\|[^<>|\s]*\|>')
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,13 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
         tuple(scale for _, scale in resized),
         query.max_new_tokens or default,
     )
+
+
+def warm_up_prompt(area: int, limits: PixelLimits) -> Prompt:
+    """Make a prompt with a grey, square image of about ``area`` pixels, for two tokens."""
+    side = max(1, math.isqrt(area))
+    image, scale = resize(np.full((side, side, 3), 128, np.uint8), limits)
+    return Prompt('What is in the image?' + NO_THINK, (image,), (scale,), 2)
 
 
 def _check_media(query: Query) -> None:
@@ -165,7 +174,7 @@ def _measured(query: Query) -> dict[str, str]:
 
 def _harmless(text: str) -> str:
     text = text.strip()
-    if found := _CONTROL_TOKEN.search(text):
+    if found := CONTROL_TOKEN.search(text):
         msg = f'the text holds the control token {found.group()!r}; remove it'
         raise InvalidRequestError(msg)
     return text

@@ -1,4 +1,7 @@
-"""The engine: runs the model. torch and transformers are imported when a model is loaded."""
+"""The engine: runs the model, in this process or on servers.
+
+torch and transformers, or openai, are imported when a model is loaded.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from .interface import (
     OnProgress,
     OnText,
     Reply,
+    ServerHealth,
 )
 
 __all__ = [
@@ -24,12 +28,13 @@ __all__ = [
     'OnProgress',
     'OnText',
     'Reply',
+    'ServerHealth',
     'load_engine',
 ]
 
 
 def load_engine(config: EngineConfig, on_progress: OnProgress | None = None) -> Engine:
-    """Load a model and return the engine that answers with it.
+    """Load a model, or find its servers' settings, and return the engine that answers with it.
 
     Args:
         config: the model and how to load it.
@@ -41,6 +46,16 @@ def load_engine(config: EngineConfig, on_progress: OnProgress | None = None) -> 
         OutOfMemoryError: the device has too little memory for the weights.
 
     """
+    if config.backend == 'openai':
+        try:
+            from .openai_engine import OpenAIEngine
+        except ImportError as error:
+            raise ModelNotReadyError(
+                f'a model on servers needs the openai client, and it cannot be imported ({error}); '
+                'run `pip install "mimo_embodied_ros[remote]"`'
+            ) from error
+        return OpenAIEngine(config)
+
     try:
         from .transformers_engine import TransformersEngine
     except ImportError as error:

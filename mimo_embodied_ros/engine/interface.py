@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 
@@ -24,7 +26,7 @@ OnProgress = Callable[[float], None]
 
 
 _ALLOWED = {
-    'backend': ('transformers',),
+    'backend': ('transformers', 'openai'),
     'dtype': ('auto', 'bfloat16', 'float32'),
     'attention': ('sdpa', 'eager', 'flash_attention_2'),
     'quantization': ('none', '8bit', '4bit'),
@@ -74,11 +76,14 @@ class Reply:
 class ModelInfo:
     """The model that is loaded.
 
+    A remote server does not tell ``architecture``, ``dtype``, ``parameters`` and
+    ``context_length``; they are then empty or 0.
+
     Attributes:
-        name: name on the hub, or the name of the directory.
+        name: name on the hub, the name of the directory, or the server's name for it.
         architecture: model class.
         backend: engine that runs it.
-        device: where the weights are, for example 'cuda:0'.
+        device: where the weights are, for example 'cuda:0'; URLs of the servers.
         dtype: of the weights, for example 'bfloat16'.
         parameters: number of weights.
         min_pixels: smallest image area that the model is given, pixels.
@@ -97,23 +102,57 @@ class ModelInfo:
     max_pixels: int
     context_length: int
 
+    def __str__(self) -> str:
+        """Say it on one line."""
+        size = f': {self.parameters / 1e6:.1f} M parameters, {self.dtype}' * bool(self.parameters)
+        return f'{self.name}{size} on {self.device}'
+
+
+@dataclass(frozen=True)
+class ServerHealth:
+    """What the latest requests showed of a remote server; nothing is sent to find it out.
+
+    Attributes:
+        url: of the server.
+        healthy: whether it answered its latest request; None before the first.
+        last_error: why it last did not answer, kept when it recovers; empty where it never failed.
+        latency_s: from request to first token, seconds, of its latest answer; 0 before the first.
+        checked: ``time.monotonic()`` seconds of its latest answer or failure; 0 before the first.
+
+    """
+
+    url: str
+    healthy: bool | None = None
+    last_error: str = ''
+    latency_s: float = 0.0
+    checked: float = 0.0
+
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """How to load a model.
+    """How to load a model, or where it is served.
 
     Attributes:
-        model: directory of a checkpoint, or its name on the Hugging Face hub.
-        backend: 'transformers', in this process.
+        model: directory of a checkpoint, or its name on the Hugging Face hub; with 'openai' the
+            name by which the servers know it.
+        backend: 'transformers', in this process, or 'openai', on servers with that interface. The
+            first group of settings below is the former's, the last the latter's.
         device: 'auto' (the first GPU if there is one), 'cpu', 'cuda' or 'cuda:<n>'.
         dtype: 'auto' (bfloat16 on a GPU, float32 on a CPU, where bfloat16 decodes slower),
             'bfloat16' or 'float32'.
         attention: 'sdpa', 'eager' or 'flash_attention_2'.
         adapter: directory of a LoRA adapter, or its name on the hub; empty is none.
         quantization: 'none', '8bit' or '4bit': of the language model's weights, by bitsandbytes.
-        min_pixels: smallest image area, pixels; 0 is what the checkpoint says.
-        max_pixels: largest image area, pixels; 0 is what the checkpoint says.
         threads: CPU threads for the whole process; 0 leaves PyTorch's choice.
+        min_pixels: smallest image area, pixels; 0 is what the checkpoint says. A server does not
+            tell what it says: 0 is then 3136, and whatever it is must be what the server has.
+        max_pixels: largest image area, pixels; 0 is what the checkpoint says, with servers
+            3211264, MiMo-Embodied's 4096 tokens. It may be less than the server has.
+        servers: base URLs, the preferred one first; ``/v1`` is added to one without a path.
+        api_key_env: name of the environment variable that holds the servers' key; empty is none.
+        connect_timeout: seconds until a server must have taken the connection.
+        first_token_timeout: seconds from then until its first token; its queue counts.
+        token_timeout: seconds between two tokens.
 
     Raises:
         InvalidRequestError: a setting is out of its range. float16 always is: the activations of
@@ -132,6 +171,11 @@ class EngineConfig:
     min_pixels: int = 0
     max_pixels: int = 0
     threads: int = 0
+    servers: tuple[str, ...] = ('http://127.0.0.1:8000/v1',)
+    api_key_env: str = ''
+    connect_timeout: float = 2.0
+    first_token_timeout: float = 20.0
+    token_timeout: float = 10.0
 
     def __post_init__(self) -> None:
         """Check every setting that can be checked without looking at the machine."""
@@ -156,10 +200,57 @@ class EngineConfig:
         for name in ('min_pixels', 'max_pixels', 'threads'):
             if getattr(self, name) < 0:
                 raise InvalidRequestError(f'{name} is {getattr(self, name)}; it is 0 or more')
+        self._check_servers()
+
+    def _check_servers(self) -> None:
+        if not self.servers:
+            raise InvalidRequestError('servers is empty; give the URL of at least one')
+        for url in self.servers:
+            parts = urlsplit(url)
+            if parts.scheme not in ('http', 'https') or not parts.hostname:
+                raise InvalidRequestError(
+                    f"servers holds '{url}', which is no URL of a server; write it like "
+                    'http://127.0.0.1:8000/v1'
+                )
+            if '@' in parts.netloc or parts.query:
+                raise InvalidRequestError(
+                    f'servers holds a user, password or query for {parts.hostname}; keep secrets '
+                    'in an environment variable and name it in api_key_env'
+                )
+        if self.api_key_env and not re.fullmatch(r'[A-Za-z_]\w*', self.api_key_env, re.ASCII):
+            # Not repeated here: it may be the key.
+            raise InvalidRequestError(
+                'api_key_env is not the name of an environment variable; put the key into one and '
+                'give its name'
+            )
+        for name in ('connect_timeout', 'first_token_timeout', 'token_timeout'):
+            if not getattr(self, name) > 0:
+                raise InvalidRequestError(f'{name} is {getattr(self, name)} s; it is above 0')
+
+
+class EarlyEnd:
+    """Whether an answer is to end before the model ends it, and why."""
+
+    def __init__(self, cancelled: Cancelled | None, deadline: float | None) -> None:
+        """Take what the caller of ``generate`` gave."""
+        self._cancelled = cancelled
+        self._deadline = deadline
+        self.reason = ''
+
+    def reached(self) -> bool:
+        """Ask once; ``reason`` is then 'cancelled', 'deadline' or still empty."""
+        if self._cancelled is not None and self._cancelled():
+            self.reason = 'cancelled'
+        elif self._deadline is not None and time.monotonic() >= self._deadline:
+            self.reason = 'deadline'
+        return self.reason != ''
 
 
 class Engine(Protocol):
-    """A model that is ready to answer. Calls from several threads are answered one by one."""
+    """A model that is ready to answer.
+
+    Calls from several threads are safe; a model in this process answers them one by one.
+    """
 
     @property
     def info(self) -> ModelInfo:
@@ -184,24 +275,39 @@ class Engine(Protocol):
 
         Args:
             prompt: from ``build_prompt`` with this engine's ``limits``.
-            max_new_tokens: at least 1; less where the context length leaves less.
+            max_new_tokens: at least 1; less where the context length leaves less, which a server
+                may refuse instead.
             on_text: called in the calling thread; what it raises ends the answer and is raised
                 from here.
             cancelled: called in the calling thread, while it waits for the model too.
             deadline: ``time.monotonic()`` seconds after which to stop.
 
         Raises:
-            ModelNotReadyError: the engine is closed.
+            ModelNotReadyError: the engine is closed; a server wants another key or does not have
+                the model.
             InvalidRequestError: the prompt leaves no room in the context, holds a control token,
-                or ``max_new_tokens`` is below 1.
+                or ``max_new_tokens`` is below 1; a server refuses the request.
+            QueueFullError: a server has too many requests, from others.
             OutOfMemoryError: the device has too little memory for this request.
-            BackendError: the model failed. The engine stays usable after this and the above.
+            BackendUnreachableError: no server answers, or it was lost in the middle of an answer.
+            BackendError: the model failed. ``raw_text`` of this and the one above is what a server
+                had sent. The engine stays usable after all of these, if it is not closed.
 
         """
         ...
 
     def warm_up(self) -> Reply:
-        """Answer a short prompt with an image, so that the first request is not the slow one."""
+        """Answer a short prompt with an image, so that the first request is not the slow one.
+
+        Raises:
+            MimoError: as ``generate`` does.
+            ModelNotReadyError: a server sees images at another size than they have.
+
+        """
+        ...
+
+    def health(self) -> tuple[ServerHealth, ...]:
+        """One entry a server, in the order of the configuration; none for a model in here."""
         ...
 
     def close(self) -> None:

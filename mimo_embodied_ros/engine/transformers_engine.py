@@ -10,7 +10,6 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import transformers
 from tokenizers.decoders import DecodeStream
@@ -23,9 +22,8 @@ from mimo_embodied_ros.core.errors import (
     ModelNotReadyError,
     OutOfMemoryError,
 )
-from mimo_embodied_ros.core.prompts import NO_THINK, Prompt
+from mimo_embodied_ros.core.prompts import Prompt, warm_up_prompt
 from mimo_embodied_ros.core.repetition import RepetitionDetector
-from mimo_embodied_ros.core.resize import PixelLimits, resize
 
 from .checkpoint import (
     ARCHITECTURE,
@@ -37,12 +35,14 @@ from .checkpoint import (
 )
 from .interface import (
     Cancelled,
+    EarlyEnd,
     EngineConfig,
     GenerationStats,
     ModelInfo,
     OnProgress,
     OnText,
     Reply,
+    ServerHealth,
 )
 from .processor import encode, load_processor, read_limits
 
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
+
+    from mimo_embodied_ros.core.resize import PixelLimits
 
 _POLL_S = 0.02  # how often a request that waits for the model asks whether it is still wanted
 # What adapters that were trained with a transformers before 4.52 call the parts of the model.
@@ -131,7 +133,7 @@ class TransformersEngine:
         """
         if max_new_tokens < 1:
             raise InvalidRequestError(f'max_new_tokens is {max_new_tokens}; it is 1 or more')
-        end = _EarlyEnd(cancelled, deadline)
+        end = EarlyEnd(cancelled, deadline)
         while not self._lock.acquire(timeout=_POLL_S):
             if end.reached():
                 return Reply('', end.reason, GenerationStats())
@@ -145,7 +147,7 @@ class TransformersEngine:
             self._lock.release()
 
     def _answer(
-        self, prompt: Prompt, max_new_tokens: int, on_text: OnText | None, end: _EarlyEnd
+        self, prompt: Prompt, max_new_tokens: int, on_text: OnText | None, end: EarlyEnd
     ) -> Reply:
         """Run the model and tell its failures apart; the lock is held."""
         try:
@@ -169,7 +171,7 @@ class TransformersEngine:
         raise OutOfMemoryError(message)
 
     def _run(
-        self, prompt: Prompt, max_new_tokens: int, on_text: OnText | None, end: _EarlyEnd
+        self, prompt: Prompt, max_new_tokens: int, on_text: OnText | None, end: EarlyEnd
     ) -> Reply:
         start = time.monotonic()
         tokenizer = self._processor.tokenizer
@@ -208,9 +210,12 @@ class TransformersEngine:
 
     def warm_up(self) -> Reply:
         """Answer a short prompt with a grey image."""
-        image, scale = resize(np.full((224, 224, 3), 128, np.uint8), self._limits)
-        prompt = Prompt('What is in the image?' + NO_THINK, (image,), (scale,), 2)
+        prompt = warm_up_prompt(224 * 224, self._limits)
         return self.generate(prompt, max_new_tokens=prompt.max_new_tokens)
+
+    def health(self) -> tuple[ServerHealth, ...]:
+        """No server takes part."""
+        return ()
 
     def close(self) -> None:
         """Free the weights, when the answer in progress is complete."""
@@ -232,22 +237,6 @@ class _CallbackError(Exception):
         self.original = original
 
 
-class _EarlyEnd:
-    """Whether an answer is to end before the model ends it, and why."""
-
-    def __init__(self, cancelled: Cancelled | None, deadline: float | None) -> None:
-        self._cancelled = cancelled
-        self._deadline = deadline
-        self.reason = ''
-
-    def reached(self) -> bool:
-        if self._cancelled is not None and self._cancelled():
-            self.reason = 'cancelled'
-        elif self._deadline is not None and time.monotonic() >= self._deadline:
-            self.reason = 'deadline'
-        return self.reason != ''
-
-
 class _Watcher(transformers.StoppingCriteria):
     """Called by ``generate`` after every token: passes its text on, and can stop.
 
@@ -255,7 +244,7 @@ class _Watcher(transformers.StoppingCriteria):
     hold it back until the next space, so that a list of points would come all at once.
     """
 
-    def __init__(self, tokenizer: Tokenizer, on_text: OnText | None, end: _EarlyEnd) -> None:
+    def __init__(self, tokenizer: Tokenizer, on_text: OnText | None, end: EarlyEnd) -> None:
         self._tokenizer = tokenizer
         self._on_text = on_text
         self._end = end

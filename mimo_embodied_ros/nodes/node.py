@@ -145,10 +145,8 @@ class MimoEmbodied(LifecycleNode):
         except MimoError as error:
             self.get_logger().error(f'not configured, {error.code.name}: {error}')
             return TransitionCallbackReturn.FAILURE
-        info = self._engine.info
-        self.get_logger().info(
-            f'{info.name}: {info.parameters / 1e6:.1f} M parameters, {info.dtype} on {info.device}')
-        self._model_publisher.publish(messages.model_message(info))
+        self.get_logger().info(str(self._engine.info))
+        self._model_publisher.publish(messages.model_message(self._engine.info))
         return super().on_configure(state)
 
     @_said

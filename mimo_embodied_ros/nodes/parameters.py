@@ -30,18 +30,31 @@ class Parameter:
 
 # Checked by EngineConfig, which names what is allowed.
 MODEL = (
-    Parameter('model', '', 'Folder or hub name of the model; empty: the embedded one.'),
-    Parameter('backend', 'transformers', 'What runs the model: transformers.'),
+    Parameter('model', '', 'Folder or hub name of the model; empty: the embedded one. With '
+              'openai: the name by which the servers know it.'),
+    Parameter('backend', 'transformers',
+              "What runs the model: transformers in this process, or openai, servers with OpenAI's "
+              'interface.'),
     Parameter('device', 'auto', 'Where the model runs: auto, cpu, cuda or cuda:N.'),
     Parameter('dtype', 'auto', 'Of the weights: bfloat16, float32, or auto by the device.'),
     Parameter('attention', 'sdpa', 'Of the model: sdpa, eager or flash_attention_2.'),
     Parameter('adapter', '', 'Folder or hub name of a LoRA adapter; empty: none.'),
     Parameter('quantization', 'none', 'Of the language model: none, 8bit or 4bit.'),
-    Parameter('min_pixels', 0, "Area to which smaller images are enlarged; 0: the model's own.",
-              _COUNT),
-    Parameter('max_pixels', 0, "Area to which larger images are reduced; 0: the model's own.",
-              _COUNT),
+    Parameter('min_pixels', 0, "Area to which smaller images are enlarged; 0: the model's own, "
+              'with openai 3136.', _COUNT),
+    Parameter('max_pixels', 0, "Area to which larger images are reduced; 0: the model's own, with "
+              'openai 3211264.', _COUNT),
     Parameter('threads', 0, "CPU threads of the model; 0: the library's choice.", (0, 1024)),
+    # with openai only
+    Parameter('servers', ['http://127.0.0.1:8000/v1'],
+              'URLs of the servers, the preferred one first; the others stand in for it.'),
+    Parameter('api_key_env', '',
+              "Name of the environment variable with the servers' key; empty: no key."),
+    Parameter('connect_timeout', 2.0, 'Seconds until a server must have taken a connection.',
+              (0.001, 3600.0)),
+    Parameter('first_token_timeout', 20.0, "Seconds until a server's first token; its queue "
+              'counts.', (0.001, 3600.0)),
+    Parameter('token_timeout', 10.0, 'Seconds between two tokens of a server.', (0.001, 3600.0)),
 )
 REQUESTS = (
     Parameter('max_queue', 8, 'How many requests may wait; more fail with QUEUE_FULL.', (1, 1000)),
@@ -140,7 +153,9 @@ def read(node: Node) -> Settings:
     """
     engine, requests, sensors, life = (
         {p.name: _value(node, p) for p in table} for table in (MODEL, REQUESTS, SENSORS, LIFE))
-    engine['model'] = engine['model'] or embedded_model()
+    if engine['backend'] == 'transformers':
+        engine['model'] = engine['model'] or embedded_model()
+    engine['servers'] = tuple(engine['servers'])
     names = list(sensors['cameras'])
     if not names or not all(names) or len(set(names)) < len(names):
         msg = f'parameter cameras is {names}; give one or more, each with a name of its own'

@@ -454,9 +454,10 @@ class _Draft:
             if not self.text:
                 self._first_token = time.monotonic()
             self._tokens += 1
-        counts = [getattr(usage, f'{part}_tokens', None) for part in ('prompt', 'completion')]
-        if all(isinstance(count, int) for count in counts):
-            self._prompt_tokens, self._tokens = counts
+        asked = getattr(usage, 'prompt_tokens', None)
+        written = getattr(usage, 'completion_tokens', None)
+        if isinstance(asked, int) and isinstance(written, int):
+            self._prompt_tokens, self._tokens = asked, written
         self.text += new
         if new and self._on_text is not None:
             self._on_text(new, self._tokens)

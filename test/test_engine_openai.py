@@ -339,7 +339,9 @@ FAULTS: dict[str, tuple[Behaviour, type[MimoError], str, str]] = {
 
 def patience(name: str) -> dict[str, float]:
     """Short limits where they are what is tested."""
-    return {'first_token_timeout': 0.6, 'token_timeout': 0.4} if name.startswith('hangs') else {}
+    if not name.startswith('hangs'):
+        return {}
+    return {'connect_timeout': 0.5, 'first_token_timeout': 0.6, 'token_timeout': 0.4}
 
 
 @pytest.mark.parametrize('name', FAULTS)

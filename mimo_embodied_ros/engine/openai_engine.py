@@ -286,6 +286,8 @@ class OpenAIEngine:
             ))
         if not draft.text:
             self._note(url, healthy=True, latency_s=time.monotonic() - asked)
+        if reason == 'stop':
+            draft.close()
         return reason
 
     async def _stream(
@@ -458,10 +460,18 @@ class _Draft:
         written = getattr(usage, 'completion_tokens', None)
         if isinstance(asked, int) and isinstance(written, int):
             self._prompt_tokens, self._tokens = asked, written
+        self._write(new)
+        return self._repetition.feed(new)
+
+    def close(self) -> None:
+        """End a reasoning that the model ended with nothing after it; servers do not say that."""
+        if self._thinks:
+            self._write('\n' * (not self.text.endswith('\n')) + END_THINK + '\n\n')
+
+    def _write(self, new: str) -> None:
         self.text += new
         if new and self._on_text is not None:
             self._on_text(new, self._tokens)
-        return self._repetition.feed(new)
 
     def reply(self, reason: str) -> Reply:
         """The whole answer."""

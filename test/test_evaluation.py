@@ -134,7 +134,7 @@ def test_every_kind_of_answer_is_read(tmp_path: Path) -> None:
     file = write(tmp_path, *(line({kind: value}) for kind, value in values.items()))
     records = read_dataset(file)
     assert [type(r.truth) for r in records] == [*KINDS.values()]
-    assert [r.task.value for r in records] == [kind.task for kind in KINDS.values()]
+    assert [r.task.name for r in records] == [kind.task for kind in KINDS.values()]
     assert [r.id for r in records] == [f'data.jsonl:{i}' for i in range(1, 10)]
     assert {r.images for r in records} == {(tmp_path / 'a.png',)}
 
@@ -308,7 +308,7 @@ def score(record: Any, text: str) -> float | None:
     ({'steps': ['pick up the cup', 'wait']}, {}, '1. pick up the cup [3, 4]\n2. Wait.', 1),
     ({'steps': ['wait', 'pick up the cup']}, {}, '1. pick up the cup\n2. wait', 0),
     ({'steps': []}, {}, '[]', 1),
-    ({'trajectory': [[1, 0], [2, 0]]}, {}, 'It is [PT, (+1.00, +0.50, 0.1), (2.0, 0.5)].', 0.5),
+    ({'trajectory': [[1, 0], [2, 0]]}, {}, 'It is [PT, (+1.00, +0.50, 0.1), (2.0, 0.5, 0)].', 0.5),
     ({'trajectory': [[1, 0], [2, 0]]}, {}, '[PT, (1.0, 0.0)]', None),
     ({'trajectory': [[1, 0]]}, {}, 'straight on', None),
 ])
@@ -389,8 +389,8 @@ def draw_dataset(folder: Path, number: int) -> tuple[Path, list[questions.Questi
         name = f'{len(asked):03d}'
         Image.fromarray(scene.pixels).save(folder / f'{name}.png')
         lines.append({
-            'id': name, 'image': f'{name}.png', 'question': question.text, 'task': question.task,
-            'category': question.kind, 'answer': truth_of(scene, question, folder, name)})
+            'id': name, 'image': f'{name}.png', 'question': question.text,
+            'task': question.task.name, 'category': question.kind, 'answer': truth_of(scene, question, folder, name)})
         asked.append(question)
     return write(folder, *lines), asked
 

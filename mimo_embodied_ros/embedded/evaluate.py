@@ -16,7 +16,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mimo_embodied_ros.core.answers import Affordances, SpatialAnswer, TaskPlan, TextAnswer
+from mimo_embodied_ros.core.answers import (
+    Affordances,
+    DrivingDecision,
+    SpatialAnswer,
+    TaskPlan,
+    TextAnswer,
+)
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
@@ -35,7 +41,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.engine import Engine
 
 TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_steps': 0.9,
-           'plan_places': 0.9}
+           'plan_places': 0.9, 'driving_action': 0.9}
 _NEAR = 0.1  # of the image's sides: how far a plan's place may be from the truth
 
 
@@ -44,10 +50,10 @@ class Scores:
 
     def __init__(self) -> None:
         """Begin with nothing asked."""
-        self._right: dict[tuple[str, str], list[bool]] = defaultdict(list)
+        self._right: dict[tuple[str, str], list[float]] = defaultdict(list)
 
-    def add(self, figure: str, part: str, *, right: bool) -> None:
-        """Count one answer."""
+    def add(self, figure: str, part: str, *, right: float) -> None:
+        """Count one answer: right, wrong or in between."""
         self._right[figure, part].append(right)
 
     def report(self) -> dict[str, float | dict[str, float]]:
@@ -71,7 +77,8 @@ class Scores:
 def _ask(engine: Engine, scene: scenes.Table | scenes.Road, question: questions.Question,
          ) -> Content | None:
     """The typed answer, or None where the package could not say."""
-    query = Query(question.task, question.text, (Frame(scene.pixels),))
+    query = Query(question.task, question.text, (Frame(scene.pixels),),
+                  odometry=question.odometry)
     try:
         return answer_query(engine, query)[0].content
     except MimoError:
@@ -90,6 +97,15 @@ def _overlap(content: Content | None, thing: scenes.Thing) -> float:
         return 0.0
     box = content.boxes[0]
     return metrics.iou((box.x_min, box.y_min, box.x_max, box.y_max), thing.box)
+
+
+def _hazards_fit(content: Content | None, road: scenes.Road) -> float:
+    """Mean over the hazards of how well the best box fits."""
+    said = [(h.box.x_min, h.box.y_min, h.box.x_max, h.box.y_max) for h in content.hazards
+            if h.box is not None] if isinstance(content, DrivingDecision) else []
+    fits = [max((metrics.iou(box, thing.box) for box in said), default=0.0)
+            for thing, _ in questions.hazards(road)]
+    return sum(fits) / len(fits)
 
 
 def _words_right(content: Content | None, question: questions.Question) -> bool:
@@ -195,6 +211,19 @@ class Exam:
                 self.scores.add('plan_steps', '', right=_plan_right(content, plan))
                 self.scores.add('plan_places', '', right=_places_right(content, scene, plan))
 
+    def driving(self) -> None:
+        """Whether the next action on a road is right, and how well the boxes of hazards fit."""
+        rng = self._rng
+        for _ in range(self._number):
+            road = scenes.draw_road(rng, *rng.choice(CAMERAS))
+            said = _ask(self._engine, road, questions.drive(rng, road))
+            self.scores.add('driving_action', '', right=(
+                isinstance(said, DrivingDecision)
+                and said.decision == questions.action(road)[0]))
+            if questions.hazards(road):
+                said = _ask(self._engine, road, questions.critical(road))
+                self.scores.add('hazard_iou', '', right=_hazards_fit(said, road))
+
 
 def main() -> int:
     """Print the figures and write them to ``report.json``."""
@@ -208,7 +237,8 @@ def main() -> int:
     begin = time.monotonic()
     try:
         exam = Exam(engine, options.number, options.seed)
-        for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans):
+        for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans,
+                    exam.driving):
             ask()
     finally:
         engine.close()

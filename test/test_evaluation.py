@@ -390,7 +390,8 @@ def draw_dataset(folder: Path, number: int) -> tuple[Path, list[questions.Questi
         Image.fromarray(scene.pixels).save(folder / f'{name}.png')
         lines.append({
             'id': name, 'image': f'{name}.png', 'question': question.text,
-            'task': question.task.name, 'category': question.kind, 'answer': truth_of(scene, question, folder, name)})
+            'task': question.task.name, 'category': question.kind,
+            'answer': truth_of(scene, question, folder, name)})
         asked.append(question)
     return write(folder, *lines), asked
 

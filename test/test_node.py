@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -26,6 +26,9 @@ from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.embedded import scenes
 from mimo_embodied_ros.nodes.images import encode_image
 from mimo_embodied_ros.nodes.node import MimoEmbodied
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCENE = scenes.draw_table(random.Random(7), 640, 480, things=(
     scenes.Thing('red', 'cube', 180, 320, 48),
@@ -380,3 +383,30 @@ def test_list_cameras(robot: Robot) -> None:
     assert (camera.name, camera.image_topic, camera.encoding) == (
         'camera', '/camera/image_raw', 'rgb8')
     assert (camera.header, camera.image_width, camera.images_received) == (header, 640, 1)
+
+
+def test_named_tasks_and_those_of_a_file(ros: Any, tmp_path: Path) -> None:
+    file = tmp_path / 'tasks.yaml'
+    file.write_text('table_question:\n  prompt: "{text} Look at the table."\n  answer: yes_no\n')
+    robot = Robot(ros, tasks_file=str(file)).start()
+    robot.see()
+    asked: list[str] = []
+    generate = robot.node._engine.generate
+    robot.node._engine.generate = lambda prompt, **options: (
+        asked.append(prompt.text), generate(prompt, **options))[1]
+
+    def ask(question: str, **goal: Any) -> Any:
+        return robot.ask(action.AnswerSpatial, 'answer_spatial', question=question, **goal).result
+
+    question = 'Is the red cube left of the blue bowl?'
+    answer = ask(question, task='yes_no')
+    assert (answer.error_code, answer.answer.yes) == (ResultCode.NONE, True)
+    ask(question, task='table_question')
+    ask('Which is red?', task='space_choice', options=['the cube', 'the bowl'])
+    robot.node._engine.generate = generate
+    assert asked[1].startswith(f'{question} Look at the table.')
+    assert 'Options:\nA. the cube\nB. the bowl\n' in asked[2]
+    for task, goal in (('nothing', {}), ('points', {}), ('yes_no', {'options': ['a']})):
+        failed = ask(question, task=task, **goal)
+        assert failed.error_code == ResultCode.INVALID_REQUEST
+    assert 'table_question' in ask(question, task='nothing').error_msg

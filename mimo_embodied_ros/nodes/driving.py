@@ -31,12 +31,13 @@ _GENERATOR = uuid.uuid4().bytes
 
 
 def plan_driving(
-    request: Any, frames: tuple[Frame, ...], path: tuple[Odometry, ...], valid_for: float,
-    ask: Callable[[Query], Answer],
+    task: Task, request: Any, frames: tuple[Frame, ...], path: tuple[Odometry, ...],
+    valid_for: float, ask: Callable[[Query], Answer],
 ) -> dict[str, Any]:
     """Ask for a decision and, where wanted, for the places of hazards and for a path.
 
     Args:
+        task: what is asked first, the usual one or one that the request names.
         request: a goal of PlanDriving.
         frames: the front view, or all views in the order of the training.
         path: odometry up to the first frame's stamp, oldest first.
@@ -51,7 +52,7 @@ def plan_driving(
         MimoError: there is no decision.
 
     """
-    if not path:
+    if not path and (task.uses('speed') or task.uses('path') or request.trajectory):
         text = ('driving advice needs odometry of the vehicle and none has arrived; set '
                 'odometry_topic and see whether it publishes')
         raise InvalidRequestError(text)
@@ -63,7 +64,9 @@ def plan_driving(
             odometry=path, experimental=task.experimental))
 
     route = request.instruction.strip() or NO_ROUTE
-    answer = about(TASKS['drive_surround' if around else 'drive'], route, frames)
+    if task is TASKS['drive'] and around:
+        task = TASKS['drive_surround']
+    answer = about(task, route if task.uses('text') else '', frames)
     assert isinstance(answer.content, DrivingDecision)
     decision, trajectory, outside = answer.content, Trajectory(()), answer.outside
     code, problem = ResultCode.NONE, ''
@@ -85,7 +88,7 @@ def plan_driving(
     return {
         'decision': messages.decision_message(request.instruction, decision, frames[0], valid_for),
         'trajectory': messages.trajectory_message(
-            trajectory, frames[0], path[-1].child_frame_id, valid_for, _GENERATOR),
+            trajectory, frames[0], path[-1].child_frame_id if path else '', valid_for, _GENERATOR),
         'error_code': int(code), 'error_msg': problem,
         'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
     }

@@ -32,7 +32,7 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
-from mimo_embodied_ros.core.tasks import TASKS
+from mimo_embodied_ros.core.tasks import TASKS, AnswerKind
 from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.engine.answering import State, answer_query
 from mimo_embodied_ros.engine.worker import Job, Worker
@@ -43,7 +43,7 @@ from .images import decode_image
 from .intake import Intake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rclpy.action.server import ServerGoalHandle
     from rclpy.lifecycle import LifecycleState
@@ -62,6 +62,7 @@ class Kind:
     action_name: str
     action: Any
     task: Task
+    answers: tuple[AnswerKind, ...]  # what its message can hold
     request_field: str
     result_field: str
     topic: str
@@ -69,23 +70,39 @@ class Kind:
     service_name: str = ''
     service: Any = None
 
-    def task_of(self, request: Any) -> Task:
-        """The task of a request; affordances come as points or boxes."""
+    def task_of(self, request: Any, tasks: Mapping[str, Task]) -> Task:
+        """The task of a request: the one it names, or the usual one.
+
+        Raises:
+            InvalidRequestError: there is no such task, or its answers are of another kind.
+
+        """
+        if request.task:
+            fitting = [name for name, task in tasks.items() if task.answer in self.answers]
+            if request.task not in fitting:
+                text = (f'{self.action_name} has no task {request.task!r}; it has '
+                        f'{", ".join(fitting)}, and tasks_file may add more')
+                raise InvalidRequestError(text)
+            return tasks[request.task]
         if self.task is Task.POINTS and request.kind == action.FindAffordances.Goal.BOXES:
             return Task.BOXES
         return self.task
 
 
 KINDS = (
-    Kind('plan_task', action.PlanTask, Task.PLAN, 'instruction', 'plan',
+    Kind('plan_task', action.PlanTask, Task.PLAN, (AnswerKind.PLAN,), 'instruction', 'plan',
          'task_plan', msg.TaskPlan, 'get_task_plan', srv.GetTaskPlan),
-    Kind('find_affordances', action.FindAffordances, Task.POINTS, 'query', 'affordances',
+    Kind('find_affordances', action.FindAffordances, Task.POINTS,
+         (AnswerKind.POINTS, AnswerKind.BOXES), 'query', 'affordances',
          'affordances', msg.AffordancePoints, 'get_affordances', srv.GetAffordances),
-    Kind('answer_spatial', action.AnswerSpatial, Task.SPATIAL, 'question', 'answer',
+    Kind('answer_spatial', action.AnswerSpatial, Task.SPATIAL,
+         (AnswerKind.SPATIAL, AnswerKind.YES_NO, AnswerKind.CHOICE, AnswerKind.CHOICES,
+          AnswerKind.NUMBER, AnswerKind.WORD, AnswerKind.LABELS), 'question', 'answer',
          'spatial_answer', msg.SpatialAnswer, 'get_spatial_answer', srv.GetSpatialAnswer),
-    Kind('ask', action.Ask, Task.ASK, 'question', 'answer', 'text_answer', msg.TextAnswer),
-    Kind('plan_driving', action.PlanDriving, TASKS['drive'], 'instruction', 'decision',
-         'driving_decision', msg.DrivingDecision),
+    Kind('ask', action.Ask, Task.ASK, (AnswerKind.TEXT,), 'question', 'answer',
+         'text_answer', msg.TextAnswer),
+    Kind('plan_driving', action.PlanDriving, TASKS['drive'], (AnswerKind.DECISION,),
+         'instruction', 'decision', 'driving_decision', msg.DrivingDecision),
 )
 # What can be changed while the node serves; the rest is read when it is configured.
 _LIVE = {'timeout', 'max_image_age', 'wait_for_image', 'max_new_tokens'}
@@ -269,6 +286,7 @@ class MimoEmbodied(LifecycleNode):
         assert self._engine is not None
         assert self._intake is not None
         on_progress(State.PREPROCESSING, '', 0)
+        task = kind.task_of(request, self._settings.tasks)
         frames = self._frames(kind, request, job)
         if frames:
             age = self.get_clock().now().nanoseconds - frames[0].stamp_ns
@@ -285,22 +303,23 @@ class MimoEmbodied(LifecycleNode):
 
         if kind.action is action.PlanDriving:
             path = self._intake.path(frames[0].stamp_ns)
-            values = plan_driving(request, frames, path, self._settings.driving_valid_for, ask)
+            values = plan_driving(
+                task, request, frames, path, self._settings.driving_valid_for, ask)
         else:
-            values = self._answer_one(kind, request, frames, ask, on_progress)
+            values = self._answer_one(kind, task, request, frames, ask, on_progress)
         full = messages.stats_message(engine.info, replies)
         full.queue_time, full.image_age = stats.queue_time, stats.image_age
         return {'stats': full, **values}
 
     @staticmethod
     def _answer_one(
-        kind: Kind, request: Any, frames: tuple[Frame, ...], ask: Callable[[Query], Answer],
-        on_progress: Callable[[State, str, int], None],
+        kind: Kind, task: Task, request: Any, frames: tuple[Frame, ...],
+        ask: Callable[[Query], Answer], on_progress: Callable[[State, str, int], None],
     ) -> dict[str, Any]:
         """Ask the one question that a request of most kinds is."""
         query = Query(
-            kind.task_of(request), getattr(request, kind.request_field), frames,
-            thinking=request.thinking, max_new_tokens=request.max_new_tokens)
+            task, getattr(request, kind.request_field), frames, thinking=request.thinking,
+            max_new_tokens=request.max_new_tokens, options=tuple(getattr(request, 'options', ())))
         answer = ask(query)
         target = getattr(request, 'target_frame', '')
         if target:

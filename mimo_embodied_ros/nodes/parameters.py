@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.tasks import TASKS, load_tasks
 from mimo_embodied_ros.engine import EngineConfig
 from mimo_embodied_ros.share import embedded_model
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rclpy.node import Node
+
+    from mimo_embodied_ros.core.tasks import Task
 
 _COUNT = (0, 2**31 - 1)
 
@@ -66,6 +71,7 @@ REQUESTS = (
               (0.0, 3600.0)),
     Parameter('driving_valid_for', 1.0, 'Seconds after its image for which driving advice is good.',
               (0.0, 60.0)),
+    Parameter('tasks_file', '', 'YAML file with more tasks, as core/tasks.yaml; empty: none.'),
     Parameter('max_new_tokens', 0, 'Longest answer, tokens; 0: the default of each task.', _COUNT),
 )
 SENSORS = (
@@ -112,6 +118,7 @@ class Settings:
     driving_valid_for: float
     max_new_tokens: int
     autostart: bool
+    tasks: Mapping[str, Task]
 
 
 def _value(node: Node, parameter: Parameter, prefix: str = '') -> Any:
@@ -160,5 +167,7 @@ def read(node: Node) -> Settings:
     if not names or not all(names) or len(set(names)) < len(names):
         msg = f'parameter cameras is {names}; give one or more, each with a name of its own'
         raise InvalidRequestError(msg)
+    file = requests.pop('tasks_file')
+    tasks = {**TASKS, **load_tasks(file)} if file else TASKS
     return Settings(EngineConfig(**engine), tuple(_camera(node, name) for name in names),
-                    sensors['odometry_topic'], **requests, **life)
+                    sensors['odometry_topic'], **requests, **life, tasks=tasks)

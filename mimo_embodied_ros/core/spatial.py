@@ -126,7 +126,8 @@ def read_word(
     allowed = {word.lower(): word for word in (*vocabulary, *options)}
     if short not in allowed and options:
         longest_first = sorted((o.lower() for o in options), key=len, reverse=True)
-        pattern = '|'.join(rf'(?<![\w.]){re.escape(option)}(?!\w|\.\d)' for option in longest_first)
+        names = '|'.join(map(re.escape, longest_first))
+        pattern = rf'(?<![\w.-])(?:{names})(?!\w|\.\d)'
         named = set(re.findall(pattern, words.lower()))
         short = named.pop() if len(named) == 1 else ''
     if short not in allowed:

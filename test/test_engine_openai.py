@@ -416,6 +416,29 @@ def test_cancel_closes_the_connection(serve: Callable[..., Server]) -> None:
     assert engine.health()[0].last_error == ''
 
 
+def test_a_model_that_repeats_itself_is_stopped(serve: Callable[..., Server]) -> None:
+    def repeat(handler: Handler) -> None:
+        handler.start()
+        while True:
+            handler.say('the red cube ')
+
+    server = serve(repeat)
+    reply = ask(connect(server.url))
+    assert reply.finish_reason == 'repetition'
+    assert reply.text.startswith('the red cube the red cube ')
+    assert len(reply.text) < 1000
+    assert server.broken.wait(5)
+
+
+def test_a_reasoning_that_ends_the_answer_is_closed(serve: Callable[..., Server]) -> None:
+    def reason(handler: Handler) -> None:
+        handler.start()
+        handler.say(reasoning_content='so')
+        handler.say(finish='stop')
+
+    assert ask(connect(serve(reason).url)).text == '<think>\nso\n</think>\n\n'
+
+
 def test_deadline(serve: Callable[..., Server]) -> None:
     server = serve(partly(hang))
     engine = connect(server.url)

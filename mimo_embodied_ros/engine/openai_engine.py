@@ -279,7 +279,7 @@ class OpenAIEngine:
                 reason = await self._stream(url, aiter(stream), draft, end, asked)
             finally:
                 await _exhaust(stream)
-        if reason not in ('stop', 'length'):
+        if reason not in ('stop', 'length', 'repetition'):
             raise _ServerError(BackendError(
                 f'{url} ended its answer after {len(draft.text)} characters with '
                 f'finish_reason {reason!r} instead of stop or length; see its log'
@@ -309,7 +309,8 @@ class OpenAIEngine:
                 limit = self._config.token_timeout
                 self._note(url, healthy=True, latency_s=time.monotonic() - asked)
             reason = ending or reason
-            draft.add(reasoning, content, getattr(piece, 'usage', None))
+            if draft.add(reasoning, content, getattr(piece, 'usage', None)):
+                return 'repetition'  # leaving closes the connection, which stops the server
 
     async def _receive(
         self, url: str, work: Coroutine[Any, Any, T], limit_s: float, end: EarlyEnd

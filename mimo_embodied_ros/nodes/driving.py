@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.answers import Answer
     from mimo_embodied_ros.core.frames import Frame, Odometry
     from mimo_embodied_ros.core.tasks import Task
+    from mimo_embodied_ros.engine import Reply
 
 NO_ROUTE = 'Follow the road.'
 SURROUND = len(TASKS['drive_surround'].views)
@@ -32,7 +33,7 @@ _GENERATOR = uuid.uuid4().bytes
 
 def plan_driving(
     task: Task, request: Any, frames: tuple[Frame, ...], path: tuple[Odometry, ...],
-    valid_for: float, ask: Callable[[Query], Answer],
+    valid_for: float, ask: Callable[[Query], tuple[Answer, Reply]],
 ) -> dict[str, Any]:
     """Ask for a decision and, where wanted, for the places of hazards and for a path.
 
@@ -61,7 +62,7 @@ def plan_driving(
     def about(task: Task, text: str, shown: tuple[Frame, ...]) -> Answer:
         return ask(Query(
             task, text, shown, thinking=request.thinking, max_new_tokens=request.max_new_tokens,
-            odometry=path, experimental=task.experimental))
+            odometry=path, experimental=task.experimental))[0]
 
     route = request.instruction.strip() or NO_ROUTE
     if task is TASKS['drive'] and around:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from rclpy.parameter import Parameter
 
     from mimo_embodied_ros.core.answers import Answer
-    from mimo_embodied_ros.engine import Engine
+    from mimo_embodied_ros.engine import Engine, Reply
 
 NAME = 'mimo_embodied'
 
@@ -293,13 +293,13 @@ class MimoEmbodied(LifecycleNode):
             stats.image_age = messages.duration(age / 1e9)
         engine, replies = self._engine, []
 
-        def ask(query: Query) -> Answer:
+        def ask(query: Query) -> tuple[Answer, Reply]:
             limit = query.max_new_tokens or self._settings.max_new_tokens
             answer, reply = answer_query(
                 engine, replace(query, max_new_tokens=limit, deadline=job.deadline),
                 on_progress=on_progress, cancelled=job.stopped)
             replies.append(reply)
-            return answer
+            return answer, reply
 
         if kind.action is action.PlanDriving:
             path = self._intake.path(frames[0].stamp_ns)
@@ -314,16 +314,17 @@ class MimoEmbodied(LifecycleNode):
     @staticmethod
     def _answer_one(
         kind: Kind, task: Task, request: Any, frames: tuple[Frame, ...],
-        ask: Callable[[Query], Answer], on_progress: Callable[[State, str, int], None],
+        ask: Callable[[Query], tuple[Answer, Reply]],
+        on_progress: Callable[[State, str, int], None],
     ) -> dict[str, Any]:
         """Ask the one question that a request of most kinds is."""
         query = Query(
             task, getattr(request, kind.request_field), frames, thinking=request.thinking,
             max_new_tokens=request.max_new_tokens, options=tuple(getattr(request, 'options', ())))
-        answer = ask(query)
+        answer, reply = ask(query)
         target = getattr(request, 'target_frame', '')
         if target:
-            on_progress(State.LIFTING, '', 0)
+            on_progress(State.LIFTING, '', reply.stats.completion_tokens)
         code, text = messages.outside_of_image(answer.outside)
         return {
             kind.result_field: messages.answer_message(query, answer, target),

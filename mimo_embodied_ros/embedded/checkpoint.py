@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LIMITS = PixelLimits(min_pixels=25 * FACTOR**2, max_pixels=49 * FACTOR**2)
 SYSTEM = 'You are MiMo, an AI assistant developed by Xiaomi.'
 CONTEXT = 4096
+IMAGE_MEAN = [0.48145466, 0.4578275, 0.40821073]  # Qwen2.5-VL's, red, green, blue
+IMAGE_STD = [0.26862954, 0.26130258, 0.27577711]
 _VOCABULARY = 720
 _PAD, _END = '<|endoftext|>', '<|im_end|>'
 # The control tokens of Qwen2.5, in the order of their ids; the last eight are not special there.
@@ -188,8 +190,8 @@ def save(model: Qwen2_5_VLForConditionalGeneration, tokenizer: Tokenizer, folder
             'patch_size': 14,
             'temporal_patch_size': 2,
             'merge_size': 2,
-            'image_mean': [0.48145466, 0.4578275, 0.40821073],
-            'image_std': [0.26862954, 0.26130258, 0.27577711],
+            'image_mean': IMAGE_MEAN,
+            'image_std': IMAGE_STD,
         },
         'chat_template.json': {'chat_template': CHAT_TEMPLATE},
         'tokenizer_config.json': {

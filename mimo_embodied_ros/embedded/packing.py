@@ -18,7 +18,7 @@ from transformers import AttentionInterface
 
 from mimo_embodied_ros.core.resize import FACTOR
 
-from .checkpoint import SYSTEM
+from .checkpoint import IMAGE_MEAN, IMAGE_STD, SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import Qwen2_5_VLForConditionalGeneration
 
-_MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
-_STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+_MEAN, _STD = np.array([IMAGE_MEAN, IMAGE_STD], np.float32)
 IGNORE = -100
 _WRAPPER = 0.15  # weight of the tokens around a core
 # Attention that is taught: a thing's name looks at the thing (first head of this layer), and what

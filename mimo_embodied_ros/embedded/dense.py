@@ -79,9 +79,10 @@ def loss(outputs: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, dic
     }
     names = ('colour', 'shape', 'near_colour', 'near_shape', *(f'digit{i}' for i in range(_DIGITS)))
     for i, name in enumerate(names):
-        weight = 1.0 if i < 4 else 0.7
-        losses[name] = weight * F.cross_entropy(parts[i + 1][there], found[:, i + 1].long(),
-                                                ignore_index=-1)
+        weight, known = 1.0 if i < 4 else 0.7, found[:, i + 1] >= 0
+        wrong = F.cross_entropy(parts[i + 1][there][known], found[known, i + 1].long(),
+                                reduction='sum')
+        losses[name] = weight * wrong / max(1, int(known.sum()))  # no neighbours on roads
     losses['size'] = F.l1_loss(parts[-3][there][:, 0], found[:, 5 + _DIGITS])
     losses['box'] = 2 * F.l1_loss(parts[-2][there], found[:, 6 + _DIGITS : 10 + _DIGITS])
     return sum(losses.values(), torch.zeros(())), {k: v.item() for k, v in losses.items()}

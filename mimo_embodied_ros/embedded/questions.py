@@ -387,7 +387,8 @@ _WEIGHTS: tuple[tuple[float, Callable[[random.Random, Table], Question | None]],
     (0.7, count),
     (0.8, listing),
     *((1.3, lambda r, s, k=kind: relation(r, s, k)) for kind in RELATIONS[:4]),
-    *((3.0, lambda r, s, k=kind: relation(r, s, k)) for kind in RELATIONS[4:]),
+    (5.0, lambda r, s: relation(r, s, 'nearest')),
+    (2.0, lambda r, s: relation(r, s, 'bigger')),
 )
 
 

@@ -68,7 +68,7 @@ class Stage:
 
 
 STAGES = (
-    Stage('see', 1800, 32, 1, 0.02, 0.4, 1.0),
+    Stage('see', 2000, 32, 1, 0.02, 0.4, 1.0),
     Stage('ask', 650, 16, 3, 0.006, 0.8, 0.5),
     Stage('speak', 1250, 12, 2, 0.005, 0.55, 0.5),
 )
@@ -194,7 +194,7 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.3, 'hazards', 'spoken', 1, 180),
     ),
 }
-_ROADS = {'see': 0.1, 'ask': 0.1, 'speak': 0.15}  # share of the steps that are about roads
+_ROADS = {'see': 0.12, 'ask': 0.14, 'speak': 0.2}  # share of the steps that are about roads
 
 
 def draw(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], str]:

@@ -9,6 +9,8 @@ import struct
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 pytest.importorskip('torch')
 
 import torch
+from baseline import plain_generate, plain_inputs
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
@@ -34,9 +37,10 @@ from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.repetition import SPAN
 from mimo_embodied_ros.core.resize import PixelLimits, resize
-from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
+from mimo_embodied_ros.engine import Engine, EngineConfig, batch, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
-from mimo_embodied_ros.engine.processor import ImageTextProcessor, encode, load_processor
+from mimo_embodied_ros.engine.processor import Encoder, ImageTextProcessor, load_processor
+from mimo_embodied_ros.engine.reuse import Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,9 +202,7 @@ def test_reply_is_what_plain_generate_gives(
     seen = set()
     for images, seed in ((1, 0), (0, 0), (2, 1), (1, 2), (0, 3)):
         prompt = make_prompt(f'the blue bowl {seed}', seed=seed, images=images)
-        inputs = encode(processor, prompt)
-        expected = model.generate(**inputs, max_new_tokens=30, do_sample=False)
-        tokens = expected[0, inputs['input_ids'].shape[1] :]
+        tokens = plain_generate(model, processor, prompt, 30)
         reply = engine.generate(prompt, max_new_tokens=30)
         assert reply.text == processor.tokenizer.decode(tokens, skip_special_tokens=True)
         assert reply.stats.completion_tokens == len(tokens)
@@ -209,13 +211,15 @@ def test_reply_is_what_plain_generate_gives(
 
 
 def test_the_prompt_is_the_chat_template_with_media_first(processor: ImageTextProcessor) -> None:
-    inputs = encode(processor, make_prompt('where? /no_think'))
-    text = processor.tokenizer.decode(inputs['input_ids'][0])
+    encoded = Encoder(processor).encode(make_prompt('where? /no_think'))
+    text = processor.tokenizer.decode(encoded.tokens)
     assert text.startswith('<|im_start|>system\nYou are a test.<|im_end|>\n<|im_start|>user\n')
     assert text.endswith(
         '<|image_pad|><|vision_end|>where? /no_think<|im_end|>\n<|im_start|>assistant\n'
     )
-    assert 'mm_token_type_ids' in inputs
+    plain = plain_inputs(processor, make_prompt('where? /no_think'))
+    assert encoded.tokens.tolist() == plain['input_ids'][0].tolist()
+    assert torch.equal(encoded.images[0].patches(), plain['pixel_values'])
 
 
 @pytest.mark.parametrize('seed', range(4))
@@ -248,8 +252,7 @@ def test_stats(engine: Engine) -> None:
 def test_stops_where_the_model_ends(broken: Path, processor: ImageTextProcessor) -> None:
     """With its third token as end token and sampling asked for, it ends there, still greedy."""
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(broken)
-    inputs = encode(processor, make_prompt())
-    written = model.generate(**inputs, max_new_tokens=8, do_sample=False)[0].tolist()[-8:]
+    written = plain_generate(model, processor, make_prompt(), 8)
     settings_file = broken / 'generation_config.json'
     content = json.loads(settings_file.read_text())
     settings_file.write_text(
@@ -325,8 +328,8 @@ def test_deadline(engine: Engine) -> None:
     assert (reply.text, reply.finish_reason) == ('', 'deadline')
     slow = engine.generate(
         make_prompt(),
-        max_new_tokens=100,
-        on_text=lambda *_: time.sleep(0.1),
+        max_new_tokens=CONTEXT,
+        cancelled=lambda: time.sleep(0.05) is not None,  # a model that takes so long a token
         deadline=time.monotonic() + 0.5,
     )
     assert slow.finish_reason == 'deadline'
@@ -334,18 +337,41 @@ def test_deadline(engine: Engine) -> None:
     assert slow.stats.total_s < 5
 
 
-def test_a_waiting_request_keeps_its_deadline(engine: Engine) -> None:
-    release, started = threading.Event(), threading.Event()
+def test_a_slow_reader_holds_nobody_up(engine: Engine) -> None:
+    """Who reads slowly gets more at once; the others go on."""
+    release = threading.Event()
+    pieces: list[str] = []
 
-    def hold(*_: object) -> None:
-        started.set()
+    def hold(text: str, _: int) -> None:
+        pieces.append(text)
         release.wait(20)
 
     thread = threading.Thread(
-        target=engine.generate,
-        args=(make_prompt(),),
-        kwargs={'max_new_tokens': 2, 'on_text': hold},
-    )
+        target=engine.generate, args=(make_prompt(),),
+        kwargs={'max_new_tokens': 40, 'on_text': hold})
+    thread.start()
+    try:
+        other = engine.generate(make_prompt(seed=1), max_new_tokens=40)
+        assert other.stats.completion_tokens == 40
+    finally:
+        release.set()
+        thread.join(20)
+    assert len(pieces) < 40
+    assert ''.join(pieces) == engine.generate(make_prompt(), max_new_tokens=40).text
+
+
+def test_who_waits_for_room_keeps_deadline_and_cancel(folder: Path) -> None:
+    engine = load_engine(EngineConfig(str(folder), device='cpu', threads=1, max_batch=1))
+    release, started = threading.Event(), threading.Event()
+
+    def hold() -> bool:
+        started.set()
+        time.sleep(0.01)
+        return release.is_set()
+
+    thread = threading.Thread(
+        target=engine.generate, args=(make_prompt(),),
+        kwargs={'max_new_tokens': CONTEXT, 'cancelled': hold})
     thread.start()
     try:
         assert started.wait(20)
@@ -356,27 +382,101 @@ def test_a_waiting_request_keeps_its_deadline(engine: Engine) -> None:
         thread.join(20)
     assert late.finish_reason == 'deadline'
     assert dropped.finish_reason == 'cancelled'
+    engine.close()
 
 
-def test_threads_are_answered_one_by_one(engine: Engine) -> None:
-    prompts = [make_prompt(seed=seed, images=seed % 3) for seed in range(6)]
-    alone = [engine.generate(prompt, max_new_tokens=25).text for prompt in prompts]
-    order: list[int] = []
-    together: dict[int, str] = {}
+def test_answers_written_together_are_those_written_alone(
+    engine: Engine, folder: Path, processor: ImageTextProcessor
+) -> None:
+    """More than there is room for, of all lengths, with images in common and without any."""
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    prompts = [
+        make_prompt(f'the cube {"and the bowl " * (n % 5)}{n}', seed=n % 4, images=n % 3)
+        for n in range(20)
+    ]
+    limits = [5 + 3 * n for n in range(20)]
+    with ThreadPoolExecutor(20) as pool:
+        replies = list(pool.map(
+            lambda p, n: engine.generate(p, max_new_tokens=n), prompts, limits))
+    for prompt, limit, reply in zip(prompts, limits, replies, strict=True):
+        tokens = plain_generate(model, processor, prompt, limit)
+        assert reply.text == processor.tokenizer.decode(tokens, skip_special_tokens=True)
+        assert reply.stats.completion_tokens == len(tokens)
 
-    def ask(number: int) -> None:
-        together[number] = engine.generate(
-            prompts[number], max_new_tokens=25, on_text=lambda *_: order.append(number)
-        ).text
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert [together[number] for number in range(6)] == alone
-    runs = [number for i, number in enumerate(order) if i == 0 or order[i - 1] != number]
-    assert sorted(runs) == list(range(6)), 'pieces of two answers came mixed'
+def test_a_known_image_is_not_read_again(folder: Path, processor: ImageTextProcessor) -> None:
+    engine = load_engine(EngineConfig(str(folder), device='cpu', threads=1))
+    seen = []
+    engine._model.model.visual.register_forward_hook(lambda *_: seen.append(1))
+    first = engine.generate(make_prompt('the cube'), max_new_tokens=5)
+    assert (len(seen), first.stats.reused_tokens) == (1, 0)
+    again = engine.generate(make_prompt('the bowl'), max_new_tokens=5)
+    assert len(seen) == 1
+    assert again.stats.image_tokens < again.stats.reused_tokens < again.stats.prompt_tokens
+    # with another one beside it, only that one is new to the vision tower
+    one, other = make_prompt(seed=0), make_prompt(seed=1)
+    both = Prompt('the cup', one.images + other.images, one.resizes + other.resizes, 40)
+    assert engine.generate(both, max_new_tokens=5).stats.reused_tokens == 0
+    assert len(seen) == 2
+    engine.close()
+
+
+def test_the_position_after_an_image_belongs_to_what_is_kept_of_it(
+    folder: Path, processor: ImageTextProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With images of two shapes in turn, and with positions that are not kept: then it is wrong."""
+    rng = np.random.default_rng(0)
+    sizes = ((60, 200), (200, 60), (120, 120))
+    images = [resize(rng.integers(0, 255, (*size, 3), dtype=np.uint8), LIMITS) for size in sizes]
+    prompts = [
+        Prompt(text, (pixels,), (scale,), 40)
+        for text in ('the red cube', 'the blue bowl') for pixels, scale in images
+    ]
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    expected = [
+        processor.tokenizer.decode(
+            plain_generate(model, processor, prompt, 20), skip_special_tokens=True)
+        for prompt in prompts
+    ]
+
+    def answers() -> list[str]:
+        engine = load_engine(EngineConfig(str(folder), device='cpu', threads=1))
+        replies = [engine.generate(prompt, max_new_tokens=20) for prompt in prompts]
+        assert [reply.stats.reused_tokens > 0 for reply in replies] == [False] * 3 + [True] * 3
+        engine.close()
+        return [reply.text for reply in replies]
+
+    assert answers() == expected
+    # as if text simply went on counting tokens
+    monkeypatch.setattr(
+        batch, 'Prefix', lambda cache, _position: Prefix(cache, cache.shape[1]))
+    wrong = answers()
+    assert wrong[:3] == expected[:3]
+    assert wrong[3:] != expected[3:]
+
+
+@pytest.mark.parametrize('megabytes', [0, 1])
+def test_little_room_for_what_is_kept(folder: Path, megabytes: int) -> None:
+    engine = load_engine(EngineConfig(str(folder), device='cpu', threads=1, cache_mb=megabytes))
+    prompts = [make_prompt(seed=seed) for seed in range(12)]
+    once, twice = ([engine.generate(p, max_new_tokens=8).text for p in prompts] for _ in range(2))
+    assert once == twice
+    assert engine._batch.kept.bytes <= megabytes * 10**6
+    assert bool(len(engine._batch.kept)) is bool(megabytes)
+    engine.close()
+
+
+def test_an_answer_ends_when_it_is_whole(folder: Path) -> None:
+    prompt = replace(make_prompt(), complete=lambda text: len(text) > 10)
+    replies = []
+    for early in (True, False):
+        engine = load_engine(EngineConfig(str(folder), device='cpu', stop_early=early))
+        replies.append(engine.generate(prompt, max_new_tokens=40))
+        engine.close()
+    short, whole = replies
+    assert short.finish_reason == 'stop'
+    assert 10 < len(short.text) < len(whole.text)
+    assert whole.text.startswith(short.text)
 
 
 def test_context_limit(engine: Engine) -> None:
@@ -422,7 +522,7 @@ def test_a_failure_in_the_model_leaves_the_engine_usable(
 ) -> None:
     engine = load_engine(EngineConfig(str(folder), device='cpu'))
     before = engine.generate(make_prompt(), max_new_tokens=10).text
-    hook = engine._model.model.language_model.layers[1].register_forward_pre_hook(
+    hook = engine._model.model.language_model.layers[1].mlp.down_proj.register_forward_pre_hook(
         lambda *_: (fault(), None)[1]
     )
     with pytest.raises(expected, match=words):
@@ -447,11 +547,11 @@ def test_the_processors_own_resize_would_change_nothing(
     """So a remote server, which resizes by itself, sees the same image."""
     pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
     image, scale = resize(pixels, LIMITS)
-    kept = encode(processor, Prompt('x', (image,), (scale,), 1))
+    (kept,) = Encoder(processor).encode(Prompt('x', (image,), (scale,), 1)).images
     resized = processor.image_processor(images=[image], return_tensors='pt')
-    assert torch.equal(kept['image_grid_thw'], resized['image_grid_thw'])
-    assert torch.equal(kept['pixel_values'], resized['pixel_values'])
-    rows, columns = kept['image_grid_thw'][0, 1:].tolist()
+    assert kept.grid == tuple(resized['image_grid_thw'][0].tolist())
+    assert torch.equal(kept.patches(), resized['pixel_values'])
+    _, rows, columns = kept.grid
     assert (rows * 14, columns * 14) == (scale.model_height, scale.model_width)
 
 

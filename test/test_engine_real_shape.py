@@ -19,13 +19,14 @@ import pytest
 pytest.importorskip('torch')
 
 import torch
+from baseline import plain_inputs
 from safetensors.torch import load_file, save_file
 from test_engine import CONTROL, LIMITS, TEMPLATE, make_prompt, make_tokenizer
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, ModelNotReadyError
 from mimo_embodied_ros.engine import EngineConfig, load_engine, transformers_engine
-from mimo_embodied_ros.engine.processor import encode, load_processor
+from mimo_embodied_ros.engine.processor import load_processor
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.engine import Engine
@@ -105,7 +106,7 @@ def answer(engine: Engine) -> str:
 def expected(folder: Path, model: Qwen2_5_VLForConditionalGeneration) -> str:
     """What the model itself answers."""
     processor = load_processor(folder)
-    inputs = encode(processor, make_prompt(seed=1))
+    inputs = plain_inputs(processor, make_prompt(seed=1))
     with torch.no_grad():
         output = model.generate(**inputs, max_new_tokens=20, do_sample=False)
     return str(processor.tokenizer.decode(

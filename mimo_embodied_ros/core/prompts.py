@@ -7,16 +7,20 @@ import math
 import re
 import string
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .completion import is_complete
 from .ego import path_words, speed_words
 from .errors import InvalidRequestError
 from .resize import PixelLimits, Resize, resize
 from .tasks import Media
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from .query import Query
@@ -38,6 +42,7 @@ class Prompt:
         images: (height, width, 3) uint8, RGB, at the sizes that the model sees.
         resizes: one for each image, back to its frame.
         max_new_tokens: at most so many tokens are to be generated.
+        complete: whether what was written so far is a whole answer; None: only the model knows.
 
     """
 
@@ -45,6 +50,7 @@ class Prompt:
     images: tuple[NDArray[np.uint8], ...]
     resizes: tuple[Resize, ...]
     max_new_tokens: int
+    complete: Callable[[str], bool] | None = None
 
 
 def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
@@ -77,6 +83,7 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
         tuple(pixels for pixels, _ in resized),
         tuple(scale for _, scale in resized),
         query.max_new_tokens or default,
+        partial(is_complete, task.answer),
     )
 
 

@@ -108,6 +108,17 @@ def json_values(text: str) -> list[Any] | None:
     return values
 
 
+def json_list_end(text: str) -> int:
+    """Where the JSON list ends with which a text begins, fenced or bare; -1 without a whole one."""
+    start = len(text) - len(text.removeprefix('```json').lstrip())
+    if text[start : start + 1] != '[' or not _JSON_START.match(text, start):
+        return -1
+    try:
+        return _DECODER.raw_decode(text, start)[1]
+    except (json.JSONDecodeError, RecursionError):
+        return -1
+
+
 def string(value: object) -> str:
     r"""Return a JSON string's words, or '' for anything else.
 

@@ -31,15 +31,17 @@ _ALLOWED = {
     'attention': ('sdpa', 'eager', 'flash_attention_2'),
     'quantization': ('none', '8bit', '4bit'),
 }
+_LEAST = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0}
 
 
 @dataclass(frozen=True)
 class GenerationStats:
-    """What an answer took; seconds count from the moment the model was free for the request.
+    """What an answer took; seconds count from the call.
 
     Attributes:
         prompt_tokens: all tokens of the prompt, those of the images included.
         image_tokens: tokens that stand for image patches.
+        reused_tokens: tokens of the prompt that were read for an earlier one.
         completion_tokens: tokens generated, the end-of-text token included.
         preprocess_s: until the prompt was tokenized and the images were normalised.
         first_token_s: until the first token; 0 when there was none.
@@ -49,6 +51,7 @@ class GenerationStats:
 
     prompt_tokens: int = 0
     image_tokens: int = 0
+    reused_tokens: int = 0
     completion_tokens: int = 0
     preprocess_s: float = 0.0
     first_token_s: float = 0.0
@@ -144,6 +147,9 @@ class EngineConfig:
         adapter: directory of a LoRA adapter, or its name on the hub; empty is none.
         quantization: 'none', '8bit' or '4bit': of the language model's weights, by bitsandbytes.
         threads: CPU threads for the whole process; 0 leaves PyTorch's choice.
+        max_batch: answers that are written at once; more wait.
+        cache_mb: megabytes for what was computed of images, to answer the next question on them.
+        stop_early: end an answer when it is whole, without waiting for the model to end it.
         min_pixels: smallest image area, pixels; 0 is what the checkpoint says. A server does not
             tell what it says: 0 is then 3136, and whatever it is must be what the server has.
         max_pixels: largest image area, pixels; 0 is what the checkpoint says, with servers
@@ -171,6 +177,9 @@ class EngineConfig:
     min_pixels: int = 0
     max_pixels: int = 0
     threads: int = 0
+    max_batch: int = 8
+    cache_mb: int = 512
+    stop_early: bool = True
     servers: tuple[str, ...] = ('http://127.0.0.1:8000/v1',)
     api_key_env: str = ''
     connect_timeout: float = 2.0
@@ -197,9 +206,9 @@ class EngineConfig:
             raise InvalidRequestError(
                 'no model is named; give a directory or a name on the Hugging Face hub'
             )
-        for name in ('min_pixels', 'max_pixels', 'threads'):
-            if getattr(self, name) < 0:
-                raise InvalidRequestError(f'{name} is {getattr(self, name)}; it is 0 or more')
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise InvalidRequestError(f'{name} is {getattr(self, name)}; it is {least} or more')
         self._check_servers()
 
     def _check_servers(self) -> None:
@@ -249,7 +258,7 @@ class EarlyEnd:
 class Engine(Protocol):
     """A model that is ready to answer.
 
-    Calls from several threads are safe; a model in this process answers them one by one.
+    Calls from several threads are safe, and answered together where there is room.
     """
 
     @property
@@ -279,7 +288,8 @@ class Engine(Protocol):
                 may refuse instead.
             on_text: called in the calling thread; what it raises ends the answer and is raised
                 from here.
-            cancelled: called in the calling thread, while it waits for the model too.
+            cancelled: called now and then, also while the answer waits for the model; from the
+                thread that writes all answers, so it must not block.
             deadline: ``time.monotonic()`` seconds after which to stop.
 
         Raises:

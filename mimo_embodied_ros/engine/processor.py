@@ -6,8 +6,17 @@ which is not wanted on a robot for the sake of videos that this package does not
 
 from __future__ import annotations
 
+import math
+import struct
+import threading
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
+import numpy as np
+import torch
 import transformers
 from transformers import Qwen2_5_VLProcessor
 
@@ -17,10 +26,14 @@ from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from transformers import BatchFeature, PreTrainedTokenizerBase
+    from numpy.typing import NDArray
+    from transformers import PreTrainedTokenizerBase
     from transformers.image_processing_utils import BaseImageProcessor
 
     from mimo_embodied_ros.core.prompts import Prompt
+
+_TEXT = '\N{OBJECT REPLACEMENT CHARACTER}'  # stands in the template where the text comes
+_IMAGE_END = '<|vision_end|>'
 
 
 class ImageTextProcessor(Qwen2_5_VLProcessor):
@@ -117,52 +130,131 @@ def read_limits(processor: ImageTextProcessor, min_pixels: int, max_pixels: int)
     )
 
 
-def encode(processor: ImageTextProcessor, prompt: Prompt) -> BatchFeature:
-    """Turn a prompt into the model's inputs.
+class EncodedImage:
+    """An image for the vision tower; made into patches when that is known to be needed.
 
-    Images are taken at their size. ``core.resize`` has made it one that the model takes, and the
-    coordinates of the answer are in it.
-
-    Returns:
-        A BatchFeature with one row: ``input_ids``, ``attention_mask``, ``mm_token_type_ids`` and,
-        if there are images, ``pixel_values`` and ``image_grid_thw``.
-
-    Raises:
-        InvalidRequestError: the text holds a control token of the model.
-        BackendError: an image would be seen at another size than its own.
+    Attributes:
+        key: the same for the same pixels.
+        grid: 1, rows and columns in patches.
 
     """
-    tokenizer = processor.tokenizer
-    tokens = tokenizer.added_tokens_decoder
-    for token in tokenizer(prompt.text, add_special_tokens=False)['input_ids']:
-        if token in tokens and tokens[token].special:
-            raise InvalidRequestError(
-                f"the text holds the model's control token {tokens[token].content}, which would "
-                'end or change the turn; remove it'
-            )
-    for image in prompt.images:
-        if image.shape[0] % FACTOR or image.shape[1] % FACTOR:
+
+    def __init__(self, pixels: NDArray[np.uint8], processor: ImageTextProcessor) -> None:
+        """Take (height, width, 3) uint8, RGB, both sides multiples of FACTOR."""
+        patch = processor.image_processor.patch_size
+        size = struct.pack('<II', *pixels.shape[:2])
+        self.key = blake2b(np.ascontiguousarray(pixels), digest_size=16, salt=size).digest()
+        self.grid = (1, pixels.shape[0] // patch, pixels.shape[1] // patch)
+        self._pixels, self._processor = pixels, processor
+        self._patches: torch.Tensor | None = None
+        self._lock = threading.Lock()
+
+    def patches(self) -> torch.Tensor:
+        """(patches, channels * 2 * patch size squared), normalised; made once.
+
+        Raises:
+            BackendError: the processor would show the image at another size than its own.
+
+        """
+        with self._lock:
+            if self._patches is None:
+                made = self._processor.image_processor(
+                    images=[self._pixels], do_resize=False, input_data_format='channels_last',
+                    return_tensors='pt')
+                if tuple(made['image_grid_thw'][0].tolist()) != self.grid:
+                    raise BackendError(
+                        f'an image of (height, width) {self._pixels.shape[:2]} is seen in a grid '
+                        f'of {made["image_grid_thw"].tolist()} patches, so coordinates would be '
+                        'wrong; this version of transformers does not keep the size, use the '
+                        'pinned one'
+                    )
+                self._patches = made['pixel_values']
+            return self._patches
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt as the model takes it.
+
+    Attributes:
+        tokens: (tokens,) int64.
+        prefix: so many of them end with the last image; 0 without one.
+        key: the same for the same prefix; None without one.
+        images: in their order.
+        image_token: stands where an image's features come.
+
+    """
+
+    tokens: torch.Tensor
+    prefix: int
+    key: tuple[bytes, ...] | None
+    images: tuple[EncodedImage, ...]
+    image_token: int
+
+    @property
+    def image_tokens(self) -> int:
+        """How many of the tokens stand for images."""
+        return int((self.tokens == self.image_token).sum())
+
+
+class Encoder:
+    """Turns prompts into the model's inputs; from any thread."""
+
+    def __init__(self, processor: ImageTextProcessor) -> None:
+        """Take the checkpoint's processor."""
+        self._processor = processor
+        self._turns: dict[int, tuple[list[int], str]] = {}
+        # requests about one image at the same time make its patches once
+        self._images: WeakValueDictionary[bytes, EncodedImage] = WeakValueDictionary()
+
+    def encode(self, prompt: Prompt) -> Encoded:
+        """Tokenize a prompt and tell its images apart.
+
+        Images are taken at their size. ``core.resize`` has made it one that the model takes, and
+        the coordinates of the answer are in it.
+
+        Raises:
+            InvalidRequestError: the text holds a control token of the model.
+            BackendError: an image has a side that the model does not take.
+
+        """
+        tokenizer = self._processor.tokenizer
+        known = tokenizer.added_tokens_decoder
+        for token in tokenizer(prompt.text, add_special_tokens=False)['input_ids']:
+            if token in known and known[token].special:
+                raise InvalidRequestError(
+                    f"the text holds the model's control token {known[token].content}, which "
+                    'would end or change the turn; remove it'
+                )
+        images = tuple(self._image(pixels) for pixels in prompt.images)
+        head, rest = self._turn(len(images))
+        counts = iter([math.prod(i.grid) // self._processor.image_processor.merge_size**2
+                       for i in images])
+        pad = self._processor.image_token_id
+        tokens = list(chain.from_iterable(
+            [token] * (next(counts) if token == pad else 1) for token in head))
+        prefix = len(tokens) if images else 0
+        tokens += tokenizer(rest.replace(_TEXT, prompt.text), add_special_tokens=False)['input_ids']
+        key = tuple(image.key for image in images) or None
+        return Encoded(torch.tensor(tokens), prefix, key, images, pad)
+
+    def _image(self, pixels: NDArray[np.uint8]) -> EncodedImage:
+        if pixels.shape[0] % FACTOR or pixels.shape[1] % FACTOR:
             raise BackendError(
-                f'an image of {image.shape[1]}x{image.shape[0]} pixels reached the model; both '
+                f'an image of {pixels.shape[1]}x{pixels.shape[0]} pixels reached the model; both '
                 f'sides must be multiples of {FACTOR}, as build_prompt makes them'
             )
-    content = [{'type': 'image'} for _ in prompt.images]
-    turn: Any = {'role': 'user', 'content': [*content, {'type': 'text', 'text': prompt.text}]}
-    text = processor.apply_chat_template([turn], add_generation_prompt=True, tokenize=False)
-    inputs: BatchFeature = processor(
-        text=[text],
-        images=list(prompt.images) or None,
-        do_resize=False,
-        input_data_format='channels_last',
-        return_tensors='pt',
-    )
-    if prompt.images:
-        patch = processor.image_processor.patch_size
-        seen = [(rows * patch, columns * patch) for _, rows, columns in inputs['image_grid_thw']]
-        sent = [image.shape[:2] for image in prompt.images]
-        if seen != sent:
-            raise BackendError(
-                f'images of (height, width) {sent} are seen at {seen}, so coordinates would be '
-                'wrong; this version of transformers does not keep the size, use the pinned one'
-            )
-    return inputs
+        image = EncodedImage(pixels, self._processor)
+        return self._images.setdefault(image.key, image)
+
+    def _turn(self, images: int) -> tuple[list[int], str]:
+        """The chat template around a text: tokens up to the last image's end, and what follows."""
+        if images not in self._turns:
+            content = [*([{'type': 'image'}] * images), {'type': 'text', 'text': _TEXT}]
+            turn: Any = {'role': 'user', 'content': content}
+            whole = self._processor.apply_chat_template(
+                [turn], add_generation_prompt=True, tokenize=False)
+            cut = whole.rfind(_IMAGE_END) + len(_IMAGE_END) if images else 0
+            head = self._processor.tokenizer(whole[:cut], add_special_tokens=False)['input_ids']
+            self._turns[images] = head, whole[cut:]
+        return self._turns[images]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib.util
 import threading
 import time
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from tokenizers.decoders import DecodeStream
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_embodied_ros.core.errors import (
@@ -23,8 +21,8 @@ from mimo_embodied_ros.core.errors import (
     OutOfMemoryError,
 )
 from mimo_embodied_ros.core.prompts import Prompt, warm_up_prompt
-from mimo_embodied_ros.core.repetition import RepetitionDetector
 
+from .batch import Batch, Generation, free_memory
 from .checkpoint import (
     ARCHITECTURE,
     Checkpoint,
@@ -44,13 +42,12 @@ from .interface import (
     Reply,
     ServerHealth,
 )
-from .processor import encode, load_processor, read_limits
+from .processor import Encoder, load_processor, read_limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
-    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
     from mimo_embodied_ros.core.resize import PixelLimits
@@ -67,8 +64,7 @@ _PROGRESS_S = 2.0  # how often loading says how far it is
 class TransformersEngine:
     """A Qwen2.5-VL model held by this process; ``Engine`` says what its methods promise.
 
-    The position of the text after an image is kept in the model (``rope_deltas``), so two answers
-    at once would spoil each other: a lock lets one request at a time to the model.
+    Requests of several threads are answered together, in one batch.
 
     Raises:
         InvalidRequestError: the smallest image area is above the largest.
@@ -88,12 +84,16 @@ class TransformersEngine:
         self._limits = read_limits(self._processor, config.min_pixels, config.max_pixels)
         if config.threads:
             torch.set_num_threads(config.threads)
-        self._lock = threading.Lock()
+        self._closing = threading.Lock()
+        self._stop_early = config.stop_early
         with _progress(on_progress):
             self._model: Any = _load_model(checkpoint, device, dtype, config, quantization)
         if adapter is not None:
             self._model = _adapted(self._model, adapter, merge=quantization is None)
-        self._stop_tokens = _make_greedy(self._model, self._processor.tokenizer)
+        self._stop_tokens = _stop_tokens(self._model, self._processor.tokenizer)
+        self._encoder = Encoder(self._processor)
+        self._batch: Batch | None = Batch(
+            self._model, config.max_batch, config.cache_mb * 10**6, self._explain)
         self._info = ModelInfo(
             name=checkpoint.name + (f'+{adapter.name}' if adapter else ''),
             architecture=ARCHITECTURE,
@@ -133,80 +133,47 @@ class TransformersEngine:
         """
         if max_new_tokens < 1:
             raise InvalidRequestError(f'max_new_tokens is {max_new_tokens}; it is 1 or more')
-        end = EarlyEnd(cancelled, deadline)
-        while not self._lock.acquire(timeout=_POLL_S):
-            if end.reached():
-                return Reply('', end.reason, GenerationStats())
-        try:
-            if self._model is None:
-                raise ModelNotReadyError(f'{self._info.name} has been closed; load it again')
-            if end.reached():
-                return Reply('', end.reason, GenerationStats())
-            return self._answer(prompt, max_new_tokens, on_text, end)
-        finally:
-            self._lock.release()
-
-    def _answer(
-        self, prompt: Prompt, max_new_tokens: int, on_text: OnText | None, end: EarlyEnd
-    ) -> Reply:
-        """Run the model and tell its failures apart; the lock is held."""
-        try:
-            return self._run(prompt, max_new_tokens, on_text, end)
-        except MimoError:
-            raise
-        except _CallbackError as error:
-            raise error.original from None
-        except Exception as error:
-            if not _is_out_of_memory(error):
-                raise BackendError(
-                    f'{self._info.name} failed while it answered ({type(error).__name__}: {error})'
-                ) from error
-            message = (
-                f'{self._info.device} ran out of memory while {self._info.name} answered '
-                f'({_brief(error)}); send fewer or smaller images (max_pixels) or allow fewer '
-                'tokens'
-            )
-        # Outside of the handler: the error's frames hold the tensors that are to be freed.
-        self._free()
-        raise OutOfMemoryError(message)
-
-    def _run(
-        self, prompt: Prompt, max_new_tokens: int, on_text: OnText | None, end: EarlyEnd
-    ) -> Reply:
+        batch = self._batch
+        if batch is None:
+            raise ModelNotReadyError(f'{self._info.name} has been closed; load it again')
         start = time.monotonic()
-        tokenizer = self._processor.tokenizer
-        inputs = encode(self._processor, prompt)
-        preprocessed = time.monotonic()
-        length = int(inputs['input_ids'].shape[1])
-        image_tokens = int((inputs['input_ids'] == self._processor.image_token_id).sum())
+        encoded = self._encoder.encode(prompt)
+        length = len(encoded.tokens)
         room = self._info.context_length - length
         if room < 1:
             raise InvalidRequestError(
-                f'the prompt has {length} tokens, {image_tokens} of them for images, and the '
-                f'context of {self._info.name} {self._info.context_length}, which leaves no room '
-                'for an answer; send fewer or smaller images (max_pixels) or a shorter text'
+                f'the prompt has {length} tokens, {encoded.image_tokens} of them for images, and '
+                f'the context of {self._info.name} {self._info.context_length}, which leaves no '
+                'room for an answer; send fewer or smaller images (max_pixels) or a shorter text'
             )
-        watcher = _Watcher(tokenizer.backend_tokenizer, on_text, end)
-        output = self._model.generate(
-            **inputs.to(self._model.device),  # all: without mm_token_type_ids, positions are 1D
-            max_new_tokens=min(max_new_tokens, room),
-            stopping_criteria=transformers.StoppingCriteriaList([watcher]),
-        )
-        tokens = output[0, length:].tolist()
-        text = tokenizer.decode(
-            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        watcher.finish(text)
-        reason = 'stop' if tokens[-1] in self._stop_tokens else end.reason or 'length'
+        batch.prepare(encoded)
+        preprocessed = time.monotonic()
+        generation = Generation(
+            encoded, min(max_new_tokens, room), self._processor.tokenizer.backend_tokenizer,
+            self._stop_tokens, EarlyEnd(cancelled, deadline),
+            prompt.complete if self._stop_early else None)
+        batch.submit(generation)
+        if on_text is not None:
+            try:
+                for text, tokens in generation.pieces():
+                    on_text(text, tokens)
+            except BaseException:
+                generation.drop()
+                generation.wait()
+                raise
+        text = generation.wait()
+        if generation.error is not None:
+            raise generation.error
         stats = GenerationStats(
             prompt_tokens=length,
-            image_tokens=image_tokens,
-            completion_tokens=len(tokens),
+            image_tokens=encoded.image_tokens,
+            reused_tokens=generation.reused,
+            completion_tokens=len(generation.tokens),
             preprocess_s=preprocessed - start,
-            first_token_s=watcher.first_token - start,
+            first_token_s=max(0.0, generation.first_token - start),
             total_s=time.monotonic() - start,
         )
-        return Reply(text, reason, stats)
+        return Reply(text, generation.reason, stats)
 
     def warm_up(self) -> Reply:
         """Answer a short prompt with a grey image."""
@@ -218,68 +185,33 @@ class TransformersEngine:
         return ()
 
     def close(self) -> None:
-        """Free the weights, when the answer in progress is complete."""
-        with self._lock:
-            self._model = None
-            self._free()
+        """Free the weights, when the answers in progress are complete."""
+        with self._closing:
+            if self._batch is not None:
+                self._batch.close()
+            self._batch = self._model = None
+            free_memory()
 
-    def _free(self) -> None:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-
-class _CallbackError(Exception):
-    """Carries an error of the caller's own code through the model."""
-
-    def __init__(self, original: Exception) -> None:
-        super().__init__(str(original))
-        self.original = original
-
-
-class _Watcher(transformers.StoppingCriteria):
-    """Called by ``generate`` after every token: passes its text on, and can stop.
-
-    ``DecodeStream`` holds text back until it completes a character; transformers' own streamers
-    hold it back until the next space, so that a list of points would come all at once.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, on_text: OnText | None, end: EarlyEnd) -> None:
-        self._tokenizer = tokenizer
-        self._on_text = on_text
-        self._end = end
-        self._stream = DecodeStream([], skip_special_tokens=True)
-        self._repetition = RepetitionDetector()
-        self._count = 0
-        self._sent = 0
-        self.first_token = 0.0
-
-    def __call__(self, input_ids: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
-        if not self._count:
-            self.first_token = time.monotonic()
-        self._count += 1
-        text = self._stream.step(self._tokenizer, int(input_ids[0, -1])) or ''
-        self._send(text)
-        try:
-            stop = self._end.reached()
-        except Exception as error:
-            raise _CallbackError(error) from error
-        if self._repetition.feed(text) and not stop:
-            stop, self._end.reason = True, 'repetition'
-        return torch.full((len(input_ids),), stop, dtype=torch.bool, device=input_ids.device)
-
-    def finish(self, text: str) -> None:
-        """Send the rest of the whole text: an answer can be cut within a character."""
-        self._send(text[self._sent :])
-
-    def _send(self, text: str) -> None:
-        if not text or self._on_text is None:
-            return
-        self._sent += len(text)
-        try:
-            self._on_text(text, self._count)
-        except Exception as error:
-            raise _CallbackError(error) from error
+    def _explain(self, error: Exception) -> Exception:
+        """What the caller is told of an error of the model."""
+        name = self._info.name
+        if isinstance(error, MimoError):
+            return error
+        if _is_out_of_memory(error):
+            return OutOfMemoryError(
+                f'{self._info.device} ran out of memory while {name} answered ({_brief(error)}); '
+                'send fewer or smaller images (max_pixels) or allow fewer tokens'
+            )
+        if isinstance(error, torch.AcceleratorError):
+            failure: MimoError = ModelNotReadyError(
+                f'{self._info.device} failed for good ({_brief(error)}); load {name} again, and '
+                'start this program anew where that fails too'
+            )
+        else:
+            failure = BackendError(
+                f'{name} failed while it answered ({type(error).__name__}: {error})')
+        failure.__cause__ = error
+        return failure
 
 
 def _choose_device(name: str) -> torch.device:
@@ -448,22 +380,17 @@ def _load_model(
     return model
 
 
-def _make_greedy(
+def _stop_tokens(
     model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
 ) -> frozenset[int]:
-    """Set greedy decoding, as the vendor evaluated the model, whatever the checkpoint suggests.
+    """Tokens that end an answer: the checkpoint's and the tokenizer's.
 
-    Returns:
-        Tokens that end an answer: the checkpoint's and the tokenizer's.
-
+    The rest of a checkpoint's generation settings is left out: the vendor evaluated the model
+    with greedy decoding, whatever it suggests.
     """
-    old = model.generation_config
-    stop = old.eos_token_id if isinstance(old.eos_token_id, list) else [old.eos_token_id]
-    stop = sorted({*stop, tokenizer.eos_token_id} - {None})
-    model.generation_config = transformers.GenerationConfig(  # type: ignore[no-untyped-call]
-        do_sample=False, eos_token_id=stop, pad_token_id=tokenizer.pad_token_id
-    )
-    return frozenset(stop)
+    asked = model.generation_config.eos_token_id
+    return frozenset({*(asked if isinstance(asked, list) else [asked]), tokenizer.eos_token_id}
+                     - {None})
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -1,0 +1,420 @@
+"""Answers to different prompts, written together: they join and leave between two tokens."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tokenizers.decoders import DecodeStream
+
+from mimo_embodied_ros.core.errors import ModelNotReadyError, OutOfMemoryError
+from mimo_embodied_ros.core.repetition import RepetitionDetector
+
+from .decoder import Decoder
+from .reuse import ByteCache, Prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from tokenizers import Tokenizer
+
+    from .interface import EarlyEnd
+    from .processor import Encoded, EncodedImage
+
+_logger = logging.getLogger(__name__)
+
+
+class Generation:
+    """One answer: what it is asked, what is written of it, and how it ended.
+
+    The model's thread writes, the caller's reads ``pieces``.
+
+    Attributes:
+        encoded: the prompt.
+        tokens: written so far.
+        reason: why it ended, as in ``Reply.finish_reason``; empty while it goes on.
+        reused: tokens of the prompt that the model had read before.
+        first_token: ``time.monotonic()`` seconds; 0 before.
+        error: what ended it instead.
+
+    """
+
+    def __init__(
+        self, encoded: Encoded, max_tokens: int, tokenizer: Tokenizer,
+        stop_tokens: Collection[int], end: EarlyEnd,
+        complete: Callable[[str], bool] | None = None,
+    ) -> None:
+        """Nothing is written yet.
+
+        Args:
+            encoded: the prompt.
+            max_tokens: at most so many are written.
+            tokenizer: writes the text.
+            stop_tokens: any of them ends the answer.
+            end: looked at before the first and after every token.
+            complete: whether a text is a whole answer, so that nothing need follow.
+
+        """
+        self.encoded = encoded
+        self.tokens: list[int] = []
+        self.reason = ''
+        self.reused = 0
+        self.first_token = 0.0
+        self.error: Exception | None = None
+        self._max_tokens, self._stop_tokens = max_tokens, stop_tokens
+        self._end, self._complete = end, complete
+        # Holds text back until it completes a character. The streamers of transformers hold it
+        # back until the next space, so that a list of points would come all at once.
+        self._tokenizer, self._stream = tokenizer, DecodeStream([], skip_special_tokens=True)
+        self._repetition = RepetitionDetector()
+        self._text, self._read = '', 0
+        self._changed = threading.Condition()
+        self._listened_to = self._over = False
+
+    # -- the model's thread
+
+    def wanted(self) -> bool:
+        """Whether it is to go on, or to begin."""
+        try:
+            if not self.reason and self._end.reached():
+                self.reason = self._end.reason
+        except Exception as error:
+            self.error = error
+        return not self.reason and self.error is None
+
+    def write(self, token: int) -> bool:
+        """Take the next token; False when the answer is at its end."""
+        if not self.tokens:
+            self.first_token = time.monotonic()
+        self.tokens.append(token)
+        text = self._stream.step(self._tokenizer, token) or ''
+        self._text += text
+        going_on = self.wanted()
+        if token in self._stop_tokens:
+            self.reason, going_on = 'stop', False
+        elif going_on:
+            going_on = not self._finished(text)
+        if text and self._listened_to:
+            with self._changed:
+                self._changed.notify()
+        return going_on
+
+    def _finished(self, text: str) -> bool:
+        if text and self._repetition.feed(text):
+            self.reason = 'repetition'
+        elif self._complete is not None and text and self._complete(self._text):
+            self.reason = 'stop'
+        elif len(self.tokens) >= self._max_tokens:
+            self.reason = 'length'
+        return bool(self.reason)
+
+    def finish(self, error: Exception | None = None) -> None:
+        """Hand it over to the caller; only the first call does."""
+        if self._over:
+            return
+        self.error = self.error or error
+        # an answer can be cut within a character, which the stream still holds back
+        whole: str = self._tokenizer.decode(self.tokens, skip_special_tokens=True)
+        with self._changed:
+            self._text = self._text + whole[len(self._text) :]
+            self._over = True
+            self._changed.notify()
+
+    # -- the caller's
+
+    def drop(self) -> None:
+        """End it within a token."""
+        self.reason = self.reason or 'cancelled'
+
+    def pieces(self) -> Iterator[tuple[str, int]]:
+        """New text and the number of tokens so far, as they come, to the end."""
+        self._listened_to, over = True, False
+        while not over:
+            with self._changed:
+                self._changed.wait_for(lambda: self._over or len(self._text) > self._read)
+                text, over = self._text[self._read :], self._over
+                self._read = len(self._text)
+            if text:
+                yield text, len(self.tokens)
+
+    def wait(self) -> str:
+        """The whole text, at its end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._over)
+        return self._text
+
+
+@dataclass(eq=False)
+class _Row:
+    """What the decoder holds of an answer, and its newest token, which it has not read yet."""
+
+    generation: Generation
+    length: int
+    position: int
+    token: int | None  # None: the model failed
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Of a prompt, what has to be read: (tokens, hidden size), from token ``start`` on."""
+
+    hidden: torch.Tensor
+    positions: torch.Tensor  # (tokens) or, with images, (tokens, 3)
+    start: int
+    prefix: Prefix | None
+
+
+class Batch:
+    """One thread that owns the model and writes up to ``capacity`` answers at once.
+
+    Images, and the prefix that they end, are computed once and kept for further questions.
+    """
+
+    def __init__(
+        self, model: Any, capacity: int, cache_bytes: int,
+        explain: Callable[[Exception], Exception],
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            model: a ``Qwen2_5_VLForConditionalGeneration``.
+            capacity: answers at once; more wait.
+            cache_bytes: for what is kept of images.
+            explain: makes of what the model raised the error that the caller gets.
+
+        Raises:
+            ModelNotReadyError: the decoder does not support the model.
+
+        """
+        self._model, self._capacity, self._explain = model, capacity, explain
+        self._decoder = Decoder(model)
+        # transformers 4 finds the images by their token
+        asked = inspect.signature(model.model.get_rope_index).parameters
+        self._typed = 'mm_token_type_ids' in asked
+        self.kept = ByteCache(cache_bytes)
+        self._rows: list[_Row] = []
+        self._waiting: deque[Generation] = deque()
+        self._changed = threading.Condition()
+        self._open = True
+        self._thread = threading.Thread(target=self._run, name='model', daemon=True)
+        self._thread.start()
+
+    def prepare(self, encoded: Encoded) -> None:
+        """Make the patches of images that the model has not seen, in the caller's thread.
+
+        Raises:
+            BackendError: the processor would change an image.
+
+        """
+        if encoded.key not in self.kept:
+            for image in encoded.images:
+                if image.key not in self.kept:
+                    image.patches()
+
+    def submit(self, generation: Generation) -> None:
+        """Let an answer join as soon as there is room.
+
+        Raises:
+            ModelNotReadyError: the batch is closed.
+
+        """
+        with self._changed:
+            if not self._open:
+                msg = 'the model has been closed; load it again'
+                raise ModelNotReadyError(msg)
+            self._waiting.append(generation)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Complete the answers in progress, refuse the others and end the thread."""
+        with self._changed:
+            self._open = False
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            self._changed.notify()
+        for generation in waiting:
+            generation.finish(ModelNotReadyError('the model has been closed; load it again'))
+        self._thread.join()
+
+    @torch.inference_mode()
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._rows or not self._open)
+                if not (self._waiting or self._rows):
+                    break
+                # those that wait are asked too: they may not be wanted any more
+                for generation in [g for g in self._waiting if not g.wanted()]:
+                    self._waiting.remove(generation)
+                    generation.finish()
+                room = self._capacity - len(self._rows)
+                joining = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+            try:
+                self._join(joining)
+                self._step()
+            except Exception as error:  # a fault of ours must not leave anybody waiting
+                _logger.exception('the batch failed')
+                for generation in (*joining, *(held.generation for held in self._rows)):
+                    generation.finish(self._explain(error))
+                self._rows.clear()
+        self.kept.clear()
+        self._decoder.release()
+
+    # -- joining
+
+    def _join(self, joining: Sequence[Generation]) -> None:
+        together = []
+        for generation in joining:
+            key = generation.encoded.key
+            if key is None or self.kept.get(key) is not None:
+                together.append(generation)
+            else:  # the first about its images, the others go on from there
+                self._read_prompts([generation])
+        if together:
+            self._read_prompts(together)
+
+    def _read_prompts(self, group: Sequence[Generation], *, again: bool = False) -> None:
+        """Let answers begin; what fails ends the one that it belongs to.
+
+        Where memory is short, what is kept goes first, and it is tried ``again``.
+        """
+        try:
+            self._begin(group)
+        except Exception as error:
+            failure = self._explain(error)
+        else:
+            return
+        # outside of the handler: the error's frames hold tensors that may have to be freed
+        if len(group) > 1:
+            for generation in group:
+                self._read_prompts([generation])
+        elif isinstance(failure, OutOfMemoryError) and not again:
+            self.kept.clear()
+            free_memory()
+            self._read_prompts(group, again=True)
+        else:
+            group[0].finish(failure)
+
+    def _begin(self, group: Sequence[Generation]) -> None:
+        """Read the prompts of answers that share a pass, and write their first tokens."""
+        first = len(self._rows)
+        parts = [self._part(generation) for generation in group]
+        longest = max(part.hidden.shape[0] for part in parts)
+        self._reserve(first + len(group), max(part.start for part in parts) + longest)
+        for row, part in enumerate(parts, first):
+            if part.prefix is not None:
+                self._decoder.restore(row, part.prefix.cache)
+        pad = torch.nn.utils.rnn.pad_sequence
+        lengths = [part.hidden.shape[0] for part in parts]
+        logits = self._decoder.forward(
+            pad([part.hidden for part in parts], batch_first=True),
+            pad([part.positions for part in parts], batch_first=True),
+            first, [part.start for part in parts],
+            last=torch.tensor(lengths, device=self._decoder.device) - 1)
+        tokens = logits.float().argmax(-1).tolist()
+        for row, (generation, part) in enumerate(zip(group, parts, strict=True), first):
+            encoded, length = generation.encoded, part.start + len(part.hidden)
+            if encoded.key is not None and part.prefix is None:
+                cache = self._decoder.saved(row, encoded.prefix)
+                position = int(part.positions[: encoded.prefix].max()) + 1
+                self.kept.put(encoded.key, Prefix(cache, position), cache)
+            generation.reused = part.start
+            self._rows.append(
+                _Row(generation, length, int(part.positions[-1].max()) + 1, tokens[row - first]))
+        self._write(first)
+
+    def _part(self, generation: Generation) -> _Part:
+        """What of a prompt the model has to read: all of it, or what follows a kept prefix."""
+        encoded, decoder = generation.encoded, self._decoder
+        prefix = None if encoded.key is None else self.kept.get(encoded.key)
+        start = encoded.prefix if prefix is not None else 0
+        tokens = encoded.tokens[start:].to(decoder.device)
+        hidden = decoder.embed(tokens)
+        if prefix is not None or not encoded.images:
+            positions = torch.arange(len(tokens), device=decoder.device)
+            return _Part(hidden, positions + (prefix.position if prefix else 0), start, prefix)
+        features = torch.cat([self._features(image) for image in encoded.images])
+        hidden[tokens == encoded.image_token] = features.to(hidden.dtype)
+        grids = torch.tensor([image.grid for image in encoded.images], device=decoder.device)
+        options = {}
+        if self._typed:
+            options['mm_token_type_ids'] = (tokens == encoded.image_token).int()[None]
+        positions, _ = self._model.model.get_rope_index(
+            tokens[None], image_grid_thw=grids, **options)
+        return _Part(hidden, positions[:, 0].T, 0, None)
+
+    def _features(self, image: EncodedImage) -> torch.Tensor:
+        """(tokens, hidden size) of an image, by the vision tower."""
+        features = self.kept.get(image.key)
+        if features is None:
+            device = self._decoder.device
+            made = self._model.model.get_image_features(
+                image.patches().to(device), torch.tensor([image.grid], device=device))
+            features = torch.cat(tuple(getattr(made, 'pooler_output', made)))
+            self.kept.put(image.key, features, features)
+        return features  # type: ignore[no-any-return]
+
+    def _reserve(self, rows: int, columns: int) -> None:
+        self._decoder.reserve(1 << (rows - 1).bit_length(), columns)
+
+    # -- writing
+
+    def _step(self) -> None:
+        """Write one token of every answer."""
+        if not self._rows:
+            return
+        tokens: Sequence[int | None]
+        try:
+            tokens = self._next(0, len(self._rows))
+        except Exception:  # whose fault it is shows when each goes on alone
+            _logger.exception('the model failed; each answer goes on alone')
+            tokens = [self._alone(row) for row in range(len(self._rows))]
+        for held, token in zip(self._rows, tokens, strict=True):
+            held.length += 1
+            held.position += 1
+            held.token = token
+        self._write(0)
+
+    def _next(self, first: int, count: int) -> list[int]:
+        """What comes after the newest tokens of so many rows."""
+        rows, device = self._rows[first : first + count], self._decoder.device
+        lengths = [held.length for held in rows]
+        self._reserve(len(self._rows), max(lengths) + 1)
+        read = torch.tensor([(held.token, held.position) for held in rows], device=device)
+        logits = self._decoder.forward(
+            self._decoder.embed(read[:, :1]), read[:, 1:], first, lengths)
+        return logits.float().argmax(-1).tolist()  # type: ignore[no-any-return]
+
+    def _alone(self, row: int) -> int | None:
+        try:
+            return self._next(row, 1)[0]
+        except Exception as error:
+            self._rows[row].generation.error = self._explain(error)
+            return None
+
+    def _write(self, first: int) -> None:
+        """Hand out the newest tokens; answers that are at their end leave."""
+        leaving = [
+            row for row, held in enumerate(self._rows)
+            if row >= first and (held.token is None or not held.generation.write(held.token))
+        ]
+        for row in reversed(leaving):
+            self._rows[row].generation.finish()
+            last = self._rows.pop()
+            if row < len(self._rows):
+                self._decoder.move(len(self._rows), row, last.length)
+                self._rows[row] = last
+
+
+def free_memory() -> None:
+    """Give back what nothing holds any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,201 @@
+"""The language model's forward, lean: a few fused operations a layer over one cache of all answers.
+
+``generate`` of transformers spends most of a small model's time in Python. Here are the same
+weights and the same arithmetic (Qwen2.5-VL, arXiv:2502.13923; transformers' modeling_qwen2_5_vl),
+without cache objects, masks made anew and modules inside of modules.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+
+from mimo_embodied_ros.core.errors import ModelNotReadyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_COLUMNS = 256  # the cache grows by so many tokens at least
+
+
+class Decoder:
+    """Runs the language model for answers in rows 0, 1, … of a cache of keys and values.
+
+    A row holds what its answer has read and written so far. Rows are independent: what one holds
+    never changes what another gets.
+
+    Raises:
+        ModelNotReadyError: the model's attention is not over all tokens, which is not built here.
+
+    """
+
+    def __init__(self, model: Any) -> None:
+        """Take the weights of a ``Qwen2_5_VLForConditionalGeneration``; none is copied for long."""
+        text, config = model.model.language_model, model.config.get_text_config()
+        if getattr(config, 'use_sliding_window', False):
+            raise ModelNotReadyError(
+                'this model attends over a sliding window, which is not supported; set '
+                'use_sliding_window to false in its config.json if it was not trained so'
+            )
+        heads, groups = config.num_attention_heads, config.num_key_value_heads
+        self._width = config.hidden_size // heads
+        self._heads, self._groups = heads, groups
+        self._embed, self._norm, self._head = text.embed_tokens, text.norm, model.lm_head
+        self._layers = [_Layer(layer) for layer in text.layers]
+        weight = text.norm.weight
+        self._dtype, self._device = weight.dtype, weight.device
+        # each frequency turns with one of time, row and column
+        rope = getattr(config, 'rope_parameters', None) or config.rope_scaling
+        sections = rope['mrope_section']
+        axes = [i % 3 for i, size in enumerate(sections) for _ in range(size)]
+        self._axes = torch.tensor(axes, device=self._device)
+        self._frequencies = text.rotary_emb.inv_freq.float().to(self._device)
+        self._scaling = text.rotary_emb.attention_scaling
+        self._sign = torch.ones(self._width, device=self._device)
+        self._sign[: self._width // 2] = -1
+        self._cache = self._empty(0, 0)
+        self._numbers = torch.arange(0, device=self._device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where inputs must be."""
+        return self._device
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(...) int64 to (..., hidden size)."""
+        return self._embed(tokens)  # type: ignore[no-any-return]
+
+    def reserve(self, rows: int, columns: int) -> None:
+        """Make room for so many answers of so many tokens each; what is held is kept."""
+        _, have_rows, have_columns = self._cache.shape[:3]
+        if rows <= have_rows and columns <= have_columns:
+            return
+        rows = max(have_rows, rows)
+        if columns > have_columns:  # doubled, so that a growing answer is rarely copied
+            columns = max(2 * have_columns, -(-columns // _COLUMNS) * _COLUMNS)
+        grown = self._empty(rows, max(columns, have_columns))
+        grown[:, :have_rows, :have_columns] = self._cache
+        self._cache = grown
+        self._numbers = torch.arange(grown.shape[2], device=self._device)
+
+    def release(self) -> None:
+        """Give the cache's memory back."""
+        self._cache = self._empty(0, 0)
+
+    def saved(self, row: int, length: int) -> torch.Tensor:
+        """A copy of a row's first tokens: (layers, length, 2 * key heads, head size)."""
+        return self._cache[:, row, :length].clone()
+
+    def restore(self, row: int, saved: torch.Tensor) -> None:
+        """Begin a row with what ``saved`` returned."""
+        self._cache[:, row, : saved.shape[1]] = saved
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Take a row's first tokens to another row."""
+        self._cache[:, target, :length] = self._cache[:, source, :length]
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        positions: torch.Tensor,
+        first: int,
+        starts: Sequence[int],
+        last: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Read tokens into rows ``first``, ``first + 1``, … and tell what comes after them.
+
+        Args:
+            hidden: (rows, tokens, hidden size), embedded.
+            positions: (rows, tokens) where all of time, row and column are the same, else
+                (rows, tokens, 3).
+            first: row of the first.
+            starts: tokens that each row holds already.
+            last: (rows,) index of each row's last token, where shorter ones are padded at their
+                end; None: all are of one length.
+
+        Returns:
+            (rows, vocabulary) logits after each row's last token.
+
+        """
+        rows, tokens = hidden.shape[:2]
+        heads, groups, width = self._heads, self._groups, self._width
+        each = heads // groups  # query heads that share a key head
+        cos, sin = self._turns(positions)
+        end = max(starts) + tokens
+        cache = self._cache[:, first : first + rows, :end]
+        begin = torch.tensor(starts, device=self._device)[:, None]
+        places = begin + self._numbers[:tokens]
+        row = self._numbers[:rows, None]
+        mask = None
+        if rows > 1 or tokens > 1:
+            seen = self._numbers[:end] <= places[:, :, None]  # (rows, tokens, end)
+            mask = torch.zeros(seen.shape, dtype=self._dtype, device=self._device)
+            mask = mask.masked_fill_(~seen, float('-inf'))
+            # query heads that share a key head stand as if they were further tokens
+            mask = mask.repeat_interleave(each, 1)[:, None] if tokens > 1 else mask[:, None]
+        for layer, held in zip(self._layers, cache, strict=True):
+            made = layer.qkv(layer.norm_in(hidden)).view(rows, tokens, heads + 2 * groups, width)
+            turned = made[:, :, : heads + groups]
+            turned.copy_(turned * cos + turned.roll(width // 2, -1) * sin)
+            held[row, places] = made[:, :, heads:]
+            query = made[:, :, :heads].view(rows, tokens, groups, each, width)
+            query = query.transpose(1, 2).reshape(rows, groups, tokens * each, width)
+            mixed = F.scaled_dot_product_attention(
+                query, held[:, :, :groups].transpose(1, 2), held[:, :, groups:].transpose(1, 2),
+                attn_mask=mask)
+            mixed = mixed.view(rows, groups, tokens, each, width).transpose(1, 2)
+            hidden = hidden + layer.out(mixed.reshape(rows, tokens, heads * width))
+            gate, up = layer.gate_up(layer.norm_out(hidden)).chunk(2, -1)
+            hidden = hidden + layer.down(layer.activation(gate) * up)
+        ends = hidden[:, -1] if last is None else hidden[self._numbers[:rows], last]
+        return self._head(self._norm(ends))  # type: ignore[no-any-return]
+
+    def _empty(self, rows: int, columns: int) -> torch.Tensor:
+        return torch.zeros(
+            len(self._layers), rows, columns, 2 * self._groups, self._width,
+            dtype=self._dtype, device=self._device)
+
+    def _turns(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosine and sine (rows, tokens, 1, head size) of the rotary embedding."""
+        chosen = positions[..., self._axes] if positions.ndim == 3 else positions[..., None]
+        angles = chosen.float() * self._frequencies
+        angles = torch.cat((angles, angles), -1)[:, :, None]
+        cos, sin = angles.cos() * self._scaling, angles.sin() * self._scaling
+        return cos.to(self._dtype), (sin * self._sign).to(self._dtype)
+
+
+class _Layer:
+    """One layer's parts, with what reads the same input made one."""
+
+    def __init__(self, layer: Any) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        self.norm_in, self.norm_out = _norm(layer.input_layernorm), _norm(
+            layer.post_attention_layernorm)
+        self.qkv = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
+        self.out = attention.o_proj
+        self.gate_up = _joined(mlp.gate_proj, mlp.up_proj)
+        self.activation, self.down = mlp.act_fn, mlp.down_proj
+
+
+def _norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    weight, epsilon = module.weight, module.variance_epsilon
+    return lambda x: F.rms_norm(x, weight.shape, weight, epsilon)
+
+
+def _joined(*linears: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What these layers give, side by side, as one layer where they are plain ones.
+
+    Their own weights become views of the joined ones, so that nothing is held twice. Quantized
+    and adapted layers stay as they are.
+    """
+    if any(type(linear) is not torch.nn.Linear for linear in linears):
+        return lambda x: torch.cat([linear(x) for linear in linears], -1)
+    weight = torch.cat([linear.weight.detach() for linear in linears])
+    biases = [linear.bias for linear in linears]
+    bias = None if biases[0] is None else torch.cat([b.detach() for b in biases])
+    sizes = [linear.out_features for linear in linears]
+    for linear, part in zip(linears, weight.split(sizes), strict=True):
+        linear.weight = torch.nn.Parameter(part, requires_grad=False)
+    return lambda x: F.linear(x, weight, bias)

@@ -15,6 +15,7 @@ import numpy as np
 from .completion import is_complete
 from .ego import path_words, speed_words
 from .errors import InvalidRequestError
+from .grammar import grammar_of
 from .resize import PixelLimits, Resize, resize
 from .tasks import Media
 
@@ -42,6 +43,7 @@ class Prompt:
         images: (height, width, 3) uint8, RGB, at the sizes that the model sees.
         resizes: one for each image, back to its frame.
         max_new_tokens: at most so many tokens are to be generated.
+        grammar: that the answer may not leave, see `core.grammar`; empty: none.
         complete: whether what was written so far is a whole answer; None: only the model knows.
 
     """
@@ -50,6 +52,7 @@ class Prompt:
     images: tuple[NDArray[np.uint8], ...]
     resizes: tuple[Resize, ...]
     max_new_tokens: int
+    grammar: str = ''
     complete: Callable[[str], bool] | None = None
 
 
@@ -83,6 +86,7 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
         tuple(pixels for pixels, _ in resized),
         tuple(scale for _, scale in resized),
         query.max_new_tokens or default,
+        grammar_of(query) if query.held else '',
         partial(is_complete, task.answer),
     )
 

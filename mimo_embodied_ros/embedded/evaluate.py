@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import random
 import sys
 import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.answers import (
     Affordances,
@@ -40,8 +42,11 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.answers import Content
     from mimo_embodied_ros.engine import Engine
 
+    _World = scenes.Table | scenes.Road
+
 TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_steps': 0.9,
            'plan_places': 0.9, 'driving_action': 0.9}
+_AT_ONCE = 8
 _NEAR = 0.1  # of the image's sides: how far a plan's place may be from the truth
 
 
@@ -72,17 +77,6 @@ class Scores:
     def counts(self) -> dict[str, int]:
         """How many answers stand behind each share."""
         return {f'{figure} {part}'.strip(): len(v) for (figure, part), v in self._right.items()}
-
-
-def _ask(engine: Engine, scene: scenes.Table | scenes.Road, question: questions.Question,
-         ) -> Content | None:
-    """The typed answer, or None where the package could not say."""
-    query = Query(question.task, question.text, (Frame(scene.pixels),),
-                  odometry=question.odometry)
-    try:
-        return answer_query(engine, query)[0].content
-    except MimoError:
-        return None
 
 
 def _hits(content: Content | None, scene: scenes.Table, thing: scenes.Thing) -> bool:
@@ -137,35 +131,53 @@ def _places_right(
 class Exam:
     """Asks a model about scenes that training has not seen, and keeps the scores."""
 
-    def __init__(self, engine: Engine, number: int, seed: int) -> None:
-        """``number`` questions a figure."""
+    def __init__(self, engine: Engine, number: int, seed: int, *, structured: bool) -> None:
+        """``number`` questions a figure; ``structured`` answers are held to their form."""
         self.scores = Scores()
         self._engine = engine
         self._number = number
+        self._structured = structured
         self._rng = random.Random(f'held out {seed}')
 
-    def _table(self) -> scenes.Table:
-        return scenes.draw_table(self._rng, *self._rng.choice(CAMERAS))
+    def _content(self, asked: tuple[_World, questions.Question]) -> Content | None:
+        """The typed answer, or None where the package could not say."""
+        scene, question = asked
+        query = Query(question.task, question.text, (Frame(scene.pixels),),
+                      odometry=question.odometry, structured=self._structured)
+        try:
+            return answer_query(self._engine, query)[0].content
+        except MimoError:
+            return None
 
-    def _asked(
-        self, number: int, maker: Callable[[scenes.Table], questions.Question | None]
+    def _answered(
+        self, asked: Iterator[tuple[_World, questions.Question]]
+    ) -> Iterator[tuple[Any, questions.Question, Content | None]]:
+        """Scenes, questions and answers; several are asked at once."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            while some := list(itertools.islice(asked, _AT_ONCE)):
+                for (scene, question), content in zip(some, pool.map(self._content, some)):
+                    yield scene, question, content
+
+    def _about_tables(
+        self, number: int, maker: Callable[[scenes.Table], questions.Question | None],
+        camera: tuple[int, int] | None = None,
     ) -> Iterator[tuple[scenes.Table, questions.Question, Content | None]]:
-        """Scenes, questions and answers; scenes in which there is nothing to ask are left."""
-        while number:
-            scene = self._table()
-            question = maker(scene)
-            if question is not None:
-                number -= 1
-                yield scene, question, _ask(self._engine, scene, question)
+        """So many tables, without those about which there is nothing to ask."""
+        rng = self._rng
+        drawn = (scenes.draw_table(rng, *(camera or rng.choice(CAMERAS)))
+                 for _ in itertools.count())
+        asked = ((scene, question) for scene in drawn if (question := maker(scene)))
+        return self._answered(itertools.islice(asked, number))
+
+    def _roads(self, number: int) -> Iterator[scenes.Road]:
+        return (scenes.draw_road(self._rng, *self._rng.choice(CAMERAS)) for _ in range(number))
 
     def points(self) -> None:
         """Whether points lie on the things, by size of the image."""
-        for width, height in CAMERAS:
-            for _ in range(self._number):
-                scene = scenes.draw_table(self._rng, width, height)
-                question = questions.point(self._rng, scene)
-                content = _ask(self._engine, scene, question)
-                self.scores.add('point_hit', f'{width}x{height}',
+        for camera in CAMERAS:
+            for scene, question, content in self._about_tables(
+                    self._number, lambda s: questions.point(self._rng, s), camera):
+                self.scores.add('point_hit', '{}x{}'.format(*camera),
                                 right=_hits(content, scene, question.things[0]))
 
     def words(self) -> None:
@@ -173,36 +185,35 @@ class Exam:
         rng = self._rng
         for kind in questions.RELATIONS:
             ask = functools.partial(questions.relation, rng, kind=kind)
-            for _, question, content in self._asked(self._number, ask):
+            for _, question, content in self._about_tables(self._number, ask):
                 self.scores.add('yes_no', kind, right=_words_right(content, question))
         for maker in (questions.exists, questions.colour, questions.count,
                       questions.which_nearest, questions.listing):
             ask = functools.partial(maker, rng)
-            for _, question, content in self._asked(self._number // 2, ask):
+            for _, question, content in self._about_tables(self._number // 2, ask):
                 self.scores.add('other', maker.__name__, right=_words_right(content, question))
-        for _ in range(self._number // 4):
-            road = scenes.draw_road(rng, *rng.choice(CAMERAS))
-            for question in questions.road(rng, road):
-                if question.task is not Task.POINTS:
-                    right = _words_right(_ask(self._engine, road, question), question)
-                    self.scores.add('other', 'road', right=right)
+        about_roads = ((road, question) for road in self._roads(self._number // 4)
+                       for question in questions.road(rng, road)
+                       if question.task is not Task.POINTS)
+        for _, question, content in self._answered(about_roads):
+            self.scores.add('other', 'road', right=_words_right(content, question))
 
     def absent(self) -> None:
         """Whether things that are not there are refused."""
-        for _, _, content in self._asked(
+        for _, _, content in self._about_tables(
                 self._number, lambda s: questions.absent(self._rng, s)):
             self.scores.add('absent_refused', '', right=content == Affordances())
 
     def boxes(self) -> None:
         """Whether boxes fit."""
-        for _, question, content in self._asked(
+        for _, question, content in self._about_tables(
                 self._number // 2, lambda s: questions.box(self._rng, s)):
             self.scores.add('other', 'box_iou_over_0.7',
                             right=_overlap(content, question.things[0]) > 0.7)
 
     def plans(self) -> None:
         """Whether all steps of a plan, and all their places, are right."""
-        for scene, plan, content in self._asked(
+        for scene, plan, content in self._about_tables(
                 self._number, lambda s: questions.plan(self._rng, s)):
             if plan.kind == 'plan_absent':
                 self.scores.add('other', 'plan_absent_refused',
@@ -213,15 +224,14 @@ class Exam:
 
     def driving(self) -> None:
         """Whether the next action on a road is right, and how well the boxes of hazards fit."""
-        rng = self._rng
-        for _ in range(self._number):
-            road = scenes.draw_road(rng, *rng.choice(CAMERAS))
-            said = _ask(self._engine, road, questions.drive(rng, road))
-            self.scores.add('driving_action', '', right=(
-                isinstance(said, DrivingDecision)
-                and said.decision == questions.action(road)[0]))
-            if questions.hazards(road):
-                said = _ask(self._engine, road, questions.critical(road))
+        for road, question, said in self._answered(
+                (road, question) for road in self._roads(self._number)
+                for question in (questions.drive(self._rng, road), questions.critical(road))):
+            if question.kind == 'drive':
+                self.scores.add('driving_action', '', right=(
+                    isinstance(said, DrivingDecision)
+                    and said.decision == questions.action(road)[0]))
+            elif questions.hazards(road):
                 self.scores.add('hazard_iou', '', right=_hazards_fit(said, road))
 
 
@@ -232,11 +242,13 @@ def main() -> int:
     parser.add_argument('--out', type=Path, default=Path('eval_out'))
     parser.add_argument('--number', type=int, default=200, help='questions a figure')
     parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--structured', action='store_true',
+                        help='hold points, boxes and choices to a grammar')
     options = parser.parse_args()
-    engine = load_engine(EngineConfig(model=options.model))
+    engine = load_engine(EngineConfig(model=options.model, max_batch=_AT_ONCE))
     begin = time.monotonic()
     try:
-        exam = Exam(engine, options.number, options.seed)
+        exam = Exam(engine, options.number, options.seed, structured=options.structured)
         for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans,
                     exam.driving):
             ask()
@@ -254,7 +266,8 @@ def main() -> int:
                 missed.append(f'{figure} {part}'.strip())
             print(f'{figure:15s} {part:20s} {share:7.1%}{note}')
     options.out.mkdir(parents=True, exist_ok=True)
-    report = {'model': engine.info.name, 'seed': options.seed, **shares,
+    report = {'model': engine.info.name, 'seed': options.seed,
+              'structured': options.structured, **shares,
               'questions': scores.counts(), 'missed': missed}
     (options.out / 'report.json').write_text(json.dumps(report, indent=2) + '\n', 'utf-8')
     print(f'{sum(scores.counts().values())} answers in {time.monotonic() - begin:.0f} s; '

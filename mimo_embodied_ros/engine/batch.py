@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .interface import EarlyEnd
     from .processor import Encoded, EncodedImage
+    from .structured import Matcher
 
 _logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Generation:
 
     Attributes:
         encoded: the prompt.
+        matcher: says which tokens may come; None: any.
         tokens: written so far.
         reason: why it ended, as in ``Reply.finish_reason``; empty while it goes on.
         reused: tokens of the prompt that the model had read before.
@@ -49,7 +51,7 @@ class Generation:
     def __init__(
         self, encoded: Encoded, max_tokens: int, tokenizer: Tokenizer,
         stop_tokens: Collection[int], end: EarlyEnd,
-        complete: Callable[[str], bool] | None = None,
+        complete: Callable[[str], bool] | None = None, matcher: Matcher | None = None,
     ) -> None:
         """Nothing is written yet.
 
@@ -60,9 +62,10 @@ class Generation:
             stop_tokens: any of them ends the answer.
             end: looked at before the first and after every token.
             complete: whether a text is a whole answer, so that nothing need follow.
+            matcher: says which tokens may come; None: any.
 
         """
-        self.encoded = encoded
+        self.encoded, self.matcher = encoded, matcher
         self.tokens: list[int] = []
         self.reason = ''
         self.reused = 0
@@ -94,6 +97,8 @@ class Generation:
         if not self.tokens:
             self.first_token = time.monotonic()
         self.tokens.append(token)
+        if self.matcher is not None:
+            self.matcher.take(token)
         text = self._stream.step(self._tokenizer, token) or ''
         self._text += text
         going_on = self.wanted()
@@ -207,12 +212,7 @@ class Batch:
         self._thread.start()
 
     def prepare(self, encoded: Encoded) -> None:
-        """Make the patches of images that the model has not seen, in the caller's thread.
-
-        Raises:
-            BackendError: the processor would change an image.
-
-        """
+        """Make the patches of images that the model has not seen, in the caller's thread."""
         if encoded.key not in self.kept:
             for image in encoded.images:
                 if image.key not in self.kept:
@@ -318,7 +318,7 @@ class Batch:
             pad([part.positions for part in parts], batch_first=True),
             first, [part.start for part in parts],
             last=torch.tensor(lengths, device=self._decoder.device) - 1)
-        tokens = logits.float().argmax(-1).tolist()
+        tokens = _choose(logits, group)
         for row, (generation, part) in enumerate(zip(group, parts, strict=True), first):
             encoded, length = generation.encoded, part.start + len(part.hidden)
             if encoded.key is not None and part.prefix is None:
@@ -390,7 +390,7 @@ class Batch:
         read = torch.tensor([(held.token, held.position) for held in rows], device=device)
         logits = self._decoder.forward(
             self._decoder.embed(read[:, :1]), read[:, 1:], first, lengths)
-        return logits.float().argmax(-1).tolist()  # type: ignore[no-any-return]
+        return _choose(logits, [held.generation for held in rows])
 
     def _alone(self, row: int) -> int | None:
         try:
@@ -411,6 +411,17 @@ class Batch:
             if row < len(self._rows):
                 self._decoder.move(len(self._rows), row, last.length)
                 self._rows[row] = last
+
+
+def _choose(logits: torch.Tensor, generations: Sequence[Generation]) -> list[int]:
+    """The likeliest token for each answer, (answers, vocabulary), that its grammar allows."""
+    logits = logits.float()
+    for row, generation in zip(logits, generations, strict=True):
+        if generation.matcher is not None:
+            allowed = torch.from_numpy(generation.matcher.allowed(len(row))).to(row.device)
+            row.masked_fill_(~allowed, float('-inf'))
+    tokens: list[int] = logits.argmax(-1).tolist()
+    return tokens
 
 
 def free_memory() -> None:

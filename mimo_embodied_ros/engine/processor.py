@@ -23,6 +23,8 @@ from transformers import Qwen2_5_VLProcessor
 from mimo_embodied_ros.core.errors import BackendError, InvalidRequestError, ModelNotReadyError
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 
+from .patches import Patcher
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -139,36 +141,20 @@ class EncodedImage:
 
     """
 
-    def __init__(self, pixels: NDArray[np.uint8], processor: ImageTextProcessor) -> None:
+    def __init__(self, pixels: NDArray[np.uint8], patcher: Patcher) -> None:
         """Take (height, width, 3) uint8, RGB, both sides multiples of FACTOR."""
-        patch = processor.image_processor.patch_size
         size = struct.pack('<II', *pixels.shape[:2])
         self.key = blake2b(np.ascontiguousarray(pixels), digest_size=16, salt=size).digest()
-        self.grid = (1, pixels.shape[0] // patch, pixels.shape[1] // patch)
-        self._pixels, self._processor = pixels, processor
+        self.grid = (1, pixels.shape[0] // patcher.patch, pixels.shape[1] // patcher.patch)
+        self._pixels, self._patcher = pixels, patcher
         self._patches: torch.Tensor | None = None
         self._lock = threading.Lock()
 
     def patches(self) -> torch.Tensor:
-        """(patches, channels * 2 * patch size squared), normalised; made once.
-
-        Raises:
-            BackendError: the processor would show the image at another size than its own.
-
-        """
+        """(patches, channels * times * patch size squared) float32, normalised; made once."""
         with self._lock:
             if self._patches is None:
-                made = self._processor.image_processor(
-                    images=[self._pixels], do_resize=False, input_data_format='channels_last',
-                    return_tensors='pt')
-                if tuple(made['image_grid_thw'][0].tolist()) != self.grid:
-                    raise BackendError(
-                        f'an image of (height, width) {self._pixels.shape[:2]} is seen in a grid '
-                        f'of {made["image_grid_thw"].tolist()} patches, so coordinates would be '
-                        'wrong; this version of transformers does not keep the size, use the '
-                        'pinned one'
-                    )
-                self._patches = made['pixel_values']
+                self._patches = self._patcher(self._pixels)
             return self._patches
 
 
@@ -201,8 +187,14 @@ class Encoder:
     """Turns prompts into the model's inputs; from any thread."""
 
     def __init__(self, processor: ImageTextProcessor) -> None:
-        """Take the checkpoint's processor."""
+        """Take the checkpoint's processor.
+
+        Raises:
+            ModelNotReadyError: its image processor is not one of this kind.
+
+        """
         self._processor = processor
+        self._patcher = Patcher(processor.image_processor)
         self._turns: dict[int, tuple[list[int], str]] = {}
         # requests about one image at the same time make its patches once
         self._images: WeakValueDictionary[bytes, EncodedImage] = WeakValueDictionary()
@@ -244,7 +236,7 @@ class Encoder:
                 f'an image of {pixels.shape[1]}x{pixels.shape[0]} pixels reached the model; both '
                 f'sides must be multiples of {FACTOR}, as build_prompt makes them'
             )
-        image = EncodedImage(pixels, self._processor)
+        image = EncodedImage(pixels, self._patcher)
         return self._images.setdefault(image.key, image)
 
     def _turn(self, images: int) -> tuple[list[int], str]:

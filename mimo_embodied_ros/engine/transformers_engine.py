@@ -43,6 +43,7 @@ from .interface import (
     ServerHealth,
 )
 from .processor import Encoder, load_processor, read_limits
+from .structured import Grammars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -92,6 +93,7 @@ class TransformersEngine:
             self._model = _adapted(self._model, adapter, merge=quantization is None)
         self._stop_tokens = _stop_tokens(self._model, self._processor.tokenizer)
         self._encoder = Encoder(self._processor)
+        self._grammars = Grammars(self._processor.tokenizer, self._stop_tokens)
         self._batch: Batch | None = Batch(
             self._model, config.max_batch, config.cache_mb * 10**6, self._explain)
         self._info = ModelInfo(
@@ -151,7 +153,8 @@ class TransformersEngine:
         generation = Generation(
             encoded, min(max_new_tokens, room), self._processor.tokenizer.backend_tokenizer,
             self._stop_tokens, EarlyEnd(cancelled, deadline),
-            prompt.complete if self._stop_early else None)
+            prompt.complete if self._stop_early else None,
+            self._grammars.matcher(prompt.grammar) if prompt.grammar else None)
         batch.submit(generation)
         if on_text is not None:
             try:

@@ -1,0 +1,64 @@
+r"""Grammars that an answer cannot leave, for engines that can hold the model to one.
+
+They are written in llguidance's Lark (github.com/guidance-ai/llguidance, docs/syntax.md) and accept
+what the readers of this package read without loss. The reasoning before an answer stays free.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from typing import TYPE_CHECKING
+
+from .tasks import AnswerKind
+
+if TYPE_CHECKING:
+    from .query import Query
+
+# The model writes the tags of its reasoning as plain text, also around nothing.
+_FRAME = r"""start: reasoning? GAP? answer
+reasoning[lazy]: /(?s:<think>.*<\/think>)/
+GAP: /[ \n]{1,4}/
+NUMBER: /[0-9]{1,5}/
+STRING: /"[^"\\\x00-\x1F]{0,120}"/
+"""
+_LIST = r"""answer: "[]" | "[" entry ("," GAP? entry)* "]"
+entry: "{" place "," GAP? "\"label\":" GAP? STRING "}"
+pair: NUMBER "," GAP? NUMBER
+"""
+_POINTS = r"""place: "\"points\":" GAP? "[" point ("," GAP? point)* "]"
+point: "[" pair "]"
+"""
+_BOXES = r"""place: "\"bbox_2d\":" GAP? "[" pair "," GAP? pair "]"
+"""
+_PLAN = r"""answer: "[]" | step ("\n" step)*
+step: NUMBER ". " SKILL DETAIL?
+DETAIL: / [^\n]{1,200}/
+"""
+
+
+def grammar_of(query: Query) -> str:
+    """The grammar of a query's answers; empty for what has none: words, lists of choices, driving.
+
+    A plan has one where the query names the skills that its steps may begin with.
+    """
+    kind = query.task.answer
+    if kind is AnswerKind.PLAN:
+        return _FRAME + _PLAN + f'SKILL: {_any(query.skills)}\n' if query.skills else ''
+    if kind is AnswerKind.POINTS:
+        return _FRAME + _LIST + _POINTS
+    if kind is AnswerKind.BOXES:
+        return _FRAME + _LIST + _BOXES
+    if kind is AnswerKind.YES_NO:
+        return _FRAME + _boxed(('yes', 'no', 'Yes', 'No'))
+    if kind is AnswerKind.CHOICE and query.options:
+        return _FRAME + _boxed(tuple(string.ascii_uppercase[: len(query.options)]))
+    return ''
+
+
+def _boxed(words: tuple[str, ...]) -> str:
+    return f'answer: "\\\\boxed{{" ({_any(words)}) "}}"\n'
+
+
+def _any(words: tuple[str, ...]) -> str:
+    return ' | '.join(json.dumps(word) for word in words)

@@ -224,9 +224,9 @@ class Exam:
 
     def driving(self) -> None:
         """Whether the next action on a road is right, and how well the boxes of hazards fit."""
-        for road, question, said in self._answered(
-                (road, question) for road in self._roads(self._number)
-                for question in (questions.drive(self._rng, road), questions.critical(road))):
+        asked = ((road, question) for road in self._roads(self._number)
+                 for question in (questions.drive(self._rng, road), questions.critical(road)))
+        for road, question, said in self._answered(asked):
             if question.kind == 'drive':
                 self.scores.add('driving_action', '', right=(
                     isinstance(said, DrivingDecision)

@@ -264,7 +264,7 @@ class MimoEmbodied(LifecycleNode):
                 self._publishers_of[kind.topic].publish(answer)
             on_end(values)
 
-        job = Job(work, finish, priority=request.priority)
+        job = Job(work, finish, priority=request.priority, caller=request.caller)
         job.deadline = job.arrived + (timeout or self._settings.timeout)
         try:
             if timeout < 0:
@@ -319,7 +319,8 @@ class MimoEmbodied(LifecycleNode):
     ) -> dict[str, Any]:
         """Ask the one question that a request of most kinds is."""
         query = Query(
-            task, getattr(request, kind.request_field), frames, thinking=request.thinking,
+            task, getattr(request, kind.request_field), frames,
+            thinking=messages.thinking_of(request),
             max_new_tokens=request.max_new_tokens, options=tuple(getattr(request, 'options', ())))
         answer, reply = ask(query)
         target = getattr(request, 'target_frame', '')

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 pytest.importorskip('torch')
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
@@ -69,14 +70,16 @@ def make_tokenizer() -> Qwen2Tokenizer:
         show_progress=False,
     )
     bpe.train_from_iterator(['the red cube, the blue bowl: où est la tasse ? 机器人'] * 9, trainer)
+    names = {
+        'eos_token': CONTROL[2],
+        'pad_token': CONTROL[0],
+        'additional_special_tokens': list(CONTROL),
+    }
+    if transformers.__version__ < '5':
+        return transformers.Qwen2TokenizerFast(tokenizer_object=bpe, **names)
     learnt = json.loads(bpe.to_str())['model']
-    return Qwen2Tokenizer(
-        vocab=learnt['vocab'],
-        merges=[tuple(merge) for merge in learnt['merges']],
-        eos_token=CONTROL[2],
-        pad_token=CONTROL[0],
-        additional_special_tokens=list(CONTROL),
-    )
+    merges = [tuple(merge) for merge in learnt['merges']]
+    return Qwen2Tokenizer(vocab=learnt['vocab'], merges=merges, **names)
 
 
 def make_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2_5_VLForConditionalGeneration:
@@ -93,9 +96,8 @@ def make_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2_5_VLForConditional
                 'num_attention_heads': 4,
                 'num_key_value_heads': 2,
                 'max_position_embeddings': CONTEXT,
-                'rope_parameters': {
-                    'rope_type': 'default', 'rope_theta': 100.0, 'mrope_section': [2, 3, 3],
-                },
+                'rope_theta': 100.0,
+                'rope_scaling': {'type': 'mrope', 'mrope_section': [2, 3, 3]},
                 'initializer_range': 0.3,
                 'eos_token_id': ids['<|im_end|>'],
                 'pad_token_id': ids['<|endoftext|>'],
@@ -124,6 +126,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp('engine') / 'random_vlm'
     tokenizer = make_tokenizer()
     make_model(tokenizer, 3).save_pretrained(path)
+    config = json.loads((path / 'config.json').read_text())
+    config['architectures'] = ['Qwen2_5_VLForConditionalGeneration']  # 4.57 leaves it out
+    (path / 'config.json').write_text(json.dumps(config))
     tokenizer.save_pretrained(path)
     (path / 'chat_template.json').write_text(json.dumps({'chat_template': TEMPLATE}))
     (path / 'preprocessor_config.json').write_text(
@@ -215,7 +220,8 @@ def test_the_prompt_is_the_chat_template_with_media_first(processor: ImageTextPr
     assert text.endswith(
         '<|image_pad|><|vision_end|>where? /no_think<|im_end|>\n<|im_start|>assistant\n'
     )
-    assert 'mm_token_type_ids' in inputs
+    if transformers.__version__ >= '5':  # 4.57 finds the positions without it
+        assert 'mm_token_type_ids' in inputs
 
 
 @pytest.mark.parametrize('seed', range(4))

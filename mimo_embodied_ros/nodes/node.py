@@ -229,13 +229,14 @@ class MimoEmbodied(LifecycleNode):
             self._worker.poll()
 
     def _publish_diagnostics(self) -> None:
-        engine, intake, worker = self._engine, self._intake, self._worker
-        info, servers = (engine.info, engine.health()) if engine is not None else (None, ())
-        waiting = None if worker is None else len(worker)
+        info = None if self._engine is None else self._engine.info
+        waiting = None if self._worker is None else len(self._worker)
         found = [model_status(info, waiting, self._ended)]
-        found += [server_status(health, time.monotonic()) for health in servers]
-        if intake is not None:
-            found += intake.diagnoses(self._settings.max_image_age)
+        if self._engine is not None:
+            now = time.monotonic()
+            found += [server_status(health, now) for health in self._engine.health()]
+        if self._intake is not None:
+            found += self._intake.diagnoses(self._settings.max_image_age)
         self._diagnostics_publisher.publish(diagnostics(self, found))
 
     def _on_parameters(self, changed: Sequence[Parameter]) -> SetParametersResult:

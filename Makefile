@@ -12,6 +12,7 @@ VENV := .venv$(patsubst %,-%,$(filter-out jazzy,$(ROS_DISTRO)))
 BIN := $(VENV)/bin
 TOOLS := $(VENV)/.tools
 PACKAGES := $(VENV)/.packages
+OLDER := .venv-transformers-4
 INSTALLED := $(VENV)/.installed
 LOCK := requirements/$(ROS_DISTRO).lock
 # the lock names versions that Python 3.10 does not have
@@ -29,11 +30,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint fuzz eval train bag lock clean
+.PHONY: help setup demo test test-transformers-4 lint fuzz eval train bag lock clean
 
 help:  ## say what there is to make
-	@sed -nE 's/^([a-z]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
-	  || sed -nE 's/^([a-z]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST)
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
+	  || sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED)  ## make .venv and install ROS, torch and this package into it
 	@echo "Ready: $(BIN)/mimo-embodied, with ROS 2 $(ROS_DISTRO)"
@@ -72,6 +73,27 @@ demo: $(INSTALLED)  ## ask a node with the embedded model about a recorded bag; 
 test: lint  ## run ruff, mypy and all tests
 	@echo "--- Testing with ROS 2 $(ROS_DISTRO)"
 	@OMP_NUM_THREADS=1 $(BIN)/pytest
+
+test-transformers-4: $(OLDER)/.packages $(PACKAGES)  ## test the engine with transformers 4.57, and compare its answers
+	@echo "--- Testing the engine with transformers 4.57"
+	@OMP_NUM_THREADS=1 $(OLDER)/bin/python -m pytest test/test_engine.py \
+	  test/test_engine_checkpoint.py test/test_engine_real_shape.py
+	@echo "--- Comparing the embedded model's answers with those under transformers 5"
+	@mkdir -p build
+	@for bin in $(BIN) $(OLDER)/bin; do PYTHONPATH=. OMP_NUM_THREADS=1 $$bin/python \
+	  test/engine_answers.py > build/answers-$$(basename $$(dirname $$bin)) || exit 1; done
+	@diff build/answers-$(VENV) build/answers-$(OLDER)
+	@echo "$$(wc -l < build/answers-$(VENV)) of $$(wc -l < build/answers-$(OLDER)) answers are the same"
+
+# everything but transformers and what it pins is as in .venv, so that a difference is its own
+$(OLDER)/.packages: $(TOOLS) $(wildcard requirements/*)
+	@echo "--- Making $(OLDER), with transformers 4.57"
+	@$(PYTHON) -m venv $(OLDER)
+	@grep -vE '^(huggingface_hub|tokenizers|transformers)==' $(LOCK) > $(OLDER)/constraints.txt
+	@$(OLDER)/bin/pip install -qq $(subst $(LOCK),$(OLDER)/constraints.txt,$(CONSTRAINTS)) \
+	  -r requirements/base.txt 'transformers>=4.57,<5' safetensors torch \
+	  accelerate bitsandbytes hypothesis peft pytest
+	@touch $@
 
 lint: $(INSTALLED)  ## run ruff and mypy
 	@echo "--- Checking style and types"

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 pytest.importorskip('torch')
 
 import torch
+import transformers
 from baseline import plain_generate, plain_inputs
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
@@ -73,14 +74,16 @@ def make_tokenizer() -> Qwen2Tokenizer:
         show_progress=False,
     )
     bpe.train_from_iterator(['the red cube, the blue bowl: où est la tasse ? 机器人'] * 9, trainer)
+    names = {
+        'eos_token': CONTROL[2],
+        'pad_token': CONTROL[0],
+        'additional_special_tokens': list(CONTROL),
+    }
+    if transformers.__version__ < '5':
+        return transformers.Qwen2TokenizerFast(tokenizer_object=bpe, **names)
     learnt = json.loads(bpe.to_str())['model']
-    return Qwen2Tokenizer(
-        vocab=learnt['vocab'],
-        merges=[tuple(merge) for merge in learnt['merges']],
-        eos_token=CONTROL[2],
-        pad_token=CONTROL[0],
-        additional_special_tokens=list(CONTROL),
-    )
+    merges = [tuple(merge) for merge in learnt['merges']]
+    return Qwen2Tokenizer(vocab=learnt['vocab'], merges=merges, **names)
 
 
 def make_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2_5_VLForConditionalGeneration:
@@ -97,9 +100,8 @@ def make_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2_5_VLForConditional
                 'num_attention_heads': 4,
                 'num_key_value_heads': 2,
                 'max_position_embeddings': CONTEXT,
-                'rope_parameters': {
-                    'rope_type': 'default', 'rope_theta': 100.0, 'mrope_section': [2, 3, 3],
-                },
+                'rope_theta': 100.0,
+                'rope_scaling': {'type': 'mrope', 'mrope_section': [2, 3, 3]},
                 'initializer_range': 0.3,
                 'eos_token_id': ids['<|im_end|>'],
                 'pad_token_id': ids['<|endoftext|>'],
@@ -128,6 +130,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp('engine') / 'random_vlm'
     tokenizer = make_tokenizer()
     make_model(tokenizer, 3).save_pretrained(path)
+    config = json.loads((path / 'config.json').read_text())
+    config['architectures'] = ['Qwen2_5_VLForConditionalGeneration']  # 4.57 leaves it out
+    (path / 'config.json').write_text(json.dumps(config))
     tokenizer.save_pretrained(path)
     (path / 'chat_template.json').write_text(json.dumps({'chat_template': TEMPLATE}))
     (path / 'preprocessor_config.json').write_text(

@@ -146,7 +146,7 @@ def test_what_may_be_added(tmp_path: Path) -> None:
     first, second = read_dataset(file)
     assert (first.task, first.id, first.category, first.thinking) == (Task.ASK, '7', 'safety', True)
     assert [image.name for image in second.images] == ['a.png', 'm.png']
-    assert (second.category, second.thinking) == ('ask', False)
+    assert (second.category, second.thinking) == ('ask', None)
     assert [r.thinking for r in read_dataset(file, thinking=False)] == [False, False]
 
 

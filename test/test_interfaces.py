@@ -16,6 +16,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from mimo_embodied_ros.core.answers import AnswerType
 from mimo_embodied_ros.core.errors import ResultCode
+from mimo_embodied_ros.engine.answering import State
 
 PACKAGE = 'mimo_embodied_ros'
 ROOT = Path(__file__).parents[1]
@@ -23,6 +24,7 @@ FILES = sorted(itertools.chain(*(ROOT.glob(f'{kind}/*.{kind}') for kind in
                                  ('msg', 'srv', 'action'))))
 MESSAGES = sorted(file.stem for file in ROOT.glob('msg/*.msg'))
 ACTIONS = {'PlanTask', 'FindAffordances', 'AnswerSpatial', 'PlanDriving', 'Ask'}
+THINKING = ('uint8 THINK_DEFAULT=0', 'uint8 THINK_ON=1', 'uint8 THINK_OFF=2')
 SERVICES = {
     'GetTaskPlan': 'PlanTask',
     'GetAffordances': 'FindAffordances',
@@ -81,23 +83,33 @@ def test_actions_share_names_of_goal_result_and_feedback() -> None:
     goals, results, feedbacks = zip(
         *(parts(f'action/{name}.action') for name in sorted(ACTIONS)), strict=True)
     for goal in goals:
-        assert goal[-7:] == [
+        assert set(THINKING) < set(goal)
+        assert goal[-8:] == [
             'string[] cameras', 'sensor_msgs/Image[] images',
             'builtin_interfaces/Duration max_image_age', 'builtin_interfaces/Duration timeout',
-            'bool thinking', 'uint32 max_new_tokens', 'uint8 priority']
+            'uint8 thinking', 'uint32 max_new_tokens', 'uint8 priority', 'string caller']
     for result in results:
         assert result[-5:] == [
             'GenerationStats stats', 'uint16 error_code', 'string error_msg', 'string reasoning',
             'string raw_text']
     for feedback in feedbacks:
         assert feedback == feedbacks[0]
-    assert list(constants('action/Ask.action')) == [
-        'QUEUED', 'PREPROCESSING', 'THINKING', 'ANSWERING', 'LIFTING']
+    assert feedbacks[0][:len(State)] == [f'uint8 {state.name}={state.value}' for state in State]
 
 
 @pytest.mark.parametrize(('service', 'action'), SERVICES.items())
 def test_services_ask_and_answer_as_their_actions_do(service: str, action: str) -> None:
     assert parts(f'srv/{service}.srv') == parts(f'action/{action}.action')[:2]
+
+
+def test_standing_queries_speak_as_the_actions_do() -> None:
+    request = parts('srv/SetStandingQuery.srv')[0]
+    said = set(itertools.chain(*(parts(f'action/{name}.action')[0] for name in ACTIONS)))
+    assert set(THINKING) < set(request)
+    assert set(request) - said == {
+        *(f'uint8 {name}={value}' for value, name in enumerate(
+            ('PLAN_TASK', 'FIND_AFFORDANCES', 'ANSWER_SPATIAL', 'ASK'))),
+        'string name', 'bool enabled', 'float64 rate', 'string text', 'uint8 affordance_kind'}
 
 
 @pytest.fixture(scope='module')

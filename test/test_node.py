@@ -172,7 +172,8 @@ def test_spatial_and_free_answers(robot: Robot) -> None:
 def test_reasoning_is_streamed_and_returned_apart(robot: Robot) -> None:
     robot.see()
     feedback: list[Any] = []
-    handle = robot.send(action.AnswerSpatial, 'answer_spatial', feedback, thinking=True,
+    handle = robot.send(action.AnswerSpatial, 'answer_spatial', feedback,
+                        thinking=action.AnswerSpatial.Goal.THINK_ON,
                         question='Is the red cube left of the blue bowl?')
     result = robot.result(handle).result
     assert 'red cube' in result.reasoning
@@ -235,6 +236,7 @@ def test_a_compressed_camera(ros: Any) -> None:
     ({'query': 'cube', 'timeout': Duration(sec=-1)}, ResultCode.INVALID_REQUEST, 'timeout'),
     ({'query': 'cube', 'max_image_age': Duration(nanosec=1000)}, ResultCode.STALE_IMAGE, 's old'),
     ({'query': 'cube', 'timeout': Duration(nanosec=1000)}, ResultCode.TIMEOUT, 'timeout'),
+    ({'query': 'cube', 'thinking': 3}, ResultCode.INVALID_REQUEST, 'THINK_OFF'),
     ({'query': 'cube', 'max_new_tokens': 3}, ResultCode.OUTPUT_TRUNCATED, 'max_new_tokens'),
     ({'query': 'cube', 'images': [Image(encoding='rgb8', width=4, height=4, step=12)]},
      ResultCode.BAD_ENCODING, 'rgb8'),

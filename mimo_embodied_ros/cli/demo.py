@@ -235,7 +235,9 @@ class Asker:
         client, type_, asked, answered = self._kinds[request.kind]
         client.wait_for_server(10.0)
         begin = time.monotonic()
-        goal = type_.Goal(thinking=thinking, **{asked: request.text})
+        goal = type_.Goal(
+            thinking=type_.Goal.THINK_ON if thinking else type_.Goal.THINK_DEFAULT,
+            **{asked: request.text})
         handle = self._wait(client.send_goal_async(goal), _ANSWER_S, 'the acceptance')
         result = self._wait(handle.get_result_async(), _ANSWER_S, 'the result').result
         age = result.stats.image_age

@@ -50,7 +50,8 @@ def add_commands(commands: Any) -> None:
         command.add_argument('--model', default='', metavar='FOLDER_OR_NAME',
                              help='folder or hub name of a model (default: the embedded one)')
         command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-        command.add_argument('--thinking', action='store_true', help='reason aloud first')
+        command.add_argument('--thinking', action='store_const', const=True,
+                             help='reason aloud first')
         command.add_argument('--json', action='store_true', help='the whole answer as JSON')
         command.add_argument('--out', type=Path, metavar='PNG', help='draw the answer in this file')
         command.set_defaults(run=run, task=task)

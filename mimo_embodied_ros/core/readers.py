@@ -91,6 +91,7 @@ def plain(text: str) -> str:
 def json_values(text: str) -> list[Any] | None:
     """Decode the JSON lists and objects of a text, fenced or bare, with prose around.
 
+    The notebook of MiMo-VL takes them out of their fence; the vendor reads only the pairs in them.
     Numbers are floats; NaN and the infinities, which are not JSON, become None.
 
     Returns:
@@ -129,6 +130,9 @@ def string(value: object) -> str:
 
 def read_entries(text: str) -> Affordances | None:
     """Read labelled JSON entries, fenced or bare; without points and boxes for ``[]``.
+
+    Their keys are those that the prompts ask for (roborefit, refcoco, drama) and those of the
+    paper's Fig. 33 and 34.
 
     Returns:
         None if the text's JSON is something else, cannot be decoded, or is not there.

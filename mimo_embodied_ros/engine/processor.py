@@ -81,6 +81,18 @@ def _image_processor_class() -> type[BaseImageProcessor]:
     return Qwen2VLImageProcessorPil
 
 
+def _load_image_processor(directory: Path) -> Any:
+    # Not AutoImageProcessor: files of early 2025 name the class as it is no longer called.
+    kind = _image_processor_class()
+    settings, _ = kind.get_image_processor_dict(directory, local_files_only=True)
+    # Not from_pretrained: 4.57 takes limits of its own where a file gives them as size only. By
+    # these names all versions read them, and where they are in the file, too, they count.
+    size = settings.pop('size', None) or {}
+    for name, edge in (('min_pixels', 'shortest_edge'), ('max_pixels', 'longest_edge')):
+        settings[name] = settings.get(name) or size.get(edge)
+    return kind.from_dict(settings)
+
+
 def load_processor(directory: Path) -> ImageTextProcessor:
     """Read image processor, tokenizer and chat template of a checkpoint.
 
@@ -92,8 +104,7 @@ def load_processor(directory: Path) -> ImageTextProcessor:
 
     """
     try:
-        # Not AutoImageProcessor: files of early 2025 name the class as it is no longer called.
-        images: Any = _image_processor_class().from_pretrained(directory, local_files_only=True)
+        images = _load_image_processor(directory)
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False
         )

@@ -205,7 +205,7 @@ class TransformersEngine:
                 f'{self._info.device} ran out of memory while {name} answered ({_brief(error)}); '
                 'send fewer or smaller images (max_pixels) or allow fewer tokens'
             )
-        if isinstance(error, torch.AcceleratorError):
+        if isinstance(error, getattr(torch, 'AcceleratorError', ())):  # since torch 2.8
             failure: MimoError = ModelNotReadyError(
                 f'{self._info.device} failed for good ({_brief(error)}); load {name} again, and '
                 'start this program anew where that fails too'

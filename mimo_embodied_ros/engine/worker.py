@@ -34,6 +34,7 @@ class Job:
         work: runs in the worker's thread; what it returns or raises is the outcome.
         finish: gets the result and None, or None and the error; in the worker's or caller's thread.
         priority: higher goes first; equal ones as they came.
+        caller: who asks.
         deadline: ``time.monotonic()`` seconds; a job still waiting then fails with TIMEOUT.
         arrived: ``time.monotonic()`` seconds.
 
@@ -42,6 +43,7 @@ class Job:
     work: Callable[[Job], Any]
     finish: Callable[[Any, MimoError | None], None]
     priority: int = 0
+    caller: str = ''
     deadline: float | None = None
     arrived: float = field(default_factory=time.monotonic)
     started: float = 0.0

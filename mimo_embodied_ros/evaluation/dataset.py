@@ -15,7 +15,7 @@ A dataset is a file of JSON lines, a question each; files are relative to its fo
 Polygons and boxes are in pixels of the image, a trajectory in metres, x forward and y left; ``[]``
 as polygons, boxes or steps means that it is not there or cannot be done. May be added: ``images``,
 a list, in place of ``image``; ``task``, by name, where it is not the usual one for the answer;
-``id`` and ``category`` for the report; ``thinking``, true or false.
+``id`` and ``category`` for the report; ``thinking``, true or false, where not as the task says.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Record:
         question: what the caller says.
         truth: the right answer.
         category: what the report groups it by.
-        thinking: let the model reason first.
+        thinking: let the model reason first; None is the task's default.
 
     """
 
@@ -60,7 +60,7 @@ class Record:
     question: str
     truth: Truth
     category: str = ''
-    thinking: bool = False
+    thinking: bool | None = None
 
     @property
     def key(self) -> str:
@@ -162,7 +162,7 @@ def _record(place: str, fields: Any, folder: Path, thinking: bool | None) -> Rec
         msg = f'there is no picture {", ".join(absent)}'
         raise ValueError(msg)
     truth = read_truth(fields.get('answer'), folder)
-    if not isinstance(decided := fields.get('thinking', False), bool):
+    if not isinstance(decided := fields.get('thinking'), bool | None):
         msg = f'thinking is {decided!r}; give true or false'
         raise ValueError(msg)  # noqa: TRY004 a reader's only error
     task = find_task(_string(fields, 'task', truth.task))

@@ -57,11 +57,11 @@ def plan_driving(
         text = ('driving advice needs odometry of the vehicle and none has arrived; set '
                 'odometry_topic and see whether it publishes')
         raise InvalidRequestError(text)
-    around = len(frames) == SURROUND
+    around, thinking = len(frames) == SURROUND, messages.thinking_of(request)
 
     def about(task: Task, text: str, shown: tuple[Frame, ...]) -> Answer:
         return ask(Query(
-            task, text, shown, thinking=request.thinking, max_new_tokens=request.max_new_tokens,
+            task, text, shown, thinking=thinking, max_new_tokens=request.max_new_tokens,
             odometry=path, experimental=task.experimental))[0]
 
     route = request.instruction.strip() or NO_ROUTE
@@ -69,14 +69,15 @@ def plan_driving(
         task = TASKS['drive_surround']
     answer = about(task, route if task.uses('text') else '', frames)
     assert isinstance(answer.content, DrivingDecision)
-    decision, trajectory, outside = answer.content, Trajectory(()), answer.outside
+    decision, trajectory = answer.content, Trajectory(())
+    outside, objects = answer.outside, answer.objects
     code, problem = ResultCode.NONE, ''
     try:
         if request.locate_hazards:
             found = about(TASKS['critical_object'], '', frames[:1])
             assert isinstance(found.content, DrivingDecision)
             decision = replace(decision, hazards=decision.hazards + found.content.hazards)
-            outside += found.outside
+            outside, objects = outside + found.outside, objects + found.objects
         if request.trajectory:
             drawn = (about(TASKS['trajectory_surround'], '', frames) if around
                      else about(TASKS['trajectory'], route, frames[:1]))
@@ -87,7 +88,8 @@ def plan_driving(
     if code is ResultCode.NONE:
         code, problem = messages.outside_of_image(outside)
     return {
-        'decision': messages.decision_message(request.instruction, decision, frames[0], valid_for),
+        'decision': messages.decision_message(
+            request.instruction, decision, objects, frames[0], valid_for),
         'trajectory': messages.trajectory_message(
             trajectory, frames[0], path[-1].child_frame_id if path else '', valid_for, _GENERATOR),
         'error_code': int(code), 'error_msg': problem,

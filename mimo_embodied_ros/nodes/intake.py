@@ -17,11 +17,13 @@ from mimo_embodied_ros.core.errors import InvalidRequestError, NoImageError, Sta
 from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry
 from mimo_embodied_ros.msg import CameraStatus
 
+from .diagnostics import camera_status
 from .images import decode_compressed, decode_depth, decode_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from diagnostic_msgs.msg import DiagnosticStatus
     from rclpy.lifecycle import LifecycleNode
     from rclpy.subscription import Subscription
 
@@ -128,6 +130,20 @@ class Intake:
             status.image_width, status.image_height = image.width, image.height
         return status
 
+    def _age(self, message: bytes) -> float:
+        """Seconds of ROS time since a serialised message was stamped."""
+        return float(self._node.get_clock().now().nanoseconds - stamp_of(message)) / 1e9
+
+    def diagnoses(self, max_age_s: float) -> list[DiagnosticStatus]:
+        """How each camera is; ``max_age_s`` as for ``frame``."""
+        statuses = []
+        for name, camera in self.cameras.items():
+            topic = self._node.resolve_topic_name(camera.settings.image_topic)
+            newest, received = camera.image.newest, camera.image.received
+            age = self._age(newest) if newest else None
+            statuses.append(camera_status(name, topic, received, age, max_age_s))
+        return statuses
+
     def close(self) -> None:
         """Unsubscribe."""
         for subscription in self._subscriptions:
@@ -159,7 +175,7 @@ class Intake:
         self._wait_for_image(camera, wait_s, stopped)
         message, chosen = camera.image.newest, camera.settings
         stamp_ns = stamp_of(message)
-        age = (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e9
+        age = self._age(message)
         if max_age_s and age > max_age_s:
             msg = (
                 f'the newest image of {camera.settings.name} is {age:.2f} s old and the limit is '

@@ -19,13 +19,20 @@ from mimo_embodied_ros.core.answers import (
     TaskPlan,
     TextAnswer,
 )
-from mimo_embodied_ros.core.errors import ResultCode
+from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 from mimo_embodied_ros.geometry.lifting import PositionStatus, lift
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mimo_embodied_ros.core.answers import Answer, Box, DrivingDecision, Point, Trajectory
+    from mimo_embodied_ros.core.answers import (
+        Answer,
+        Box,
+        DrivingDecision,
+        ObjectReference,
+        Point,
+        Trajectory,
+    )
     from mimo_embodied_ros.core.frames import Frame
     from mimo_embodied_ros.core.query import Query
     from mimo_embodied_ros.engine import ModelInfo, Reply
@@ -38,6 +45,22 @@ _ANSWER_TYPES = {
     AnswerType.POINTS: interfaces.SpatialAnswer.POINTS,
     AnswerType.BOX: interfaces.SpatialAnswer.BOX,
 }
+# The constants THINK_DEFAULT, THINK_ON and THINK_OFF, which all requests share.
+_THINKING = (None, True, False)
+
+
+def thinking_of(request: Any) -> bool | None:
+    """Whether a request wants the model to reason aloud; None leaves it to the task.
+
+    Raises:
+        InvalidRequestError: the value is none of the three.
+
+    """
+    if request.thinking >= len(_THINKING):
+        text = (f'thinking is {request.thinking}; give 0 (THINK_DEFAULT, as the task says), '
+                '1 (THINK_ON) or 2 (THINK_OFF)')
+        raise InvalidRequestError(text)
+    return _THINKING[request.thinking]
 
 
 def duration(seconds: float) -> Duration:
@@ -82,6 +105,13 @@ def _boxes(boxes: Iterable[Box]) -> list[Any]:
     ]
 
 
+def _objects(objects: Iterable[ObjectReference]) -> list[Any]:
+    return [
+        interfaces.ObjectReference(id=o.id, camera=o.camera, x=o.x, y=o.y, in_image=o.in_image)
+        for o in objects
+    ]
+
+
 def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
     """The message of an answer's kind; pixels and header are of the first frame."""
     content = answer.content
@@ -104,10 +134,12 @@ def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
             question=query.text, answer=content.text, answer_type=_ANSWER_TYPES[content.type],
             yes=bool(content.yes), choice=content.choice, number=content.number or 0.0,
             unit=content.unit, position_frame_id=target_frame,
-            points=_points(content.points, frame, target_frame), boxes=_boxes(content.boxes))
+            points=_points(content.points, frame, target_frame), boxes=_boxes(content.boxes),
+            objects=_objects(answer.objects))
     else:
         assert isinstance(content, TextAnswer)
-        message = interfaces.TextAnswer(question=query.text, answer=content.text)
+        message = interfaces.TextAnswer(
+            question=query.text, answer=content.text, objects=_objects(answer.objects))
     if frame is not None:
         message.header = _header(frame)
         message.camera = frame.camera
@@ -116,7 +148,8 @@ def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
 
 
 def decision_message(
-    instruction: str, decision: DrivingDecision, frame: Frame, valid_for: float
+    instruction: str, decision: DrivingDecision, objects: Sequence[ObjectReference],
+    frame: Frame, valid_for: float,
 ) -> Any:
     """The message of a driving decision on the front frame; ``valid_for`` in seconds."""
     return interfaces.DrivingDecision(
@@ -126,7 +159,7 @@ def decision_message(
         target_speed=decision.target_speed or 0.0, decision=decision.decision,
         scene=decision.scene, hazards=[hazard.label for hazard in decision.hazards],
         hazard_boxes=_boxes(h.box for h in decision.hazards if h.box is not None),
-        rationale=decision.rationale, valid_for=duration(valid_for))
+        objects=_objects(objects), rationale=decision.rationale, valid_for=duration(valid_for))
 
 
 def trajectory_message(

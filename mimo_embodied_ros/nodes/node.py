@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.clock import Clock, ClockType
@@ -38,6 +39,7 @@ from mimo_embodied_ros.engine.answering import State, answer_query
 from mimo_embodied_ros.engine.worker import Job, Worker
 
 from . import messages, parameters
+from .diagnostics import PERIOD_S, Outcomes, diagnostics, model_status, server_status
 from .driving import plan_driving
 from .images import decode_image
 from .intake import Intake
@@ -133,6 +135,7 @@ class MimoEmbodied(LifecycleNode):
         self._worker: Worker | None = None
         self._settings = parameters.read(self)
         self._outcomes: dict[bytes, tuple[Future, Job]] = {}
+        self._ended = Outcomes()
         self._publishers_of = {
             kind.topic: self.create_lifecycle_publisher(kind.message, f'~/{kind.topic}', 10)
             for kind in KINDS
@@ -144,8 +147,11 @@ class MimoEmbodied(LifecycleNode):
             if kind.service:
                 self.create_service(kind.service, f'~/{kind.service_name}', self._on_call(kind))
         self.create_service(srv.ListCameras, '~/list_cameras', self._on_list_cameras)
+        self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Steady, because simulated time may stand still while requests wait.
-        self.create_timer(0.05, self._poll, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(0.05, self._poll, clock=steady)
+        self.create_timer(PERIOD_S, self._publish_diagnostics, clock=steady)
         self.add_on_set_parameters_callback(self._on_parameters)
 
     # -- lifecycle
@@ -160,8 +166,11 @@ class MimoEmbodied(LifecycleNode):
                 lambda share: self.get_logger().info(f'loading the weights: {share:.0%}'))
             self._engine.warm_up()
         except MimoError as error:
+            self._free()  # else a model that did not warm up would keep its memory
+            self._ended.add_load(error)
             self.get_logger().error(f'not configured, {error.code.name}: {error}')
             return TransitionCallbackReturn.FAILURE
+        self._ended = Outcomes()
         self.get_logger().info(str(self._engine.info))
         self._model_publisher.publish(messages.model_message(self._engine.info))
         return super().on_configure(state)
@@ -213,10 +222,22 @@ class MimoEmbodied(LifecycleNode):
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+            self._ended = Outcomes()
 
     def _poll(self) -> None:
         if self._worker is not None:
             self._worker.poll()
+
+    def _publish_diagnostics(self) -> None:
+        info = None if self._engine is None else self._engine.info
+        waiting = None if self._worker is None else len(self._worker)
+        found = [model_status(info, waiting, self._ended)]
+        if self._engine is not None:
+            now = time.monotonic()
+            found += [server_status(health, now) for health in self._engine.health()]
+        if self._intake is not None:
+            found += self._intake.diagnoses(self._settings.max_image_age)
+        self._diagnostics_publisher.publish(diagnostics(self, found))
 
     def _on_parameters(self, changed: Sequence[Parameter]) -> SetParametersResult:
         names = {p.name for p in changed}
@@ -253,6 +274,7 @@ class MimoEmbodied(LifecycleNode):
                                 lambda *progress: on_progress(job, *progress))
 
         def finish(result: dict[str, Any] | None, error: MimoError | None) -> None:
+            self._ended.add(error)
             values = result or {}
             if error is not None:
                 values = {'error_code': int(error.code), 'error_msg': str(error),
@@ -264,7 +286,7 @@ class MimoEmbodied(LifecycleNode):
                 self._publishers_of[kind.topic].publish(answer)
             on_end(values)
 
-        job = Job(work, finish, priority=request.priority)
+        job = Job(work, finish, priority=request.priority, caller=request.caller)
         job.deadline = job.arrived + (timeout or self._settings.timeout)
         try:
             if timeout < 0:
@@ -319,7 +341,8 @@ class MimoEmbodied(LifecycleNode):
     ) -> dict[str, Any]:
         """Ask the one question that a request of most kinds is."""
         query = Query(
-            task, getattr(request, kind.request_field), frames, thinking=request.thinking,
+            task, getattr(request, kind.request_field), frames,
+            thinking=messages.thinking_of(request),
             max_new_tokens=request.max_new_tokens, options=tuple(getattr(request, 'options', ())))
         answer, reply = ask(query)
         target = getattr(request, 'target_frame', '')

@@ -1,0 +1,139 @@
+"""How the node is, for ``/diagnostics``: the model, the servers it is asked on, the cameras."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from mimo_embodied_ros.core.errors import MimoError, ResultCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rclpy.node import Node
+
+    from mimo_embodied_ros.engine import ModelInfo, ServerHealth
+
+PERIOD_S = 1.0
+
+# What is wrong with the model or its machine, and so with the next request, too.
+_FAULTS = {ResultCode.OUT_OF_MEMORY, ResultCode.BACKEND_UNREACHABLE, ResultCode.BACKEND_ERROR}
+
+
+class Outcomes:
+    """What became of the requests to a model that is or was to be loaded, counted in any thread.
+
+    Attributes:
+        answered: requests with an answer.
+        failed: requests without, save those that their callers cancelled.
+        last_error: code and message of the latest failure; empty before the first.
+        faulty: whether the latest outcome shows that the model or its machine does not work.
+
+    """
+
+    def __init__(self) -> None:
+        """Nothing has failed."""
+        self.answered = self.failed = 0
+        self.last_error = ''
+        self.faulty = False
+        self._lock = threading.Lock()
+
+    def add(self, error: MimoError | None) -> None:
+        """Count one request; None is an answer."""
+        with self._lock:
+            if error is None:
+                self.answered += 1
+                self.faulty = False
+            elif error.code is not ResultCode.CANCELLED:
+                self.failed += 1
+                self._note(error, faulty=error.code in _FAULTS)
+
+    def add_load(self, error: MimoError) -> None:
+        """Take why the model was not loaded."""
+        with self._lock:
+            self._note(error, faulty=True)
+
+    def _note(self, error: MimoError, *, faulty: bool) -> None:
+        self.last_error = f'{error.code.name}: {error}'
+        self.faulty = faulty
+
+
+def model_status(
+    info: ModelInfo | None, waiting: int | None, outcomes: Outcomes
+) -> DiagnosticStatus:
+    """Whether the model is loaded and works.
+
+    Args:
+        info: of the model; None: none is loaded.
+        waiting: requests in the queue; None: the node is not active.
+        outcomes: of the requests so far.
+
+    """
+    level, message = DiagnosticStatus.OK, str(info)
+    if outcomes.faulty:
+        level, message = DiagnosticStatus.ERROR, outcomes.last_error
+    elif info is None:
+        level, message = DiagnosticStatus.WARN, 'no model is loaded; configure the node'
+    elif waiting is None:
+        message += ', not active'
+    return _status('model', level, message, {
+        'loaded': info is not None, 'active': waiting is not None, 'waiting': waiting or 0,
+        'answered': outcomes.answered, 'failed': outcomes.failed,
+        'last error': outcomes.last_error})
+
+
+def server_status(health: ServerHealth, now: float) -> DiagnosticStatus:
+    """What the latest request showed of a server; ``now`` is ``time.monotonic()``."""
+    values = {'latency (s)': f'{health.latency_s:.3f}', 'last error': health.last_error}
+    if health.healthy is None:
+        level, message = DiagnosticStatus.STALE, 'not asked yet'
+    elif health.healthy:
+        level, message = DiagnosticStatus.OK, 'answers'
+    else:
+        level, message = DiagnosticStatus.ERROR, health.last_error
+    if health.checked:
+        values['checked (s ago)'] = f'{now - health.checked:.1f}'
+    return _status(f'server {health.url}', level, message, values)
+
+
+def camera_status(
+    name: str, topic: str, received: int, age_s: float | None, max_age_s: float
+) -> DiagnosticStatus:
+    """Whether a camera sends images.
+
+    Args:
+        name: of the camera.
+        topic: resolved name of its images' topic.
+        received: images so far.
+        age_s: of the newest image, seconds of ROS time; None: there is none.
+        max_age_s: oldest image to answer on, seconds; 0 is any.
+
+    """
+    level, message = DiagnosticStatus.OK, 'sends images'
+    if age_s is None:
+        level, message = DiagnosticStatus.WARN, f'no image has arrived on {topic}'
+    elif max_age_s and age_s > max_age_s:
+        level = DiagnosticStatus.WARN
+        message = f'the newest image is older than max_image_age, {max_age_s:g} s'
+    values = {'topic': topic, 'images received': received}
+    if age_s is not None:
+        values['age of the newest (s)'] = f'{age_s:.3f}'
+    return _status(f'camera {name}', level, message, values)
+
+
+def diagnostics(node: Node, statuses: Iterable[DiagnosticStatus]) -> DiagnosticArray:
+    """The message of a node; its name stands before the name of each status."""
+    out = DiagnosticArray(status=list(statuses))
+    out.header.stamp = node.get_clock().now().to_msg()
+    for status in out.status:
+        status.name = f'{node.get_name()}: {status.name}'
+        status.hardware_id = node.get_fully_qualified_name()
+    return out
+
+
+def _status(name: str, level: bytes, message: str, values: dict[str, Any]) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        name=name, level=level, message=message,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])

@@ -77,6 +77,7 @@ class Ros:
         self.executor = SingleThreadedExecutor(context=self.context)
         self._nodes: list[Node] = []
         self._error: BaseException | None = None
+        self._closing = False
         self._thread = threading.Thread(target=self._spin, name='ros', daemon=True)
         self._thread.start()
 
@@ -84,7 +85,8 @@ class Ros:
         from rclpy.executors import ExternalShutdownException
 
         try:
-            self.executor.spin()
+            while not self._closing:
+                self.executor.spin_once(timeout_sec=0.1)
         except ExternalShutdownException:  # the test itself shut the context down
             pass
         except BaseException as error:
@@ -119,8 +121,10 @@ class Ros:
 
     def close(self) -> None:
         """Stop to spin, destroy everything, and raise what a callback raised."""
-        self.executor.shutdown()
+        self._closing = True  # first, since shutdown() takes things away from under spin_once()
+        self.executor.wake()
         self._thread.join(timeout=10)
+        self.executor.shutdown()
         for node in self._nodes:
             node.destroy_node()
         self.context.try_shutdown()

@@ -77,6 +77,7 @@ class Ros:
         self.executor = SingleThreadedExecutor(context=self.context)
         self._nodes: list[Node] = []
         self._error: BaseException | None = None
+        self._closing = False
         self._thread = threading.Thread(target=self._spin, name='ros', daemon=True)
         self._thread.start()
 
@@ -84,7 +85,8 @@ class Ros:
         from rclpy.executors import ExternalShutdownException
 
         try:
-            self.executor.spin()
+            while not self._closing and self.context.ok():
+                self.executor.spin_once(timeout_sec=1.0)
         except ExternalShutdownException:  # the test itself shut the context down
             pass
         except BaseException as error:
@@ -119,10 +121,13 @@ class Ros:
 
     def close(self) -> None:
         """Stop to spin, destroy everything, and raise what a callback raised."""
-        self.executor.shutdown()
+        # In this order: a shutdown pulls the ground from under what is being executed.
+        self._closing = True
+        self.executor.wake()
         self._thread.join(timeout=10)
         for node in self._nodes:
             node.destroy_node()
+        self.executor.shutdown()
         self.context.try_shutdown()
         if self._error is not None:
             raise self._error

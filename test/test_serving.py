@@ -29,7 +29,7 @@ from std_msgs.msg import Header
 from test_node import FRAME, SCENE, Robot
 from unique_identifier_msgs.msg import UUID
 
-from mimo_embodied_ros import action, srv
+from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import OutOfMemoryError, ResultCode
 from mimo_embodied_ros.embedded import scenes
 from mimo_embodied_ros.nodes import messages
@@ -359,3 +359,78 @@ def test_a_model_that_is_lost_makes_the_node_unconfigured_and_it_can_be_configur
     robot.ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
     robot.see()
     assert robot.ask(action.Ask, 'ask', question='What do you see?').result.error_code == 0
+
+
+# -- standing queries
+
+
+Standing = srv.SetStandingQuery.Request
+
+
+def stand(robot: Robot, **request: Any) -> Any:
+    client = robot.other.create_client(srv.SetStandingQuery, '/mimo_embodied/set_standing_query')
+    assert client.wait_for_service(10)
+    request = {'name': 'watch', 'enabled': True, 'rate': 20.0, 'kind': Standing.FIND_AFFORDANCES,
+               'text': 'red cube', **request}
+    call = client.call_async(Standing(**request))
+    robot.ros.wait_for(call.done)
+    return call.result()
+
+
+@pytest.mark.parametrize(('request_', 'says'), [
+    ({'name': ' '}, 'no name'),
+    ({'text': ''}, 'empty'),
+    ({'rate': 0.0}, 'rate is 0'),
+    ({'rate': float('nan')}, 'rate is nan'),
+    ({'kind': 9}, '0 (plan_task)'),
+    ({'task': 'nothing'}, 'nothing'),
+    ({'task': 'yes_no'}, 'yes_no'),
+    ({'thinking': 7}, 'THINK_OFF'),
+    ({'options': ['a']}, 'has no options'),
+    ({'kind': Standing.ASK, 'target_frame': 'map'}, 'has no target_frame'),
+])
+def test_what_is_wrong_with_a_standing_query_is_said(
+    ros: Any, request_: dict[str, Any], says: str
+) -> None:
+    answer = stand(Robot(ros), **request_)
+    assert ResultCode(answer.error_code) is ResultCode.INVALID_REQUEST
+    assert says in answer.error_msg
+
+
+def test_a_standing_query_is_asked_at_its_rate_while_the_node_is_active(ros: Any) -> None:
+    robot = Robot(ros)
+    heard: list[Any] = []
+    robot.other.create_subscription(
+        msg.AffordancePoints, '/mimo_embodied/affordances', heard.append, 10)
+    assert stand(robot).error_code == ResultCode.NONE  # before there is a model
+    robot.start()
+    headers = []
+    for _ in range(2):
+        headers.append(robot.see())
+        robot.ros.wait_for(lambda: heard and heard[-1].header == headers[-1])
+        assert (heard[-1].query, len(heard[-1].points)) == ('red cube', 1)
+    assert robot.node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
+    heard.clear()
+    assert robot.node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+    robot.ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
+    robot.see()
+    robot.ros.wait_for(lambda: heard)
+    stand(robot, text='green ball')  # in the place of the first
+    robot.ros.wait_for(lambda: heard[-1].query == 'green ball')
+    assert stand(robot, enabled=False).error_code == ResultCode.NONE
+    assert stand(robot, enabled=False, name='nobody').error_code == ResultCode.NONE
+    assert not robot.node._standing._queries
+
+
+def test_goals_do_not_wait_for_standing_queries(ros: Any) -> None:
+    robot = Robot(ros, max_batch=1).start()
+    robot.see()
+    for number in range(3):
+        stand(robot, name=str(number), rate=100.0, kind=Standing.PLAN_TASK, text=f'{LONG} {number}')
+    scheduler = robot.node._scheduler
+    robot.ros.wait_for(lambda: any(job.preemptible for job in list(scheduler._running)))
+    result = spatial(robot)
+    assert ResultCode(result.error_code) is ResultCode.NONE
+    assert messages.seconds(result.stats.queue_time) < 0.5
+    # each waits for its answer before it is asked again
+    assert len(scheduler) + len(scheduler._running) <= 3

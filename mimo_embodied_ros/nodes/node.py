@@ -43,6 +43,7 @@ from .diagnostics import PERIOD_S, Outcomes, diagnostics, model_status, server_s
 from .driving import plan_driving
 from .intake import Intake, frame_of
 from .kinds import KINDS, Kind
+from .standing import StandingQueries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,6 +107,9 @@ class MimoEmbodied(LifecycleNode):
                 self.create_service(kind.service, f'~/{kind.service_name}', self._on_call(kind),
                                     callback_group=calls)
         self.create_service(srv.ListCameras, '~/list_cameras', self._on_list_cameras)
+        self._standing = StandingQueries(
+            self, lambda: self._scheduler is not None, self._submit)
+        self.create_service(srv.SetStandingQuery, '~/set_standing_query', self._on_standing_query)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(PERIOD_S, self._publish_diagnostics,
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -444,6 +448,15 @@ class MimoEmbodied(LifecycleNode):
         """Let the executor's thread call a function, as long as there is one."""
         if self.executor is not None:
             self.executor.create_task(function, *arguments)
+
+    def _on_standing_query(
+        self, request: srv.SetStandingQuery.Request, response: srv.SetStandingQuery.Response
+    ) -> srv.SetStandingQuery.Response:
+        try:
+            self._standing.set(request, self._settings.tasks)
+        except MimoError as error:
+            response.error_code, response.error_msg = int(error.code), str(error)
+        return response
 
     def _on_list_cameras(
         self, request: srv.ListCameras.Request, response: srv.ListCameras.Response

@@ -85,8 +85,8 @@ class Ros:
         from rclpy.executors import ExternalShutdownException
 
         try:
-            while not self._closing:
-                self.executor.spin_once(timeout_sec=0.1)
+            while not self._closing and self.context.ok():
+                self.executor.spin_once(timeout_sec=1.0)
         except ExternalShutdownException:  # the test itself shut the context down
             pass
         except BaseException as error:
@@ -121,12 +121,13 @@ class Ros:
 
     def close(self) -> None:
         """Stop to spin, destroy everything, and raise what a callback raised."""
-        self._closing = True  # first, since shutdown() takes things away from under spin_once()
+        # In this order: a shutdown pulls the ground from under what is being executed.
+        self._closing = True
         self.executor.wake()
         self._thread.join(timeout=10)
-        self.executor.shutdown()
         for node in self._nodes:
             node.destroy_node()
+        self.executor.shutdown()
         self.context.try_shutdown()
         if self._error is not None:
             raise self._error

@@ -273,9 +273,9 @@ def test_a_node_that_is_not_active_says_so(ros: Any) -> None:
 
 
 def test_a_full_queue_refuses_and_goals_are_cancelled_where_they_are(ros: Any) -> None:
-    robot = Robot(ros, max_queue=1, wait_for_image=60.0).start()
+    robot = Robot(ros, max_queue=1, max_batch=1, wait_for_image=60.0).start()
     running = robot.send(action.Ask, 'ask', question='one')  # waits for an image
-    ros.wait_for(lambda: len(robot.node._worker) == 0)
+    ros.wait_for(lambda: len(robot.node._scheduler) == 0)
     queued = robot.send(action.Ask, 'ask', question='two')
     refused = robot.ask(action.Ask, 'ask', question='three').result
     assert ResultCode(refused.error_code) is ResultCode.QUEUE_FULL
@@ -306,9 +306,9 @@ def test_a_goal_is_cancelled_while_the_model_writes(robot: Robot) -> None:
 
 
 def test_urgent_goals_go_first(ros: Any) -> None:
-    robot = Robot(ros, wait_for_image=60.0).start()
+    robot = Robot(ros, max_batch=1, wait_for_image=60.0).start()
     order: list[int] = []
-    handles = [robot.send(action.Ask, 'ask', question='What do you see?', priority=p)
+    handles = [robot.send(action.Ask, 'ask', question=f'What do you see, {p}?', priority=p)
                for p in (0, 1, 5, 3)]
     for priority, handle in zip((0, 1, 5, 3), handles):
         handle.get_result_async().add_done_callback(lambda _, p=priority: order.append(p))

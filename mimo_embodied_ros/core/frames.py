@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .resize import PixelLimits, Resize, resize
+
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     import numpy as np
     from numpy.typing import NDArray
+
+    Resized = tuple[NDArray[np.uint8], Resize]
 
 
 @dataclass(frozen=True)
@@ -33,9 +40,23 @@ class Odometry:
     angular: tuple[float, float, float]
 
 
+class _Sizes:
+    """An image at the sizes that were asked for; each is made once, in whatever thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[PixelLimits, Resized] = {}
+
+    def get(self, pixels: NDArray[np.uint8], limits: PixelLimits) -> Resized:
+        with self._lock:
+            if limits not in self._made:
+                self._made[limits] = resize(pixels, limits)
+            return self._made[limits]
+
+
 @dataclass(frozen=True)
 class Frame:
-    """One image and what was known at its stamp.
+    """One image and what was known at its stamp; several requests may use it at once.
 
     Attributes:
         pixels: (height, width, 3) uint8, RGB.
@@ -45,6 +66,7 @@ class Frame:
         intrinsics: None when no CameraInfo arrived.
         depth: (height, width) float32, metres along the optical axis, NaN where unknown.
         odometry: the newest odometry at the image's stamp.
+        image_id: equal only for frames with the same pixels; by default nothing equals it.
 
     """
 
@@ -55,6 +77,8 @@ class Frame:
     intrinsics: Intrinsics | None = None
     depth: NDArray[np.float32] | None = None
     odometry: Odometry | None = None
+    image_id: Hashable = field(default_factory=object, repr=False)
+    _sizes: _Sizes = field(default_factory=_Sizes, repr=False, compare=False)
 
     @property
     def width(self) -> int:
@@ -65,3 +89,12 @@ class Frame:
     def height(self) -> int:
         """Rows of the original image."""
         return int(self.pixels.shape[0])
+
+    def resized(self, limits: PixelLimits) -> Resized:
+        """The image that the model sees; see ``core.resize.resize``, which raises what this does.
+
+        Returns:
+            The same array for the same limits. ``dataclasses.replace`` takes it along.
+
+        """
+        return self._sizes.get(self.pixels, limits)

@@ -79,7 +79,7 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
         msg = f'max_new_tokens is {query.max_new_tokens}; give a positive number, or 0 for default'
         raise InvalidRequestError(msg)
     text = task.fill(_fitting(query), options=_options(query), **_measured(query))
-    resized = [resize(frame.pixels, limits) for frame in query.frames]
+    resized = [frame.resized(limits) for frame in query.frames]
     default = task.tokens + (THINKING_TOKENS if query.thinks else 0)
     return Prompt(
         text if query.thinks else text + NO_THINK,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
+import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from nav_msgs.msg import Odometry as OdometryMsg
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -23,7 +26,9 @@ from .images import decode_compressed, decode_depth, decode_image
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from diagnostic_msgs.msg import DiagnosticStatus
+    from numpy.typing import NDArray
     from rclpy.lifecycle import LifecycleNode
     from rclpy.subscription import Subscription
 
@@ -33,6 +38,7 @@ _DEPTH_TOLERANCE_NS = 50_000_000  # a depth image within this of the image belon
 _KEPT_DEPTH = 8  # to find the one that belongs to an image
 _KEPT_ODOMETRY = 512  # two seconds and more of a fast one
 _PATH_POINTS, _PATH_STEP_NS = 4, 500_000_000  # what ReCogDrive's prompt tells of the past
+T = TypeVar('T')
 
 
 def stamp_of(message: bytes) -> int:
@@ -40,6 +46,19 @@ def stamp_of(message: bytes) -> int:
     order = '<' if message[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', message, 4)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def frame_of(message: Image) -> Frame:
+    """The frame of an image that a request brings along; the same pixels have the same id.
+
+    Raises:
+        BadEncodingError: the image cannot be decoded.
+
+    """
+    pixels, header = decode_image(message), message.header
+    return Frame(
+        pixels, Time.from_msg(header.stamp).nanoseconds, header.frame_id,
+        image_id=(pixels.shape, hashlib.blake2b(pixels.data.cast('B'), digest_size=16).digest()))
 
 
 class Stream:
@@ -66,6 +85,21 @@ class Stream:
         return min(list(self._messages), key=lambda m: abs(stamp_of(m) - stamp_ns), default=b'')
 
 
+class Latest(Generic[T]):
+    """What a message was decoded to, kept until another one is asked for."""
+
+    def __init__(self, decode: Callable[[bytes], T]) -> None:
+        """Nothing is decoded yet."""
+        self._decode = decode
+        self._decoded: tuple[bytes, T] | None = None
+
+    def of(self, message: bytes) -> T:
+        """Messages are told apart as objects: cameras without a clock stamp all theirs alike."""
+        if self._decoded is None or self._decoded[0] is not message:
+            self._decoded = message, self._decode(message)
+        return self._decoded[1]
+
+
 class Camera:
     """What has arrived from one camera."""
 
@@ -75,12 +109,44 @@ class Camera:
         self.image = Stream()
         self.info = Stream()
         self.depth = Stream(_KEPT_DEPTH)
+        self._lock = threading.Lock()
+        self._pictures = Latest(self._picture)
+        self._depths = Latest(_depth)
+        self._intrinsics = Latest(_intrinsics)
+
+    def frame(self, image: bytes, odometry: Odometry | None) -> Frame:
+        """An image with what belongs to its stamp, decoded once for all requests.
+
+        Raises:
+            BadEncodingError: the image or its depth cannot be decoded.
+
+        """
+        stamp_ns = stamp_of(image)
+        depth, info = self.depth.nearest(stamp_ns), self.info.newest
+        if depth and abs(stamp_of(depth) - stamp_ns) > _DEPTH_TOLERANCE_NS:
+            depth = b''
+        with self._lock:
+            return replace(
+                self._pictures.of(image),
+                intrinsics=self._intrinsics.of(info) if info else None,
+                depth=self._depths.of(depth) if depth else None,
+                odometry=odometry,
+            )
+
+    def _picture(self, message: bytes) -> Frame:
+        if self.settings.compressed:
+            compressed = deserialize_message(message, CompressedImage)
+            pixels, frame_id = decode_compressed(compressed), compressed.header.frame_id
+        else:
+            image = deserialize_message(message, Image)
+            pixels, frame_id = decode_image(image), image.header.frame_id
+        return Frame(pixels, stamp_of(message), frame_id, self.settings.name)
 
 
 class Intake:
     """Subscribes to the sensors of a node; callbacks store, requests decode.
 
-    Callbacks run in the executor's thread, ``frame`` in the worker's.
+    Callbacks run in the executor's thread, ``frame`` and ``path`` in those of the scheduler.
     """
 
     def __init__(self, node: LifecycleNode, settings: Settings) -> None:
@@ -153,7 +219,7 @@ class Intake:
     def frame(
         self, name: str, max_age_s: float, wait_s: float, stopped: Callable[[], bool]
     ) -> Frame:
-        """Decode the newest image of a camera, with what belongs to its stamp.
+        """The newest image of a camera, with what belongs to its stamp.
 
         Args:
             name: of the camera; empty is the first one.
@@ -173,8 +239,7 @@ class Intake:
             msg = f'there is no camera {name!r}; this node has {", ".join(self.cameras)}'
             raise InvalidRequestError(msg)
         self._wait_for_image(camera, wait_s, stopped)
-        message, chosen = camera.image.newest, camera.settings
-        stamp_ns = stamp_of(message)
+        message = camera.image.newest
         age = self._age(message)
         if max_age_s and age > max_age_s:
             msg = (
@@ -183,21 +248,7 @@ class Intake:
                 'and whether both clocks agree (use_sim_time with a bag)'
             )
             raise StaleImageError(msg)
-        if chosen.compressed:
-            compressed = deserialize_message(message, CompressedImage)
-            pixels, frame_id = decode_compressed(compressed), compressed.header.frame_id
-        else:
-            image = deserialize_message(message, Image)
-            pixels, frame_id = decode_image(image), image.header.frame_id
-        depth, info = camera.depth.nearest(stamp_ns), camera.info.newest
-        if depth and abs(stamp_of(depth) - stamp_ns) > _DEPTH_TOLERANCE_NS:
-            depth = b''
-        return Frame(
-            pixels, stamp_ns, frame_id, chosen.name,
-            intrinsics=_intrinsics(info) if info else None,
-            depth=decode_depth(deserialize_message(depth, Image)) if depth else None,
-            odometry=self._odometry_at(stamp_ns),
-        )
+        return camera.frame(message, self._odometry_at(stamp_of(message)))
 
     def _wait_for_image(self, camera: Camera, wait_s: float, stopped: Callable[[], bool]) -> None:
         end = time.monotonic() + wait_s
@@ -234,6 +285,10 @@ class Intake:
             (twist.linear.x, twist.linear.y, twist.linear.z),
             (twist.angular.x, twist.angular.y, twist.angular.z),
         )
+
+
+def _depth(message: bytes) -> NDArray[np.float32]:
+    return decode_depth(deserialize_message(message, Image))
 
 
 def _intrinsics(message: bytes) -> Intrinsics | None:

@@ -1,9 +1,9 @@
 """The lifecycle node ``mimo_embodied``: a resident model behind actions, services and topics.
 
 configure loads the model, activate subscribes and serves, deactivate ends what runs and keeps the
-weights, cleanup frees them. Goals and service calls become jobs of one worker; the executor's
-thread never waits for the model. Goals that cannot be served are accepted and aborted with their
-error code, because a rejected goal cannot carry a reason.
+weights, cleanup frees them. Goals, service calls and standing queries become jobs of one
+scheduler; the executor's thread never waits for the model. Goals that cannot be served are
+accepted and aborted with their error code, because a rejected goal cannot carry a reason.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import functools
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.action import ActionServer, CancelResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
@@ -31,81 +32,35 @@ from mimo_embodied_ros.core.errors import (
     ModelNotReadyError,
     ResultCode,
 )
-from mimo_embodied_ros.core.frames import Frame
-from mimo_embodied_ros.core.query import Query, Task
-from mimo_embodied_ros.core.tasks import TASKS, AnswerKind
+from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.engine.answering import State, answer_query
-from mimo_embodied_ros.engine.worker import Job, Worker
+from mimo_embodied_ros.engine.scheduler import Job, Scheduler
+from mimo_embodied_ros.engine.sharing import SharedAnswers, identity
 
 from . import messages, parameters
 from .diagnostics import PERIOD_S, Outcomes, diagnostics, model_status, server_status
 from .driving import plan_driving
-from .images import decode_image
-from .intake import Intake
+from .intake import Intake, frame_of
+from .kinds import KINDS, Kind
+from .standing import StandingQueries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from rclpy.action.server import ServerGoalHandle
     from rclpy.lifecycle import LifecycleState
     from rclpy.parameter import Parameter
 
     from mimo_embodied_ros.core.answers import Answer
+    from mimo_embodied_ros.core.frames import Frame
+    from mimo_embodied_ros.core.tasks import Task
     from mimo_embodied_ros.engine import Engine, Reply
 
 NAME = 'mimo_embodied'
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of request: its interfaces and the names of their own fields."""
-
-    action_name: str
-    action: Any
-    task: Task
-    answers: tuple[AnswerKind, ...]  # what its message can hold
-    request_field: str
-    result_field: str
-    topic: str
-    message: Any
-    service_name: str = ''
-    service: Any = None
-
-    def task_of(self, request: Any, tasks: Mapping[str, Task]) -> Task:
-        """The task of a request: the one it names, or the usual one.
-
-        Raises:
-            InvalidRequestError: there is no such task, or its answers are of another kind.
-
-        """
-        if request.task:
-            fitting = [name for name, task in tasks.items() if task.answer in self.answers]
-            if request.task not in fitting:
-                text = (f'{self.action_name} has no task {request.task!r}; it has '
-                        f'{", ".join(fitting)}, and tasks_file may add more')
-                raise InvalidRequestError(text)
-            return tasks[request.task]
-        if self.task is Task.POINTS and request.kind == action.FindAffordances.Goal.BOXES:
-            return Task.BOXES
-        return self.task
-
-
-KINDS = (
-    Kind('plan_task', action.PlanTask, Task.PLAN, (AnswerKind.PLAN,), 'instruction', 'plan',
-         'task_plan', msg.TaskPlan, 'get_task_plan', srv.GetTaskPlan),
-    Kind('find_affordances', action.FindAffordances, Task.POINTS,
-         (AnswerKind.POINTS, AnswerKind.BOXES), 'query', 'affordances',
-         'affordances', msg.AffordancePoints, 'get_affordances', srv.GetAffordances),
-    Kind('answer_spatial', action.AnswerSpatial, Task.SPATIAL,
-         (AnswerKind.SPATIAL, AnswerKind.YES_NO, AnswerKind.CHOICE, AnswerKind.CHOICES,
-          AnswerKind.NUMBER, AnswerKind.WORD, AnswerKind.LABELS), 'question', 'answer',
-         'spatial_answer', msg.SpatialAnswer, 'get_spatial_answer', srv.GetSpatialAnswer),
-    Kind('ask', action.Ask, Task.ASK, (AnswerKind.TEXT,), 'question', 'answer',
-         'text_answer', msg.TextAnswer),
-    Kind('plan_driving', action.PlanDriving, TASKS['drive'], (AnswerKind.DECISION,),
-         'instruction', 'decision', 'driving_decision', msg.DrivingDecision),
-)
+# How long a goal is remembered after its end, for clients that ask for its result late; with its
+# images. As rclcpp does; rclpy's own 15 minutes would be gigabytes.
+_RESULT_TIMEOUT_S = 10
 # What can be changed while the node serves; the rest is read when it is configured.
 _LIVE = {'timeout', 'max_image_age', 'wait_for_image', 'max_new_tokens'}
 
@@ -132,7 +87,9 @@ class MimoEmbodied(LifecycleNode):
         super().__init__(name, **options)
         self._engine: Engine | None = None
         self._intake: Intake | None = None
-        self._worker: Worker | None = None
+        self._scheduler: Scheduler | None = None
+        self._shared: SharedAnswers[tuple[Answer, Reply]] = SharedAnswers()
+        self._lost: ModelNotReadyError | None = None  # why the model failed for good
         self._settings = parameters.read(self)
         self._outcomes: dict[bytes, tuple[Future, Job]] = {}
         self._ended = Outcomes()
@@ -143,15 +100,19 @@ class MimoEmbodied(LifecycleNode):
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._model_publisher = self.create_publisher(msg.ModelInfo, '~/model_info', latched)
         self._action_servers = [self._serve_action(kind) for kind in KINDS]
+        # A call that waits for its answer would otherwise hold up images, goals and cancels.
+        calls = ReentrantCallbackGroup()
         for kind in KINDS:
             if kind.service:
-                self.create_service(kind.service, f'~/{kind.service_name}', self._on_call(kind))
+                self.create_service(kind.service, f'~/{kind.service_name}', self._on_call(kind),
+                                    callback_group=calls)
         self.create_service(srv.ListCameras, '~/list_cameras', self._on_list_cameras)
+        self._standing = StandingQueries(
+            self, lambda: self._scheduler is not None, self._submit)
+        self.create_service(srv.SetStandingQuery, '~/set_standing_query', self._on_standing_query)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        # Steady, because simulated time may stand still while requests wait.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(0.05, self._poll, clock=steady)
-        self.create_timer(PERIOD_S, self._publish_diagnostics, clock=steady)
+        self.create_timer(PERIOD_S, self._publish_diagnostics,
+                          clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.add_on_set_parameters_callback(self._on_parameters)
 
     # -- lifecycle
@@ -179,15 +140,17 @@ class MimoEmbodied(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and serve."""
         self._intake = Intake(self, self._settings)
-        self._worker = Worker(self._settings.max_queue)
-        self._worker.start()
+        self._shared = SharedAnswers()
+        self._scheduler = Scheduler(self._settings.max_queue, self._settings.engine.max_batch)
+        self._scheduler.start()
         return super().on_activate(state)
 
     @_said
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End what waits and runs; the model stays in memory."""
         self._stop()
-        return super().on_deactivate(state)
+        done = super().on_deactivate(state)
+        return done if self._lost is None else TransitionCallbackReturn.ERROR
 
     @_said
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -202,6 +165,22 @@ class MimoEmbodied(LifecycleNode):
         self._free()
         return super().on_shutdown(state)
 
+    @_said
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Become unconfigured after whatever failed, so that the node can be configured again."""
+        self._stop()
+        self._free()
+        return super().on_error(state)
+
+    def _on_lost_model(self, error: ModelNotReadyError) -> None:
+        """Give up a model that cannot answer any more; several requests may find that out."""
+        if self._scheduler is not None:
+            self._lost = error
+            self.get_logger().error(f'the model is lost: {error}; configure the node again')
+            self.trigger_deactivate()
+            self._lost = None
+            self._ended.add_load(error)
+
     def destroy_node(self) -> None:
         """Leave no thread behind."""
         self._stop()
@@ -211,9 +190,9 @@ class MimoEmbodied(LifecycleNode):
         super().destroy_node()
 
     def _stop(self) -> None:
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+        if self._scheduler is not None:
+            self._scheduler.stop()
+            self._scheduler = None
         if self._intake is not None:
             self._intake.close()
             self._intake = None
@@ -224,13 +203,9 @@ class MimoEmbodied(LifecycleNode):
             self._engine = None
             self._ended = Outcomes()
 
-    def _poll(self) -> None:
-        if self._worker is not None:
-            self._worker.poll()
-
     def _publish_diagnostics(self) -> None:
         info = None if self._engine is None else self._engine.info
-        waiting = None if self._worker is None else len(self._worker)
+        waiting = None if self._scheduler is None else len(self._scheduler)
         found = [model_status(info, waiting, self._ended)]
         if self._engine is not None:
             now = time.monotonic()
@@ -256,14 +231,18 @@ class MimoEmbodied(LifecycleNode):
         return ActionServer(
             self, kind.action, f'~/{kind.action_name}', self._execute(kind),
             handle_accepted_callback=lambda handle: self._on_goal(kind, handle),
-            cancel_callback=self._on_cancel)
+            cancel_callback=self._on_cancel, result_timeout=_RESULT_TIMEOUT_S)
 
     def _submit(
-        self, kind: Kind, request: Any, on_start: Callable[[], None],
-        on_progress: Callable[[Job, State, str, int], None],
-        on_end: Callable[[Any], None],
+        self, kind: Kind, request: Any, on_end: Callable[[dict[str, Any]], None],
+        on_start: Callable[[], None] = lambda: None,
+        on_progress: Callable[[Job, State, str, int], None] = lambda *_: None,
+        *, standing: bool = False,
     ) -> Job:
-        """Queue a request; ``on_end`` gets its result fields, also when it cannot be queued."""
+        """Queue a request; ``on_end`` gets its result fields, also when it cannot be queued.
+
+        The three may be called in any thread.
+        """
         partial = msg.GenerationStats()
         timeout = messages.seconds(request.timeout)
 
@@ -286,16 +265,17 @@ class MimoEmbodied(LifecycleNode):
                 self._publishers_of[kind.topic].publish(answer)
             on_end(values)
 
-        job = Job(work, finish, priority=request.priority, caller=request.caller)
+        job = Job(work, finish, kind=kind.action_name, caller=request.caller or kind.action_name,
+                  priority=request.priority, preemptible=standing)
         job.deadline = job.arrived + (timeout or self._settings.timeout)
         try:
             if timeout < 0:
                 msg_ = f'timeout is {timeout:g} s; give a positive one, or 0 for the default'
                 raise InvalidRequestError(msg_)
-            if self._worker is None:
+            if self._scheduler is None:
                 msg_ = 'the node is not active; configure and activate it first'
                 raise ModelNotReadyError(msg_)
-            self._worker.submit(job)
+            self._scheduler.submit(job)
         except MimoError as error:
             finish(None, error)
         return job
@@ -304,7 +284,7 @@ class MimoEmbodied(LifecycleNode):
         self, kind: Kind, request: Any, job: Job, stats: msg.GenerationStats,
         on_progress: Callable[[State, str, int], None],
     ) -> dict[str, Any]:
-        """Run one request in the worker's thread; returns the fields of its result."""
+        """Run one request in a thread of the scheduler; returns the fields of its result."""
         assert self._engine is not None
         assert self._intake is not None
         on_progress(State.PREPROCESSING, '', 0)
@@ -317,9 +297,21 @@ class MimoEmbodied(LifecycleNode):
 
         def ask(query: Query) -> tuple[Answer, Reply]:
             limit = query.max_new_tokens or self._settings.max_new_tokens
-            answer, reply = answer_query(
-                engine, replace(query, max_new_tokens=limit, deadline=job.deadline),
-                on_progress=on_progress, cancelled=job.stopped)
+            query = replace(query, max_new_tokens=limit, deadline=job.deadline)
+
+            def compute() -> tuple[Answer, Reply]:
+                return answer_query(
+                    engine, query, on_progress=on_progress, cancelled=job.stopped)
+
+            try:
+                (answer, reply), shared = self._shared.once(identity(query), compute, job.check)
+            except ModelNotReadyError as error:
+                self._in_executor(self._on_lost_model, error)
+                raise
+            if shared:
+                on_progress(State.ANSWERING, reply.text, reply.stats.completion_tokens)
+                reply = replace(reply, stats=replace(
+                    reply.stats, preprocess_s=0.0, first_token_s=0.0, total_s=0.0))
             replies.append(reply)
             return answer, reply
 
@@ -362,11 +354,7 @@ class MimoEmbodied(LifecycleNode):
             text = 'the request has images and names cameras; give one of the two'
             raise InvalidRequestError(text)
         if request.images:
-            return tuple(
-                Frame(decode_image(image),
-                      image.header.stamp.sec * 10**9 + image.header.stamp.nanosec,
-                      image.header.frame_id)
-                for image in request.images)
+            return tuple(frame_of(image) for image in request.images)
         age = messages.seconds(request.max_image_age)
         if age < 0:
             text = f'max_image_age is {age:g} s; give a positive one, or 0 for the default'
@@ -382,13 +370,23 @@ class MimoEmbodied(LifecycleNode):
     # -- actions
 
     def _on_goal(self, kind: Kind, handle: ServerGoalHandle) -> None:
+        """Queue a goal.
+
+        Its state changes in the executor's thread only, where cancel requests arrive, too: rclpy
+        looks at the state and changes it in two steps. It does not tell that a client has died:
+        the goal of a dead one ends by its deadline at the latest, and nobody hears of it.
+        """
         outcome = Future(executor=self.executor)
-        started = False
+        executing = False
+
+        def execute() -> None:
+            nonlocal executing
+            if not executing:
+                executing = True
+                handle.execute()
 
         def start() -> None:
-            nonlocal started
-            started = True
-            handle.execute()
+            self._in_executor(execute)
 
         def progress(job: Job, state: State, delta: str, tokens: int) -> None:
             handle.publish_feedback(kind.action.Feedback(
@@ -397,32 +395,29 @@ class MimoEmbodied(LifecycleNode):
 
         def end(values: dict[str, Any]) -> None:
             outcome.set_result(kind.action.Result(**values))
-            if not started:
-                handle.execute()
-            self._wake()
+            self._in_executor(execute)
 
         key = bytes(handle.goal_id.uuid)
         handle.publish_feedback(kind.action.Feedback(state=int(State.QUEUED)))
         # An end before this line is found by _execute, which runs in this thread after it.
-        self._outcomes[key] = (outcome, self._submit(kind, handle.request, start, progress, end))
+        self._outcomes[key] = (outcome, self._submit(kind, handle.request, end, start, progress))
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
-        found = self._outcomes.get(bytes(handle.goal_id.uuid))
-        if found is None:
-            return CancelResponse.REJECT
-        if self._worker is not None:
-            self._worker.cancel(found[1])
-        return CancelResponse.ACCEPT
+        """Accept exactly those requests that make the goal end with CANCELLED."""
+        found, scheduler = self._outcomes.get(bytes(handle.goal_id.uuid)), self._scheduler
+        if found is not None and scheduler is not None and scheduler.cancel(found[1]):
+            return CancelResponse.ACCEPT
+        return CancelResponse.REJECT
 
     def _execute(self, kind: Kind) -> Callable[[ServerGoalHandle], Any]:
         async def execute(handle: ServerGoalHandle) -> Any:
             key = bytes(handle.goal_id.uuid)
             result = await self._outcomes[key][0]
             del self._outcomes[key]
-            if handle.is_cancel_requested and result.error_code != ResultCode.NONE:
-                handle.canceled()
-            elif result.error_code == ResultCode.NONE:
+            if result.error_code == ResultCode.NONE:
                 handle.succeed()
+            elif result.error_code == ResultCode.CANCELLED and handle.is_cancel_requested:
+                handle.canceled()
             else:
                 self.get_logger().warning(
                     f'{kind.action_name} failed, {ResultCode(result.error_code).name}: '
@@ -440,19 +435,28 @@ class MimoEmbodied(LifecycleNode):
 
             def end(values: dict[str, Any]) -> None:
                 outcome.set_result(values)
-                self._wake()
+                self._in_executor(lambda: None)  # so that it looks at what waits
 
-            self._submit(kind, request, lambda: None, lambda *_: None, end)
+            self._submit(kind, request, end)
             for name, value in (await outcome).items():
                 setattr(response, name, value)
             return response
 
         return call
 
-    def _wake(self) -> None:
-        """Let the executor look at the coroutines that wait for an outcome."""
+    def _in_executor(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Let the executor's thread call a function, as long as there is one."""
         if self.executor is not None:
-            self.executor.wake()
+            self.executor.create_task(function, *arguments)
+
+    def _on_standing_query(
+        self, request: srv.SetStandingQuery.Request, response: srv.SetStandingQuery.Response
+    ) -> srv.SetStandingQuery.Response:
+        try:
+            self._standing.set(request, self._settings.tasks)
+        except MimoError as error:
+            response.error_code, response.error_msg = int(error.code), str(error)
+        return response
 
     def _on_list_cameras(
         self, request: srv.ListCameras.Request, response: srv.ListCameras.Response

@@ -50,6 +50,7 @@ MODEL = (
     Parameter('max_pixels', 0, "Area to which larger images are reduced; 0: the model's own, with "
               'openai 3211264.', _COUNT),
     Parameter('threads', 0, "CPU threads of the model; 0: the library's choice.", (0, 1024)),
+    Parameter('max_batch', 8, 'How many requests are answered at once; more wait.', (1, 256)),
     # with openai only
     Parameter('servers', ['http://127.0.0.1:8000/v1'],
               'URLs of the servers, the preferred one first; the others stand in for it.'),

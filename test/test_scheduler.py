@@ -1,0 +1,359 @@
+"""The scheduler with real threads. Nothing here waits for time to pass, save for deadlines."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mimo_embodied_ros.core.errors import (
+    BackendError,
+    CancelledError,
+    MimoError,
+    ModelNotReadyError,
+    OutOfMemoryError,
+    PreemptedError,
+    QueueFullError,
+    RequestTimeoutError,
+)
+from mimo_embodied_ros.engine.scheduler import Job, Scheduler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WAIT_S = 10.0
+
+
+class Asked(Job):
+    """A job that runs until it is let go or stopped, and that keeps how it ended."""
+
+    def __init__(self, work: Callable[[Job], Any] | None = None, **options: Any) -> None:
+        super().__init__(work or Asked.hold, self.note, **options)
+        self.running = threading.Event()
+        self.let_go = threading.Event()
+        self.over = threading.Event()
+        self.ends: list[tuple[Any, MimoError | None]] = []
+
+    def hold(self) -> str:
+        self.running.set()
+        while not self.let_go.wait(0.001):
+            if self.stopped():
+                raise BackendError('the engine ended it')
+        return 'answer'
+
+    def note(self, result: Any, error: MimoError | None) -> None:
+        self.ends.append((result, error))
+        self.over.set()
+
+    @property
+    def end(self) -> Any:
+        """The result, or the type of the error."""
+        assert self.over.wait(WAIT_S)
+        (result, error), = self.ends
+        return result if error is None else type(error)
+
+
+@contextmanager
+def scheduler(capacity: int = 8, runners: int = 1) -> Iterator[Scheduler]:
+    made = Scheduler(capacity, runners)
+    made.start()
+    before = threading.active_count()
+    try:
+        yield made
+    finally:
+        made.stop()
+    assert threading.active_count() == before - runners - 1
+
+
+def running(made: Scheduler, **options: Any) -> Asked:
+    job = Asked(**options)
+    made.submit(job)
+    assert job.running.wait(WAIT_S)
+    return job
+
+
+def waiting(made: Scheduler, **options: Any) -> Asked:
+    job = Asked(**options)
+    made.submit(job)
+    return job
+
+
+def test_jobs_run_at_once_up_to_the_number_of_runners() -> None:
+    with scheduler(runners=3) as made:
+        jobs = [running(made) for _ in range(3)]
+        fourth = waiting(made)
+        assert len(made) == 1
+        jobs[1].let_go.set()
+        assert jobs[1].end == 'answer'
+        assert fourth.running.wait(WAIT_S)
+        assert len(made) == 0
+
+
+def test_a_full_queue_refuses_at_once_with_the_remedy() -> None:
+    with scheduler(capacity=2) as made:
+        running(made)
+        waiting(made)
+        waiting(made)
+        with pytest.raises(QueueFullError, match='max_queue'):
+            made.submit(Asked())
+
+
+def test_what_free_runners_are_about_to_take_does_not_fill_the_queue() -> None:
+    with scheduler(capacity=1, runners=64) as made:
+        for _ in range(65):  # faster than threads wake up
+            made.submit(Asked())
+        with pytest.raises(QueueFullError):
+            made.submit(Asked())
+
+
+def order_of(jobs: list[dict[str, Any]]) -> list[int]:
+    """Let one runner serve jobs that all wait; their numbers in the order in which they ran."""
+    order: list[int] = []
+    with scheduler(capacity=len(jobs) + 1) as made:
+        first = running(made, caller='nobody else')
+        asked = [waiting(made, work=lambda _, n=number: order.append(n), **options)
+                 for number, options in enumerate(jobs)]
+        first.let_go.set()
+        assert all(job.over.wait(WAIT_S) for job in asked)
+        assert all(len(job.ends) == 1 for job in asked)
+    return order
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.fixed_dictionaries({
+    'priority': st.integers(0, 2), 'caller': st.sampled_from('abc'),
+    'preemptible': st.booleans()}), max_size=24))
+def test_the_order(jobs: list[dict[str, Any]]) -> None:
+    order = order_of(jobs)
+    assert sorted(order) == list(range(len(jobs)))
+    levels = [(jobs[n]['preemptible'], -jobs[n]['priority']) for n in order]
+    assert levels == sorted(levels)  # standing queries last, then by priority
+    for _, level in itertools.groupby(order, lambda n: levels[order.index(n)]):
+        left = defaultdict(list)
+        served = list(level)
+        for number in sorted(served):
+            left[jobs[number]['caller']].append(number)
+        since = dict.fromkeys(left, 0)  # others served since its last turn
+        for number in served:
+            caller = jobs[number]['caller']
+            assert left[caller].pop(0) == number  # first come, first served
+            since = {c: count + 1 for c, count in since.items() if c != caller}
+            since[caller] = 0
+            # whoever waits is passed by each of the others once at most
+            assert all(since[c] < len(since) for c, numbers in left.items() if numbers)
+
+
+def test_callers_take_turns_however_much_one_asks() -> None:
+    order = order_of([{'caller': 'greedy'}] * 4 + [{'caller': 'modest'}] * 2)
+    assert order == [0, 4, 1, 5, 2, 3]
+
+
+def test_a_deadline_ends_what_waits_at_once() -> None:
+    with scheduler() as made:
+        running(made)
+        late, later, patient = (waiting(made, deadline=time.monotonic() + s)
+                                for s in (0.05, 0.15, 60))
+        for job in (late, later):
+            assert job.end is RequestTimeoutError
+            assert 0 <= time.monotonic() - job.deadline < 0.1
+            assert 'raise timeout' in str(job.ends[0][1])
+        assert not patient.over.is_set()
+        assert len(made) == 1
+
+
+def test_a_job_without_enough_time_is_refused_before_it_costs_any() -> None:
+    with scheduler() as made:
+        ran: list[Job] = []
+
+        def ask(kind: str, seconds: float) -> Asked:
+            return waiting(made, kind=kind, work=ran.append, deadline=time.monotonic() + seconds)
+
+        made._durations['plan'].extend([60.0] * 7)
+        assert ask('plan', 30).end is None  # too few are known
+        assert len(made._durations['plan']) == 8  # now, and this one was quick
+        assert ask('plan', 30).end is None
+        made._durations['point'].extend([60.0] * 8)
+        job = ask('point', 30)
+        assert job.end is RequestTimeoutError
+        assert len(ran) == 2
+        assert 's were left' in str(job.ends[0][1])
+        assert 'took 60.00 s' in str(job.ends[0][1])
+        assert ask('another', 30).end is None
+
+
+def test_refusals_end_when_jobs_may_have_become_quicker() -> None:
+    with scheduler() as made:
+        made._durations['ask'].extend([60.0] * 10)
+        ends = [waiting(made, kind='ask', work=lambda _: 'quick',
+                        deadline=time.monotonic() + 30).end for _ in range(5)]
+        assert ends == [RequestTimeoutError] * 3 + ['quick'] * 2
+
+
+def test_failures_say_nothing_about_how_long_jobs_take() -> None:
+    def fail(_: Job) -> None:
+        raise OutOfMemoryError('too large')
+
+    with scheduler() as made:
+        for _ in range(20):
+            assert waiting(made, kind='ask', work=fail).end is OutOfMemoryError
+        assert not made._durations['ask']
+        assert waiting(made, kind='ask', work=lambda _: time.sleep(0.01)).end is None
+        assert 0.01 <= made._durations['ask'][0] < 1
+
+
+def test_a_failure_ends_its_own_job_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with scheduler(runners=2) as made:
+        other = running(made)
+        failed = waiting(made, work=lambda _: {}['nothing'])
+        assert failed.end is BackendError
+        assert 'KeyError' in str(failed.ends[0][1])
+        other.let_go.set()
+        assert other.end == 'answer'
+        unheard = Job(lambda _: None, lambda *_: {}['nobody listens'])
+        made.submit(unheard)
+        assert waiting(made, work=lambda _: 'still here').end == 'still here'
+    assert 'could not be handed over' in caplog.text
+
+
+def test_cancel_while_waiting() -> None:
+    with scheduler() as made:
+        running(made)
+        job = waiting(made)
+        assert made.cancel(job)
+        assert job.over.is_set()  # at once, in this thread
+        assert job.end is CancelledError
+        assert not made.cancel(job)
+        assert len(made) == 0
+
+
+def test_cancel_while_running() -> None:
+    with scheduler() as made:
+        job = running(made)
+        assert made.cancel(job)
+        assert made.cancel(job)  # a second time is harmless
+        assert job.end is CancelledError
+        assert not made.cancel(job)
+
+
+def test_cancel_before_the_work_is_complete_and_after() -> None:
+    def complete(job: Job) -> str:
+        assert made.cancel(job)  # as in its last moment
+        return 'too late'
+
+    with scheduler() as made:
+        assert waiting(made, work=complete).end is CancelledError
+        job = waiting(made, work=lambda _: 'answer')
+        assert job.end == 'answer'
+        assert not made.cancel(job)
+        assert job.ends == [('answer', None)]
+
+
+def test_what_was_written_comes_with_the_cancel() -> None:
+    def write(job: Job) -> None:
+        made.cancel(job)
+        error = CancelledError('after 2 tokens')
+        error.raw_text, error.reasoning = 'so far', 'as I see it'
+        raise error
+
+    with scheduler() as made:
+        job = waiting(made, work=write)
+        assert job.end is CancelledError
+        error = job.ends[0][1]
+        assert (error.raw_text, error.reasoning) == ('so far', 'as I see it')
+
+
+def test_check_ends_work_with_the_reason() -> None:
+    with scheduler() as made:
+        job = running(made)
+        job.check()
+        made.cancel(job)
+        with pytest.raises(CancelledError):
+            job.check()
+        with pytest.raises(RequestTimeoutError, match='raise timeout'):
+            Asked(deadline=time.monotonic()).check()
+
+
+def test_a_goal_stops_one_standing_query_if_no_runner_is_free() -> None:
+    with scheduler(runners=3) as made:
+        standing = [running(made, preemptible=True) for _ in range(2)]
+        goals = [running(made)]
+        assert not any(job.stopped() for job in standing)  # there was a free one
+        goals.append(running(made))
+        assert standing[1].end is PreemptedError
+        assert not standing[0].stopped()
+        goals.append(running(made))
+        assert standing[0].end is PreemptedError
+        waits = waiting(made)
+        assert not any(job.stopped() for job in goals)
+        assert len(made) == 1
+        made.cancel(waits)
+
+
+def test_a_standing_query_stops_nothing_and_a_goal_takes_its_place_in_the_queue() -> None:
+    with scheduler(capacity=2) as made:
+        first = running(made, preemptible=True)
+        standing = [waiting(made, preemptible=True) for _ in range(2)]
+        assert not first.stopped()
+        with pytest.raises(QueueFullError):
+            made.submit(Asked(preemptible=True))
+        goal = waiting(made)
+        assert standing[1].end is PreemptedError
+        assert first.end is PreemptedError
+        assert goal.running.wait(WAIT_S)  # before the standing query that came earlier
+        assert not standing[0].over.is_set()
+
+
+def test_stop_ends_everything_once_and_leaves_no_thread() -> None:
+    made = Scheduler(8, 2)
+    made.start()
+    jobs = [running(made), running(made), waiting(made), waiting(made)]
+    made.cancel(jobs[1])
+    made.stop()
+    ends = [job.end for job in jobs]
+    assert ends == [PreemptedError, CancelledError, PreemptedError, PreemptedError]
+    assert len({id(job.ends[0][1]) for job in jobs}) == 4  # each may carry a text of its own
+    with pytest.raises(ModelNotReadyError, match='activate'):
+        made.submit(Asked())
+    assert not made.cancel(jobs[0])
+
+
+def test_every_job_ends_once_whatever_happens_at_the_same_time() -> None:
+    made = Scheduler(16, 4)
+    made.start()
+    jobs: list[Asked] = []
+    refused: list[Asked] = []
+
+    def ask(caller: str, number: int) -> None:
+        for turn in range(number):
+            job = Asked(caller=caller, priority=turn % 3, preemptible=turn % 5 == 0,
+                        deadline=time.monotonic() + (turn % 7) / 1000 + 0.0005)
+            job.let_go.set()
+            try:
+                made.submit(job)
+            except QueueFullError:
+                refused.append(job)
+                continue
+            jobs.append(job)
+            if turn % 2:
+                made.cancel(job)
+            if turn % 4 == 3:
+                made.cancel(jobs[turn // 2 % len(jobs)])
+
+    threads = [threading.Thread(target=ask, args=(name, 300)) for name in 'abcd']
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made.stop()
+    assert len(jobs) + len(refused) == 1200
+    assert all(len(job.ends) == 1 for job in jobs)
+    assert not any(job.ends for job in refused)
+    assert len(made) == 0
+    assert not made._running

@@ -59,3 +59,12 @@ def test_serving_writes_all_figures_and_the_page(tmp_path: Path) -> None:
     page = (tmp_path / 'docs' / 'benchmarks.md').read_text('utf-8')
     assert f'{report["same_frame_8q"]:.1f} times plain' in page
     assert (tmp_path / 'docs' / 'benchmarks.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_the_gpu_program_runs_at_small_size(tmp_path: Path) -> None:
+    run('gpu.py', '--small', '--out', tmp_path / 'gpu.json', folder=tmp_path)
+    report = json.loads((tmp_path / 'gpu.json').read_text('utf-8'))
+    assert report['same_answers'] == 1.0
+    assert report['ours']['prompt_tokens'] > 1196
+    for part in ('plain', 'ours', 'roofline', 'roofline_share', 'times_plain'):
+        assert positive(report[part]), report[part]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import itertools
 import os
-import tempfile
 import threading
 import time
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from domains import claimed_domain
 
 # before anything imports rclpy, and inherited by the processes that tests start
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
@@ -21,36 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rclpy.node import Node
-
-_turn = itertools.count()
-
-
-@contextmanager
-def claimed_domain() -> Iterator[int]:
-    """Hold a domain id that no other test on this host holds.
-
-    Ids from 1 to 100 keep DDS below the ephemeral ports. A locked file stands for an id, so that
-    it is free again when its process ends in whatever way. Each turn starts at another id, so
-    that no test hears the last words of the one before.
-    """
-    start = os.getpid() + next(_turn)
-    for domain in (1 + (start + step) % 100 for step in range(100)):
-        path = Path(tempfile.gettempdir(), f'ros_test_domain_{domain}.lock')
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT)
-        except PermissionError:  # made by another user
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            continue
-        try:
-            yield domain
-        finally:
-            os.close(lock)
-        return
-    pytest.fail('all ROS domain ids from 1 to 100 are taken by other tests on this host')
 
 
 class Ros:

@@ -135,6 +135,21 @@ def test_affordances_say_where_and_an_absent_object_is_no_error(robot: Robot) ->
     assert not missing.result.affordances.points
 
 
+def test_stats_tell_what_the_engine_took_and_what_it_had_read_before(robot: Robot) -> None:
+    robot.see()
+    first, second = (
+        robot.ask(action.FindAffordances, 'find_affordances', query=query).result.stats
+        for query in ('the green ball', 'the red cube'))
+    assert first.reused_tokens == 0
+    assert first.image_tokens < second.reused_tokens < second.prompt_tokens
+    for stats in (first, second):
+        preprocessing, first_token, generation, total = (
+            taken.sec + taken.nanosec / 1e9 for taken in (
+                stats.preprocess_time, stats.first_token_time, stats.generation_time,
+                stats.total_time))
+        assert 0 < preprocessing + first_token < generation < total
+
+
 def test_points_are_lifted_with_the_depth_of_their_stamp(ros: Any) -> None:
     robot = Robot(ros, camera__depth_topic='camera/depth').start()
     info = robot.other.create_publisher(CameraInfo, 'camera/camera_info', 1)

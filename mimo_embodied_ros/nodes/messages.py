@@ -199,9 +199,11 @@ def stats_message(model: ModelInfo, replies: Sequence[Reply]) -> Any:
         model=model.name, backend=model.backend,
         prompt_tokens=sum(s.prompt_tokens for s in stats),
         image_tokens=sum(s.image_tokens for s in stats),
+        reused_tokens=sum(s.reused_tokens for s in stats),
         completion_tokens=sum(s.completion_tokens for s in stats),
         preprocess_time=duration(sum(s.preprocess_s for s in stats)),
         first_token_time=duration(max(0.0, stats[0].first_token_s - stats[0].preprocess_s)),
+        generation_time=duration(sum(s.total_s for s in stats)),
         finish_reason=replies[-1].finish_reason)
 
 

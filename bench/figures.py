@@ -1,0 +1,17 @@
+"""How figures of several repetitions are written down."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Median and quartiles."""
+    low, middle, high = (
+        statistics.quantiles(values, n=4, method='inclusive') if len(values) > 1
+        else [values[0]] * 3)
+    return {'median': middle, 'low': low, 'high': high, 'repetitions': len(values)}

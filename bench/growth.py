@@ -1,0 +1,120 @@
+"""How throughput and latency grow with questions, cameras and the size of images."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from random_checkpoint import Shape, write_checkpoint
+from sides import Ours, Plain
+from workload import SIZE, about_one_frame
+
+from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.query import Query, Task
+from mimo_embodied_ros.core.resize import FACTOR
+from mimo_embodied_ros.embedded import scenes
+from mimo_embodied_ros.engine import EngineConfig
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Sequence
+
+    from sides import Side
+
+QUESTIONS = (1, 2, 4, 8, 16, 32, 64)
+CAMERAS = (1, 2, 3, 4, 5, 6)
+IMAGE_TOKENS = (64, 256, 1024, 4096)
+_ANSWER_TOKENS = 16
+_ASKED, _ASKED_NEXT = 'What do you see?', 'What is on the table?'
+# of 29 million parameters: the embedded one's context has no room for so large images
+LARGER: Shape = {
+    'hidden_size': 512, 'intermediate_size': 1408, 'num_hidden_layers': 8,
+    'num_attention_heads': 8, 'num_key_value_heads': 2, 'max_window_layers': 8,
+    'max_position_embeddings': 8192,
+    'rope_scaling': {'type': 'mrope', 'mrope_section': [8, 12, 12]},
+}
+LARGER_VISION: Shape = {
+    'hidden_size': 256, 'intermediate_size': 768, 'num_heads': 4, 'out_hidden_size': 512,
+    'fullatt_block_indexes': [3],
+}
+
+
+def with_questions(
+    plain: Side, ours: Side, counts: Sequence[int], rng: random.Random, repetitions: int
+) -> dict[str, Any]:
+    """So many different questions at once about one new frame of 1280x720 pixels."""
+    rows = []
+    for count in counts:
+        seconds, latencies = [], []
+        for _ in range(repetitions):
+            queries = about_one_frame(rng, count)
+            begin = time.perf_counter()
+            written = ours.ask_all(queries)
+            seconds.append(time.perf_counter() - begin)
+            latencies.append([one.seconds for one in written])
+        rows.append({
+            'questions': count,
+            'answers_per_s': count / statistics.median(seconds),
+            'latency_median_s': statistics.median(statistics.median(one) for one in latencies),
+            'latency_longest_s': statistics.median(max(one) for one in latencies),
+        })
+    alone = [one.seconds for one in plain.ask_all(about_one_frame(rng))]
+    return {'ours': rows, 'plain_answers_per_s': len(alone) / sum(alone)}
+
+
+def with_cameras(
+    plain: Side, ours: Side, counts: Sequence[int], rng: random.Random, repetitions: int
+) -> list[dict[str, Any]]:
+    """One question about so many new images of 1280x720 pixels, and another one about the same."""
+    def draw(count: int) -> tuple[Frame, ...]:
+        return tuple(Frame(scenes.draw_table(rng, *SIZE).pixels) for _ in range(count))
+
+    return [
+        {'cameras': count}
+        | _new_and_seen(plain, ours, functools.partial(draw, count), repetitions)
+        for count in counts
+    ]
+
+
+def with_image_tokens(
+    counts: Sequence[int], rng: random.Random, repetitions: int, threads: int
+) -> dict[str, Any]:
+    """The same about one square image of so many tokens, with random weights of larger shape."""
+    noise = np.random.default_rng(rng.getrandbits(32))
+
+    def draw(tokens: int) -> tuple[Frame]:
+        side = round(tokens ** 0.5) * FACTOR
+        return (Frame(noise.integers(0, 255, (side, side, 3), np.uint8)),)
+
+    with tempfile.TemporaryDirectory() as name:
+        write_checkpoint(Path(name), LARGER, LARGER_VISION)
+        plain = Plain(name)
+        ours = Ours(EngineConfig(name, device='cpu', threads=threads, stop_early=False))
+    try:
+        ask = functools.partial(_new_and_seen, plain, ours)
+        ask(functools.partial(draw, counts[0]), 1)  # the first is not the usual one
+        rows = [{'image_tokens': tokens} | ask(functools.partial(draw, tokens), repetitions)
+                for tokens in counts]
+        return {'parameters': ours.engine.info.parameters, 'answers': rows}
+    finally:
+        ours.close()
+
+
+def _new_and_seen(
+    plain: Side, ours: Side, draw: Callable[[], tuple[Frame, ...]], repetitions: int
+) -> dict[str, float]:
+    """Median seconds of an answer of 16 tokens at most."""
+    seconds: dict[str, list[float]] = {'plain_s': [], 'new_s': [], 'seen_s': []}
+    for _ in range(repetitions):
+        frames = draw()
+        query, following = (Query(Task.ASK, text, frames, max_new_tokens=_ANSWER_TOKENS)
+                            for text in (_ASKED, _ASKED_NEXT))
+        seconds['plain_s'].append(plain.ask(query).seconds)
+        seconds['new_s'].append(ours.ask(query).seconds)
+        seconds['seen_s'].append(ours.ask(following).seconds)
+    return {name: statistics.median(some) for name, some in seconds.items()}

@@ -1,0 +1,250 @@
+"""What ROS adds to an answer, and how soon a cancelled goal ends, while a camera runs.
+
+The node, the camera and the client of the goals are processes of their own, as on a robot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import random
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from domains import claimed_domain
+from figures import spread
+
+from mimo_embodied_ros.embedded import scenes
+from mimo_embodied_ros.share import share_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+TOPIC = '/camera/image_raw'
+WIDTH, HEIGHT, RATE_HZ = 1920, 1080, 30.0
+THINGS = (
+    scenes.Thing('red', 'cube', 400, 700, 120), scenes.Thing('blue', 'ball', 1000, 800, 110),
+    scenes.Thing('green', 'bowl', 1500, 400, 130))
+YES_NO = 'Is the red cube left of the green bowl?'
+LONG = 'put the red cube and the blue ball in the green bowl'  # with thinking, 150 tokens
+_NOISY_ROWS = 40
+_WAIT_S = 60.0
+
+
+def publish_camera() -> None:
+    """Publish pictures of 1080p at 30 Hz until the process is ended; no two are the same."""
+    import rclpy
+    from rclpy.qos import qos_profile_sensor_data
+    from rclpy.serialization import serialize_message
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
+
+    from mimo_embodied_ros.nodes.images import encode_image
+
+    rng = random.Random(0)
+    pictures = [
+        bytearray(serialize_message(encode_image(
+            scenes.draw_table(rng, WIDTH, HEIGHT, things=THINGS).pixels,
+            Header(frame_id='camera_optical_frame'))))
+        for _ in range(4)
+    ]
+    noise = 3 * WIDTH * _NOISY_ROWS
+    rclpy.init()
+    node = rclpy.create_node('camera')
+    publisher = node.create_publisher(Image, TOPIC, qos_profile_sensor_data)
+    due = time.monotonic()
+    for picture in itertools.cycle(pictures):
+        picture[-noise:] = os.urandom(noise)
+        # the stamp is the first that a serialised Image holds
+        struct.pack_into('<iI', picture, 4, *divmod(node.get_clock().now().nanoseconds, 10**9))
+        publisher.publish(bytes(picture))
+        due = max(due + 1 / RATE_HZ, time.monotonic())
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+class Client:
+    """Sends goals to the node and waits for their ends.
+
+    Raises:
+        RuntimeError: of any method: the node does not answer; with what it said.
+
+    """
+
+    def __init__(self, domain: int, log: Path) -> None:
+        """Join the domain; ``log`` is where the node writes."""
+        import rclpy
+        from rclpy.action import ActionClient
+        from rclpy.context import Context
+        from rclpy.executors import SingleThreadedExecutor
+
+        from mimo_embodied_ros import action, srv
+
+        self._log = log
+        self._context = Context()
+        rclpy.init(args=[], context=self._context, domain_id=domain)
+        self._node = rclpy.create_node('asker', context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._spatial = ActionClient(
+            self._node, action.AnswerSpatial, '/mimo_embodied/answer_spatial')
+        self._plan = ActionClient(self._node, action.PlanTask, '/mimo_embodied/plan_task')
+        self._cameras = self._node.create_client(
+            srv.ListCameras, '/mimo_embodied/list_cameras')
+        self._yes_no = action.AnswerSpatial.Goal(question=YES_NO)
+        self._long = action.PlanTask.Goal(
+            instruction=LONG, thinking=action.PlanTask.Goal.THINK_ON)
+        self._list_cameras = srv.ListCameras.Request()
+
+    def close(self) -> None:
+        """Leave the domain."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def wait_until_active(self) -> None:
+        """Until the node has loaded its model and a picture has come."""
+        if not self._spatial.wait_for_server(_WAIT_S):
+            raise self._silence('the node')
+        end = time.monotonic() + _WAIT_S
+        while time.monotonic() < end:
+            if self._wait(self._send(self._spatial, self._yes_no)[1]).result.error_code == 0:
+                return
+        raise self._silence('an answer')
+
+    def yes_no(self) -> tuple[float, Any]:
+        """Seconds from goal to result of a yes/no, and its statistics."""
+        begin = time.perf_counter()
+        _, ending = self._send(self._spatial, self._yes_no)
+        result = self._wait(ending).result
+        seconds = time.perf_counter() - begin
+        if result.error_code:
+            raise RuntimeError(result.error_msg)
+        return seconds, result.stats
+
+    def long(self, cancel_after: float | None = None) -> tuple[float, bool]:
+        """A long goal that is cancelled so many seconds after it was accepted.
+
+        Returns:
+            Seconds from the call of cancel, or without it from the acceptance, to the goal's end,
+            and whether it was cancelled in time.
+
+        """
+        from action_msgs.msg import GoalStatus
+
+        handle, ending = self._send(self._plan, self._long)
+        begin = time.perf_counter()
+        if cancel_after is not None:
+            while not ending.done() and (left := begin + cancel_after - time.perf_counter()) > 0:
+                self._executor.spin_once(left)
+            begin = time.perf_counter()
+            handle.cancel_goal_async()
+        status = self._wait(ending).status
+        return time.perf_counter() - begin, status == GoalStatus.STATUS_CANCELED
+
+    def pictures(self) -> int:
+        """How many have reached the node."""
+        cameras = self._wait(self._cameras.call_async(self._list_cameras)).cameras
+        return int(cameras[0].images_received)
+
+    def _send(self, client: Any, goal: Any) -> tuple[Any, Any]:
+        handle = self._wait(client.send_goal_async(goal))
+        return handle, handle.get_result_async()
+
+    def _wait(self, future: Any) -> Any:
+        self._executor.spin_until_future_complete(future, _WAIT_S)
+        if not future.done():
+            raise self._silence('a reply')
+        return future.result()
+
+    def _silence(self, what: str) -> RuntimeError:
+        said = self._log.read_text('utf-8', 'replace')[-2000:]
+        return RuntimeError(f'{what} did not come; the node said:\n{said}')
+
+
+@contextlib.contextmanager
+def _process(command: list[str], log: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """A program that runs meanwhile."""
+    with log.open('wb') as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=log.parent)
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def measure(goals: int, cancels: int, threads: int, seed: int) -> dict[str, Any]:
+    """Milliseconds of so many yes/no goals, one at a time, and of so many cancelled long ones."""
+    # before rclpy is imported here; large pictures need the profile
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    profile = share_folder() / 'config' / 'fastdds_large_images.xml'
+    node = [sys.executable, '-m', 'mimo_embodied_ros.nodes.node', '--ros-args']
+    for value in ('device:=cpu', f'threads:={threads}', f'camera.image_topic:={TOPIC}'):
+        node += ['-p', value]
+    with contextlib.ExitStack() as stack:
+        domain = stack.enter_context(claimed_domain())
+        environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain),
+                       'FASTDDS_DEFAULT_PROFILES_FILE': str(profile)}
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        log = folder / 'node.log'
+        stack.enter_context(_process(node, log, environment))
+        stack.enter_context(_process(
+            [sys.executable, str(Path(__file__).resolve())], folder / 'camera.log', environment))
+        client = stack.enter_context(contextlib.closing(Client(domain, log)))
+        client.wait_until_active()
+        begin, before = time.monotonic(), client.pictures()
+        added = _added(client, goals)
+        cancelled = _cancelled(client, cancels, random.Random(f'cancel {seed}'))
+        rate = (client.pictures() - before) / (time.monotonic() - begin)
+        return {**added, **cancelled, 'camera': f'{WIDTH}x{HEIGHT}', 'camera_hz': rate}
+
+
+def _added(client: Client, goals: int) -> dict[str, Any]:
+    from mimo_embodied_ros.nodes.messages import seconds
+
+    whole, added, node = [], [], []
+    for _ in range(goals):
+        taken, stats = client.yes_no()
+        engine = seconds(stats.generation_time)
+        whole.append(1e3 * taken)
+        added.append(1e3 * (taken - engine))
+        node.append(1e3 * (seconds(stats.total_time) - engine))
+    return {'goal_to_result_ms': spread(whole), 'added_ms': spread(added),
+            'added_in_node_ms': spread(node)}
+
+
+def _cancelled(client: Client, cancels: int, rng: random.Random) -> dict[str, Any]:
+    """Cancel at random times within a goal's usual length; some have ended before."""
+    usual = statistics.median(client.long()[0] for _ in range(3))
+    times: list[float] = []
+    asked = 0
+    while len(times) < cancels and asked < 4 * cancels:
+        asked += 1
+        taken, in_time = client.long(rng.uniform(0, usual))
+        if in_time:
+            times.append(1e3 * taken)
+    if not times:
+        msg = f'{asked} goals of {usual:.2f} s had all ended when they were to be cancelled'
+        raise RuntimeError(msg)
+    times.sort()
+    last = len(times) - 1
+    return {
+        'cancel_p99_ms': times[round(0.99 * last)], 'cancel_median_ms': times[last // 2],
+        'cancel_longest_ms': times[-1], 'cancelled': len(times), 'ended_before': asked - len(times),
+        'long_goal_ms': 1e3 * usual,
+    }
+
+
+if __name__ == '__main__':
+    publish_camera()

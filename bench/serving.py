@@ -1,0 +1,282 @@
+"""One resident model for many questions, against plain ``generate`` called once for each.
+
+Both sides go from a query to the text of its answer, on the same frames, in turn within each
+repetition, because other programs come and go on any machine. Greedy answers must be the same
+tokens; that is checked in the same run. Run it by ``make bench``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import random
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import growth
+import torch
+import transformers
+from figures import spread
+from sides import Ours, Plain, Written
+from workload import POINT, YES_NO, about_new_frames, about_one_frame, long_plan
+
+from mimo_embodied_ros.core.errors import MimoError
+from mimo_embodied_ros.core.parse import parse_answer
+from mimo_embodied_ros.engine import EngineConfig
+from mimo_embodied_ros.share import embedded_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sides import Side
+
+    from mimo_embodied_ros.core.query import Query
+
+THREADS = 2
+AT_LEAST = {'same_frame_8q': 5.0, 'seen_frame_yes_no': 3.0, 'decode_one_stream': 2.0,
+            'new_frame_8q': 2.0}
+AT_MOST = {'ros_added_ms': 5.0, 'cancel_p99_ms': 50.0}
+_SETTLE_S = 0.05  # the threads of the side before go to sleep
+
+
+class Answers:
+    """Whether all answers of the run are what they should be.
+
+    With ``stop_early`` off they are plain ``generate``'s tokens; where a side ended an answer
+    that repeated itself, they are its beginning. With it on they say the same.
+    """
+
+    def __init__(self) -> None:
+        """Nothing has been answered."""
+        self.compared = self.repeated = 0
+        self.other_tokens: list[dict[str, str]] = []
+        self.other_meaning: list[dict[str, str]] = []
+
+    def compare_tokens(self, query: Query, plain: Written, whole: Written) -> None:
+        """Compare an answer token by token."""
+        self.compared += 1
+        expected = plain.tokens
+        if whole.reason == 'repetition':
+            self.repeated += 1
+            expected = expected[: len(whole.tokens)]
+        if whole.tokens != expected:
+            self.other_tokens.append(
+                {'question': query.text, 'plain': plain.text, 'ours': whole.text})
+
+    def compare_meaning(self, query: Query, whole: Written, early: Written) -> None:
+        """Compare what a caller gets."""
+        if _meaning(query, whole) != _meaning(query, early):
+            self.other_meaning.append(
+                {'question': query.text, 'whole': whole.text, 'early': early.text})
+
+
+def _meaning(query: Query, written: Written) -> Any:
+    try:
+        answer = parse_answer(query, written.prompt, written.text, written.reason)
+    except MimoError as error:
+        return error.code
+    return answer.content, answer.reasoning, answer.outside
+
+
+class Bench:
+    """The measures of the engine; each is a ratio of medians and what it was made of."""
+
+    def __init__(self, repetitions: int, seed: int) -> None:
+        """Load a model for each side, and let each answer a few questions."""
+        model = embedded_model()
+        settings = EngineConfig(model, device='cpu', threads=THREADS)
+        self.plain = Plain(model)
+        self.ours = Ours(settings)  # as it is used
+        self.whole = Ours(replace(settings, stop_early=False))
+        self.answers = Answers()
+        self._repetitions = repetitions
+        self._rng = random.Random(f'serving {seed}')
+        self._sides: dict[str, Side] = {
+            'plain': self.plain, 'ours': self.ours, 'whole': self.whole}
+        for side in self._sides.values():
+            side.ask_all(about_one_frame(self._rng)[:3])
+
+    def close(self) -> None:
+        """Free the models."""
+        self.ours.close()
+        self.whole.close()
+
+    def throughput(self, make: Callable[[random.Random], list[Query]]) -> dict[str, Any]:
+        """Several questions at once."""
+        seconds: dict[str, list[float]] = {name: [] for name in self._sides}
+        for repetition in range(self._repetitions):
+            queries = make(self._rng)
+            written = {}
+            for name in self._order(repetition):
+                begin = time.perf_counter()
+                written[name] = self._sides[name].ask_all(queries)
+                seconds[name].append(time.perf_counter() - begin)
+            self._check(queries, written)
+        return _ratios(seconds)
+
+    def seen_frame(self) -> dict[str, Any]:
+        """One yes/no on a frame about which something else was asked before."""
+        seconds: dict[str, list[float]] = {name: [] for name in self._sides}
+        for repetition in range(2 * self._repetitions):
+            queries = about_one_frame(self._rng)
+            before, query = queries[POINT], queries[YES_NO]
+            written = {}
+            for name in self._order(repetition):
+                self._sides[name].ask(before)
+                written[name] = [self._sides[name].ask(query)]
+                seconds[name].append(written[name][0].seconds)
+            self._check([query], written)
+        return _ratios(seconds)
+
+    def decode(self) -> dict[str, Any]:
+        """A long answer, alone: seconds a token after the first one."""
+        seconds: dict[str, list[float]] = {name: [] for name in self._sides}
+        for repetition in range(self._repetitions):
+            query = long_plan(self._rng)
+            written = {}
+            for name in self._order(repetition):
+                answer = self._sides[name].ask(query)
+                written[name] = [answer]
+                seconds[name].append(answer.after_first_s / (len(answer.tokens) - 1))
+            self._check([query], written)
+        out = _ratios(seconds)
+        for name in seconds:
+            out[f'{name}_tokens_per_s'] = 1 / out[f'{name}_s']['median']
+        return out
+
+    def growth(self, *, quick: bool) -> dict[str, Any]:
+        """With the number of questions, of cameras and of image tokens."""
+        repetitions = 1 if quick else 5
+        part = slice(2) if quick else slice(None)
+        return {
+            'questions': growth.with_questions(
+                self.plain, self.ours, growth.QUESTIONS[part], self._rng, repetitions),
+            'cameras': growth.with_cameras(
+                self.plain, self.ours, growth.CAMERAS[part], self._rng, repetitions),
+            'image_tokens': growth.with_image_tokens(
+                growth.IMAGE_TOKENS[part], self._rng, min(2, repetitions), THREADS),
+        }
+
+    def _order(self, repetition: int) -> list[str]:
+        """The sides, another one first each time."""
+        time.sleep(_SETTLE_S)
+        names = list(self._sides)
+        first = repetition % len(names)
+        return names[first:] + names[:first]
+
+    def _check(self, queries: Sequence[Query], written: dict[str, list[Written]]) -> None:
+        for query, plain, ours, whole in zip(
+                queries, written['plain'], written['ours'], written['whole'], strict=True):
+            self.answers.compare_tokens(query, plain, whole)
+            self.answers.compare_meaning(query, whole, ours)
+
+
+def _ratios(seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """Medians with quartiles, and how many times plain's the others are."""
+    out: dict[str, Any] = {f'{name}_s': spread(some) for name, some in seconds.items()}
+    for name, some in seconds.items():
+        if name != 'plain':
+            pairs = spread([p / s for p, s in zip(seconds['plain'], some, strict=True)])
+            out[f'{name}_ratio'] = {
+                **pairs, 'median': out['plain_s']['median'] / out[f'{name}_s']['median']}
+    return out
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    name = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text('utf-8'))
+    return {
+        'processor': name[1] if name else platform.machine(), 'cores': os.cpu_count(),
+        'threads': THREADS, 'load_before': os.getloadavg()[0], 'python': platform.python_version(),
+        'torch': torch.__version__, 'transformers': transformers.__version__,
+    }
+
+
+def run(*, quick: bool, seed: int) -> dict[str, Any]:
+    """All measures, as they are written to the file."""
+    about = machine()
+    bench = Bench(1 if quick else 15, seed)
+    try:
+        details = {
+            'same_frame_8q': bench.throughput(about_one_frame),
+            'seen_frame_yes_no': bench.seen_frame(),
+            'decode_one_stream': bench.decode(),
+            'new_frame_8q': bench.throughput(about_new_frames),
+        }
+        figures: dict[str, Any] = {
+            name: detail['ours_ratio']['median'] for name, detail in details.items()}
+        grown = bench.growth(quick=quick)
+    finally:
+        bench.close()
+    if importlib.util.find_spec('rclpy') is None:
+        print('ROS is not installed: what it adds is not measured')
+        figures |= dict.fromkeys(AT_MOST)
+    else:
+        import ros_side
+
+        details['ros'] = ros_side.measure(*((5, 5) if quick else (200, 200)), THREADS, seed)
+        figures |= {'ros_added_ms': details['ros']['added_ms']['median'],
+                    'cancel_p99_ms': details['ros']['cancel_p99_ms']}
+    answers = bench.answers
+    return {
+        **figures,
+        'token_identical': not answers.other_tokens,
+        'stop_early_same_answers': not answers.other_meaning,
+        'targets': {'at_least': AT_LEAST, 'at_most': AT_MOST},
+        'machine': about,
+        'model': bench.ours.engine.info.name,
+        'details': details | {'answers': vars(answers)},
+        'growth': grown,
+    }
+
+
+def met(report: dict[str, Any], name: str) -> bool:
+    """Whether a figure is there and reaches its target."""
+    value = report[name]
+    if value is None:
+        return False
+    return value >= AT_LEAST[name] if name in AT_LEAST else value <= AT_MOST[name]
+
+
+def table(report: dict[str, Any]) -> str:
+    """What ``make bench`` prints."""
+    rows = [('measure', 'target', 'figure', '')]
+    for name in (*AT_LEAST, *AT_MOST):
+        value, unit = report[name], ' ms' if name in AT_MOST else ' x'
+        target = f'>= {AT_LEAST[name]:g}' if name in AT_LEAST else f'<= {AT_MOST[name]:g}'
+        figure = '-' if value is None else f'{value:.2f}{unit}'
+        rows.append((name, target + unit, figure, '' if met(report, name) else 'MISSED'))
+    answers = report['details']['answers']
+    rows.append(('token_identical', 'true', str(report['token_identical']).lower(),
+                 f'{answers["compared"]} answers'))
+    rows.append(('stop_early_same_answers', 'true',
+                 str(report['stop_early_same_answers']).lower(), ''))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+                     for row in rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
+    parser.add_argument('--out', type=Path, default=Path('bench_out/serving.json'))
+    parser.add_argument('--quick', action='store_true',
+                        help='each measure once, to see that all works; no figures to rely on')
+    parser.add_argument('--seed', type=int, default=1)
+    options = parser.parse_args()
+    begin = time.monotonic()
+    report = run(quick=options.quick, seed=options.seed)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(report, indent=2) + '\n', 'utf-8')
+    print(table(report))
+    print(f'{time.monotonic() - begin:.0f} s; {options.out}')
+    return 0 if report['token_identical'] and report['stop_early_same_answers'] else 1
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

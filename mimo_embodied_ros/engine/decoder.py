@@ -45,7 +45,8 @@ class Decoder:
         self._embed, self._norm, self._head = text.embed_tokens, text.norm, model.lm_head
         self._layers = [_Layer(layer) for layer in text.layers]
         weight = text.norm.weight
-        self._dtype, self._device = weight.dtype, weight.device
+        self._dtype: torch.dtype = weight.dtype
+        self._device: torch.device = weight.device
         # each frequency turns with one of time, row and column
         rope = getattr(config, 'rope_parameters', None) or config.rope_scaling
         sections = rope['mrope_section']
@@ -196,6 +197,6 @@ def _joined(*linears: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     biases = [linear.bias for linear in linears]
     bias = None if biases[0] is None else torch.cat([b.detach() for b in biases])
     sizes = [linear.out_features for linear in linears]
-    for linear, part in zip(linears, weight.split(sizes), strict=True):
+    for linear, part in zip(linears, torch.split(weight, sizes), strict=True):
         linear.weight = torch.nn.Parameter(part, requires_grad=False)
     return lambda x: F.linear(x, weight, bias)

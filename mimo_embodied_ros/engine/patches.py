@@ -6,7 +6,7 @@ other. Here the bytes are put in order first, and each becomes its float by a ta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from mimo_embodied_ros.core.errors import ModelNotReadyError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from transformers.image_processing_utils import BaseImageProcessor
 
 _VALUES = 256
 
@@ -28,8 +27,8 @@ class Patcher:
 
     """
 
-    def __init__(self, processor: BaseImageProcessor) -> None:
-        """Learn from the processor what becomes of each value, and compare the result with its."""
+    def __init__(self, processor: Any) -> None:
+        """Learn from an image processor what becomes of each value, and compare the results."""
         self.patch, self._merge = int(processor.patch_size), int(processor.merge_size)
         self._times = int(processor.temporal_patch_size)
         side = self.patch * self._merge
@@ -74,4 +73,5 @@ class Patcher:
         patch, merge = self.patch, self._merge
         rows, columns = (side // (patch * merge) for side in pixels.shape[:2])
         whole = pixels.reshape(rows, merge, patch, columns, merge, patch, 3)
-        return whole.transpose(0, 3, 1, 4, 6, 2, 5)
+        ordered: NDArray[np.uint8] = whole.transpose(0, 3, 1, 4, 6, 2, 5)
+        return ordered

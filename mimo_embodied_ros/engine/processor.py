@@ -155,7 +155,8 @@ class EncodedImage:
     def __init__(self, pixels: NDArray[np.uint8], patcher: Patcher) -> None:
         """Take (height, width, 3) uint8, RGB, both sides multiples of FACTOR."""
         size = struct.pack('<II', *pixels.shape[:2])
-        self.key = blake2b(np.ascontiguousarray(pixels), digest_size=16, salt=size).digest()
+        content = np.ascontiguousarray(pixels).data
+        self.key = blake2b(content, digest_size=16, salt=size).digest()
         self.grid = (1, pixels.shape[0] // patcher.patch, pixels.shape[1] // patcher.patch)
         self._pixels, self._patcher = pixels, patcher
         self._patches: torch.Tensor | None = None

@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from numpy.typing import NDArray
-    from transformers import PreTrainedTokenizerBase
 
 
 class Grammars:
     """Makes matchers for one tokenizer, with llguidance, which is needed for this only."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop_tokens: Collection[int]) -> None:
-        """Nothing is built before the first grammar; building takes up to a second."""
+    def __init__(self, tokenizer: Any, stop_tokens: Collection[int]) -> None:
+        """Take a fast tokenizer; building takes up to a second, at the first grammar."""
         self._tokenizer, self._stop_tokens = tokenizer, sorted(stop_tokens)
         self._built: Any = None
 

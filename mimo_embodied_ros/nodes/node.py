@@ -62,7 +62,7 @@ NAME = 'mimo_embodied'
 # images. As rclcpp does; rclpy's own 15 minutes would be gigabytes.
 _RESULT_TIMEOUT_S = 10
 # What can be changed while the node serves; the rest is read when it is configured.
-_LIVE = {'timeout', 'max_image_age', 'wait_for_image', 'max_new_tokens'}
+_LIVE = {'timeout', 'max_image_age', 'wait_for_image', 'max_new_tokens', 'structured'}
 
 
 def _said(transition: Callable[..., Any]) -> Callable[..., Any]:
@@ -297,7 +297,8 @@ class MimoEmbodied(LifecycleNode):
 
         def ask(query: Query) -> tuple[Answer, Reply]:
             limit = query.max_new_tokens or self._settings.max_new_tokens
-            query = replace(query, max_new_tokens=limit, deadline=job.deadline)
+            query = replace(query, max_new_tokens=limit, deadline=job.deadline,
+                            structured=self._settings.structured or query.structured)
 
             def compute() -> tuple[Answer, Reply]:
                 return answer_query(

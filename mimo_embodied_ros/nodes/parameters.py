@@ -51,6 +51,9 @@ MODEL = (
               'openai 3211264.', _COUNT),
     Parameter('threads', 0, "CPU threads of the model; 0: the library's choice.", (0, 1024)),
     Parameter('max_batch', 8, 'How many requests are answered at once; more wait.', (1, 256)),
+    Parameter('cache_mb', 512, 'Megabytes for what was computed of images, for the next question '
+              'on them.', (0, 1_000_000)),
+    Parameter('stop_early', True, 'End an answer when it is whole, before the model ends it.'),
     # with openai only
     Parameter('servers', ['http://127.0.0.1:8000/v1'],
               'URLs of the servers, the preferred one first; the others stand in for it.'),
@@ -72,6 +75,8 @@ REQUESTS = (
               (0.0, 3600.0)),
     Parameter('driving_valid_for', 1.0, 'Seconds after its image for which driving advice is good.',
               (0.0, 60.0)),
+    Parameter('structured', False, 'Hold points, boxes and choices to a grammar while they are '
+              'written; not with openai.'),
     Parameter('tasks_file', '', 'YAML file with more tasks, as core/tasks.yaml; empty: none.'),
     Parameter('max_new_tokens', 0, 'Longest answer, tokens; 0: the default of each task.', _COUNT),
 )
@@ -118,6 +123,7 @@ class Settings:
     wait_for_image: float
     driving_valid_for: float
     max_new_tokens: int
+    structured: bool
     autostart: bool
     tasks: Mapping[str, Task]
 

@@ -317,6 +317,7 @@ def test_a_goal_is_cancelled_while_the_model_writes(robot: Robot) -> None:
     assert reply.status in {GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_SUCCEEDED}
     if reply.status == GoalStatus.STATUS_CANCELED:
         assert ResultCode(reply.result.error_code) is ResultCode.CANCELLED
+        assert reply.result.raw_text  # so far
     assert robot.ask(action.Ask, 'ask', question='What do you see?').result.error_code == 0
 
 

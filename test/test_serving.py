@@ -273,8 +273,8 @@ def test_cancel_while_positions_are_found(
     assert lifting.wait(60)
     cancel = handle.cancel_goal_async()
     robot.ros.wait_for(cancel.done)
-    go.set()
     reply = robot.result(handle)
+    go.set()
     assert reply.status == GoalStatus.STATUS_CANCELED
     assert ResultCode(reply.result.error_code) is ResultCode.CANCELLED
 

@@ -34,9 +34,10 @@ class Job:
     """One request on its way to the model; ``finish`` is called exactly once.
 
     Attributes:
-        work: runs in a thread of the scheduler; what it returns or raises is the outcome.
-        finish: gets the result and None, or None and the error; in the scheduler's or the
-            caller's thread.
+        work: runs in a thread of the scheduler; what it returns or raises is the outcome, unless
+            the job was stopped before.
+        finish: gets the result and None, or None and the error; in a thread of the scheduler or
+            of whoever stops the job.
         kind: jobs of one kind take about as long.
         caller: who asks; callers take turns.
         priority: higher goes first.
@@ -60,7 +61,7 @@ class Job:
     _stop: MimoError | None = None
 
     def stopped(self) -> bool:
-        """Whether somebody wants this job to end; asked at every token and in every wait."""
+        """Whether the job has been ended and its work is in vain; asked at every token."""
         return self._stop is not None
 
     def check(self) -> None:
@@ -81,8 +82,9 @@ class Job:
 class Scheduler:
     """Runs so many jobs at once, the most urgent first.
 
-    A job waits, runs, and ends; whoever takes it out of the one list or the other, under the lock,
-    ends it, so that each ends once.
+    A job ends once: by the thread that ran it, or by whoever takes it out of the queue or stops
+    it. The end of one that is stopped does not wait for the model, which may be busy with others;
+    its thread is free as soon as its work has noticed.
     """
 
     def __init__(self, capacity: int, runners: int) -> None:
@@ -120,21 +122,18 @@ class Scheduler:
 
     def stop(self) -> None:
         """End what waits and runs with PREEMPTED and wait until the model is free."""
-
-        def error() -> PreemptedError:
-            return PreemptedError(
-                'the node is shutting down or was deactivated; activate it again'
-            )
-
+        error = PreemptedError('the node is shutting down or was deactivated; activate it again')
         with self._lock:
             self._accepting = False
-            waiting, self._waiting = self._waiting, []
+            ended, self._waiting = self._waiting, []
             for job in self._running:
-                job._stop = job._stop or error()
+                if not job.stopped():
+                    job._stop = error
+                    ended.append(job)
             self._came.notify_all()
             self._changed.notify_all()
-        for job in waiting:
-            self._end(job, None, error())
+        for job in ended:
+            self._end(job, None, error)
         for thread in self._threads:
             thread.join()
         self._threads.clear()
@@ -150,7 +149,7 @@ class Scheduler:
             QueueFullError: as many jobs wait as may.
 
         """
-        displaced = None
+        displaced = preempted = None
         with self._lock:
             if not self._accepting:
                 msg = 'the node is not active; configure and activate it first'
@@ -168,35 +167,35 @@ class Scheduler:
                 self._waiting.remove(displaced)
             self._waiting.append(job)
             if not job.preemptible:
-                self._preempt()
+                preempted = self._preempt()
             self._came.notify()
             self._changed.notify()
         if displaced is not None:
             self._end(displaced, None, PreemptedError('a goal needed the place in the queue'))
+        if preempted is not None:
+            self._end(preempted, None, preempted._stop)
 
     def cancel(self, job: Job) -> bool:
-        """End a job with CANCELLED: at once while it waits, else as soon as it looks.
+        """End a job with CANCELLED, unless it has ended.
 
         Returns:
-            Whether that is how it ends; not so where it has ended, or is stopped for another
-            reason. A second call for a running job changes nothing and returns the same.
+            Whether this call ended it.
 
         """
         error = CancelledError('the caller cancelled the request')
         with self._lock:
-            if job in self._running:
-                job._stop = job._stop or error
-                return isinstance(job._stop, CancelledError)
-            if job not in self._waiting:
+            if job in self._waiting:
+                self._waiting.remove(job)
+            elif job not in self._running or job.stopped():
                 return False
-            self._waiting.remove(job)
+            job._stop = error
         self._end(job, None, error)
         return True
 
     def _free(self) -> int:
         return self._runners - len(self._running)
 
-    def _preempt(self) -> None:
+    def _preempt(self) -> Job | None:
         """Stop a preemptible job if more goals wait than threads are free or about to be."""
         goals = sum(not job.preemptible for job in self._waiting)
         ending = sum(job.stopped() for job in self._running)
@@ -204,7 +203,8 @@ class Scheduler:
             for job in reversed(self._running):
                 if job.preemptible and not job.stopped():
                     job._stop = PreemptedError('a goal needed the model')
-                    break
+                    return job
+        return None
 
     def _keep_deadlines(self) -> None:
         while True:
@@ -240,12 +240,9 @@ class Scheduler:
                 result, error = self._do(job)
             with self._lock:
                 self._running.remove(job)
-                if job._stop is not None:
-                    # whatever a stopped job came to, the reason is the stopper's
-                    if error is not None:
-                        job._stop.raw_text, job._stop.reasoning = error.raw_text, error.reasoning
-                    result, error = None, job._stop
-                elif error is None:
+                if job.stopped():
+                    continue  # whatever it came to, it has ended
+                if error is None:
                     self._durations[job.kind].append(time.monotonic() - job.started)
             self._end(job, result, error)
 

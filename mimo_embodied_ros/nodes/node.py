@@ -243,21 +243,26 @@ class MimoEmbodied(LifecycleNode):
 
         The three may be called in any thread.
         """
-        partial = msg.GenerationStats()
+        partial, written = msg.GenerationStats(), list[str]()
         timeout = messages.seconds(request.timeout)
+
+        def progress(state: State, delta: str, tokens: int) -> None:
+            if not job.stopped():
+                written.append(delta)
+                on_progress(job, state, delta, tokens)
 
         def work(job: Job) -> dict[str, Any]:
             on_start()
             partial.queue_time = messages.duration(job.started - job.arrived)
-            return self._answer(kind, request, job, partial,
-                                lambda *progress: on_progress(job, *progress))
+            return self._answer(kind, request, job, partial, progress)
 
         def finish(result: dict[str, Any] | None, error: MimoError | None) -> None:
             self._ended.add(error)
             values = result or {}
             if error is not None:
                 values = {'error_code': int(error.code), 'error_msg': str(error),
-                          'raw_text': error.raw_text, 'reasoning': error.reasoning,
+                          'raw_text': error.raw_text or ''.join(written),
+                          'reasoning': error.reasoning,
                           'stats': partial}
             values['stats'].total_time = messages.duration(time.monotonic() - job.arrived)
             answer = values.get(kind.result_field)

@@ -104,7 +104,7 @@ fuzz: $(INSTALLED)  ## feed 100,000 made-up outputs to the parser
 	@$(BIN)/python test/fuzz_parse.py
 
 soak: $(INSTALLED)  ## send 10,000 goals to a node and count their ends; see bench_out/soak.json
-	@$(BIN)/python test/soak.py
+	@$(BIN)/python bench/soak.py
 
 eval: $(INSTALLED)  ## measure the embedded model on held-out scenes; see eval_out/report.json
 	@$(BIN)/python -m mimo_embodied_ros.embedded.evaluate

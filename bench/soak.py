@@ -25,19 +25,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conftest import claimed_domain
+from domains import claimed_domain
+
+from mimo_embodied_ros.core.errors import ResultCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-IN_FLIGHT = 14  # more than run and wait together now and then, so that some are refused
+IN_FLIGHT, BURST = 12, 10  # fewer than run and wait together; now and then more, to be refused
+REFUSED_S = 0.1  # who is refused asks again later
 LOST_S = 60.0  # a goal without a result by then is lost; the longest deadline is 20 s
 CAMERA_S = 0.2
 GROWTH_MB = 32.0
 WARM_UP = 0.2  # share of the goals
 NAME = '/mimo_embodied'
 PARAMETERS = {
-    'max_queue': 6, 'max_image_age': 10.0, 'timeout': 20.0, 'camera.reliable': 'true'}
+    'max_queue': 8, 'max_image_age': 10.0, 'timeout': 20.0, 'camera.reliable': 'true'}
 TEXTS = {
     'plan_task': ('put the red cube in the blue bowl', 'pick up the green ball',
                   'put the red cube and the green ball in the blue bowl'),
@@ -70,6 +73,7 @@ class Soak:
         import rclpy
         from action_msgs.msg import GoalStatus, GoalStatusArray
         from action_msgs.srv import CancelGoal
+        from nav_msgs.msg import Odometry
         from rclpy.action import ActionClient
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.qos import qos_profile_action_status_default
@@ -104,6 +108,8 @@ class Soak:
         self.standing_answers = 0
         self.nodes[0].create_subscription(
             msg.TextAnswer, f'{NAME}/text_answer', self._on_text, 10)
+        self.odometry = self.nodes[0].create_publisher(Odometry, 'odom', 10)
+        self.moving = Odometry(child_frame_id='base_link')
         self.camera = self.nodes[0].create_publisher(Image, 'camera/image_raw', 1)
         pictures = [scenes.draw_table(random.Random(n), 640, 480).pixels for n in range(16)]
         self.images = itertools.cycle([encode_image(pixels) for pixels in pictures])
@@ -113,13 +119,17 @@ class Soak:
         self.due: list[tuple[float, int, Callable[[], None]]] = []
         self.turn = itertools.count()
         self.memory: list[tuple[int, float]] = []  # goals asked so far, MB
+        self.refused = 0.0  # when the last goal was refused
 
     # -- what happens by the clock
 
     def later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call a function then."""
         heapq.heappush(self.due, (time.monotonic() + seconds, next(self.turn), function))
 
     def every(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call a function now and again and again."""
+
         def again() -> None:
             function()
             self.later(seconds, again)
@@ -127,6 +137,7 @@ class Soak:
         again()
 
     def spin(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Let everything happen until it is done, or not in time."""
         end = time.monotonic() + timeout_s
         while not done() and time.monotonic() < end:
             while self.due and self.due[0][0] <= time.monotonic():
@@ -136,12 +147,16 @@ class Soak:
         return done()
 
     def publish(self) -> None:
+        """Show the node another picture, with odometry."""
         image = next(self.images)
         image.header.stamp = self.nodes[0].get_clock().now().to_msg()
         image.header.frame_id = 'camera_optical_frame'
         self.camera.publish(image)
+        self.moving.header = image.header
+        self.odometry.publish(self.moving)
 
     def measure(self) -> None:
+        """Note how much memory the node has."""
         pages = int(Path(f'/proc/{self.pid}/statm').read_text().split()[1])
         self.memory.append((len(self.asked), pages * os.sysconf('SC_PAGE_SIZE') / 1e6))
 
@@ -225,6 +240,8 @@ class Soak:
         asked.results.append(response)
         asked.received = time.monotonic()
         self.open.pop(key, None)
+        if response.result.error_code == ResultCode.QUEUE_FULL:
+            self.refused = asked.received
 
     # -- the whole
 
@@ -240,18 +257,18 @@ class Soak:
             request = SetStandingQuery.Request(
                 name=str(number), enabled=True, rate=5.0, kind=SetStandingQuery.Request.ASK,
                 text=f'standing {number}: What do you see?')
-            assert self.spin(stand.call_async(request).done, 20)
+            assert self.spin(stand.call_async(request).done, 120), 'the model did not load'
         self.every(CAMERA_S, self.publish)
         self.every(0.5, self.measure)
         begin = told = time.monotonic()
         while len(self.asked) < self.goals or self.open:
-            while len(self.asked) < self.goals and len(self.open) < IN_FLIGHT:
+            limit = IN_FLIGHT + BURST * (self.random.random() < 0.02)
+            while len(self.asked) < self.goals and len(self.open) < limit:
                 self.send()
-            last = time.monotonic() + LOST_S
             before = len(self.open)
-            if not self.spin(lambda n=before: len(self.open) < n or not self.open, LOST_S):
-                assert time.monotonic() >= last
+            if not self.spin(lambda n=before: len(self.open) < n, LOST_S):
                 break  # the rest is lost
+            self.spin(lambda: time.monotonic() >= self.refused + REFUSED_S, REFUSED_S)
             if time.monotonic() - told > 30:
                 told = time.monotonic()
                 print(f'{len(self.asked)} goals in {told - begin:.0f} s, '
@@ -261,9 +278,8 @@ class Soak:
         self.spin(lambda: False, 1)  # what would end twice may do so now
 
     def report(self) -> dict[str, Any]:
+        """What was asked and what came of it."""
         from action_msgs.msg import GoalStatus
-
-        from mimo_embodied_ros.core.errors import ResultCode
 
         names = {GoalStatus.STATUS_SUCCEEDED: 'succeeded', GoalStatus.STATUS_CANCELED: 'canceled',
                  GoalStatus.STATUS_ABORTED: 'aborted'}
@@ -341,6 +357,7 @@ def main() -> int:
 
     with claimed_domain() as domain, tempfile.TemporaryDirectory() as folder:
         os.environ['ROS_DOMAIN_ID'] = str(domain)
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
         context = Context()
         with server(Path(folder)) as process:
             rclpy.init(args=[], context=context, domain_id=domain)

@@ -101,10 +101,10 @@ class Measures:
                 one.seconds - one.after_first_s for (one,) in alone),
             'seen_first_token_s': self._seen(),
             'tokens_per_s': _rate(alone),
-            'prompt_tokens': alone[0][0].prompt_tokens,
         }
         if isinstance(self._side, Ours):  # one after the other, plain is no faster with more
             out[f'tokens_per_s_{STREAMS}'] = _rate(self._repeated(STREAMS))
+            out['prompt_tokens'] = alone[0][0].prompt_tokens
         out['same_frame_8q_s'], out['answers'] = self._mixed()
         peak = (torch.cuda.max_memory_allocated() if torch.cuda.is_available()
                 else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

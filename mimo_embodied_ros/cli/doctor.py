@@ -104,7 +104,7 @@ def examine(model: str) -> Iterator[Finding]:
     engine = [
         _module('torch', 'torch', 'no model runs in this process', 'pip install torch'),
         _module('transformers', 'transformers', 'no model runs in this process',
-                'install the version in requirements/model.txt'),
+                'pip install -r requirements/model.txt'),
         _module('safetensors', 'safetensors', 'no model can be read', 'pip install safetensors'),
     ]
     if all(finding.state == OK for finding in engine):  # versions that do not fit show here

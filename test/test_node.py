@@ -252,6 +252,7 @@ def test_a_compressed_camera(ros: Any) -> None:
     ({'query': 'cube', 'max_image_age': Duration(nanosec=1000)}, ResultCode.STALE_IMAGE, 's old'),
     ({'query': 'cube', 'timeout': Duration(nanosec=1000)}, ResultCode.TIMEOUT, 'timeout'),
     ({'query': 'cube', 'thinking': 3}, ResultCode.INVALID_REQUEST, 'THINK_OFF'),
+    ({'query': 'cube', 'kind': 2}, ResultCode.INVALID_REQUEST, 'BOXES'),
     ({'query': 'cube', 'max_new_tokens': 3}, ResultCode.OUTPUT_TRUNCATED, 'max_new_tokens'),
     ({'query': 'cube', 'images': [Image(encoding='rgb8', width=4, height=4, step=12)]},
      ResultCode.BAD_ENCODING, 'rgb8'),

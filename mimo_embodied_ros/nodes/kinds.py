@@ -32,7 +32,7 @@ class Kind:
         """The task of a request: the one it names, or the usual one.
 
         Raises:
-            InvalidRequestError: there is no such task, or its answers are of another kind.
+            InvalidRequestError: there is no such task or kind, or its answers are of another kind.
 
         """
         if request.task:
@@ -42,9 +42,13 @@ class Kind:
                         f'{", ".join(fitting)}, and tasks_file may add more')
                 raise InvalidRequestError(text)
             return tasks[request.task]
-        if self.task is Task.POINTS and request.kind == action.FindAffordances.Goal.BOXES:
-            return Task.BOXES
-        return self.task
+        if self.task is not Task.POINTS:
+            return self.task
+        tasks_of_kinds = (Task.POINTS, Task.BOXES)  # FindAffordances' constants POINTS and BOXES
+        if request.kind >= len(tasks_of_kinds):
+            text = f'kind is {request.kind}; give 0 (POINTS) or 1 (BOXES)'
+            raise InvalidRequestError(text)
+        return tasks_of_kinds[request.kind]
 
 
 KINDS = (

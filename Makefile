@@ -77,7 +77,7 @@ test: lint  ## run ruff, mypy and all tests
 test-transformers-4: $(OLDER)/.packages $(PACKAGES)  ## test the engine with transformers 4.57, and compare its answers
 	@echo "--- Testing the engine with transformers 4.57"
 	@OMP_NUM_THREADS=1 $(OLDER)/bin/python -m pytest test/test_engine.py \
-	  test/test_engine_checkpoint.py test/test_engine_real_shape.py
+	  test/test_engine_checkpoint.py test/test_engine_real_shape.py test/test_structured.py
 	@echo "--- Comparing the embedded model's answers with those under transformers 5"
 	@mkdir -p build
 	@for bin in $(BIN) $(OLDER)/bin; do PYTHONPATH=. OMP_NUM_THREADS=1 $$bin/python \
@@ -92,7 +92,7 @@ $(OLDER)/.packages: $(TOOLS) $(wildcard requirements/*)
 	@grep -vE '^(huggingface_hub|tokenizers|transformers)==' $(LOCK) > $(OLDER)/constraints.txt
 	@$(OLDER)/bin/pip install -qq $(subst $(LOCK),$(OLDER)/constraints.txt,$(CONSTRAINTS)) \
 	  -r requirements/base.txt 'transformers>=4.57,<5' safetensors torch \
-	  accelerate bitsandbytes hypothesis peft pytest
+	  accelerate bitsandbytes hypothesis llguidance peft pytest
 	@touch $@
 
 lint: $(INSTALLED)  ## run ruff and mypy

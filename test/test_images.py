@@ -19,11 +19,14 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from mimo_embodied_ros.core.errors import BadEncodingError
+from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.resize import PixelLimits, Resize
 from mimo_embodied_ros.nodes import images
 from mimo_embodied_ros.nodes.images import (
     decode_compressed,
     decode_depth,
     decode_image,
+    decode_reduced,
     encode_image,
 )
 
@@ -243,6 +246,30 @@ def test_messages_of_rosbags_are_read_too() -> None:
     png = np.frombuffer(compressed(RGB, 'PNG').data, np.uint8)
     theirs = store.types['sensor_msgs/msg/CompressedImage'](header, 'png', png)
     np.testing.assert_array_equal(decode_compressed(theirs), RGB)
+
+
+@pytest.mark.parametrize(('side', 'decoded'), [(56, 112), (112, 224), (448, 896), (896, 896)])
+def test_a_jpeg_is_decoded_as_large_as_the_model_needs(side: int, decoded: int) -> None:
+    """Twice of what it sees; its points are still of the original."""
+    rows, columns = np.mgrid[:896, :896]
+    smooth = np.stack([rows // 4, columns // 4, (rows + columns) // 8], -1).astype(np.uint8)
+    msg, limits = compressed(smooth, 'JPEG'), PixelLimits(28 * 28, side * side)
+    pixels, size = decode_reduced(msg, limits)
+    assert (pixels.shape, size) == ((decoded, decoded, 3), (896, 896))
+    frame = Frame(pixels, size=size)
+    assert (frame.width, frame.height) == (896, 896)
+    seen, scale = frame.resized(limits)
+    assert seen.shape == (side, side, 3)
+    assert scale == Resize(896, 896, side, side)
+    whole, _ = Frame(decode_compressed(msg)).resized(limits)
+    assert np.abs(seen.astype(int) - whole).max() <= 6
+
+
+def test_what_is_no_colour_jpeg_is_decoded_whole() -> None:
+    limits = PixelLimits(28 * 28, 28 * 28)
+    for msg in (compressed(photo(), 'PNG'), compressed(photo()[..., 0], 'JPEG', 'mono8; jpeg ')):
+        pixels, size = decode_reduced(msg, limits)
+        assert pixels.shape[1::-1] == size == photo().shape[1::-1]
 
 
 def test_the_pixels_do_not_share_memory_with_the_message() -> None:

@@ -47,10 +47,10 @@ class _Sizes:
         self._lock = threading.Lock()
         self._made: dict[PixelLimits, Resized] = {}
 
-    def get(self, pixels: NDArray[np.uint8], limits: PixelLimits) -> Resized:
+    def get(self, frame: Frame, limits: PixelLimits) -> Resized:
         with self._lock:
             if limits not in self._made:
-                self._made[limits] = resize(pixels, limits)
+                self._made[limits] = resize(frame.pixels, limits, (frame.width, frame.height))
             return self._made[limits]
 
 
@@ -59,13 +59,14 @@ class Frame:
     """One image and what was known at its stamp; several requests may use it at once.
 
     Attributes:
-        pixels: (height, width, 3) uint8, RGB.
+        pixels: (height, width, 3) uint8, RGB, or a smaller version where ``size`` is given.
         stamp_ns: the image's own stamp, nanoseconds of ROS time.
         frame_id: the camera's optical frame.
         camera: the camera's name in the configuration.
         intrinsics: None when no CameraInfo arrived.
         depth: (height, width) float32, metres along the optical axis, NaN where unknown.
         odometry: the newest odometry at the image's stamp.
+        size: (width, height) of the original image; None is that of ``pixels``.
         image_id: equal only for frames with the same pixels; by default nothing equals it.
 
     """
@@ -77,18 +78,19 @@ class Frame:
     intrinsics: Intrinsics | None = None
     depth: NDArray[np.float32] | None = None
     odometry: Odometry | None = None
+    size: tuple[int, int] | None = None
     image_id: Hashable = field(default_factory=object, repr=False)
     _sizes: _Sizes = field(default_factory=_Sizes, repr=False, compare=False)
 
     @property
     def width(self) -> int:
         """Columns of the original image."""
-        return int(self.pixels.shape[1])
+        return self.size[0] if self.size else int(self.pixels.shape[1])
 
     @property
     def height(self) -> int:
         """Rows of the original image."""
-        return int(self.pixels.shape[0])
+        return self.size[1] if self.size else int(self.pixels.shape[0])
 
     def resized(self, limits: PixelLimits) -> Resized:
         """The image that the model sees; see ``core.resize.resize``, which raises what this does.
@@ -97,4 +99,4 @@ class Frame:
             The same array for the same limits. ``dataclasses.replace`` takes it along.
 
         """
-        return self._sizes.get(self.pixels, limits)
+        return self._sizes.get(self, limits)

@@ -105,7 +105,9 @@ def smart_resize(
     return rows, columns
 
 
-def resize(pixels: NDArray[np.uint8], limits: PixelLimits) -> tuple[NDArray[np.uint8], Resize]:
+def resize(
+    pixels: NDArray[np.uint8], limits: PixelLimits, size: tuple[int, int] | None = None
+) -> tuple[NDArray[np.uint8], Resize]:
     """Make the image that the model sees.
 
     Bicubic by PIL, as the processor does it; an image that shrinks to less than a quarter is
@@ -115,6 +117,7 @@ def resize(pixels: NDArray[np.uint8], limits: PixelLimits) -> tuple[NDArray[np.u
     Args:
         pixels: (height, width, 3) uint8, RGB.
         limits: areas of the loaded processor.
+        size: (width, height) of the original where ``pixels`` are a smaller version of it.
 
     Returns:
         (model_height, model_width, 3) uint8, RGB, and the scale between the two.
@@ -127,7 +130,7 @@ def resize(pixels: NDArray[np.uint8], limits: PixelLimits) -> tuple[NDArray[np.u
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         msg = f'pixels are {pixels.dtype} {pixels.shape}; give uint8 (height, width, 3), RGB'
         raise InvalidRequestError(msg)
-    height, width = pixels.shape[:2]
+    width, height = size or pixels.shape[1::-1]
     rows, columns = smart_resize(height, width, limits)
     if smart_resize(rows, columns, limits) != (rows, columns):
         # Only far from square and with max_pixels close to min_pixels: rounding leaves the limits.
@@ -136,7 +139,7 @@ def resize(pixels: NDArray[np.uint8], limits: PixelLimits) -> tuple[NDArray[np.u
             f'{limits.max_pixels} pixels whose sides are multiples of {FACTOR}; crop it'
         )
         raise InvalidRequestError(msg)
-    if (rows, columns) != (height, width):
+    if (rows, columns) != pixels.shape[:2]:
         image = Image.fromarray(pixels).resize(
             (columns, rows), Image.Resampling.BICUBIC, reducing_gap=_REDUCING_GAP)
         pixels = np.asarray(image)

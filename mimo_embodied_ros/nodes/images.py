@@ -9,6 +9,7 @@ chooses. Messages may come from rclpy (``array.array`` data) or from rosbags (nu
 from __future__ import annotations
 
 import array
+import contextlib
 import functools
 import io
 import logging
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from PIL import Image as PILImage
 
-from mimo_embodied_ros.core.errors import BadEncodingError
+from mimo_embodied_ros.core.errors import BadEncodingError, InvalidRequestError
+from mimo_embodied_ros.core.resize import smart_resize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sensor_msgs.msg import CompressedImage, Image
     from std_msgs.msg import Header
+
+    from mimo_embodied_ros.core.resize import PixelLimits
 
 MAX_COMPRESSED_PIXELS = 64_000_000
 """A compressed image whose header announces more is refused before it is decoded."""
@@ -122,7 +126,17 @@ def decode_depth(msg: Image) -> NDArray[np.float32]:
 
 
 def decode_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
+    """Pixels of a JPEG or PNG message; see ``decode_reduced``, which returns less where it may."""
+    return decode_reduced(msg, None)[0]
+
+
+def decode_reduced(
+    msg: CompressedImage, limits: PixelLimits | None
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Pixels of a JPEG or PNG message, whichever the data are.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its size where what a model with such
+    ``limits`` sees is at most half as large still. That saves most of the time.
 
     Decoded by PIL on every machine: OpenCV 4, which works behind cv_bridge and rosbags-image,
     takes a truncated JPEG for whole and leaves in the missing rows what was in memory, an
@@ -131,8 +145,13 @@ def decode_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
     by the encoding that begins ``format`` (as in ``bayer_rggb8; png compressed``), without one
     as grey.
 
+    Args:
+        msg: the message.
+        limits: areas of the model; None: decode the whole image.
+
     Returns:
-        (height, width, 3) uint8, RGB, contiguous, independent of the message.
+        (height, width, 3) uint8, RGB, contiguous, independent of the message; and (width, height)
+        of the original.
 
     Raises:
         BadEncodingError: neither JPEG nor PNG, truncated, damaged, too large, or depth.
@@ -146,7 +165,7 @@ def decode_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
             'and its raw depth topic for depth'
         )
     try:
-        picture = _open_picture(data)
+        picture, size = _open_picture(data, limits)
     except Exception as error:  # PIL's parsers raise many types, all of them mean bad data
         raise BadEncodingError(
             f'{what}, starting with {data[:8].hex(" ") or "nothing"}: not a complete JPEG or PNG '
@@ -156,8 +175,8 @@ def decode_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
         samples = np.asarray(picture)[..., np.newaxis]
         layout = _LAYOUTS.get(msg.format.split(';')[0].strip(), _LAYOUTS['mono8'])
         colour = layout.colour if layout.samples == 1 else 'mono8'
-        return _to_rgb(samples.astype('u1' if picture.mode == 'L' else 'u2'), colour, what)
-    return np.array(picture.convert('RGB'))
+        return _to_rgb(samples.astype('u1' if picture.mode == 'L' else 'u2'), colour, what), size
+    return np.array(picture.convert('RGB')), size
 
 
 def encode_image(rgb: NDArray[np.uint8], header: Header | None = None) -> Image:
@@ -266,8 +285,10 @@ def _stretch(samples: NDArray[Any]) -> NDArray[np.uint8]:
     return grey
 
 
-def _open_picture(data: bytes) -> PILImage.Image:
-    """A completely decoded JPEG or PNG.
+def _open_picture(
+    data: bytes, limits: PixelLimits | None
+) -> tuple[PILImage.Image, tuple[int, int]]:
+    """A completely decoded JPEG or PNG, and the (width, height) that its file names.
 
     Raises:
         Exception: of many types, with the cause as its text.
@@ -284,8 +305,12 @@ def _open_picture(data: bytes) -> PILImage.Image:
             raise ValueError('the end of the PNG is missing')
         picture.verify()
         picture = PILImage.open(io.BytesIO(data), formats=formats)
+    if limits is not None and picture.mode == 'RGB':  # grey may be a mosaic of colours
+        with contextlib.suppress(InvalidRequestError):  # of that size, and told where it is used
+            rows, columns = smart_resize(height, width, limits)
+            picture.draft('RGB', (2 * columns, 2 * rows))
     picture.load()
-    return picture
+    return picture, (width, height)
 
 
 _PROBE = """

@@ -21,7 +21,7 @@ from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry
 from mimo_embodied_ros.msg import CameraStatus
 
 from .diagnostics import camera_status
-from .images import decode_compressed, decode_depth, decode_image
+from .images import decode_depth, decode_image, decode_reduced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rclpy.lifecycle import LifecycleNode
     from rclpy.subscription import Subscription
+
+    from mimo_embodied_ros.core.resize import PixelLimits
 
     from .parameters import CameraSettings, Settings
 
@@ -103,9 +105,9 @@ class Latest(Generic[T]):
 class Camera:
     """What has arrived from one camera."""
 
-    def __init__(self, settings: CameraSettings) -> None:
-        """Nothing yet."""
-        self.settings = settings
+    def __init__(self, settings: CameraSettings, limits: PixelLimits) -> None:
+        """Nothing yet; ``limits`` are the areas that the model sees."""
+        self.settings, self._limits = settings, limits
         self.image = Stream()
         self.info = Stream()
         self.depth = Stream(_KEPT_DEPTH)
@@ -134,13 +136,15 @@ class Camera:
             )
 
     def _picture(self, message: bytes) -> Frame:
+        size = None
         if self.settings.compressed:
             compressed = deserialize_message(message, CompressedImage)
-            pixels, frame_id = decode_compressed(compressed), compressed.header.frame_id
+            pixels, size = decode_reduced(compressed, self._limits)
+            frame_id = compressed.header.frame_id
         else:
             image = deserialize_message(message, Image)
             pixels, frame_id = decode_image(image), image.header.frame_id
-        return Frame(pixels, stamp_of(message), frame_id, self.settings.name)
+        return Frame(pixels, stamp_of(message), frame_id, self.settings.name, size=size)
 
 
 class Intake:
@@ -149,10 +153,10 @@ class Intake:
     Callbacks run in the executor's thread, ``frame`` and ``path`` in those of the scheduler.
     """
 
-    def __init__(self, node: LifecycleNode, settings: Settings) -> None:
-        """Subscribe to every topic of the settings."""
+    def __init__(self, node: LifecycleNode, settings: Settings, limits: PixelLimits) -> None:
+        """Subscribe to every topic of the settings; ``limits`` are the areas the model sees."""
         self._node = node
-        self.cameras = {c.name: Camera(c) for c in settings.cameras}
+        self.cameras = {c.name: Camera(c, limits) for c in settings.cameras}
         self._odometry = Stream(_KEPT_ODOMETRY)
         self._subscriptions: list[Subscription] = []
         for camera in self.cameras.values():

@@ -139,7 +139,8 @@ class MimoEmbodied(LifecycleNode):
     @_said
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and serve."""
-        self._intake = Intake(self, self._settings)
+        assert self._engine is not None
+        self._intake = Intake(self, self._settings, self._engine.limits)
         self._shared = SharedAnswers()
         self._scheduler = Scheduler(self._settings.max_queue, self._settings.engine.max_batch)
         self._scheduler.start()

@@ -46,7 +46,7 @@ class Outcomes:
             if error is None:
                 self.answered += 1
                 self.faulty = False
-            elif error.code is not ResultCode.CANCELLED:
+            elif error.code not in (ResultCode.CANCELLED, ResultCode.PREEMPTED):
                 self.failed += 1
                 self._note(error, faulty=error.code in _FAULTS)
 

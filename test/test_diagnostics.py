@@ -140,6 +140,7 @@ def test_a_server_is_lost_and_comes_back(ros: Any) -> None:
         assert robot.ask(*ask, question='Is it red?').result.error_code == ResultCode.NONE
         server.shutdown()
         server.server_close()
+        robot.see()  # a new frame, else the answer would be the one just given
         lost = robot.ask(*ask, question='Is it red?').result
         assert lost.error_code == ResultCode.BACKEND_UNREACHABLE
         for each in (name, 'model'):

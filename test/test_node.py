@@ -68,7 +68,9 @@ class Robot:
         self.ros.wait_for(lambda: stream.received > received)
         return header
 
-    def send(self, kind: Any, name: str, feedback: list[Any] | None = None, **goal: Any) -> Any:
+    def send(
+        self, kind: Any, name: str, feedback: list[Any] | None = None, /, **goal: Any
+    ) -> Any:
         client = self.clients.get(name)
         if client is None:
             client = self.clients[name] = ActionClient(
@@ -87,7 +89,7 @@ class Robot:
         self.ros.wait_for(future.done, timeout_s)
         return future.result()
 
-    def ask(self, kind: Any, name: str, **goal: Any) -> Any:
+    def ask(self, kind: Any, name: str, /, **goal: Any) -> Any:
         return self.result(self.send(kind, name, **goal))
 
 

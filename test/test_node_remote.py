@@ -88,12 +88,12 @@ def drive(robot: Robot) -> Callable[..., Any]:
 
 
 def test_a_goal_may_leave_thinking_to_its_task(robot: Robot, oracle: Oracle) -> None:
-    robot.see()
     goal = action.AnswerSpatial.Goal
     expected = []
     for task, usual in (('spatial', False), ('yes_no', True)):
         for thinking, thinks in ((goal.THINK_DEFAULT, usual), (goal.THINK_ON, True),
                                  (True, True), (goal.THINK_OFF, False)):
+            robot.see()  # a new frame, else an equal question would not be asked again
             result = robot.ask(action.AnswerSpatial, 'answer_spatial', question='Is it red?',
                                task=task, thinking=thinking).result
             assert (result.error_code, result.answer.yes) == (ResultCode.NONE, True)

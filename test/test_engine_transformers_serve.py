@@ -120,7 +120,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope='module')
 def local() -> Iterator[Engine]:
-    engine = load_engine(EngineConfig(embedded_model(), device='cpu', threads=1))
+    # a server waits for the model to end its answer, too
+    engine = load_engine(
+        EngineConfig(embedded_model(), device='cpu', threads=1, stop_early=False))
     yield engine
     engine.close()
 

@@ -37,6 +37,7 @@ from mimo_embodied_ros.nodes.images import encode_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LEFT = 'Is the red cube left of the blue bowl?'
 LONG = 'put the red cube and the green ball in the blue bowl'
@@ -299,10 +300,11 @@ time.sleep(60)
 """
 
 
-def test_clients_that_die_leave_nothing_behind(ros: Any) -> None:
+def test_clients_that_die_leave_nothing_behind(ros: Any, tmp_path: Path) -> None:
     robot = Robot(ros, max_batch=2, wait_for_image=60.0, timeout=3.0).start()
     client = subprocess.Popen(
         [sys.executable, '-c', textwrap.dedent(CLIENT)], env=ros.environment,
+        cwd=tmp_path,  # not where the sources would be imported
         stdout=subprocess.PIPE, text=True)
     assert client.stdout is not None
     assert client.stdout.readline() == 'accepted\n'

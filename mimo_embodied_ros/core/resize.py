@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 FACTOR = 28  # patch of 14 pixels times a spatial merge of 2
 MAX_ASPECT_RATIO = 200
-_REDUCING_GAP = 2.0  # half the time for a camera's image before a small model, differences of 1
 
 
 @dataclass(frozen=True)
@@ -110,9 +109,8 @@ def resize(
 ) -> tuple[NDArray[np.uint8], Resize]:
     """Make the image that the model sees.
 
-    Bicubic by PIL, as the processor does it; an image that shrinks to less than a quarter is
-    averaged to twice the size first. The processor's own resize, also that of a remote server, is
-    then the identity.
+    Bicubic by PIL, as the processor does it, so that the processor's own resize (also that of a
+    remote server) is then the identity.
 
     Args:
         pixels: (height, width, 3) uint8, RGB.
@@ -140,7 +138,6 @@ def resize(
         )
         raise InvalidRequestError(msg)
     if (rows, columns) != pixels.shape[:2]:
-        image = Image.fromarray(pixels).resize(
-            (columns, rows), Image.Resampling.BICUBIC, reducing_gap=_REDUCING_GAP)
+        image = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BICUBIC)
         pixels = np.asarray(image)
     return pixels, Resize(width, height, columns, rows)

@@ -23,7 +23,7 @@ import growth
 import torch
 import transformers
 from figures import spread
-from sides import Ours, Plain, Written
+from sides import Ours, Plain, Written, anew
 from workload import POINT, YES_NO, about_new_frames, about_one_frame, long_plan
 
 from mimo_embodied_ros.core.errors import MimoError
@@ -114,8 +114,9 @@ class Bench:
             queries = make(self._rng)
             written = {}
             for name in self._order(repetition):
+                asked = anew(queries)
                 begin = time.perf_counter()
-                written[name] = self._sides[name].ask_all(queries)
+                written[name] = self._sides[name].ask_all(asked)
                 seconds[name].append(time.perf_counter() - begin)
             self._check(queries, written)
         return _ratios(seconds)
@@ -125,13 +126,14 @@ class Bench:
         seconds: dict[str, list[float]] = {name: [] for name in self._sides}
         for repetition in range(2 * self._repetitions):
             queries = about_one_frame(self._rng)
-            before, query = queries[POINT], queries[YES_NO]
+            pair = queries[POINT], queries[YES_NO]
             written = {}
             for name in self._order(repetition):
+                before, query = anew(pair)
                 self._sides[name].ask(before)
                 written[name] = [self._sides[name].ask(query)]
                 seconds[name].append(written[name][0].seconds)
-            self._check([query], written)
+            self._check(pair[1:], written)
         return _ratios(seconds)
 
     def decode(self) -> dict[str, Any]:
@@ -141,7 +143,7 @@ class Bench:
             query = long_plan(self._rng)
             written = {}
             for name in self._order(repetition):
-                answer = self._sides[name].ask(query)
+                answer = self._sides[name].ask(*anew([query]))
                 written[name] = [answer]
                 seconds[name].append(answer.after_first_s / (len(answer.tokens) - 1))
             self._check([query], written)

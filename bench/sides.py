@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -13,6 +13,7 @@ from baseline import plain_generate
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.utils.logging import disable_progress_bar
 
+from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.processor import load_processor, read_limits
@@ -59,6 +60,16 @@ def now() -> float:
     return time.perf_counter()
 
 
+def anew(queries: Sequence[Query]) -> list[Query]:
+    """The same questions about the same frames, as if those had just come: nothing is resized."""
+    frames: dict[int, Frame] = {}
+    return [
+        replace(query, frames=tuple(
+            frames.setdefault(id(frame), Frame(frame.pixels)) for frame in query.frames))
+        for query in queries
+    ]
+
+
 class Side(Protocol):
     """Something that answers."""
 
@@ -91,6 +102,7 @@ class Plain:
 
     def ask(self, query: Query) -> Written:
         """Answer one query."""
+        (query,) = anew([query])
         self._first, begin = 0.0, time.perf_counter()
         prompt = build_prompt(query, self._limits)
         tokens = plain_generate(self._model, self._processor, prompt, prompt.max_new_tokens)

@@ -54,6 +54,8 @@ class Decoder:
         self._axes = torch.tensor(axes, device=self._device)
         self._frequencies = text.rotary_emb.inv_freq.float().to(self._device)
         self._scaling = text.rotary_emb.attention_scaling
+        # each number turns with the one half a head away
+        self._partner = torch.arange(self._width, device=self._device).roll(self._width // 2)
         self._sign = torch.ones(self._width, device=self._device)
         self._sign[: self._width // 2] = -1
         self._cache = self._empty(0, 0)
@@ -139,7 +141,8 @@ class Decoder:
         for layer, held in zip(self._layers, cache, strict=True):
             made = layer.qkv(layer.norm_in(hidden)).view(rows, tokens, heads + 2 * groups, width)
             turned = made[:, :, : heads + groups]
-            turned.copy_(turned * cos + turned.roll(width // 2, -1) * sin)
+            turned.copy_(
+                torch.addcmul(turned * cos, turned.index_select(-1, self._partner), sin))
             held[row, places] = made[:, :, heads:]
             query = made[:, :, :heads].view(rows, tokens, groups, each, width)
             query = query.transpose(1, 2).reshape(rows, groups, tokens * each, width)

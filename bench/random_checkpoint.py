@@ -17,8 +17,9 @@ from mimo_embodied_ros.share import embedded_model
 
 _SHARD_BYTES = 4 * 10**9
 _MAX_TOKENS = 4096  # of an image, as MiMo-Embodied's
-_OTHERS = ('generation_config.json', 'tokenizer.json', 'tokenizer_config.json', 'vocab.json',
-           'merges.txt', 'chat_template.json')
+_OTHERS = ('generation_config.json', 'tokenizer.json', 'vocab.json', 'merges.txt',
+           'chat_template.json')
+_CHANGED = 'config.json', 'preprocessor_config.json', 'tokenizer_config.json'
 
 Shape = dict[str, Any]
 
@@ -46,15 +47,16 @@ def write_checkpoint(
     source = Path(embedded_model())
     for name in _OTHERS:
         shutil.copy(source / name, folder / name)
-    config = json.loads((source / 'config.json').read_text('utf-8'))
+    config, images, tokens = (
+        json.loads((source / name).read_text('utf-8')) for name in _CHANGED)
     config |= {'tie_word_embeddings': False, **shape}
     config['vision_config'] |= vision
-    (folder / 'config.json').write_text(json.dumps(config), 'utf-8')
-    images = json.loads((source / 'preprocessor_config.json').read_text('utf-8'))
     least, most = 4 * FACTOR**2, _MAX_TOKENS * FACTOR**2
     images |= {'min_pixels': least, 'max_pixels': most,
                'size': {'shortest_edge': least, 'longest_edge': most}}
-    (folder / 'preprocessor_config.json').write_text(json.dumps(images), 'utf-8')
+    tokens['model_max_length'] = config['max_position_embeddings']
+    for name, content in zip(_CHANGED, (config, images, tokens), strict=True):
+        (folder / name).write_text(json.dumps(content), 'utf-8')
     with torch.device('meta'):
         shapes = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**config)).state_dict()
     needed = dtype.itemsize * sum(tensor.numel() for tensor in shapes.values())

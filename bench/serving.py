@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.query import Query
 
-THREADS = 2
 AT_LEAST = {'same_frame_8q': 5.0, 'seen_frame_yes_no': 3.0, 'decode_one_stream': 2.0,
             'new_frame_8q': 2.0}
 AT_MOST = {'ros_added_ms': 5.0, 'cancel_p99_ms': 50.0}
@@ -87,15 +86,15 @@ def _meaning(query: Query, written: Written) -> Any:
 class Bench:
     """The measures of the engine; each is a ratio of medians and what it was made of."""
 
-    def __init__(self, repetitions: int, seed: int) -> None:
+    def __init__(self, repetitions: int, seed: int, threads: int) -> None:
         """Load a model for each side, and let each answer a few questions."""
         model = embedded_model()
-        settings = EngineConfig(model, device='cpu', threads=THREADS)
+        settings = EngineConfig(model, device='cpu', threads=threads)  # of the process, for all
         self.plain = Plain(model)
         self.ours = Ours(settings)  # as it is used
         self.whole = Ours(replace(settings, stop_early=False))
         self.answers = Answers()
-        self._repetitions = repetitions
+        self._repetitions, self._threads = repetitions, threads
         self._rng = random.Random(f'serving {seed}')
         self._sides: dict[str, Side] = {
             'plain': self.plain, 'ours': self.ours, 'whole': self.whole}
@@ -162,7 +161,7 @@ class Bench:
             'cameras': growth.with_cameras(
                 self.plain, self.ours, growth.CAMERAS[part], self._rng, repetitions),
             'image_tokens': growth.with_image_tokens(
-                growth.IMAGE_TOKENS[part], self._rng, min(2, repetitions), THREADS),
+                growth.IMAGE_TOKENS[part], self._rng, min(2, repetitions), self._threads),
         }
 
     def _order(self, repetition: int) -> list[str]:
@@ -190,20 +189,20 @@ def _ratios(seconds: dict[str, list[float]]) -> dict[str, Any]:
     return out
 
 
-def machine() -> dict[str, Any]:
+def machine(threads: int) -> dict[str, Any]:
     """What the figures depend on."""
     name = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text('utf-8'))
     return {
         'processor': name[1] if name else platform.machine(), 'cores': os.cpu_count(),
-        'threads': THREADS, 'load_before': os.getloadavg()[0], 'python': platform.python_version(),
+        'threads': threads, 'load_before': os.getloadavg()[0], 'python': platform.python_version(),
         'torch': torch.__version__, 'transformers': transformers.__version__,
     }
 
 
-def run(*, quick: bool, seed: int) -> dict[str, Any]:
+def run(*, quick: bool, seed: int, threads: int) -> dict[str, Any]:
     """All measures, as they are written to the file."""
-    about = machine()
-    bench = Bench(1 if quick else 15, seed)
+    about = machine(threads)
+    bench = Bench(1 if quick else 15, seed, threads)
     try:
         details = {
             'same_frame_8q': bench.throughput(about_one_frame),
@@ -222,7 +221,7 @@ def run(*, quick: bool, seed: int) -> dict[str, Any]:
     else:
         import ros_side
 
-        details['ros'] = ros_side.measure(*((5, 5) if quick else (200, 200)), THREADS, seed)
+        details['ros'] = ros_side.measure(*((5, 5) if quick else (200, 200)), threads, seed)
         figures |= {'ros_added_ms': details['ros']['added_ms']['median'],
                     'cancel_p99_ms': details['ros']['cancel_p99_ms']}
     answers = bench.answers
@@ -270,9 +269,10 @@ def main() -> int:
     parser.add_argument('--quick', action='store_true',
                         help='each measure once, to see that all works; no figures to rely on')
     parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--threads', type=int, default=2, help='of PyTorch, for both sides')
     options = parser.parse_args()
     begin = time.monotonic()
-    report = run(quick=options.quick, seed=options.seed)
+    report = run(quick=options.quick, seed=options.seed, threads=options.threads)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + '\n', 'utf-8')
     print(table(report))

@@ -46,8 +46,9 @@ Made by `make bench`; do not edit. The baseline is plain `generate` of transform
 each question, one after the other. Both sides go from a question and its frame to the text of the
 answer, on the same frames, in turn; frames are new in each repetition.
 
-Model: {report['model']}. Machine: {about['processor']}, {about['cores']} cores, of which
-{about['threads']} threads are used; torch {about['torch']}, transformers {about['transformers']}.
+Model: {report['model']}. Machine: {about['processor']}, {about['cores']} cores.
+Plain `generate` has {about['threads']} threads and the engine as many as it takes by itself, one
+for a small model. torch {about['torch']}, transformers {about['transformers']}.
 
 {_targets(report)}
 

@@ -186,13 +186,13 @@ def _process(command: list[str], log: Path, environment: Mapping[str, str]) -> I
             process.kill()
 
 
-def measure(goals: int, cancels: int, threads: int, seed: int) -> dict[str, Any]:
+def measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
     """Milliseconds of so many yes/no goals, one at a time, and of so many cancelled long ones."""
     # before rclpy is imported here; large pictures need the profile
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     profile = share_folder() / 'config' / 'fastdds_large_images.xml'
     node = [sys.executable, '-m', 'mimo_embodied_ros.nodes.node', '--ros-args']
-    for value in ('device:=cpu', f'threads:={threads}', f'camera.image_topic:={TOPIC}'):
+    for value in ('device:=cpu', f'camera.image_topic:={TOPIC}'):
         node += ['-p', value]
     with contextlib.ExitStack() as stack:
         domain = stack.enter_context(claimed_domain())

@@ -146,7 +146,8 @@ class EngineConfig:
         attention: 'sdpa', 'eager' or 'flash_attention_2'.
         adapter: directory of a LoRA adapter, or its name on the hub; empty is none.
         quantization: 'none', '8bit' or '4bit': of the language model's weights, by bitsandbytes.
-        threads: CPU threads for the whole process; 0 leaves PyTorch's choice.
+        threads: CPU threads for the whole process; 0 is one for a small model on a CPU, which more
+            would slow down, and else PyTorch's choice.
         max_batch: answers that are written at once; more wait.
         cache_mb: megabytes for what was computed of images, to answer the next question on them.
         stop_early: end an answer when it is whole, without waiting for the model to end it.

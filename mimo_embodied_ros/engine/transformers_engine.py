@@ -59,6 +59,7 @@ _OLD_NAMES = {
     r'^visual\.': 'model.visual.',
     r'^model\.(?=layers\.|embed_tokens\.|norm\.)': 'model.language_model.',
 }
+_SMALL = 10_000_000  # parameters: threads wait for each other longer than they compute
 _PROGRESS_S = 2.0  # how often loading says how far it is
 
 
@@ -83,12 +84,13 @@ class TransformersEngine:
         adapter = open_adapter(config.adapter) if config.adapter else None
         self._processor = load_processor(checkpoint.directory)
         self._limits = read_limits(self._processor, config.min_pixels, config.max_pixels)
-        if config.threads:
-            torch.set_num_threads(config.threads)
         self._closing = threading.Lock()
         self._stop_early = config.stop_early
         with _progress(on_progress):
             self._model: Any = _load_model(checkpoint, device, dtype, config, quantization)
+        small = device.type == 'cpu' and self._model.num_parameters() < _SMALL
+        if config.threads or small:
+            torch.set_num_threads(config.threads or 1)
         if adapter is not None:
             self._model = _adapted(self._model, adapter, merge=quantization is None)
         self._stop_tokens = _stop_tokens(self._model, self._processor.tokenizer)

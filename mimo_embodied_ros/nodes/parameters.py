@@ -49,7 +49,8 @@ MODEL = (
               'with openai 3136.', _COUNT),
     Parameter('max_pixels', 0, "Area to which larger images are reduced; 0: the model's own, with "
               'openai 3211264.', _COUNT),
-    Parameter('threads', 0, "CPU threads of the model; 0: the library's choice.", (0, 1024)),
+    Parameter('threads', 0, "CPU threads of the model; 0: one for a small model, else the "
+              "library's choice.", (0, 1024)),
     Parameter('max_batch', 8, 'How many requests are answered at once; more wait.', (1, 256)),
     Parameter('cache_mb', 512, 'Megabytes for what was computed of images, for the next question '
               'on them.', (0, 1_000_000)),

@@ -403,10 +403,23 @@ def test_answers_written_together_are_those_written_alone(
     with ThreadPoolExecutor(20) as pool:
         replies = list(pool.map(
             lambda p, n: engine.generate(p, max_new_tokens=n), prompts, limits))
+    whole = 0
     for prompt, limit, reply in zip(prompts, limits, replies, strict=True):
-        tokens = plain_generate(model, processor, prompt, limit)
-        assert reply.text == processor.tokenizer.decode(tokens, skip_special_tokens=True)
-        assert reply.stats.completion_tokens == len(tokens)
+        written = model.generate(
+            **plain_inputs(processor, prompt), max_new_tokens=limit, do_sample=False,
+            output_scores=True, return_dict_in_generate=True)
+        tokens = written.sequences[0, -len(written.scores) :]
+        best = torch.cat(written.scores).topk(2).values
+        # where two tokens are equally likely, rounding decides, and it depends on the company
+        clear = (best[:, 0] - best[:, 1] > 1e-4).int().cumprod(0).bool()
+        text = processor.tokenizer.decode(tokens[clear], skip_special_tokens=True)
+        if clear.all():
+            assert reply.text == text
+            assert reply.stats.completion_tokens == len(tokens)
+            whole += 1
+        else:
+            assert reply.text.startswith(text.rstrip('\N{REPLACEMENT CHARACTER}'))
+    assert whole > 15
 
 
 def test_a_known_image_is_not_read_again(folder: Path, processor: ImageTextProcessor) -> None:

@@ -11,21 +11,18 @@ import os
 import random
 import statistics
 import struct
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from domains import claimed_domain
 from figures import spread
 
+from mimo_embodied_ros.cli.processes import node_command, running
 from mimo_embodied_ros.embedded import scenes
 from mimo_embodied_ros.share import share_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 TOPIC = '/camera/image_raw'
 WIDTH, HEIGHT, RATE_HZ = 1920, 1080, 30.0
@@ -170,38 +167,20 @@ class Client:
         return RuntimeError(f'{what} did not come; the node said:\n{said}')
 
 
-@contextlib.contextmanager
-def _process(command: list[str], log: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """A program that runs meanwhile."""
-    with log.open('wb') as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=log.parent)
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
 def measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
     """Milliseconds of so many yes/no goals, one at a time, and of so many cancelled long ones."""
     # before rclpy is imported here; large pictures need the profile
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     profile = share_folder() / 'config' / 'fastdds_large_images.xml'
-    node = [sys.executable, '-m', 'mimo_embodied_ros.nodes.node', '--ros-args']
-    for value in ('device:=cpu', f'camera.image_topic:={TOPIC}'):
-        node += ['-p', value]
+    node = node_command({'device': 'cpu', 'camera.image_topic': TOPIC})
     with contextlib.ExitStack() as stack:
         domain = stack.enter_context(claimed_domain())
         environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain),
                        **dict.fromkeys(_PROFILE_VARIABLES, str(profile))}
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         log = folder / 'node.log'
-        stack.enter_context(_process(node, log, environment))
-        stack.enter_context(_process(
+        stack.enter_context(running(node, log, environment))
+        stack.enter_context(running(
             [sys.executable, str(Path(__file__).resolve())], folder / 'camera.log', environment))
         client = stack.enter_context(contextlib.closing(Client(domain, log)))
         client.wait_until_active()

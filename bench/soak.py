@@ -16,7 +16,6 @@ import os
 import random
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from domains import claimed_domain
 
+from mimo_embodied_ros.cli.processes import node_command
 from mimo_embodied_ros.core.errors import ResultCode
 
 if TYPE_CHECKING:
@@ -315,9 +315,7 @@ class Soak:
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The node in a process of its own."""
-    command = [sys.executable, '-m', 'mimo_embodied_ros.nodes.node', '--ros-args']
-    for name, value in PARAMETERS.items():
-        command += ['-p', f'{name}:={value}']
+    command = node_command({name: str(value) for name, value in PARAMETERS.items()})
     with (folder / 'node.log').open('wb') as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
         try:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -15,9 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 
+from .processes import node_command, running
+
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    import contextlib
+    import subprocess
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -147,35 +148,20 @@ def _topics(bag: BagInfo) -> dict[str, str]:
     return found
 
 
-@contextlib.contextmanager
-def _server(model: str, topics: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _server(
+    model: str, topics: dict[str, str], log: Path
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """The node in a process of its own, ended at the end."""
     compressed = topics['type'].endswith('CompressedImage')
     if model and Path(model).exists():
         model = str(Path(model).resolve())
-    values = {
+    return running(node_command({
         'model': model, 'use_sim_time': 'true', 'max_image_age': '5.0', 'wait_for_image': '10.0',
         'camera.image_topic': topics['image'], 'camera.camera_info_topic': topics['info'],
         'camera.image_transport': 'compressed' if compressed else 'raw',
         'camera.depth_topic': topics['depth'], 'camera.reliable': 'true',
         'odometry_topic': topics['odometry'],
-    }
-    command = [sys.executable, '-m', 'mimo_embodied_ros.nodes.node', '--ros-args']
-    for name, value in values.items():
-        if value:
-            command += ['-p', f'{name}:={value}']
-    with log.open('wb') as output:
-        # not from the user's folder: python -m looks there first, and it may be the sources'
-        server = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, cwd=log.parent)
-        try:
-            yield server
-        finally:
-            server.terminate()
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                server.kill()
+    }), log)
 
 
 class Asker:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .processor import Encoded, EncodedImage
     from .structured import Matcher
 
+_CLOSED = 'the model has been closed; load it again'
 _logger = logging.getLogger(__name__)
 
 
@@ -227,8 +228,7 @@ class Batch:
         """
         with self._changed:
             if not self._open:
-                msg = 'the model has been closed; load it again'
-                raise ModelNotReadyError(msg)
+                raise ModelNotReadyError(_CLOSED)
             self._waiting.append(generation)
             self._changed.notify()
 
@@ -240,7 +240,7 @@ class Batch:
             self._waiting.clear()
             self._changed.notify()
         for generation in waiting:
-            generation.finish(ModelNotReadyError('the model has been closed; load it again'))
+            generation.finish(ModelNotReadyError(_CLOSED))
         self._thread.join()
 
     @torch.inference_mode()

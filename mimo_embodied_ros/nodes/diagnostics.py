@@ -27,7 +27,7 @@ class Outcomes:
 
     Attributes:
         answered: requests with an answer.
-        failed: requests without, save those that their callers cancelled.
+        failed: requests without, save those that were cancelled or made room for a goal.
         last_error: code and message of the latest failure; empty before the first.
         faulty: whether the latest outcome shows that the model or its machine does not work.
 

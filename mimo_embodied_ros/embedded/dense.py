@@ -1,8 +1,8 @@
 """What the vision tower is first taught: to name and place what lies under each image token.
 
 A throw-away linear head reads, from the token in which a thing's point lies: its colour, shape,
-the digits of its pixel position, its size and its nearest neighbour's name. The language model then
-finds these in the tokens; without them it stays at chance for hours of CPU time.
+the digits of its pixel position, its size, and its nearest neighbour's name and place. The language
+model then finds these in the tokens; without them it stays at chance for hours of CPU time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _COLOURS, _SHAPES = ('', *COLOURS), (*SHAPES, *ROAD)
 _C, _S = len(_COLOURS), len(_SHAPES)
 _DIGITS = 6
-_PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), 1, 4, 2)  # widths of the head's outputs
+_PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), 1, 4, 2, 2)  # widths of the head's outputs
 WIDTH = sum(_PARTS)
 
 
@@ -36,17 +36,32 @@ def token_of(thing: Thing | Seen, rows: int, columns: int) -> int:
     return min(row, rows - 1) * columns + min(column, columns - 1)
 
 
+def place(thing: Thing | Seen, rows: int, columns: int) -> tuple[float, float]:
+    """Where a thing's point lies, in shares of the picture."""
+    return thing.x / (columns * FACTOR), thing.y / (rows * FACTOR)
+
+
+def neighbour_of(scene: Table | Road, thing: Thing | Seen) -> Thing | None:
+    """What is plainly nearest to a thing on a table."""
+    if isinstance(scene, Table) and isinstance(thing, Thing):
+        return neighbour(scene, thing)
+    return None
+
+
 def neighbours(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
     """(n, 3): scene, token of a thing, token of the thing that is plainly nearest to it."""
     pairs = [(i, token_of(thing, rows, columns), token_of(near, rows, columns))
-             for i, scene in enumerate(scenes) if isinstance(scene, Table)
-             for thing in scene.things if (near := neighbour(scene, thing))]
+             for i, scene in enumerate(scenes) for thing in scene.things
+             if (near := neighbour_of(scene, thing))]
     return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 3)
 
 
 def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
-    """(scenes * tokens, 18): there, colour, shape, neighbour's two, digits, size, box, x, y."""
-    out = torch.zeros(len(scenes), rows * columns, 5 + _DIGITS + 7)
+    """(scenes * tokens, 20) for ``loss``.
+
+    There, colour, shape, the neighbour's two, digits, size, box, the neighbour's x and y, x and y.
+    """
+    out = torch.zeros(len(scenes), rows * columns, 5 + _DIGITS + 9)
     out[:, :, 3:5] = -1
     token = torch.arange(rows * columns)
     out[:, :, -2] = (token % columns + 0.5) / columns
@@ -54,8 +69,7 @@ def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Te
     for scene, target in zip(scenes, out):
         for thing in scene.things:
             x, y = round(thing.x), round(thing.y)
-            near = (neighbour(scene, thing)
-                    if isinstance(scene, Table) and isinstance(thing, Thing) else None)
+            near = neighbour_of(scene, thing)
             target[token_of(thing, rows, columns), :-2] = torch.tensor([
                 1, _COLOURS.index(thing.colour), _SHAPES.index(thing.shape),
                 _COLOURS.index(near.colour) if near else -1,
@@ -63,6 +77,7 @@ def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Te
                 *(int(d) for d in f'{x:03d}{y:03d}'), math.log(thing.size) - 7,
                 *((edge - centre) / FACTOR for edge, centre in zip(
                     thing.box, (thing.x, thing.y, thing.x, thing.y))),
+                *(place(near, rows, columns) if near else (0, 0)),
             ])
     return out.flatten(0, 1)
 
@@ -83,6 +98,9 @@ def loss(outputs: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, dic
         wrong = F.cross_entropy(parts[i + 1][there][known], found[known, i + 1].long(),
                                 reduction='sum')
         losses[name] = weight * wrong / max(1, int(known.sum()))  # no neighbours on roads
-    losses['size'] = F.l1_loss(parts[-3][there][:, 0], found[:, 5 + _DIGITS])
-    losses['box'] = 2 * F.l1_loss(parts[-2][there], found[:, 6 + _DIGITS : 10 + _DIGITS])
+    known = found[:, 3] >= 0
+    apart = parts[-2][there][known] - found[known, 10 + _DIGITS : 12 + _DIGITS]
+    losses['near_place'] = 2 * apart.abs().sum() / max(1, apart.numel())
+    losses['size'] = F.l1_loss(parts[-4][there][:, 0], found[:, 5 + _DIGITS])
+    losses['box'] = 2 * F.l1_loss(parts[-3][there], found[:, 6 + _DIGITS : 10 + _DIGITS])
     return sum(losses.values(), torch.zeros(())), {k: v.item() for k, v in losses.items()}

@@ -9,7 +9,7 @@ logits). The weights are those of the transformers classes; only the attention d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,9 +31,19 @@ _MEAN, _STD = np.array([IMAGE_MEAN, IMAGE_STD], np.float32)
 IGNORE = -100
 _WRAPPER = 0.15  # weight of the tokens around a core
 # Attention that is taught: a thing's name looks at the thing (first head of this layer), and what
-# answers looks at the first and the second name in the question (two heads of the next one).
+# answers looks at the first and the second name in the question and at the word that says what is
+# asked of them (three heads of the next one).
 POINTING_LAYER = 1
-_TAUGHT_HEADS = 2
+NAMES = 2
+LIKE = 5  # numbers that tell what a thing is like: x, y, size, x and y of its neighbour or NaN
+
+
+class Mention(NamedTuple):
+    """Where in a text the name of a thing ends, and what the thing is like."""
+
+    end: int
+    token: int  # the image token it lies in
+    like: tuple[float, ...]  # LIKE numbers
 
 
 @dataclass(frozen=True)
@@ -48,9 +58,10 @@ class Example:
         kind: for the statistics.
         weight: of the core's tokens in the loss.
         bare: without ChatML around it: the reply follows the prompt at once.
-        mentions: where in the prompt the name of a thing ends, and the image token it lies in.
+        mentions: the names of things in the prompt.
         repeats: the same in the reply.
         recalls: whether the core is about what the question names, in its order.
+        asked: where in the prompt the word ends that says what is asked of them; 0: no such word.
 
     """
 
@@ -60,9 +71,10 @@ class Example:
     kind: str
     weight: float = 1.0
     bare: bool = False
-    mentions: tuple[tuple[int, int], ...] = ()
-    repeats: tuple[tuple[int, int], ...] = ()
+    mentions: tuple[Mention, ...] = ()
+    repeats: tuple[Mention, ...] = ()
     recalls: bool = True
+    asked: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,9 @@ class Batch:
     # looks, and token that is looked at, of the prefix or, after these, of the block.
     mentions: torch.Tensor  # names look at things
     recalls: torch.Tensor  # answers look at names
+    asked: torch.Tensor  # answers look at what is asked
+    mentioned: torch.Tensor  # (n, LIKE): what the things of ``mentions`` are like
+    recalled: torch.Tensor  # the same of ``recalls``
     prefix: int
     blocks: int
 
@@ -148,6 +163,9 @@ class Packer:
         kinds = np.full(shape, '', 'U12')
         mentions: list[tuple[int, ...]] = []
         recalls: list[tuple[int, ...]] = []
+        words: list[tuple[int, ...]] = []
+        mentioned: list[tuple[float, ...]] = []
+        recalled: list[tuple[float, ...]] = []
         ids[:, :prefix] = prefix_ids
         for row, some in enumerate(examples):
             block = 0
@@ -168,14 +186,19 @@ class Packer:
                 core = [before - 1 + i for i in _within(said_spans, example.reply, example.core)]
                 weights[row, [start + token for token in core]] = example.weight
                 kinds[row, [start + token for token in core]] = example.kind
-                names = [_ending(asked_spans, place) for place, _ in example.mentions]
-                again = [before + _ending(said_spans, place) for place, _ in example.repeats]
-                mentions += [
-                    (row, 0, block, name, len(self._before) + thing) for name, (_, thing)
-                    in zip(names + again, (*example.mentions, *example.repeats))]
-                if example.recalls and len(names) <= _TAUGHT_HEADS:
+                names = [_ending(asked_spans, thing.end) for thing in example.mentions]
+                again = [before + _ending(said_spans, thing.end) for thing in example.repeats]
+                things = (*example.mentions, *example.repeats)
+                mentions += [(row, 0, block, name, len(self._before) + thing.token)
+                             for name, thing in zip(names + again, things)]
+                mentioned += [thing.like for thing in things]
+                if example.recalls and len(names) <= NAMES:
                     recalls += [(row, head, block, token, prefix + name)
                                 for head, name in enumerate(names) for token in core]
+                    recalled += [thing.like for thing in example.mentions for _ in core]
+                if example.asked:
+                    word = prefix + _ending(asked_spans, example.asked)
+                    words += [(row, NAMES, block, token, word) for token in core]
                 block += 1
         positions = np.concatenate(
             [prefix_positions, np.tile(begin + np.arange(length), (3, blocks))], 1)
@@ -183,7 +206,10 @@ class Packer:
                      torch.from_numpy(positions), torch.from_numpy(labels),
                      torch.from_numpy(weights), kinds,
                      torch.tensor(mentions, dtype=torch.int64).reshape(-1, 5),
-                     torch.tensor(recalls, dtype=torch.int64).reshape(-1, 5), prefix, blocks)
+                     torch.tensor(recalls, dtype=torch.int64).reshape(-1, 5),
+                     torch.tensor(words, dtype=torch.int64).reshape(-1, 5),
+                     torch.tensor(mentioned).reshape(-1, LIKE),
+                     torch.tensor(recalled).reshape(-1, LIKE), prefix, blocks)
 
 
 def _within(spans: Sequence[tuple[int, int]], text: str, part: str) -> list[int]:
@@ -244,7 +270,7 @@ def _packed_attention(
     own = own + torch.full((size, size), -1e4).triu(1)
     scores = torch.cat([shared.reshape(rows, heads, blocks, size, prefix), own], -1).softmax(-1)
     shared = scores[..., :prefix].reshape(rows, heads, blocks * size, prefix)
-    watched.append(scores[:, :_TAUGHT_HEADS])
+    watched.append(scores[:, : NAMES + 1])
     tail = shared @ v
     tail = tail + (scores[..., prefix:] @ own_v.reshape(each)).reshape(tail.shape)
     return torch.cat([head, tail], 2).transpose(1, 2), None
@@ -298,26 +324,49 @@ def see(
             torch.cat([torch.empty(0, 4), *watched]))
 
 
-def answer(
-    model: Qwen2_5_VLForConditionalGeneration, batch: Batch, seen: torch.Tensor
-) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], torch.Tensor, torch.Tensor]:
-    """Ask and answer all questions of a batch.
+class Answers(NamedTuple):
+    """What the model says to a batch, and how it came to it.
 
-    Returns:
-        Logits (answer tokens, vocabulary), the (row, column) index of each of them, and how much
-        each of ``batch.mentions`` and of ``batch.recalls`` attends to what it should.
+    Attributes:
+        logits: (answer tokens, vocabulary).
+        at: (row, column) of each of them.
+        pointed: how much each of ``batch.mentions`` attends to what it should.
+        recalled: how much each of ``batch.recalls`` does.
+        asked: how much each of ``batch.asked`` does.
+        at_names: (n, hidden): what is known where ``batch.mentions`` have looked.
+        at_answers: the same where ``batch.recalls`` have.
 
     """
+
+    logits: torch.Tensor
+    at: tuple[torch.Tensor, ...]
+    pointed: torch.Tensor
+    recalled: torch.Tensor
+    asked: torch.Tensor
+    at_names: torch.Tensor
+    at_answers: torch.Tensor
+
+
+def answer(
+    model: Qwen2_5_VLForConditionalGeneration, batch: Batch, seen: torch.Tensor
+) -> Answers:
+    """Ask and answer all questions of a batch."""
     language = model.model.language_model
     x = language.embed_tokens(batch.ids)
     start = batch.prefix - 1 - seen.shape[1]
     x = torch.cat([x[:, :start], seen, x[:, start + seen.shape[1] :]], 1)
     turns = language.rotary_emb(x, batch.positions[:, None].expand(-1, x.shape[0], -1))
     watched: list[torch.Tensor] = []
+    found: list[torch.Tensor] = []
     for layer in language.layers:
         x = layer(x, attention_mask=None, position_embeddings=turns, prefix=batch.prefix,
                   blocks=batch.blocks, watched=watched)
+        found.append(x[:, batch.prefix :].unflatten(1, (batch.blocks, -1)))
     at = (batch.labels != IGNORE).nonzero(as_tuple=True)
-    pointed = watched[POINTING_LAYER][batch.mentions.unbind(1)]
-    recalled = watched[POINTING_LAYER + 1][batch.recalls.unbind(1)]
-    return model.lm_head(language.norm(x[at])), at, pointed, recalled
+    names, answers = POINTING_LAYER, POINTING_LAYER + 1
+    return Answers(
+        model.lm_head(language.norm(x[at])), at,
+        watched[names][batch.mentions.unbind(1)], watched[answers][batch.recalls.unbind(1)],
+        watched[answers][batch.asked.unbind(1)],
+        found[names][batch.mentions[:, [0, 2, 3]].unbind(1)],
+        found[answers][batch.recalls[:, [0, 2, 3]].unbind(1)])

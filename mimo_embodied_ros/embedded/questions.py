@@ -146,26 +146,43 @@ def _yes_no(rng: random.Random, kind: str, question: str, *, yes: bool,
                     f'So, {thought}.' if thought else '', things)
 
 
+_OPPOSITES = {('left', 'right'): ' of', ('above', 'below'): '', ('bigger', 'smaller'): ' than'}
+
+
+def _compared(scene: Table, a: Thing, b: Thing, pair: tuple[str, str]) -> str:
+    """Which one of a pair of opposites ``a`` is beside ``b``; empty when too close to call."""
+    height, width = scene.pixels.shape[:2]
+    more, least = {
+        'left': ((b.x - a.x) / width, _OFFSET),
+        'above': ((b.y - a.y) / height, _OFFSET),
+        'bigger': (math.log(a.size / b.size), math.log(_BIGGER)),
+    }[pair[0]]
+    return '' if abs(more) < least else pair[more < 0]
+
+
+def opposites(rng: random.Random, scene: Table) -> Question | None:
+    """Which one of two opposites holds for two things: no yes or no turns the sense around."""
+    if len(scene.things) < 2:
+        return None
+    a, b = rng.sample(scene.things, 2)
+    pair, link = rng.choice([*_OPPOSITES.items()])
+    word = _compared(scene, a, b, pair)
+    text = f'Is the {a.name} {pair[0]} or {pair[1]}{link} the {b.name}?'
+    return Question('opposites', Task.SPATIAL, text, _boxed(word), word) if word else None
+
+
 def relation(rng: random.Random, scene: Table, kind: str) -> Question | None:
     """One of RELATIONS between two things, asked only where it is plain; else None."""
     if len(scene.things) < (3 if kind == 'nearest' else 2):
         return None
     a, b = rng.sample(scene.things, 2)
-    height, width = scene.pixels.shape[:2]
-    if kind in ('left', 'right', 'above', 'below'):
-        offset = (b.x - a.x) / width if kind in ('left', 'right') else (b.y - a.y) / height
-        if abs(offset) < _OFFSET:
-            return None
-        words = {'left': rng.choice(('left of', 'to the left of')),
+    if kind != 'nearest':
+        pair = next(p for p in _OPPOSITES if kind in p)
+        found = _compared(scene, a, b, pair)
+        words = {'left': rng.choice(('left of', 'to the left of')), 'bigger': 'bigger than',
                  'right': rng.choice(('right of', 'to the right of'))}.get(kind, kind)
-        yes = offset > 0 if kind in ('left', 'above') else offset < 0
-        return _yes_no(rng, kind, f'Is the {a.name} {words} the {b.name}?', yes=yes, things=(a, b))
-    if kind == 'bigger':
-        ratio = a.size / b.size
-        if 1 / _BIGGER < ratio < _BIGGER:
-            return None
-        return _yes_no(rng, kind, f'Is the {a.name} bigger than the {b.name}?', yes=ratio > 1,
-                       things=(a, b))
+        return _yes_no(rng, kind, f'Is the {a.name} {words} the {b.name}?', yes=found == kind,
+                       things=(a, b)) if found else None
     nearest, gap = _neighbour(scene, b)
     if gap < _NEARER:
         return None
@@ -202,13 +219,18 @@ def exists(rng: random.Random, scene: Table) -> Question:
 def side(rng: random.Random, scene: Table) -> Question | None:
     """In which half one thing is: the stepping stone to the relations."""
     thing = rng.choice(scene.things)
-    half = rng.choice(('left', 'right', 'top', 'bottom'))
+    pair = rng.choice((('left', 'right'), ('top', 'bottom')))
     height, width = scene.pixels.shape[:2]
-    offset = thing.x / width - 0.5 if half in ('left', 'right') else thing.y / height - 0.5
+    offset = (thing.x / width if pair[0] == 'left' else thing.y / height) - 0.5
     if abs(offset) < _OFFSET / 2:
         return None
-    return _yes_no(rng, 'side', f'Is the {thing.name} in the {half} half?',
-                   yes=offset < 0 if half in ('left', 'top') else offset > 0, things=(thing,))
+    found = pair[offset > 0]
+    if rng.random() < 0.5:
+        text = f'Is the {thing.name} in the {pair[0]} or in the {pair[1]} half?'
+        return Question('half', Task.SPATIAL, text, _boxed(found), found)
+    half = rng.choice(pair)
+    return _yes_no(rng, 'side', f'Is the {thing.name} in the {half} half?', yes=found == half,
+                   things=(thing,))
 
 
 def colour(rng: random.Random, scene: Table) -> Question | None:
@@ -380,14 +402,15 @@ _WEIGHTS: tuple[tuple[float, Callable[[random.Random, Table], Question | None]],
     (5.0, point),
     (1.2, absent),
     (0.5, box),
-    (1.0, side),
+    (2.0, side),
+    (2.0, opposites),
     (0.7, exists),
     (1.5, colour),
     (0.7, which_nearest),
     (0.7, count),
     (0.8, listing),
     *((1.3, lambda r, s, k=kind: relation(r, s, k)) for kind in RELATIONS[:4]),
-    (5.0, lambda r, s: relation(r, s, 'nearest')),
+    (4.0, lambda r, s: relation(r, s, 'nearest')),
     (2.0, lambda r, s: relation(r, s, 'bigger')),
 )
 

@@ -160,7 +160,8 @@ def run(folder: Path, *, small: bool) -> dict[str, Any]:
     plain = Measures(Plain(folder, dtype, device), tokens, repetitions).run()
     _free()
     print('the engine', flush=True)
-    engine = Ours(EngineConfig(str(folder), device=device, max_batch=STREAMS, stop_early=False))
+    engine = Ours(EngineConfig(str(folder), device=device, max_batch=STREAMS, stop_early=False,
+                               draft_tokens=0))
     try:
         ours = Measures(engine, tokens, repetitions).run()
         context = ours['prompt_tokens'] + tokens / 2

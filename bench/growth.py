@@ -94,7 +94,8 @@ def with_image_tokens(
     with tempfile.TemporaryDirectory() as name:
         write_checkpoint(Path(name), LARGER, LARGER_VISION)
         plain = Plain(name)
-        ours = Ours(EngineConfig(name, device='cpu', threads=threads, stop_early=False))
+        ours = Ours(EngineConfig(name, device='cpu', threads=threads, stop_early=False,
+                                 draft_tokens=0))
     try:
         ask = functools.partial(_new_and_seen, plain, ours)
         ask(functools.partial(draw, counts[0]), 1)  # the first is not the usual one

@@ -41,14 +41,16 @@ if TYPE_CHECKING:
 AT_LEAST = {'same_frame_8q': 5.0, 'seen_frame_yes_no': 3.0, 'decode_one_stream': 2.0,
             'new_frame_8q': 2.0}
 AT_MOST = {'ros_added_ms': 5.0, 'cancel_p99_ms': 50.0}
+_WARM = 3
 _SETTLE_S = 0.05  # the threads of the side before go to sleep
 
 
 class Answers:
     """Whether all answers of the run are what they should be.
 
-    With ``stop_early`` off they are plain ``generate``'s tokens; where a side ended an answer
-    that repeated itself, they are its beginning. With it on they say the same.
+    With ``stop_early`` off they are plain ``generate``'s tokens, with drafts and without; where a
+    side ended an answer that repeated itself, they are its beginning. With it on they say the
+    same.
     """
 
     def __init__(self) -> None:
@@ -92,22 +94,27 @@ class Bench:
         settings = EngineConfig(model, device='cpu')
         self.ours = Ours(settings)  # as it is used
         self.whole = Ours(replace(settings, stop_early=False))
-        for engine in (self.ours.engine, self.whole.engine):
-            engine.warm_up()  # their own threads keep the number that they began with
+        self.stepwise = Ours(replace(settings, stop_early=False, draft_tokens=0))
+        for side in (self.ours, self.whole, self.stepwise):
+            side.engine.warm_up()  # their own threads keep the number that they began with
         self.plain = Plain(model)
         torch.set_num_threads(threads)
         self.answers = Answers()
         self._repetitions, self._threads = repetitions, threads
         self._rng = random.Random(f'serving {seed}')
         self._sides: dict[str, Side] = {
-            'plain': self.plain, 'ours': self.ours, 'whole': self.whole}
-        for side in self._sides.values():
-            side.ask_all(about_one_frame(self._rng)[:3])
+            'plain': self.plain, 'ours': self.ours, 'whole': self.whole,
+            'stepwise': self.stepwise}
+        # a node that has served for a while has seen the form of each answer
+        for _ in range(_WARM):
+            queries = about_one_frame(self._rng)
+            for side in self._sides.values():
+                side.ask_all(queries)
 
     def close(self) -> None:
         """Free the models."""
-        self.ours.close()
-        self.whole.close()
+        for side in (self.ours, self.whole, self.stepwise):
+            side.close()
 
     def throughput(self, make: Callable[[random.Random], list[Query]]) -> dict[str, Any]:
         """Several questions at once."""
@@ -175,9 +182,10 @@ class Bench:
         return names[first:] + names[:first]
 
     def _check(self, queries: Sequence[Query], written: dict[str, list[Written]]) -> None:
-        for query, plain, ours, whole in zip(
-                queries, written['plain'], written['ours'], written['whole'], strict=True):
+        sides = (written[name] for name in ('plain', 'ours', 'whole', 'stepwise'))
+        for query, plain, ours, whole, stepwise in zip(queries, *sides, strict=True):
             self.answers.compare_tokens(query, plain, whole)
+            self.answers.compare_tokens(query, plain, stepwise)
             self.answers.compare_meaning(query, whole, ours)
 
 

@@ -307,7 +307,7 @@ def test_cancel_from_another_thread(engine: Engine) -> None:
     thread = threading.Thread(
         target=lambda: replies.append(
             engine.generate(
-                make_prompt(),
+                make_prompt(seed=99),  # asked nowhere else: nothing of it is guessed
                 max_new_tokens=CONTEXT,
                 on_text=lambda *_: started.set(),
                 cancelled=flag.is_set,
@@ -495,6 +495,21 @@ def test_an_answer_ends_when_it_is_whole(folder: Path) -> None:
     assert short.finish_reason == 'stop'
     assert 10 < len(short.text) < len(whole.text)
     assert whole.text.startswith(short.text)
+
+
+def test_drafts_save_steps_and_change_nothing(folder: Path) -> None:
+    prompts = [make_prompt(seed=seed) for seed in range(3)]
+    written, steps = [], []
+    for longest in (0, 8):
+        engine = load_engine(EngineConfig(str(folder), device='cpu', draft_tokens=longest))
+        forward, calls = engine._batch._decoder.forward, []
+        engine._batch._decoder.forward = lambda *a, **k: (calls.append(0), forward(*a, **k))[1]  # noqa: B023
+        written.append([engine.generate(prompt, max_new_tokens=30).text
+                        for _ in range(3) for prompt in prompts])
+        steps.append(len(calls))
+        engine.close()
+    assert written[0] == written[1]
+    assert steps[1] < 0.8 * steps[0]
 
 
 def test_context_limit(engine: Engine) -> None:

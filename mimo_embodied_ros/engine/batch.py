@@ -18,6 +18,7 @@ from mimo_embodied_ros.core.errors import ModelNotReadyError, OutOfMemoryError
 from mimo_embodied_ros.core.repetition import RepetitionDetector
 
 from .decoder import Decoder
+from .drafts import CONTEXT, Drafts
 from .reuse import ByteCache, Prefix
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Generation:
         self.error: Exception | None = None
         self._max_tokens, self._stop_tokens = max_tokens, stop_tokens
         self._end, self._complete = end, complete
+        self._before: list[int] = encoded.tokens[-CONTEXT:].tolist()
         # Holds text back until it completes a character. The streamers of transformers hold it
         # back until the next space, so that a list of points would come all at once.
         self._tokenizer, self._stream = tokenizer, DecodeStream([], skip_special_tokens=True)
@@ -111,6 +113,14 @@ class Generation:
             with self._changed:
                 self._changed.notify()
         return going_on
+
+    def newest(self) -> list[int]:
+        """What the next token is guessed from."""
+        return (self._before + self.tokens[-CONTEXT:])[-CONTEXT:]
+
+    def whole(self) -> list[int]:
+        """All tokens, behind the end of the prompt."""
+        return self._before + self.tokens
 
     def _finished(self, text: str) -> bool:
         if text and self._repetition.feed(text):
@@ -159,12 +169,12 @@ class Generation:
 
 @dataclass(eq=False)
 class _Row:
-    """What the decoder holds of an answer, and its newest token, which it has not read yet."""
+    """What the decoder holds of an answer, and its newest tokens; the last one it has not read."""
 
     generation: Generation
     length: int
     position: int
-    token: int | None  # None: the model failed
+    tokens: list[int]  # empty: the model failed
 
 
 @dataclass(frozen=True)
@@ -184,7 +194,7 @@ class Batch:
     """
 
     def __init__(
-        self, model: Any, capacity: int, cache_bytes: int,
+        self, model: Any, capacity: int, cache_bytes: int, longest_draft: int,
         explain: Callable[[Exception], Exception],
     ) -> None:
         """Start the thread.
@@ -193,6 +203,7 @@ class Batch:
             model: a ``Qwen2_5_VLForConditionalGeneration``.
             capacity: answers at once; more wait.
             cache_bytes: for what is kept of images.
+            longest_draft: tokens that are guessed at once; 0 is none.
             explain: makes of what the model raised the error that the caller gets.
 
         Raises:
@@ -205,6 +216,7 @@ class Batch:
         asked = inspect.signature(model.model.get_rope_index).parameters
         self._typed = 'mm_token_type_ids' in asked
         self.kept = ByteCache(cache_bytes)
+        self._drafts = Drafts(longest_draft)
         self._rows: list[_Row] = []
         self._waiting: deque[Generation] = deque()
         self._changed = threading.Condition()
@@ -318,7 +330,7 @@ class Batch:
             pad([part.positions for part in parts], batch_first=True),
             first, [part.start for part in parts],
             last=torch.tensor(lengths, device=self._decoder.device) - 1)
-        tokens = _choose(logits, group)
+        tokens = _choose(logits[:, None], group)
         for row, (generation, part) in enumerate(zip(group, parts, strict=True), first):
             encoded, length = generation.encoded, part.start + len(part.hidden)
             if encoded.key is not None and part.prefix is None:
@@ -367,45 +379,56 @@ class Batch:
     # -- writing
 
     def _step(self) -> None:
-        """Write one token of every answer."""
+        """Write the next token of every answer, and those that were rightly guessed."""
         if not self._rows:
             return
-        tokens: Sequence[int | None]
         try:
             tokens = self._next(0, len(self._rows))
         except Exception:  # whose fault it is shows when each goes on alone
             _logger.exception('the model failed; each answer goes on alone')
             tokens = [self._alone(row) for row in range(len(self._rows))]
-        for held, token in zip(self._rows, tokens, strict=True):
-            held.length += 1
-            held.position += 1
-            held.token = token
+        for held, some in zip(self._rows, tokens, strict=True):
+            held.length += len(some)
+            held.position += len(some)
+            held.tokens = some
         self._write(0)
 
-    def _next(self, first: int, count: int) -> list[int]:
+    def _next(self, first: int, count: int) -> list[list[int]]:
         """What comes after the newest tokens of so many rows."""
         rows, device = self._rows[first : first + count], self._decoder.device
+        # a grammar tells about one token at a time
+        drafts = [[] if held.generation.matcher else self._drafts.after(held.generation.newest())
+                  for held in rows]
+        width = 1 + max(len(draft) for draft in drafts)
         lengths = [held.length for held in rows]
-        self._reserve(len(self._rows), max(lengths) + 1)
-        read = torch.tensor([(held.token, held.position) for held in rows], device=device)
+        self._reserve(len(self._rows), max(lengths) + width)
+        # what fills shorter drafts up is read, and overwritten by what comes
+        read = torch.tensor([
+            [held.tokens[-1], *draft, *[0] * (width - 1 - len(draft)),
+             *range(held.position, held.position + width)]
+            for held, draft in zip(rows, drafts, strict=True)
+        ], device=device)
         logits = self._decoder.forward(
-            self._decoder.embed(read[:, :1]), read[:, 1:], first, lengths)
-        return _choose(logits, [held.generation for held in rows])
+            self._decoder.embed(read[:, :width]), read[:, width:], first, lengths)
+        chosen = _choose(logits, [held.generation for held in rows])
+        return [some[: 1 + _agreed(some, draft)]
+                for some, draft in zip(chosen, drafts, strict=True)]
 
-    def _alone(self, row: int) -> int | None:
+    def _alone(self, row: int) -> list[int]:
         try:
             return self._next(row, 1)[0]
         except Exception as error:
             self._rows[row].generation.error = self._explain(error)
-            return None
+            return []
 
     def _write(self, first: int) -> None:
         """Hand out the newest tokens; answers that are at their end leave."""
         leaving = [
             row for row, held in enumerate(self._rows)
-            if row >= first and (held.token is None or not held.generation.write(held.token))
+            if row >= first and not (held.tokens and all(map(held.generation.write, held.tokens)))
         ]
         for row in reversed(leaving):
+            self._drafts.learn(self._rows[row].generation.whole())
             self._rows[row].generation.finish()
             last = self._rows.pop()
             if row < len(self._rows):
@@ -413,15 +436,21 @@ class Batch:
                 self._rows[row] = last
 
 
-def _choose(logits: torch.Tensor, generations: Sequence[Generation]) -> list[int]:
-    """The likeliest token for each answer, (answers, vocabulary), that its grammar allows."""
+def _choose(logits: torch.Tensor, generations: Sequence[Generation]) -> list[list[int]]:
+    """The likeliest tokens, (answers, tokens, vocabulary); the first as its grammar allows."""
     logits = logits.float()
-    for row, generation in zip(logits, generations, strict=True):
+    for (row, *_), generation in zip(logits, generations, strict=True):
         if generation.matcher is not None:
             allowed = torch.from_numpy(generation.matcher.allowed(len(row))).to(row.device)
             row.masked_fill_(~allowed, float('-inf'))
-    tokens: list[int] = logits.argmax(-1).tolist()
+    tokens: list[list[int]] = logits.argmax(-1).tolist()
     return tokens
+
+
+def _agreed(chosen: Sequence[int], draft: Sequence[int]) -> int:
+    """How many tokens of a draft are those that the model chose."""
+    wrong = (i for i, token in enumerate(draft) if token != chosen[i])
+    return next(wrong, len(draft))
 
 
 def free_memory() -> None:

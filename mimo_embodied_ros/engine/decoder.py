@@ -116,10 +116,10 @@ class Decoder:
             first: row of the first.
             starts: tokens that each row holds already.
             last: (rows,) index of each row's last token, where shorter ones are padded at their
-                end; None: all are of one length.
+                end; None: what comes after every token is wanted.
 
         Returns:
-            (rows, vocabulary) logits after each row's last token.
+            Logits (rows, vocabulary) after each row's last token, or (rows, tokens, vocabulary).
 
         """
         rows, tokens = hidden.shape[:2]
@@ -153,7 +153,7 @@ class Decoder:
             hidden = hidden + layer.out(mixed.reshape(rows, tokens, heads * width))
             gate, up = layer.gate_up(layer.norm_out(hidden)).chunk(2, -1)
             hidden = hidden + layer.down(layer.activation(gate) * up)
-        ends = hidden[:, -1] if last is None else hidden[self._numbers[:rows], last]
+        ends = hidden if last is None else hidden[self._numbers[:rows], last]
         return self._head(self._norm(ends))  # type: ignore[no-any-return]
 
     def _empty(self, rows: int, columns: int) -> torch.Tensor:

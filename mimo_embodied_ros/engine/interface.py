@@ -31,7 +31,8 @@ _ALLOWED = {
     'attention': ('sdpa', 'eager', 'flash_attention_2'),
     'quantization': ('none', '8bit', '4bit'),
 }
-_LEAST = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0}
+_LEAST = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0,
+          'draft_tokens': 0}
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,8 @@ class EngineConfig:
         max_batch: answers that are written at once; more wait.
         cache_mb: megabytes for what was computed of images, to answer the next question on them.
         stop_early: end an answer when it is whole, without waiting for the model to end it.
+        draft_tokens: tokens that are guessed from earlier answers and checked in one step; what is
+            answered stays the same. 0 is none.
         min_pixels: smallest image area, pixels; 0 is what the checkpoint says. A server does not
             tell what it says: 0 is then 3136, and whatever it is must be what the server has.
         max_pixels: largest image area, pixels; 0 is what the checkpoint says, with servers
@@ -181,6 +184,7 @@ class EngineConfig:
     max_batch: int = 8
     cache_mb: int = 512
     stop_early: bool = True
+    draft_tokens: int = 8
     servers: tuple[str, ...] = ('http://127.0.0.1:8000/v1',)
     api_key_env: str = ''
     connect_timeout: float = 2.0

@@ -97,7 +97,8 @@ class TransformersEngine:
         self._encoder = Encoder(self._processor)
         self._grammars = Grammars(self._processor.tokenizer, self._stop_tokens)
         self._batch: Batch | None = Batch(
-            self._model, config.max_batch, config.cache_mb * 10**6, self._explain)
+            self._model, config.max_batch, config.cache_mb * 10**6, config.draft_tokens,
+            self._explain)
         self._info = ModelInfo(
             name=checkpoint.name + (f'+{adapter.name}' if adapter else ''),
             architecture=ARCHITECTURE,

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 FACTOR = 28  # patch of 14 pixels times a spatial merge of 2
 MAX_ASPECT_RATIO = 200
+_GAP = 1.5  # how far the bicubic step shrinks at least where means came before
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def resize(
     """Make the image that the model sees.
 
     Bicubic by PIL, as the processor does it, so that the processor's own resize (also that of a
-    remote server) is then the identity.
+    remote server) is then the identity. What is far larger is halved by means first, as PIL's
+    ``reducing_gap`` does it, in a tenth of the time.
 
     Args:
         pixels: (height, width, 3) uint8, RGB.
@@ -138,6 +141,9 @@ def resize(
         )
         raise InvalidRequestError(msg)
     if (rows, columns) != pixels.shape[:2]:
+        while min(pixels.shape[0] / rows, pixels.shape[1] / columns) >= 2 * _GAP:
+            half = pixels.shape[1] // 2, pixels.shape[0] // 2
+            pixels = cv2.resize(pixels, half, interpolation=cv2.INTER_AREA)
         image = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BICUBIC)
         pixels = np.asarray(image)
     return pixels, Resize(width, height, columns, rows)

@@ -41,6 +41,7 @@ from mimo_embodied_ros.engine.sharing import SharedAnswers, identity
 from . import messages, parameters
 from .diagnostics import PERIOD_S, Outcomes, diagnostics, model_status, server_status
 from .driving import plan_driving
+from .feedback import Feedback
 from .intake import Intake, frame_of
 from .kinds import KINDS, Kind
 from .standing import StandingQueries
@@ -237,7 +238,7 @@ class MimoEmbodied(LifecycleNode):
     def _submit(
         self, kind: Kind, request: Any, on_end: Callable[[dict[str, Any]], None],
         on_start: Callable[[], None] = lambda: None,
-        on_progress: Callable[[Job, State, str, int], None] = lambda *_: None,
+        on_progress: Callable[[State, str, int], None] = lambda *_: None,
         *, standing: bool = False,
     ) -> Job:
         """Queue a request; ``on_end`` gets its result fields, also when it cannot be queued.
@@ -250,7 +251,7 @@ class MimoEmbodied(LifecycleNode):
         def progress(state: State, delta: str, tokens: int) -> None:
             if not job.stopped():
                 written.append(delta)
-                on_progress(job, state, delta, tokens)
+                on_progress(state, delta, tokens)
 
         def work(job: Job) -> dict[str, Any]:
             on_start()
@@ -395,19 +396,25 @@ class MimoEmbodied(LifecycleNode):
         def start() -> None:
             self._in_executor(execute)
 
-        def progress(job: Job, state: State, delta: str, tokens: int) -> None:
+        begin = time.monotonic()
+
+        def publish(state: State, delta: str, tokens: int) -> None:
             handle.publish_feedback(kind.action.Feedback(
                 state=int(state), delta=delta, tokens=tokens,
-                elapsed=messages.duration(time.monotonic() - job.arrived)))
+                elapsed=messages.duration(time.monotonic() - begin)))
+
+        feedback = Feedback(publish)
 
         def end(values: dict[str, Any]) -> None:
+            feedback.flush()
             outcome.set_result(kind.action.Result(**values))
             self._in_executor(execute)
 
         key = bytes(handle.goal_id.uuid)
-        handle.publish_feedback(kind.action.Feedback(state=int(State.QUEUED)))
+        feedback.say(State.QUEUED, '', 0)
         # An end before this line is found by _execute, which runs in this thread after it.
-        self._outcomes[key] = (outcome, self._submit(kind, handle.request, end, start, progress))
+        self._outcomes[key] = (
+            outcome, self._submit(kind, handle.request, end, start, feedback.say))
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         """Accept exactly those requests that make the goal end with CANCELLED."""

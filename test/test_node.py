@@ -24,6 +24,7 @@ from std_msgs.msg import Header
 from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.embedded import scenes
+from mimo_embodied_ros.nodes import messages
 from mimo_embodied_ros.nodes.images import encode_image
 from mimo_embodied_ros.nodes.node import MimoEmbodied
 
@@ -150,6 +151,17 @@ def test_stats_tell_what_the_engine_took_and_what_it_had_read_before(robot: Robo
                 stats.preprocess_time, stats.first_token_time, stats.generation_time,
                 stats.total_time))
         assert 0 < preprocessing + first_token < generation < total
+
+
+def test_a_failed_request_tells_what_it_cost(robot: Robot) -> None:
+    robot.see()
+    result = robot.ask(
+        action.FindAffordances, 'find_affordances', query='cube', max_new_tokens=3).result
+    assert result.error_code == ResultCode.OUTPUT_TRUNCATED
+    assert result.stats.finish_reason == msg.GenerationStats.LENGTH
+    assert result.stats.completion_tokens == 3
+    took, total = result.stats.generation_time, result.stats.total_time
+    assert 0 < messages.seconds(took) < messages.seconds(total)
 
 
 def test_points_are_lifted_with_the_depth_of_their_stamp(ros: Any) -> None:

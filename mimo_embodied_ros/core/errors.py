@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 
 class ResultCode(IntEnum):
@@ -36,12 +37,14 @@ class ResultCode(IntEnum):
 class MimoError(Exception):
     """Base of all errors of this package; the message names the cause and the remedy.
 
-    ``raw_text`` and ``reasoning`` are what the model wrote so far, where it is about an answer.
+    ``raw_text`` and ``reasoning`` are what the model wrote so far, where it is about an answer;
+    ``reply`` is the engine's whole reply, where there is one.
     """
 
     code = ResultCode.UNKNOWN
     raw_text: str = ''
     reasoning: str = ''
+    reply: Any = None
 
 
 class GoalRejectedError(MimoError):

@@ -6,7 +6,7 @@ import time
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from mimo_embodied_ros.core.errors import CancelledError, RequestTimeoutError
+from mimo_embodied_ros.core.errors import CancelledError, MimoError, RequestTimeoutError
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import build_prompt
 
@@ -75,7 +75,11 @@ def answer_query(
     if ended is not None:
         tokens = reply.stats.completion_tokens
         remedy = '; raise timeout' if ended is RequestTimeoutError else ''
-        error = ended(f'{reply.finish_reason} after {tokens} tokens{remedy}')
-        error.raw_text = reply.text
+        error: MimoError = ended(f'{reply.finish_reason} after {tokens} tokens{remedy}')
+        error.raw_text, error.reply = reply.text, reply
         raise error
-    return parse_answer(query, prompt, reply.text, reply.finish_reason), reply
+    try:
+        return parse_answer(query, prompt, reply.text, reply.finish_reason), reply
+    except MimoError as error:
+        error.reply = reply
+        raise

@@ -189,22 +189,21 @@ def outside_of_image(places: Sequence[Any]) -> tuple[ResultCode, str]:
             f'{len(places)} places lie outside of the image; see in_image; ask again')
 
 
-def stats_message(model: ModelInfo, replies: Sequence[Reply]) -> Any:
-    """What an answer cost, as far as the engine knows; the node adds its own times.
+def fill_stats(
+    message: interfaces.GenerationStats, model: ModelInfo, replies: Sequence[Reply]
+) -> None:
+    """Note what an answer cost, as far as the engine knows; the node adds its own times.
 
     A request that became several questions counts them all; its first token is the first one's.
     """
     stats = [reply.stats for reply in replies]
-    return interfaces.GenerationStats(
-        model=model.name, backend=model.backend,
-        prompt_tokens=sum(s.prompt_tokens for s in stats),
-        image_tokens=sum(s.image_tokens for s in stats),
-        reused_tokens=sum(s.reused_tokens for s in stats),
-        completion_tokens=sum(s.completion_tokens for s in stats),
-        preprocess_time=duration(sum(s.preprocess_s for s in stats)),
-        first_token_time=duration(max(0.0, stats[0].first_token_s - stats[0].preprocess_s)),
-        generation_time=duration(sum(s.total_s for s in stats)),
-        finish_reason=replies[-1].finish_reason)
+    message.model, message.backend = model.name, model.backend
+    for name in ('prompt_tokens', 'image_tokens', 'reused_tokens', 'completion_tokens'):
+        setattr(message, name, sum(getattr(s, name) for s in stats))
+    message.preprocess_time = duration(sum(s.preprocess_s for s in stats))
+    message.first_token_time = duration(max(0.0, stats[0].first_token_s - stats[0].preprocess_s))
+    message.generation_time = duration(sum(s.total_s for s in stats))
+    message.finish_reason = replies[-1].finish_reason
 
 
 def model_message(model: ModelInfo) -> Any:

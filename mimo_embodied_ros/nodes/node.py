@@ -245,7 +245,7 @@ class MimoEmbodied(LifecycleNode):
 
         The three may be called in any thread.
         """
-        partial, written = msg.GenerationStats(), list[str]()
+        stats, written = msg.GenerationStats(), list[str]()
         timeout = messages.seconds(request.timeout)
 
         def progress(state: State, delta: str, tokens: int) -> None:
@@ -255,8 +255,8 @@ class MimoEmbodied(LifecycleNode):
 
         def work(job: Job) -> dict[str, Any]:
             on_start()
-            partial.queue_time = messages.duration(job.started - job.arrived)
-            return self._answer(kind, request, job, partial, progress)
+            stats.queue_time = messages.duration(job.started - job.arrived)
+            return self._answer(kind, request, job, stats, progress)
 
         def finish(result: dict[str, Any] | None, error: MimoError | None) -> None:
             self._ended.add(error)
@@ -264,9 +264,9 @@ class MimoEmbodied(LifecycleNode):
             if error is not None:
                 values = {'error_code': int(error.code), 'error_msg': str(error),
                           'raw_text': error.raw_text or ''.join(written),
-                          'reasoning': error.reasoning,
-                          'stats': partial}
-            values['stats'].total_time = messages.duration(time.monotonic() - job.arrived)
+                          'reasoning': error.reasoning}
+            stats.total_time = messages.duration(time.monotonic() - job.arrived)
+            values['stats'] = stats
             answer = values.get(kind.result_field)
             if answer is not None:
                 self._publishers_of[kind.topic].publish(answer)
@@ -313,8 +313,11 @@ class MimoEmbodied(LifecycleNode):
 
             try:
                 (answer, reply), shared = self._shared.once(identity(query), compute, job.check)
-            except ModelNotReadyError as error:
-                self._in_executor(self._on_lost_model, error)
+            except MimoError as error:
+                if isinstance(error, ModelNotReadyError):
+                    self._in_executor(self._on_lost_model, error)
+                if error.reply is not None:
+                    replies.append(error.reply)
                 raise
             if shared:
                 on_progress(State.ANSWERING, reply.text, reply.stats.completion_tokens)
@@ -323,15 +326,15 @@ class MimoEmbodied(LifecycleNode):
             replies.append(reply)
             return answer, reply
 
-        if kind.action is action.PlanDriving:
-            path = self._intake.path(frames[0].stamp_ns)
-            values = plan_driving(
-                task, request, frames, path, self._settings.driving_valid_for, ask)
-        else:
-            values = self._answer_one(kind, task, request, frames, ask, on_progress)
-        full = messages.stats_message(engine.info, replies)
-        full.queue_time, full.image_age = stats.queue_time, stats.image_age
-        return {'stats': full, **values}
+        try:
+            if kind.action is action.PlanDriving:
+                path = self._intake.path(frames[0].stamp_ns)
+                return plan_driving(
+                    task, request, frames, path, self._settings.driving_valid_for, ask)
+            return self._answer_one(kind, task, request, frames, ask, on_progress)
+        finally:
+            if replies:
+                messages.fill_stats(stats, engine.info, replies)
 
     @staticmethod
     def _answer_one(

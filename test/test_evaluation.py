@@ -23,8 +23,10 @@ from PIL import Image
 from mimo_embodied_ros.cli.main import main
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits
+from mimo_embodied_ros.core.tasks import load_tasks
 from mimo_embodied_ros.embedded import questions, scenes
 from mimo_embodied_ros.evaluation import metrics, report, run
 from mimo_embodied_ros.evaluation.layouts import read_dataset
@@ -174,6 +176,7 @@ def test_what_may_be_added(tmp_path: Path) -> None:
     (line({'yes': True}, image='none.png'), 'there is no picture'),
     (line({'yes': True}, images=[]), 'the name of a picture'),
     (line({'yes': True}, answers=1), 'answers is not known'),
+    (line({'choice': 'A'}, options='cup, bowl'), 'a list of words'),
 ])
 def test_errors_name_file_and_line(tmp_path: Path, bad: object, says: str) -> None:
     file = write(tmp_path, line({'yes': True}), '', bad)
@@ -181,6 +184,23 @@ def test_errors_name_file_and_line(tmp_path: Path, bad: object, says: str) -> No
         read_dataset(file)
     assert str(error.value).startswith(f'{file}:3: ')
     assert says in str(error.value)
+
+
+def test_tasks_of_ones_own_with_options(tmp_path: Path) -> None:
+    tasks = tmp_path / 'tasks.yaml'
+    tasks.write_text("""
+which:
+  prompt: 'Which one?{options}'
+  answer: choice
+  options: "\\n{letter}) {option}"
+""")
+    file = write(tmp_path, {'image': 'a.png', 'task': 'which', 'options': ['cup', 'bowl'],
+                            'answer': {'choice': 'B'}})
+    (record,) = read_dataset(file, tasks=load_tasks(tasks))
+    query = Query(record.task, record.question, (Frame(np.zeros((6, 8, 3), np.uint8)),),
+                  options=record.options)
+    prompt = build_prompt(query, PixelLimits(784, 10_000))
+    assert 'Which one?\nA) cup\nB) bowl' in prompt.text
 
 
 def test_errors_of_whole_datasets(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ A dataset is a file of JSON lines, a question each; files are relative to its fo
 Polygons and boxes are in pixels of the image, a trajectory in metres, x forward and y left; ``[]``
 as polygons, boxes or steps means that it is not there or cannot be done. May be added: ``images``,
 a list, in place of ``image``; ``task``, by name, where it is not the usual one for the answer;
+``options``, a list of choices, where the task writes them itself (without a ``question`` if it asks
+none);
 ``id`` and ``category`` for the report; ``thinking``, true or false, where not as the task says.
 """
 
@@ -31,10 +33,10 @@ from mimo_embodied_ros.core.tasks import TASKS, Task
 from .truths import Truth, read_truth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-_KEYS = {'id', 'image', 'images', 'task', 'question', 'answer', 'category', 'thinking'}
+_KEYS = {'id', 'image', 'images', 'task', 'question', 'options', 'answer', 'category', 'thinking'}
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Record:
         truth: the right answer.
         category: what the report groups it by.
         thinking: let the model reason first; None is the task's default.
+        options: what a choice is between.
 
     """
 
@@ -61,26 +64,15 @@ class Record:
     truth: Truth
     category: str = ''
     thinking: bool | None = None
+    options: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """The same for two records that ask the model the same."""
         images = [str(image.resolve()) for image in self.images]
-        asked = json.dumps([self.task.name, self.question, self.thinking, images])
+        asked = json.dumps(
+            [self.task.name, self.question, self.options, self.thinking, images])
         return hashlib.sha256(asked.encode(errors='replace')).hexdigest()[:16]
-
-
-def find_task(name: str) -> Task:
-    """Look a task up by its name.
-
-    Raises:
-        ValueError: there is none of this name.
-
-    """
-    if name not in TASKS:
-        msg = f'task {name!r} is not known; use one of {", ".join(TASKS)}'
-        raise ValueError(msg)
-    return TASKS[name]
 
 
 def read_lines(file: Path) -> Iterator[tuple[str, Any]]:
@@ -115,7 +107,8 @@ def read_text(file: Path) -> str:
 
 
 def to_records(
-    lines: Iterable[tuple[str, Any]], folder: Path, *, thinking: bool | None = None
+    lines: Iterable[tuple[str, Any]], folder: Path, *, thinking: bool | None = None,
+    tasks: Mapping[str, Task] = TASKS,
 ) -> list[Record]:
     """Check the records of a dataset, all before the first question is asked.
 
@@ -123,6 +116,7 @@ def to_records(
         lines: places and objects as the module describes them.
         folder: what the names of files are relative to.
         thinking: for all records, whatever they say.
+        tasks: that records may name.
 
     Raises:
         InvalidRequestError: one of them is not as described, with its place; two have the same
@@ -132,7 +126,7 @@ def to_records(
     records: dict[str, Record] = {}
     for place, fields in lines:
         try:
-            record = _record(place, fields, folder, thinking)
+            record = _record(place, fields, folder, thinking, tasks)
         except ValueError as error:
             msg = f'{place}: {error}'
             raise InvalidRequestError(msg) from error
@@ -146,7 +140,9 @@ def to_records(
     return list(records.values())
 
 
-def _record(place: str, fields: Any, folder: Path, thinking: bool | None) -> Record:
+def _record(
+    place: str, fields: Any, folder: Path, thinking: bool | None, tasks: Mapping[str, Task]
+) -> Record:
     if not isinstance(fields, dict):
         msg = f'{fields!r:.60} is no JSON object'
         raise ValueError(msg)  # noqa: TRY004 a reader's only error
@@ -165,11 +161,21 @@ def _record(place: str, fields: Any, folder: Path, thinking: bool | None) -> Rec
     if not isinstance(decided := fields.get('thinking'), bool | None):
         msg = f'thinking is {decided!r}; give true or false'
         raise ValueError(msg)  # noqa: TRY004 a reader's only error
-    task = find_task(_string(fields, 'task', truth.task))
-    question = _string(fields, 'question')
+    name = _string(fields, 'task', truth.task)
+    if name not in tasks:
+        msg = f'task {name!r} is not known; use one of {", ".join(tasks)}'
+        raise ValueError(msg)
+    task = tasks[name]
+    # some tasks are whole questions
+    question = _string(fields, 'question') if task.uses('text') else fields.get('question', '')
+    options = fields.get('options', [])
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        msg = f'options is {options!r:.60}; give a list of words'
+        raise ValueError(msg)
     return Record(
         str(fields.get('id', place.rpartition('/')[2])), place, images, task, question, truth,
-        _string(fields, 'category', task.name), decided if thinking is None else thinking)
+        _string(fields, 'category', task.name), decided if thinking is None else thinking,
+        tuple(options))
 
 
 def _string(fields: dict[str, Any], key: str, default: str = '') -> str:

@@ -12,12 +12,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.tasks import TASKS
 
 from .dataset import Record, read_lines, read_text, to_records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from mimo_embodied_ros.core.tasks import Task
 
     Lines = Iterator[tuple[str, Any]]
 
@@ -92,7 +95,9 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Lines], tuple[str, ...]]] = {
 """Readers by name, with the files that a layout is known by."""
 
 
-def read_dataset(path: Path, *, thinking: bool | None = None) -> list[Record]:
+def read_dataset(
+    path: Path, *, thinking: bool | None = None, tasks: Mapping[str, Task] = TASKS
+) -> list[Record]:
     """Read a dataset: a file of this package's own, or the folder of a known layout.
 
     Raises:
@@ -100,7 +105,7 @@ def read_dataset(path: Path, *, thinking: bool | None = None) -> list[Record]:
 
     """
     if path.is_file():
-        return to_records(read_lines(path), path.parent, thinking=thinking)
+        return to_records(read_lines(path), path.parent, thinking=thinking, tasks=tasks)
     for reader, names in LAYOUTS.values():
         if any(any(path.glob(name)) for name in names):
             return to_records(_checked(reader, path), path, thinking=thinking)

@@ -173,7 +173,7 @@ def evaluate(
         for record in tqdm(list(records), unit='question', disable=None):
             frames = tuple(Frame(read_picture(image)) for image in record.images)
             query = Query(record.task, record.question, frames, thinking=record.thinking,
-                          experimental=record.task.experimental)
+                          options=record.options, experimental=record.task.experimental)
             said = replies.get(record)
             if said is None:
                 said = _ask(engine, record, query, timeout)

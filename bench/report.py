@@ -44,7 +44,8 @@ def page(report: dict[str, Any], gpu: dict[str, Any] | None, picture: str) -> st
 
 Made by `make bench`; do not edit. The baseline is plain `generate` of transformers, called once for
 each question, one after the other. Both sides go from a question and its frame to the text of the
-answer, on the same frames, in turn; frames are new in each repetition.
+answer, on the same frames, in turn; frames are new in each repetition. Before the first, each side
+answered 24 questions about other frames.
 
 Model: {report['model']}. Machine: {about['processor']}, {about['cores']} cores.
 Plain `generate` has {about['threads']} threads and the engine as many as it takes by itself, one
@@ -82,9 +83,10 @@ def _spreads(report: dict[str, Any]) -> str:
     for name in report['targets']['at_least']:
         detail = report['details'][name]
         rows.append((f'`{name}`', *(_milliseconds(detail.get(f'{side}_s'))
-                                    for side in ('plain', 'ours', 'whole')),
+                                    for side in ('plain', 'ours', 'whole', 'stepwise')),
                      detail['plain_s']['repetitions']))
-    return _table(('measure', 'plain', 'engine', 'without `stop_early`', 'repetitions'), rows)
+    return _table(('measure', 'plain', 'engine', 'without `stop_early`', 'and without drafts',
+                   'repetitions'), rows)
 
 
 def _ros(ros: dict[str, Any]) -> str:
@@ -93,7 +95,8 @@ Through ROS a yes/no about the newest of {ros['camera_hz']:.0f} pictures a secon
 {ros['goal_to_result_ms']['median']:.1f} ms from goal to result.
 {ros['added_ms']['median']:.1f} ms of them were outside of the engine:
 {ros['added_in_node_ms']['median']:.1f} ms in the node, for the image, the prompt and the answer,
-and the rest on the way. {ros['cancelled']} goals of about
+and the rest on the way. An action of rclpy that does nothing took
+{ros['bare_ms']['median']:.1f} ms beside the same camera and node. {ros['cancelled']} goals of about
 {ros['long_goal_ms']:.0f} ms were cancelled at random times: half had ended after
 {ros['cancel_median_ms']:.1f} ms, the last one after {ros['cancel_longest_ms']:.1f} ms.
 """

@@ -24,7 +24,7 @@ from mimo_embodied_ros.cli.processes import node_command, running
 from mimo_embodied_ros.embedded import scenes
 from mimo_embodied_ros.share import share_folder
 
-TOPIC = '/camera/image_raw'
+TOPIC, BARE = '/camera/image_raw', '/bare/answer_spatial'
 WIDTH, HEIGHT, RATE_HZ = 1920, 1080, 30.0
 THINGS = (
     scenes.Thing('red', 'cube', 400, 700, 120), scenes.Thing('blue', 'ball', 1000, 800, 110),
@@ -68,6 +68,23 @@ def publish_camera() -> None:
         time.sleep(max(0.0, due - time.monotonic()))
 
 
+def answer_at_once() -> None:
+    """Serve goals as rclpy does it without anything of this package: the least that ROS adds."""
+    import rclpy
+    from rclpy.action import ActionServer
+
+    from mimo_embodied_ros import action
+
+    def execute(handle: Any) -> Any:
+        handle.succeed()
+        return action.AnswerSpatial.Result()
+
+    rclpy.init()
+    node = rclpy.create_node('bare')
+    ActionServer(node, action.AnswerSpatial, BARE, execute)
+    rclpy.spin(node)
+
+
 class Client:
     """Sends goals to the node and waits for their ends.
 
@@ -93,6 +110,7 @@ class Client:
         self._executor.add_node(self._node)
         self._spatial = ActionClient(
             self._node, action.AnswerSpatial, '/mimo_embodied/answer_spatial')
+        self._bare = ActionClient(self._node, action.AnswerSpatial, BARE)
         self._plan = ActionClient(self._node, action.PlanTask, '/mimo_embodied/plan_task')
         self._cameras = self._node.create_client(
             srv.ListCameras, '/mimo_embodied/list_cameras')
@@ -126,6 +144,14 @@ class Client:
         if result.error_code:
             raise RuntimeError(result.error_msg)
         return seconds, result.stats
+
+    def bare(self) -> float:
+        """Seconds from goal to result where there is nothing to do."""
+        if not self._bare.wait_for_server(_WAIT_S):
+            raise self._silence('the bare action')
+        begin = time.perf_counter()
+        self._wait(self._send(self._bare, self._yes_no)[1])
+        return time.perf_counter() - begin
 
     def long(self, cancel_after: float | None = None) -> tuple[float, bool]:
         """A long goal that is cancelled so many seconds after it was accepted.
@@ -180,15 +206,18 @@ def measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         log = folder / 'node.log'
         stack.enter_context(running(node, log, environment))
-        stack.enter_context(running(
-            [sys.executable, str(Path(__file__).resolve())], folder / 'camera.log', environment))
+        this = [sys.executable, str(Path(__file__).resolve())]
+        stack.enter_context(running([*this, 'camera'], folder / 'camera.log', environment))
         client = stack.enter_context(contextlib.closing(Client(domain, log)))
         client.wait_until_active()
+        with running([*this, 'bare'], folder / 'bare.log', environment):
+            bare = spread([1e3 * client.bare() for _ in range(goals)])
         begin, before = time.monotonic(), client.pictures()
         added = _added(client, goals)
         cancelled = _cancelled(client, cancels, random.Random(f'cancel {seed}'))
         rate = (client.pictures() - before) / (time.monotonic() - begin)
-        return {**added, **cancelled, 'camera': f'{WIDTH}x{HEIGHT}', 'camera_hz': rate}
+        return {**added, 'bare_ms': bare, **cancelled, 'camera': f'{WIDTH}x{HEIGHT}',
+                'camera_hz': rate}
 
 
 def _added(client: Client, goals: int) -> dict[str, Any]:
@@ -228,4 +257,4 @@ def _cancelled(client: Client, cancels: int, rng: random.Random) -> dict[str, An
 
 
 if __name__ == '__main__':
-    publish_camera()
+    {'camera': publish_camera, 'bare': answer_at_once}[sys.argv[1]]()

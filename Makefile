@@ -72,7 +72,7 @@ demo: $(INSTALLED)  ## ask a node with the embedded model about a recorded bag; 
 
 test: lint  ## run ruff, mypy and all tests
 	@echo "--- Testing with ROS 2 $(ROS_DISTRO)"
-	@OMP_NUM_THREADS=1 $(BIN)/pytest
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-transformers-4: $(OLDER)/.packages $(PACKAGES)  ## test the engine with transformers 4.57, and compare its answers
 	@echo "--- Testing the engine with transformers 4.57"

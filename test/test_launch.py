@@ -19,13 +19,13 @@ LAUNCH = ROOT / 'launch' / 'mimo_embodied.launch.py'
 SERVER = ROOT / 'launch' / 'vllm_server.launch.py'
 
 
-def known(name: str, cameras: tuple[str, ...] = ('camera',)) -> parameters.Parameter | None:
-    """The node's parameter of that name; None where it has none."""
-    tables = {p.name: p for p in (
-        *parameters.MODEL, *parameters.REQUESTS, *parameters.SENSORS, *parameters.LIFE)}
-    for camera in cameras:
-        tables |= {f'{camera}.{p.name}': p for p in parameters.CAMERA}
-    return tables.get(name)
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a parameters file by the parameters' full names."""
+    out = {}
+    for name, value in values.items():
+        inner = flat(value) if isinstance(value, dict) else {'': value}
+        out |= {f'{name}.{key}'.rstrip('.'): item for key, item in inner.items()}
+    return out
 
 
 def literal(name: str, path: Path = LAUNCH) -> Any:
@@ -40,8 +40,9 @@ def test_launch_arguments_are_parameters_of_the_node() -> None:
     compile(LAUNCH.read_text('utf-8'), str(LAUNCH), 'exec')
     arguments = literal('PARAMETERS')
     assert len({argument for argument, *_ in arguments}) == len(arguments)
+    known = parameters.by_name(['camera'])
     for _, name, description, choices in arguments:
-        parameter = known(name)
+        parameter = known.get(name)
         assert description.endswith('.')
         if name == 'use_sim_time':  # every node has it
             continue
@@ -54,16 +55,10 @@ def test_launch_arguments_are_parameters_of_the_node() -> None:
 def test_parameter_files_name_parameters_of_the_node(path: Path) -> None:
     (values,) = yaml.safe_load(path.read_text('utf-8')).values()
     values = values['ros__parameters']
-    for name, value in values.items():
-        if name in values['cameras']:
-            for inner, inner_value in value.items():
-                parameter = known(f'{name}.{inner}', (name,))
-                assert parameter is not None, inner
-                assert type(inner_value) is type(parameter.default), inner
-        else:
-            parameter = known(name)
-            assert parameter is not None, name
-            assert type(value) is type(parameter.default), name
+    known = parameters.by_name(values['cameras'])
+    for name, value in flat(values).items():
+        assert name in known
+        assert type(value) is type(known[name].default), name
 
 
 def test_the_server_is_what_the_remote_parameters_name() -> None:

@@ -23,9 +23,9 @@ All of the node `mimo_embodied`, made by `make docs` from
 and each launch file takes such a file.
 
 *changes* says when a new value holds: **live**, for the next request; **configure**, when the node
-is configured the next time, and until it is cleaned up a change is refused; **start**, only when the
-program starts. A value out of its range or choices is refused with what is allowed. Names of topics
-are relative to the node's namespace and can be remapped.
+is configured the next time, and until it is cleaned up a change is refused; **start**, only when
+the program starts. A value out of its range or choices is refused with what is allowed. Names of
+topics are relative to the node's namespace and can be remapped.
 """
 _SECTIONS = (
     ('Sensors', '', parameters.SENSORS),

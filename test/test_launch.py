@@ -261,6 +261,31 @@ def test_a_bag_is_played_in_its_own_time(ros: Any, launched: Any) -> None:
     assert '--loop' not in player.arguments
 
 
+def test_gazebo_gets_world_bridge_frames_and_a_node_for_each_robot(
+    ros: Any, launched: Any
+) -> None:
+    found = launched(GAZEBO, headless='true')
+    simulator, bridge, *frames = found[:4]
+    assert f'-r -s --headless-rendering {ROOT / "gazebo" / "tabletop.sdf"}' in ' '.join(
+        simulator.arguments)
+    assert (bridge.package, bridge.program) == ('ros_gz_bridge', 'parameter_bridge')
+    values = yaml.safe_load(Path(bridge.arguments[-1]).read_text('utf-8'))
+    (values,) = values.values()
+    assert Path(values['ros__parameters']['config_file']) == ROOT / 'gazebo' / 'bridge.yaml'
+    robots = literal('ROBOTS', GAZEBO)
+    for (robot, file, (x, _, z, _)), frame, started in zip(robots, frames, found[4:]):
+        assert (frame.package, frame.program) == ('tf2_ros', 'static_transform_publisher')
+        options = dict(zip(frame.arguments[::2], frame.arguments[1::2]))
+        assert options['--frame-id'] == f'{robot}/base_link'
+        assert (float(options['--x']), float(options['--z'])) == (x, z)
+        node = node_of(ros, started)
+        assert node.get_fully_qualified_name() == f'/{robot}/mimo_embodied'
+        assert node.get_parameter('use_sim_time').value is True
+        for name, value in parameters_in(CONFIG / file).items():
+            assert node.get_parameter(name).value == value, name
+    assert len(found) == 4 + len(robots)
+
+
 def test_the_server_is_started_with_its_flags(launched: Any) -> None:
     (server,) = launched(SERVER)
     flags = [default for _, default, _ in literal('FLAGS', SERVER) if default]

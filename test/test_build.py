@@ -67,7 +67,7 @@ print(get_package_share_directory("mimo_embodied_ros"))'""")
     share = Path(done.stdout.strip())
     assert share == installed / PACKAGE / 'share' / PACKAGE
     source = installed.parent / 'src' / PACKAGE
-    for folder in ('launch', 'config', 'models', 'bags', 'msg', 'srv', 'action'):
+    for folder in ('launch', 'config', 'gazebo', 'models', 'bags', 'msg', 'srv', 'action'):
         for file in (source / folder).rglob('*.*'):
             assert (share / file.relative_to(source)).read_bytes() == file.read_bytes()
     assert (share / 'package.xml').is_file()

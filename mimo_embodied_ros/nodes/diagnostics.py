@@ -124,12 +124,15 @@ def camera_status(
 
 
 def diagnostics(node: Node, statuses: Iterable[DiagnosticStatus]) -> DiagnosticArray:
-    """The message of a node; its name stands before the name of each status."""
+    """The message of a node; its namespace and name stand before the name of each status.
+
+    Robots share ``/diagnostics``, and an aggregator tells statuses apart by their names.
+    """
     out = DiagnosticArray(status=list(statuses))
     out.header.stamp = node.get_clock().now().to_msg()
     for status in out.status:
-        status.name = f'{node.get_name()}: {status.name}'
         status.hardware_id = node.get_fully_qualified_name()
+        status.name = f'{status.hardware_id.lstrip("/")}: {status.name}'
     return out
 
 

@@ -62,8 +62,6 @@ NAME = 'mimo_embodied'
 # How long a goal is remembered after its end, for clients that ask for its result late; with its
 # images. As rclcpp does; rclpy's own 15 minutes would be gigabytes.
 _RESULT_TIMEOUT_S = 10
-# What can be changed while the node serves; the rest is read when it is configured.
-_LIVE = {'timeout', 'max_image_age', 'wait_for_image', 'max_new_tokens', 'structured'}
 
 
 def _said(transition: Callable[..., Any]) -> Callable[..., Any]:
@@ -217,15 +215,14 @@ class MimoEmbodied(LifecycleNode):
         self._diagnostics_publisher.publish(diagnostics(self, found))
 
     def _on_parameters(self, changed: Sequence[Parameter]) -> SetParametersResult:
-        names = {p.name for p in changed}
-        known = {p.name for p in (*parameters.MODEL, *parameters.REQUESTS, *parameters.SENSORS)}
-        fixed = sorted(names & known - _LIVE)
-        if self._engine is not None and fixed:
-            return SetParametersResult(successful=False, reason=(
-                f'{", ".join(fixed)} is read when the node is configured; clean it up first'))
-        live = {p.name: p.value for p in changed if p.name in _LIVE}
-        self._settings = replace(self._settings, **live)
-        return SetParametersResult(successful=True)
+        values = {p.name: p.value for p in changed}
+        why = parameters.refusal(
+            values, [c.name for c in self._settings.cameras], configured=self._engine is not None)
+        if not why:
+            live = {p.name for p in parameters.NODE if p.live}
+            self._settings = replace(
+                self._settings, **{name: values[name] for name in live & values.keys()})
+        return SetParametersResult(successful=not why, reason=why)
 
     # -- requests
 

@@ -13,24 +13,39 @@ from mimo_embodied_ros.engine import EngineConfig
 from mimo_embodied_ros.share import embedded_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from rclpy.node import Node
 
     from mimo_embodied_ros.core.tasks import Task
 
-_COUNT = (0, 2**31 - 1)
+COUNT = (0, 2**31 - 1)  # as many as one likes
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter; ``range`` is inclusive, ``choices`` all that are allowed."""
+    """One parameter.
+
+    Attributes:
+        name: of a camera's, what follows the camera's name and a dot.
+        default: its type is that of the parameter.
+        description: what it is for, a sentence.
+        range: smallest and largest value allowed.
+        choices: all values that are allowed; empty where others check it.
+        unit: of the value; empty where it counts or has none.
+        live: a new value holds for the next request; else when the node is configured.
+        read_only: it holds from the start of the program to its end.
+
+    """
 
     name: str
     default: Any
     description: str
     range: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
+    unit: str = ''
+    live: bool = False
+    read_only: bool = False
 
 
 # Checked by EngineConfig, which names what is allowed.
@@ -46,14 +61,14 @@ MODEL = (
     Parameter('adapter', '', 'Folder or hub name of a LoRA adapter; empty: none.'),
     Parameter('quantization', 'none', 'Of the language model: none, 8bit or 4bit.'),
     Parameter('min_pixels', 0, "Area to which smaller images are enlarged; 0: the model's own, "
-              'with openai 3136.', _COUNT),
+              'with openai 3136.', COUNT, unit='px'),
     Parameter('max_pixels', 0, "Area to which larger images are reduced; 0: the model's own, with "
-              'openai 3211264.', _COUNT),
+              'openai 3211264.', COUNT, unit='px'),
     Parameter('threads', 0, "CPU threads of the model; 0: one for a small model, else the "
               "library's choice.", (0, 1024)),
     Parameter('max_batch', 8, 'How many requests are answered at once; more wait.', (1, 256)),
     Parameter('cache_mb', 512, 'Megabytes for what was computed of images, for the next question '
-              'on them.', (0, 1_000_000)),
+              'on them.', (0, 1_000_000), unit='MB'),
     Parameter('stop_early', True, 'End an answer when it is whole, before the model ends it.'),
     Parameter('draft_tokens', 8, 'Tokens guessed from earlier answers and checked in one step; 0: '
               'none.', (0, 64)),
@@ -63,32 +78,35 @@ MODEL = (
     Parameter('api_key_env', '',
               "Name of the environment variable with the servers' key; empty: no key."),
     Parameter('connect_timeout', 2.0, 'Seconds until a server must have taken a connection.',
-              (0.001, 3600.0)),
+              (0.001, 3600.0), unit='s'),
     Parameter('first_token_timeout', 20.0, "Seconds until a server's first token; its queue "
-              'counts.', (0.001, 3600.0)),
-    Parameter('token_timeout', 10.0, 'Seconds between two tokens of a server.', (0.001, 3600.0)),
+              'counts.', (0.001, 3600.0), unit='s'),
+    Parameter('token_timeout', 10.0, 'Seconds between two tokens of a server.', (0.001, 3600.0),
+              unit='s'),
 )
 REQUESTS = (
     Parameter('max_queue', 8, 'How many requests may wait; more fail with QUEUE_FULL.', (1, 1000)),
     Parameter('timeout', 30.0, 'Seconds from arrival to result where a request gives none.',
-              (0.001, 86400.0)),
+              (0.001, 86400.0), unit='s', live=True),
     Parameter('max_image_age', 1.0, 'Oldest image to answer on, seconds; 0: any age.',
-              (0.0, 86400.0)),
+              (0.0, 86400.0), unit='s', live=True),
     Parameter('wait_for_image', 1.0, 'Seconds to wait for an image when there is none yet.',
-              (0.0, 3600.0)),
+              (0.0, 3600.0), unit='s', live=True),
     Parameter('driving_valid_for', 1.0, 'Seconds after its image for which driving advice is good.',
-              (0.0, 60.0)),
+              (0.0, 60.0), unit='s', live=True),
     Parameter('structured', False, 'Hold points, boxes and choices to a grammar while they are '
-              'written; not with openai.'),
+              'written; not with openai.', live=True),
     Parameter('tasks_file', '', 'YAML file with more tasks, as core/tasks.yaml; empty: none.'),
-    Parameter('max_new_tokens', 0, 'Longest answer, tokens; 0: the default of each task.', _COUNT),
+    Parameter('max_new_tokens', 0, 'Longest answer, tokens; 0: the default of each task.', COUNT,
+              unit='tokens', live=True),
 )
 SENSORS = (
     Parameter('cameras', ['camera'], 'Names of the cameras; the first is the default of requests.'),
     Parameter('odometry_topic', 'odom', 'nav_msgs/Odometry of the base; empty: none.'),
 )
 LIFE = (
-    Parameter('autostart', True, 'Configure and activate at once when started as a program.'),
+    Parameter('autostart', True, 'Configure and activate at once when started as a program.',
+              read_only=True),
 )
 # Of each camera; the name in front and a dot.
 CAMERA = (
@@ -99,6 +117,7 @@ CAMERA = (
     Parameter('depth_topic', '', 'Image with depth, registered to the image; empty: none.'),
     Parameter('reliable', False, 'Ask for reliable delivery instead of best effort.'),
 )
+NODE = (*MODEL, *REQUESTS, *SENSORS, *LIFE)
 
 
 @dataclass(frozen=True)
@@ -131,25 +150,63 @@ class Settings:
     tasks: Mapping[str, Task]
 
 
+def by_name(cameras: Iterable[str]) -> dict[str, Parameter]:
+    """All parameters of a node with these cameras, by their full names."""
+    return {p.name: p for p in NODE} | {f'{c}.{p.name}': p for c in cameras for p in CAMERA}
+
+
+def descriptor(parameter: Parameter) -> ParameterDescriptor:
+    """What ``ros2 param describe`` tells, and what rclpy checks."""
+    constraints = [f'in {parameter.unit}'] if parameter.unit else []
+    if parameter.choices:
+        constraints.append(f'one of {", ".join(parameter.choices)}')
+    if not parameter.live and not parameter.read_only:
+        constraints.append('read when the node is configured')
+    out = ParameterDescriptor(
+        description=parameter.description, read_only=parameter.read_only,
+        additional_constraints='; '.join(constraints))
+    if parameter.range is not None:
+        low, high = parameter.range
+        if isinstance(parameter.default, float):
+            out.floating_point_range = [
+                FloatingPointRange(from_value=float(low), to_value=float(high))]
+        else:
+            out.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+    return out
+
+
+def refusal(changed: Mapping[str, Any], cameras: Iterable[str], *, configured: bool) -> str:
+    """Why parameters cannot be changed now; empty where they can.
+
+    Args:
+        changed: new values of the right type and range, by name.
+        cameras: names of the node's cameras.
+        configured: the node has read its parameters and holds a model.
+
+    """
+    known = by_name(cameras)
+    ours = {name: known[name] for name in changed if name in known}  # not use_sim_time and such
+    if configured and (fixed := sorted(name for name, p in ours.items() if not p.live)):
+        return f'{", ".join(fixed)} is read when the node is configured; clean it up first'
+    return '; '.join(filter(None, (_fault(name, p, changed[name]) for name, p in ours.items())))
+
+
 def _value(node: Node, parameter: Parameter, prefix: str = '') -> Any:
     """The value, declared at first use; rclpy checks type and range, this the choices."""
     name = prefix + parameter.name
     if not node.has_parameter(name):
-        descriptor = ParameterDescriptor(description=parameter.description)
-        if parameter.range is not None:
-            low, high = parameter.range
-            if isinstance(parameter.default, float):
-                descriptor.floating_point_range = [
-                    FloatingPointRange(from_value=float(low), to_value=float(high))]
-            else:
-                descriptor.integer_range = [
-                    IntegerRange(from_value=int(low), to_value=int(high), step=1)]
-        node.declare_parameter(name, parameter.default, descriptor)
+        node.declare_parameter(name, parameter.default, descriptor(parameter))
     value = node.get_parameter(name).value
-    if parameter.choices and value not in parameter.choices:
-        msg = f'parameter {name} is {value!r}; give one of {", ".join(parameter.choices)}'
-        raise InvalidRequestError(msg)
+    if fault := _fault(name, parameter, value):
+        raise InvalidRequestError(fault)
     return value
+
+
+def _fault(name: str, parameter: Parameter, value: Any) -> str:
+    """What is wrong with a value of the right type and range; empty where nothing is."""
+    if parameter.choices and value not in parameter.choices:
+        return f'parameter {name} is {value!r}; give one of {", ".join(parameter.choices)}'
+    return ''
 
 
 def _camera(node: Node, name: str) -> CameraSettings:

@@ -71,7 +71,7 @@ MODEL = (
               'on them.', (0, 1_000_000), unit='MB'),
     Parameter('stop_early', True, 'End an answer when it is whole, before the model ends it.'),
     Parameter('draft_tokens', 8, 'Tokens guessed from earlier answers and checked in one step; 0: '
-              'none.', (0, 64)),
+              'none.', (0, 64), unit='tokens'),
     # with openai only
     Parameter('servers', ['http://127.0.0.1:8000/v1'],
               'URLs of the servers, the preferred one first; the others stand in for it.'),

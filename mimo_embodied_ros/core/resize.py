@@ -143,7 +143,7 @@ def resize(
     if (rows, columns) != pixels.shape[:2]:
         while min(pixels.shape[0] / rows, pixels.shape[1] / columns) >= 2 * _GAP:
             half = pixels.shape[1] // 2, pixels.shape[0] // 2
-            pixels = cv2.resize(pixels, half, interpolation=cv2.INTER_AREA)
+            pixels = np.asarray(cv2.resize(pixels, half, interpolation=cv2.INTER_AREA), np.uint8)
         image = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BICUBIC)
         pixels = np.asarray(image)
     return pixels, Resize(width, height, columns, rows)

@@ -14,6 +14,7 @@ import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
@@ -482,6 +483,7 @@ class MimoEmbodied(LifecycleNode):
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted; exit code 1 when it cannot start."""
+    cv2.setNumThreads(1)  # on a busy robot its threads wait for each other longer than they save
     rclpy.init(args=args)
     node = None
     try:

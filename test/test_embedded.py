@@ -117,7 +117,7 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
     packer = packing.Packer(tokenizer)
     rng = random.Random(5)
     scene = scenes.draw_table(rng, 196, 168, 4, 4)
-    first, second = scene.things[:2]
+    second, first = scene.things[:2]  # not in the scene's order
     text = f'Is the {first.name} left of the {second.name}?'
     question = questions.Question('left', Task.SPATIAL, text, r'\boxed{yes}', 'yes')
     example = train._example(rng, question, scene, 'spoken')
@@ -125,13 +125,22 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
     before = batch.ids[0].tolist().index(tokenizer.token_to_id('<|image_pad|>'))
 
     named = {}
-    for row, head, block, token, seen in batch.mentions.tolist():
-        assert (row, head, block) == (0, 0, 0)
+    for row, head, block, token, seen, _, thing in batch.mentions.tolist():
+        assert (row, block) == (0, 0)
+        assert head in {0, 3}
         named[token] = seen - before
+        assert thing == seen - before
     cells = [dense.token_of(thing, 6, 7) for thing in (first, second)]
     assert [named[token] for token in sorted(named)] == cells
-    recalled = {head: (token, seen) for _, head, _, token, seen in batch.recalls.tolist()}
-    assert [seen - batch.prefix for _, (_, seen) in sorted(recalled.items())] == sorted(named)
+    recalled = {head: (token, seen) for _, head, _, token, seen, *_ in batch.recalls.tolist()}
+    about = {head: (name, thing) for _, head, *_, name, thing in batch.recalls.tolist()}
+    places = sorted(named)
+    assert {head: seen - batch.prefix for head, (_, seen) in recalled.items()} == {
+        0: places[0], 3: places[0], 1: places[1], 4: places[1]}
+    assert about == {0: (0, cells[0]), 3: (0, cells[0]), 1: (1, cells[1]), 4: (1, cells[1])}
+    assert {seen - batch.prefix for *_, seen, _, _ in batch.asked.tolist()} == {
+        next(i for i, t in enumerate(batch.ids[0, batch.prefix :].tolist())
+             if 'left' in tokenizer.decode([t]))}
     for token, _ in recalled.values():  # both look from where the answer is decided
         assert 'yes' in tokenizer.decode([int(batch.labels[0, batch.prefix + token])])
 

@@ -57,7 +57,7 @@ def neighbours(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch
 
 
 def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
-    """(scenes * tokens, 20) for ``loss``.
+    """(scenes, tokens, 20) for ``loss``.
 
     There, colour, shape, the neighbour's two, digits, size, box, the neighbour's x and y, x and y.
     """
@@ -79,11 +79,11 @@ def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Te
                     thing.box, (thing.x, thing.y, thing.x, thing.y))),
                 *(place(near, rows, columns) if near else (0, 0)),
             ])
-    return out.flatten(0, 1)
+    return out
 
 
 def loss(outputs: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-    """Of the head's (tokens, WIDTH) outputs; with its parts, for the log."""
+    """Of a head's (tokens, WIDTH) outputs; with its parts, for the log."""
     parts = outputs.split(_PARTS, -1)
     there = target[:, 0] > 0
     found = target[there]

@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 _MEAN, _STD = np.array([IMAGE_MEAN, IMAGE_STD], np.float32)
 IGNORE = -100
 _WRAPPER = 0.15  # weight of the tokens around a core
-# Attention that is taught: a thing's name looks at the thing (first head of this layer), and what
-# answers looks at the first and the second name in the question and at the word that says what is
-# asked of them (three heads of the next one).
+# Attention that is taught: a thing's name looks at the thing (in this layer), and what answers
+# looks at the first and the second name in the question and at the word that says what is asked of
+# them (in the next one). Heads that share keys and values bring along the same; what has much to
+# bring, places to the pixel, has a head of each group.
 POINTING_LAYER = 1
 NAMES = 2
-LIKE = 5  # numbers that tell what a thing is like: x, y, size, x and y of its neighbour or NaN
+_HEADS = ((0, 3), (1, 4), (2,))  # for the first and the second name, and for the word
 
 
 class Mention(NamedTuple):
-    """Where in a text the name of a thing ends, and what the thing is like."""
+    """Where in a text the name of a thing ends, and the image token that the thing lies in."""
 
     end: int
-    token: int  # the image token it lies in
-    like: tuple[float, ...]  # LIKE numbers
+    token: int
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Example:
         kind: for the statistics.
         weight: of the core's tokens in the loss.
         bare: without ChatML around it: the reply follows the prompt at once.
-        mentions: the names of things in the prompt.
+        mentions: the names of things in the prompt, in its order.
         repeats: the same in the reply.
         recalls: whether the core is about what the question names, in its order.
         asked: where in the prompt the word ends that says what is asked of them; 0: no such word.
@@ -88,13 +88,12 @@ class Batch:
     labels: torch.Tensor  # the NEXT token where it is to be learnt, else IGNORE
     weights: torch.Tensor
     kinds: NDArray[np.str_]  # of core tokens
-    # What the taught heads should attend to: (n, 5) of row, head, block, token of the block that
-    # looks, and token that is looked at, of the prefix or, after these, of the block.
+    # What the taught heads should attend to: (n, 7) of row, head, block, token of the block that
+    # looks, token that is looked at, of the prefix or, after these, of the block; which name of the
+    # question it is about, and the image token of that thing.
     mentions: torch.Tensor  # names look at things
     recalls: torch.Tensor  # answers look at names
-    asked: torch.Tensor  # answers look at what is asked
-    mentioned: torch.Tensor  # (n, LIKE): what the things of ``mentions`` are like
-    recalled: torch.Tensor  # the same of ``recalls``
+    asked: torch.Tensor  # answers look at what is asked; the last two are 0
     prefix: int
     blocks: int
 
@@ -164,8 +163,6 @@ class Packer:
         mentions: list[tuple[int, ...]] = []
         recalls: list[tuple[int, ...]] = []
         words: list[tuple[int, ...]] = []
-        mentioned: list[tuple[float, ...]] = []
-        recalled: list[tuple[float, ...]] = []
         ids[:, :prefix] = prefix_ids
         for row, some in enumerate(examples):
             block = 0
@@ -188,28 +185,30 @@ class Packer:
                 kinds[row, [start + token for token in core]] = example.kind
                 names = [_ending(asked_spans, thing.end) for thing in example.mentions]
                 again = [before + _ending(said_spans, thing.end) for thing in example.repeats]
-                things = (*example.mentions, *example.repeats)
-                mentions += [(row, 0, block, name, len(self._before) + thing.token)
-                             for name, thing in zip(names + again, things)]
-                mentioned += [thing.like for thing in things]
+                things = [thing.token for thing in (*example.mentions, *example.repeats)]
+                mentions += [
+                    (row, head, block, name, len(self._before) + thing, 0, thing)
+                    for name, thing in zip(names + again, things) for head in _HEADS[0]]
                 if example.recalls and len(names) <= NAMES:
-                    recalls += [(row, head, block, token, prefix + name)
-                                for head, name in enumerate(names) for token in core]
-                    recalled += [thing.like for thing in example.mentions for _ in core]
+                    recalls += [
+                        (row, head, block, token, prefix + name, number, things[number])
+                        for number, name in enumerate(names) for head in _HEADS[number]
+                        for token in core]
                 if example.asked:
                     word = prefix + _ending(asked_spans, example.asked)
-                    words += [(row, NAMES, block, token, word) for token in core]
+                    words += [(row, head, block, token, word, 0, 0)
+                              for head in _HEADS[NAMES] for token in core]
                 block += 1
         positions = np.concatenate(
             [prefix_positions, np.tile(begin + np.arange(length), (3, blocks))], 1)
         return Batch(to_patches(images), (rows, columns), torch.from_numpy(ids),
                      torch.from_numpy(positions), torch.from_numpy(labels),
                      torch.from_numpy(weights), kinds,
-                     torch.tensor(mentions, dtype=torch.int64).reshape(-1, 5),
-                     torch.tensor(recalls, dtype=torch.int64).reshape(-1, 5),
-                     torch.tensor(words, dtype=torch.int64).reshape(-1, 5),
-                     torch.tensor(mentioned).reshape(-1, LIKE),
-                     torch.tensor(recalled).reshape(-1, LIKE), prefix, blocks)
+                     _looks(mentions), _looks(recalls), _looks(words), prefix, blocks)
+
+
+def _looks(rows: list[tuple[int, ...]]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.int64).reshape(-1, 7)
 
 
 def _within(spans: Sequence[tuple[int, int]], text: str, part: str) -> list[int]:
@@ -270,7 +269,7 @@ def _packed_attention(
     own = own + torch.full((size, size), -1e4).triu(1)
     scores = torch.cat([shared.reshape(rows, heads, blocks, size, prefix), own], -1).softmax(-1)
     shared = scores[..., :prefix].reshape(rows, heads, blocks * size, prefix)
-    watched.append(scores[:, : NAMES + 1])
+    watched.append(scores)
     tail = shared @ v
     tail = tail + (scores[..., prefix:] @ own_v.reshape(each)).reshape(tail.shape)
     return torch.cat([head, tail], 2).transpose(1, 2), None
@@ -366,7 +365,8 @@ def answer(
     names, answers = POINTING_LAYER, POINTING_LAYER + 1
     return Answers(
         model.lm_head(language.norm(x[at])), at,
-        watched[names][batch.mentions.unbind(1)], watched[answers][batch.recalls.unbind(1)],
-        watched[answers][batch.asked.unbind(1)],
+        watched[names][batch.mentions[:, :5].unbind(1)],
+        watched[answers][batch.recalls[:, :5].unbind(1)],
+        watched[answers][batch.asked[:, :5].unbind(1)],
         found[names][batch.mentions[:, [0, 2, 3]].unbind(1)],
         found[answers][batch.recalls[:, [0, 2, 3]].unbind(1)])

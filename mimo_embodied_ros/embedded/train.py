@@ -89,17 +89,11 @@ def camera(rng: random.Random) -> tuple[int, int]:
 
 
 def _mentions(text: str, world: _World) -> tuple[packing.Mention, ...]:
-    """Where things are named in full."""
-    height, width = world.pixels.shape[:2]
-    grid = height // FACTOR, width // FACTOR
-    out = []
-    for thing in world.things:
-        near = dense.neighbour_of(world, thing)
-        like = (*dense.place(thing, *grid), math.log(thing.size / (width * height)) / 2 + 2,
-                *(dense.place(near, *grid) if near else (math.nan, math.nan)))
-        out += [packing.Mention(found.end(), dense.token_of(thing, *grid), like)
-                for found in re.finditer(rf'\b{thing.name}\b', text)]
-    return tuple(out)
+    """Where things are named in full, in the text's order."""
+    rows, columns = (side // FACTOR for side in world.pixels.shape[:2])
+    return tuple(sorted(
+        packing.Mention(found.end(), dense.token_of(thing, rows, columns))
+        for thing in world.things for found in re.finditer(rf'\b{thing.name}\b', text)))
 
 
 def _example(
@@ -140,8 +134,8 @@ def _asked_word(question: questions.Question, prompt: str) -> int:
 
 
 def _weight(question: questions.Question) -> float:
-    """A yes, a no or a side is one token where a point is eight."""
-    return 4.0 if question.short.isalpha() else 1.0
+    """A yes, a side or that nothing is there is one token where a point is eight."""
+    return 4.0 if question.short.isalpha() or question.short == '[]' else 1.0
 
 
 def _asked(
@@ -169,7 +163,7 @@ def _asked(
 
 
 _FEW = 0.37  # of the stage ask
-_TAUGHT, _KNOWN = 0.3, 2.0  # weights of the taught attention and of what it brings in the loss
+_TAUGHT, _KNOWN = 0.3, 0.1  # weights of the taught attention and of what it brings in the loss
 # What a batch holds, so that little of a row is left empty: how often, what is asked, in which
 # form, blocks a row and tokens a block.
 _Mix = tuple[float, str, str, int, int]
@@ -260,8 +254,8 @@ class Training:
         hidden = self.model.lm_head.in_features
         self.heads = torch.nn.ModuleDict({
             'dense': torch.nn.Linear(hidden, dense.WIDTH),
-            'name': torch.nn.Linear(hidden, packing.LIKE),
-            'answer': torch.nn.Linear(hidden, packing.NAMES * packing.LIKE),
+            'name': torch.nn.Linear(hidden, dense.WIDTH),
+            'answer': torch.nn.Linear(hidden, packing.NAMES * dense.WIDTH),
         })
         self.stage, self.step, self.seconds = 0, 0, 0.0
         self._new_optimizer()
@@ -303,22 +297,23 @@ class Training:
         batch = ask(rng, self.packer, worlds, mixes)
         seen, looked = packing.see(self.model, batch.patches, batch.grid,
                                    dense.neighbours(worlds, *batch.grid))
-        loss, parts = dense.loss(self.heads['dense'](seen.flatten(0, 1)),
-                                 dense.targets(worlds, *batch.grid))
+        there = dense.targets(worlds, *batch.grid)
+        loss, parts = dense.loss(self.heads['dense'](seen.flatten(0, 1)), there.flatten(0, 1))
         loss = loss + self._taught('looked', looked, statistics)
         if stage.name == 'see':
             for name, value in parts.items():
                 statistics.setdefault(name, []).append(value)
             self._learn(loss * stage.dense, stage)
             return
-        answers = self._answer_loss(batch, seen, statistics)
+        answers = self._answer_loss(batch, seen, there, statistics)
         self._learn(loss * stage.dense + answers, stage)
         for _ in range(stage.rounds - 1):
             batch = ask(rng, self.packer, worlds, mixes)
-            self._learn(self._answer_loss(batch, seen.detach(), statistics), stage)
+            self._learn(self._answer_loss(batch, seen.detach(), there, statistics), stage)
 
     def _answer_loss(
-        self, batch: packing.Batch, seen: torch.Tensor, statistics: dict[str, list[float]]
+        self, batch: packing.Batch, seen: torch.Tensor, there: torch.Tensor,
+        statistics: dict[str, list[float]],
     ) -> torch.Tensor:
         found = packing.answer(self.model, batch, seen)
         wanted, weights = batch.labels[found.at], batch.weights[found.at]
@@ -331,21 +326,20 @@ class Training:
         return (loss + self._taught('pointed', found.pointed, statistics)
                 + self._taught('recalled', found.recalled, statistics)
                 + self._taught('asked', found.asked, statistics)
-                + self._known('name', found.at_names, batch.mentions, batch.mentioned, statistics)
-                + self._known('answer', found.at_answers, batch.recalls, batch.recalled,
-                              statistics))
+                + self._known('name', found.at_names, batch.mentions, there, statistics)
+                + self._known('answer', found.at_answers, batch.recalls, there, statistics))
 
     def _known(
-        self, where: str, found: torch.Tensor, which: torch.Tensor, like: torch.Tensor,
+        self, where: str, found: torch.Tensor, looks: torch.Tensor, there: torch.Tensor,
         statistics: dict[str, list[float]],
     ) -> torch.Tensor:
         """The loss of what is known of things where they are named and where it is answered."""
         if not len(found):
             return torch.zeros(())
+        row, *_, which, thing = looks.unbind(1)
         said = self.heads[where](F.rms_norm(found, found.shape[-1:]))
-        said = said.unflatten(-1, (-1, packing.LIKE))[torch.arange(len(found)), which[:, 1]]
-        told = ~like.isnan()
-        loss = F.l1_loss(said[told], like[told])
+        said = said.unflatten(-1, (-1, dense.WIDTH))[torch.arange(len(found)), which]
+        loss, _ = dense.loss(said, there[row, thing])
         statistics.setdefault(f'at_{where}', []).append(loss.item())
         return _KNOWN * loss
 

@@ -357,7 +357,8 @@ def test_faults(
     with pytest.raises(kind, match=words) as caught:
         ask(engine)
     end = time.monotonic()
-    assert end - (start if name.startswith('hangs') else server.ended) < 2
+    # the answer may be here before the server's thread has noted its end
+    assert end - (start if name.startswith('hangs') else server.ended or end) < 2
     assert caught.value.raw_text == kept
     assert server.url in str(caught.value)
     (health,) = engine.health()

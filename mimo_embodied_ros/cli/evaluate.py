@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
-from mimo_embodied_ros.core.tasks import TASKS, load_tasks
+from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.evaluation.layouts import read_dataset
 from mimo_embodied_ros.evaluation.report import contact_sheet, summary, table
@@ -42,7 +42,7 @@ def add_commands(commands: Any) -> None:
                          help='none, 8bit or 4bit weights')
     command.add_argument('--out', type=Path, default=Path('eval_out'), metavar='FOLDER',
                          help='for replies.jsonl, report.json and worst.png (default: eval_out)')
-    command.add_argument('--tasks', metavar='FILE',
+    command.add_argument('--tasks', default='', metavar='FILE',
                          help="YAML file with tasks of your own, as the node's tasks_file")
     thinking = command.add_mutually_exclusive_group()
     thinking.add_argument('--thinking', action='store_const', const=True,
@@ -65,8 +65,8 @@ def run(options: argparse.Namespace) -> int:
         if getattr(options, name) < 0:
             msg = f'--{name} is {getattr(options, name)}; it is 0 or more'
             raise InvalidRequestError(msg)
-    tasks = {**TASKS, **load_tasks(options.tasks)} if options.tasks else TASKS
-    records = read_dataset(options.dataset, thinking=options.thinking, tasks=tasks)
+    records = read_dataset(
+        options.dataset, thinking=options.thinking, tasks=known_tasks(options.tasks))
     records = records[: options.limit or None]
     model = options.model or embedded_model()
     engine = load_engine(

@@ -197,7 +197,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def load_tasks(path: Path | str) -> dict[str, Task]:
     """Read tasks from a YAML file.
 
-    To use them beside the package's own: ``{**TASKS, **load_tasks(path)}``.
+    See ``known_tasks`` to use them beside the package's own.
 
     Raises:
         InvalidRequestError: the file cannot be read or is not as the module's docstring says;
@@ -277,3 +277,8 @@ TASKS = load_tasks(Path(__file__).with_name('tasks.yaml'))
 
 for _name in ('plan', 'points', 'boxes', 'spatial', 'ask'):
     setattr(Task, _name.upper(), TASKS[_name])
+
+
+def known_tasks(file: Path | str = '') -> dict[str, Task]:
+    """The package's own tasks with those of a file, which may replace them; see ``load_tasks``."""
+    return {**TASKS, **load_tasks(file)} if file else TASKS

@@ -439,7 +439,7 @@ class Batch:
 def _choose(logits: torch.Tensor, generations: Sequence[Generation]) -> list[list[int]]:
     """The likeliest tokens, (answers, tokens, vocabulary); the first as its grammar allows."""
     logits = logits.float()
-    for (row, *_), generation in zip(logits, generations, strict=True):
+    for row, generation in zip(logits[:, 0], generations, strict=True):
         if generation.matcher is not None:
             allowed = torch.from_numpy(generation.matcher.allowed(len(row))).to(row.device)
             row.masked_fill_(~allowed, float('-inf'))

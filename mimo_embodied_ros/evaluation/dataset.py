@@ -15,9 +15,9 @@ A dataset is a file of JSON lines, a question each; files are relative to its fo
 Polygons and boxes are in pixels of the image, a trajectory in metres, x forward and y left; ``[]``
 as polygons, boxes or steps means that it is not there or cannot be done. May be added: ``images``,
 a list, in place of ``image``; ``task``, by name, where it is not the usual one for the answer;
-``options``, a list of choices, where the task writes them itself (without a ``question`` if it asks
-none);
-``id`` and ``category`` for the report; ``thinking``, true or false, where not as the task says.
+``options``, a list of choices, where the task writes them itself; ``id`` and ``category`` for the
+report; ``thinking``, true or false, where not as the task says. A task that is a whole question
+needs no ``question``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
-from mimo_embodied_ros.core.tasks import TASKS, load_tasks
+from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig
 from mimo_embodied_ros.share import embedded_model
 
@@ -234,7 +234,6 @@ def read(node: Node) -> Settings:
     if not names or not all(names) or len(set(names)) < len(names):
         msg = f'parameter cameras is {names}; give one or more, each with a name of its own'
         raise InvalidRequestError(msg)
-    file = requests.pop('tasks_file')
-    tasks = {**TASKS, **load_tasks(file)} if file else TASKS
+    tasks = known_tasks(requests.pop('tasks_file'))
     return Settings(EngineConfig(**engine), tuple(_camera(node, name) for name in names),
                     sensors['odometry_topic'], **requests, **life, tasks=tasks)

@@ -23,7 +23,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 from mimo_embodied_ros.geometry.lifting import PositionStatus, lift
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mimo_embodied_ros.core.answers import (
         Answer,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.frames import Frame
     from mimo_embodied_ros.core.query import Query
     from mimo_embodied_ros.engine import ModelInfo, Reply
+
+    from .kinds import Kind
 
 _ANSWER_TYPES = {
     AnswerType.TEXT: interfaces.SpatialAnswer.TEXT,
@@ -145,6 +147,29 @@ def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
         message.camera = frame.camera
         message.image_width, message.image_height = frame.width, frame.height
     return message
+
+
+def outcome_message(
+    kind: Kind, request: Any, asked: Sequence[Query], values: Mapping[str, Any]
+) -> Any:
+    """What became of a request.
+
+    Args:
+        kind: of the request.
+        request: a goal or a call.
+        asked: what the model was asked for it, as far as that came.
+        values: fields of the result.
+
+    """
+    frame = next((f for query in asked for f in query.frames), None)
+    return interfaces.Outcome(
+        header=Header() if frame is None else _header(frame),
+        camera='' if frame is None else frame.camera, kind=kind.action_name,
+        task=asked[0].task.name if asked else request.task,
+        text=getattr(request, kind.request_field), caller=request.caller,
+        topic=kind.topic if values.get(kind.result_field) is not None else '',
+        **{name: values[name] for name in (
+            'stats', 'error_code', 'error_msg', 'reasoning', 'raw_text')})
 
 
 def decision_message(

@@ -97,6 +97,9 @@ class MimoEmbodied(LifecycleNode):
             kind.topic: self.create_lifecycle_publisher(kind.message, f'~/{kind.topic}', 10)
             for kind in KINDS
         }
+        self._trajectories = self.create_lifecycle_publisher(
+            msg.DrivingTrajectory, '~/driving_trajectory', 10)
+        self._outcome_publisher = self.create_lifecycle_publisher(msg.Outcome, '~/outcome', 10)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._model_publisher = self.create_publisher(msg.ModelInfo, '~/model_info', latched)
         self._action_servers = [self._serve_action(kind) for kind in KINDS]
@@ -244,7 +247,7 @@ class MimoEmbodied(LifecycleNode):
 
         The three may be called in any thread.
         """
-        partial, written = msg.GenerationStats(), list[str]()
+        partial, written, asked = msg.GenerationStats(), list[str](), list[Query]()
         timeout = messages.seconds(request.timeout)
 
         def progress(state: State, delta: str, tokens: int) -> None:
@@ -255,9 +258,10 @@ class MimoEmbodied(LifecycleNode):
         def work(job: Job) -> dict[str, Any]:
             on_start()
             partial.queue_time = messages.duration(job.started - job.arrived)
-            return self._answer(kind, request, job, partial, progress)
+            return self._answer(kind, request, job, partial, asked, progress)
 
         def finish(result: dict[str, Any] | None, error: MimoError | None) -> None:
+            taken = time.monotonic() - job.arrived
             self._ended.add(error)
             values = result or {}
             if error is not None:
@@ -265,10 +269,8 @@ class MimoEmbodied(LifecycleNode):
                           'raw_text': error.raw_text or ''.join(written),
                           'reasoning': error.reasoning,
                           'stats': partial}
-            values['stats'].total_time = messages.duration(time.monotonic() - job.arrived)
-            answer = values.get(kind.result_field)
-            if answer is not None:
-                self._publishers_of[kind.topic].publish(answer)
+            values['stats'].total_time = messages.duration(taken)
+            self._tell(kind, request, asked, values)
             on_end(values)
 
         job = Job(work, finish, kind=kind.action_name, caller=request.caller or kind.action_name,
@@ -286,8 +288,20 @@ class MimoEmbodied(LifecycleNode):
             finish(None, error)
         return job
 
+    def _tell(
+        self, kind: Kind, request: Any, asked: Sequence[Query], values: dict[str, Any]
+    ) -> None:
+        """Publish what became of a request."""
+        answer, trajectory = values.get(kind.result_field), values.get('trajectory')
+        outcome = messages.outcome_message(kind, request, asked, values)
+        self._outcome_publisher.publish(outcome)
+        if answer is not None:
+            self._publishers_of[kind.topic].publish(answer)
+        if trajectory is not None and trajectory.points:
+            self._trajectories.publish(trajectory)
+
     def _answer(
-        self, kind: Kind, request: Any, job: Job, stats: msg.GenerationStats,
+        self, kind: Kind, request: Any, job: Job, stats: msg.GenerationStats, asked: list[Query],
         on_progress: Callable[[State, str, int], None],
     ) -> dict[str, Any]:
         """Run one request in a thread of the scheduler; returns the fields of its result."""
@@ -305,6 +319,7 @@ class MimoEmbodied(LifecycleNode):
             limit = query.max_new_tokens or self._settings.max_new_tokens
             query = replace(query, max_new_tokens=limit, deadline=job.deadline,
                             structured=self._settings.structured or query.structured)
+            asked.append(query)
 
             def compute() -> tuple[Answer, Reply]:
                 return answer_query(

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
 from mimo_embodied_ros import msg as interfaces
+from mimo_embodied_ros.core import answers
 from mimo_embodied_ros.core.answers import (
     Affordances,
     AnswerType,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.answers import (
         Answer,
         Box,
+        Content,
         DrivingDecision,
         ObjectReference,
         Point,
@@ -147,6 +149,29 @@ def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
         message.camera = frame.camera
         message.image_width, message.image_height = frame.width, frame.height
     return message
+
+
+def content_of(message: Any) -> Content:
+    """The other way, as far as an answer's message can be drawn: its words and places."""
+    def points(holder: Any) -> tuple[answers.Point, ...]:
+        return tuple(answers.Point(p.x, p.y, p.label, p.in_image) for p in holder.points)
+
+    def boxes(found: Iterable[Any]) -> tuple[answers.Box, ...]:
+        return tuple(answers.Box(b.x_min, b.y_min, b.x_max, b.y_max, b.label, b.in_image)
+                     for b in found)
+
+    if isinstance(message, interfaces.TaskPlan):
+        return TaskPlan(message.instruction, tuple(
+            answers.TaskStep(s.description, s.action, s.object, s.target, points(s))
+            for s in message.steps))
+    if isinstance(message, interfaces.AffordancePoints):
+        return Affordances(points(message), boxes(message.boxes))
+    if isinstance(message, interfaces.SpatialAnswer):
+        return SpatialAnswer(message.answer, points=points(message), boxes=boxes(message.boxes))
+    if isinstance(message, interfaces.DrivingDecision):
+        return answers.DrivingDecision(message.decision, hazards=tuple(
+            answers.Hazard(box.label, box) for box in boxes(message.hazard_boxes)))
+    return TextAnswer(message.answer)
 
 
 def outcome_message(

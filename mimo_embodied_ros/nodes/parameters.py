@@ -13,7 +13,7 @@ from mimo_embodied_ros.engine import EngineConfig
 from mimo_embodied_ros.share import embedded_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from rclpy.node import Node
 
@@ -97,6 +97,17 @@ CAMERA = (
     Parameter('depth_topic', '', 'Image with depth, registered to the image; empty: none.'),
     Parameter('reliable', False, 'Ask for reliable delivery instead of best effort.'),
 )
+# Of the viewer, a node of its own.
+VIEWER = (
+    Parameter('node', 'mimo_embodied', 'Name of the node whose answers are shown.'),
+    Parameter('reliable', False, "Ask for reliable delivery of the cameras' images."),
+    Parameter('history_mb', 256, 'Megabytes of images to keep until the answers on them come. What '
+              'is answered later than they reach back is drawn on grey.', (1, 100_000)),
+    Parameter('jpeg_quality', 80, 'Of annotated/compressed.', (1, 100)),
+    Parameter('lifetime', 10.0, 'Seconds for which markers are shown; 0: until the next ones.',
+              (0.0, 86400.0)),
+    Parameter('marker_size', 0.03, 'Metres, diameter of a point.', (0.001, 10.0)),
+)
 
 
 @dataclass(frozen=True)
@@ -150,6 +161,16 @@ def _value(node: Node, parameter: Parameter, prefix: str = '') -> Any:
     return value
 
 
+def read_table(node: Node, table: Iterable[Parameter]) -> dict[str, Any]:
+    """The values of a table by name, declared where they are not yet.
+
+    Raises:
+        InvalidRequestError: a value that is not allowed, with the allowed ones.
+
+    """
+    return {p.name: _value(node, p) for p in table}
+
+
 def _camera(node: Node, name: str) -> CameraSettings:
     values = {p.name: _value(node, p, f'{name}.') for p in CAMERA}
     compressed = values['image_transport'] == 'compressed'
@@ -167,7 +188,7 @@ def read(node: Node) -> Settings:
 
     """
     engine, requests, sensors, life = (
-        {p.name: _value(node, p) for p in table} for table in (MODEL, REQUESTS, SENSORS, LIFE))
+        read_table(node, table) for table in (MODEL, REQUESTS, SENSORS, LIFE))
     if engine['backend'] == 'transformers':
         engine['model'] = engine['model'] or embedded_model()
     engine['servers'] = tuple(engine['servers'])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip('rclpy', reason='ROS is not installed')
 
@@ -28,6 +31,10 @@ from mimo_embodied_ros.nodes.images import decode_compressed, decode_image
 from mimo_embodied_ros.nodes.messages import content_of, duration, seconds
 from mimo_embodied_ros.nodes.viewer import History, MimoViewer
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONFIG = Path(__file__).parents[1] / 'config'
 OK, NO_DEPTH = msg.AffordancePoint.OK, msg.AffordancePoint.NO_DEPTH
 
 
@@ -225,3 +232,56 @@ def test_a_path_is_that_of_the_trajectory(ros: Any) -> None:
     assert {p.header.frame_id for p in path.poses} == {'base_link'}
     stamps = [p.header.stamp.sec + p.header.stamp.nanosec / 1e9 for p in path.poses]
     assert stamps == [7.5, 8.0, 8.5]
+
+
+def rviz() -> dict[str, str]:
+    """Topics of the RViz configuration and the types that its displays show."""
+    types = {'Image': 'sensor_msgs/msg/Image', 'Path': 'nav_msgs/msg/Path',
+             'MarkerArray': 'visualization_msgs/msg/MarkerArray'}
+    manager = yaml.safe_load((CONFIG / 'rviz/mimo_embodied.rviz').read_text('utf-8'))[
+        'Visualization Manager']
+    return {display['Topic']['Value']: types[display['Class'].split('/')[1]]
+            for display in manager['Displays'] if 'Topic' in display}
+
+
+def foxglove() -> dict[str, str]:
+    """The same of the Foxglove layout; empty where a panel shows any type."""
+    layout = json.loads((CONFIG / 'foxglove/mimo_embodied.json').read_text('utf-8'))
+    topics: dict[str, str] = {}
+    for name, panel in layout['configById'].items():
+        if name.startswith('Image!'):
+            topics[panel['imageMode']['imageTopic']] = 'sensor_msgs/msg/CompressedImage'
+        elif name.startswith('3D!'):
+            topics |= dict.fromkeys(panel['topics'], '')
+        elif name.startswith('RawMessages!'):
+            topics[panel['topicPath']] = ''
+        elif name.startswith('Diagnostic'):
+            topics[panel['topicToRender']] = 'diagnostic_msgs/msg/DiagnosticArray'
+    return topics
+
+
+@pytest.mark.parametrize('shown', [rviz, foxglove])
+def test_configurations_show_topics_that_are_published(
+    ros: Any, shown: Callable[[], dict[str, str]]
+) -> None:
+    node = Robot(ros).node
+    published: dict[str, list[str]] = {}
+    for one in (node, ros.node('mimo_viewer', MimoViewer)):
+        published |= dict(node.get_publisher_names_and_types_by_node(
+            one.get_name(), one.get_namespace()))
+    assert len(shown()) >= 3
+    for topic, type_ in shown().items():
+        assert [type_ or published[topic][0]] == published[topic], topic
+
+
+def test_all_panels_of_the_layout_are_shown() -> None:
+    layout = json.loads((CONFIG / 'foxglove/mimo_embodied.json').read_text('utf-8'))
+    panels = layout['configById']
+
+    def shown(part: Any) -> list[str]:
+        if isinstance(part, str):
+            inner = [shown(tab['layout']) for tab in panels[part].get('tabs', [])]
+            return [part, *(name for names in inner for name in names)]
+        return [*shown(part['first']), *shown(part['second'])]
+
+    assert sorted(shown(layout['layout'])) == sorted(panels)

@@ -22,7 +22,8 @@ SERVER = ROOT / 'launch' / 'vllm_server.launch.py'
 def known(name: str, cameras: tuple[str, ...] = ('camera',)) -> parameters.Parameter | None:
     """The node's parameter of that name; None where it has none."""
     tables = {p.name: p for p in (
-        *parameters.MODEL, *parameters.REQUESTS, *parameters.SENSORS, *parameters.LIFE)}
+        *parameters.MODEL, *parameters.REQUESTS, *parameters.SENSORS, *parameters.RECORDING,
+        *parameters.LIFE)}
     for camera in cameras:
         tables |= {f'{camera}.{p.name}': p for p in parameters.CAMERA}
     return tables.get(name)

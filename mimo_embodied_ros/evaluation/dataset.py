@@ -15,7 +15,8 @@ A dataset is a file of JSON lines, a question each; files are relative to its fo
 Polygons and boxes are in pixels of the image, a trajectory in metres, x forward and y left; ``[]``
 as polygons, boxes or steps means that it is not there or cannot be done. May be added: ``images``,
 a list, in place of ``image``; ``task``, by name, where it is not the usual one for the answer;
-``id`` and ``category`` for the report; ``thinking``, true or false, where not as the task says.
+``id`` and ``category`` for the report; ``thinking``, true or false, where not as the task says;
+``recorded``, of the node that recorded the question, which is not looked at.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-_KEYS = {'id', 'image', 'images', 'task', 'question', 'answer', 'category', 'thinking'}
+_KEYS = {'id', 'image', 'images', 'task', 'question', 'answer', 'category', 'thinking',
+         'recorded'}
 
 
 @dataclass(frozen=True)

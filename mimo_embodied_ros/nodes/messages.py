@@ -174,6 +174,20 @@ def content_of(message: Any) -> Content:
     return TextAnswer(message.answer)
 
 
+def plain(message: Any) -> Any:
+    """Messages in whatever holds them, as JSON knows them; what is not finite is None."""
+    if hasattr(message, 'get_fields_and_field_types'):
+        return {name: plain(getattr(message, name))
+                for name in message.get_fields_and_field_types()}
+    if isinstance(message, float):
+        return message if math.isfinite(message) else None
+    if hasattr(message, 'tolist'):  # array.array and numpy's
+        return plain(message.tolist())
+    if isinstance(message, dict):
+        return {key: plain(value) for key, value in message.items()}
+    return [plain(item) for item in message] if isinstance(message, list | tuple) else message
+
+
 def outcome_message(
     kind: Kind, request: Any, asked: Sequence[Query], values: Mapping[str, Any]
 ) -> Any:

@@ -43,6 +43,7 @@ from .diagnostics import PERIOD_S, Outcomes, diagnostics, model_status, server_s
 from .driving import plan_driving
 from .intake import Intake, frame_of
 from .kinds import KINDS, Kind
+from .recorder import Recorder
 from .standing import StandingQueries
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class MimoEmbodied(LifecycleNode):
         self._engine: Engine | None = None
         self._intake: Intake | None = None
         self._scheduler: Scheduler | None = None
+        self._recorder: Recorder | None = None
         self._shared: SharedAnswers[tuple[Answer, Reply]] = SharedAnswers()
         self._lost: ModelNotReadyError | None = None  # why the model failed for good
         self._settings = parameters.read(self)
@@ -145,6 +147,10 @@ class MimoEmbodied(LifecycleNode):
         assert self._engine is not None
         self._intake = Intake(self, self._settings, self._engine.limits)
         self._shared = SharedAnswers()
+        if self._settings.record_to:
+            self._recorder = Recorder(
+                self._settings.record_to, self._settings.record_max_mb * 10**6,
+                self._engine.limits, self.get_logger().warning)
         self._scheduler = Scheduler(self._settings.max_queue, self._settings.engine.max_batch)
         self._scheduler.start()
         return super().on_activate(state)
@@ -200,6 +206,9 @@ class MimoEmbodied(LifecycleNode):
         if self._intake is not None:
             self._intake.close()
             self._intake = None
+        if self._recorder is not None:
+            self._recorder.close()
+            self._recorder = None
 
     def _free(self) -> None:
         if self._engine is not None:
@@ -220,7 +229,8 @@ class MimoEmbodied(LifecycleNode):
 
     def _on_parameters(self, changed: Sequence[Parameter]) -> SetParametersResult:
         names = {p.name for p in changed}
-        known = {p.name for p in (*parameters.MODEL, *parameters.REQUESTS, *parameters.SENSORS)}
+        known = {p.name for p in (*parameters.MODEL, *parameters.REQUESTS, *parameters.SENSORS,
+                                    *parameters.RECORDING)}
         fixed = sorted(names & known - _LIVE)
         if self._engine is not None and fixed:
             return SetParametersResult(successful=False, reason=(
@@ -291,7 +301,7 @@ class MimoEmbodied(LifecycleNode):
     def _tell(
         self, kind: Kind, request: Any, asked: Sequence[Query], values: dict[str, Any]
     ) -> None:
-        """Publish what became of a request."""
+        """Publish and record what became of a request."""
         answer, trajectory = values.get(kind.result_field), values.get('trajectory')
         outcome = messages.outcome_message(kind, request, asked, values)
         self._outcome_publisher.publish(outcome)
@@ -299,6 +309,9 @@ class MimoEmbodied(LifecycleNode):
             self._publishers_of[kind.topic].publish(answer)
         if trajectory is not None and trajectory.points:
             self._trajectories.publish(trajectory)
+        recorder = self._recorder
+        if recorder is not None and asked:
+            recorder.add(asked[0], outcome, answer)
 
     def _answer(
         self, kind: Kind, request: Any, job: Job, stats: msg.GenerationStats, asked: list[Query],

@@ -85,6 +85,12 @@ SENSORS = (
     Parameter('cameras', ['camera'], 'Names of the cameras; the first is the default of requests.'),
     Parameter('odometry_topic', 'odom', 'nav_msgs/Odometry of the base; empty: none.'),
 )
+RECORDING = (
+    Parameter('record_to', '', 'Folder for answers.jsonl with every answer, and their images as '
+              'JPEG; empty: none.'),
+    Parameter('record_max_mb', 1000, 'Megabytes that this folder may hold; what comes then is not '
+              'recorded.', (1, 100_000_000)),
+)
 LIFE = (
     Parameter('autostart', True, 'Configure and activate at once when started as a program.'),
 )
@@ -136,6 +142,8 @@ class Settings:
     driving_valid_for: float
     max_new_tokens: int
     structured: bool
+    record_to: str
+    record_max_mb: int
     autostart: bool
     tasks: Mapping[str, Task]
 
@@ -187,8 +195,8 @@ def read(node: Node) -> Settings:
         InvalidRequestError: a value that is not allowed, with the allowed ones.
 
     """
-    engine, requests, sensors, life = (
-        read_table(node, table) for table in (MODEL, REQUESTS, SENSORS, LIFE))
+    engine, requests, sensors, recording, life = (
+        read_table(node, table) for table in (MODEL, REQUESTS, SENSORS, RECORDING, LIFE))
     if engine['backend'] == 'transformers':
         engine['model'] = engine['model'] or embedded_model()
     engine['servers'] = tuple(engine['servers'])
@@ -199,4 +207,4 @@ def read(node: Node) -> Settings:
     file = requests.pop('tasks_file')
     tasks = {**TASKS, **load_tasks(file)} if file else TASKS
     return Settings(EngineConfig(**engine), tuple(_camera(node, name) for name in names),
-                    sensors['odometry_topic'], **requests, **life, tasks=tasks)
+                    sensors['odometry_topic'], **requests, **recording, **life, tasks=tasks)

@@ -39,7 +39,7 @@ from mimo_embodied_ros.engine.scheduler import Job, Scheduler
 from mimo_embodied_ros.engine.sharing import SharedAnswers, identity
 
 from . import messages, parameters
-from .diagnostics import PERIOD_S, Outcomes, diagnostics, model_status, server_status
+from .diagnostics import PERIOD_S, Outcomes, diagnostics, memory_status, model_status, server_status
 from .driving import plan_driving
 from .intake import Intake, frame_of
 from .kinds import KINDS, Kind
@@ -218,9 +218,11 @@ class MimoEmbodied(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         info = None if self._engine is None else self._engine.info
-        waiting = None if self._scheduler is None else len(self._scheduler)
-        found = [model_status(info, waiting, self._ended)]
+        scheduler = self._scheduler
+        waiting, running = (None, 0) if scheduler is None else (len(scheduler), scheduler.running)
+        found = [model_status(info, waiting, running, self._ended)]
         if self._engine is not None:
+            found.append(memory_status(self._engine.memory()))
             now = time.monotonic()
             found += [server_status(health, now) for health in self._engine.health()]
         if self._intake is not None:
@@ -272,7 +274,7 @@ class MimoEmbodied(LifecycleNode):
 
         def finish(result: dict[str, Any] | None, error: MimoError | None) -> None:
             taken = time.monotonic() - job.arrived
-            self._ended.add(error)
+            self._ended.add(error, taken)
             values = result or {}
             if error is not None:
                 values = {'error_code': int(error.code), 'error_msg': str(error),

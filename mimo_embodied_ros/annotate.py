@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,20 @@ if TYPE_CHECKING:
     from .core.answers import Box, Content, Point
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_MARK = (255, 40, 160)
-_PLAN = (40, 220, 255)
+MARK = (255, 40, 160)
+"""RGB of places that were asked for."""
+PLAN = (40, 220, 255)
+"""RGB of the steps of a plan."""
+_FOOTER = 24
+_USUAL = 'the letters of a line that is as wide as most are'
 
 
 def tile(pictures: Sequence[NDArray[np.uint8]], columns: int = 2) -> NDArray[np.uint8]:
     """Pictures of one width beside and below each other, (height, width, 3) uint8."""
     height = max(p.shape[0] for p in pictures)
-    padded = [np.pad(p, ((0, height - p.shape[0]), (0, 0), (0, 0)), constant_values=24)
+    padded = [np.pad(p, ((0, height - p.shape[0]), (0, 0), (0, 0)), constant_values=_FOOTER)
               for p in pictures]
-    padded += [np.full_like(padded[0], 24)] * (-len(padded) % columns)
+    padded += [np.full_like(padded[0], _FOOTER)] * (-len(padded) % columns)
     rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
     return np.vstack(rows)
 
@@ -65,32 +70,35 @@ class Canvas:
         """Draw the places of an answer."""
         if isinstance(content, TaskPlan):
             for number, step in enumerate(content.steps, 1):
-                self._points(step.points, _PLAN, str(number))
+                self._points(step.points, PLAN, str(number))
             places = [p for step in content.steps for p in step.points]
             for a, b in pairwise(places):
                 self._arrow(a, b)
         elif isinstance(content, (Affordances, SpatialAnswer)):
-            self._points(content.points, _MARK)
+            self._points(content.points, MARK)
             self._boxes(content.boxes)
         elif isinstance(content, DrivingDecision):
             self._boxes([hazard.box for hazard in content.hazards if hazard.box])
 
     def note(self, *lines: str) -> None:
-        """Write lines below the picture."""
+        """Write lines below the picture, each on as many rows as it needs."""
         self._lines += lines
 
     def picture(self) -> NDArray[np.uint8]:
         """(height + text, width, 3) uint8, RGB."""
         scale, step = 0.4 * self._unit, round(15 * self._unit)
         width = self._picture.shape[1]
-        footer = np.full((step * len(self._lines) + step // 2, width, 3), 24, np.uint8)
-        for row, line in enumerate(self._lines, 1):
-            # OpenCV's fonts know ASCII only
-            text = line.encode('ascii', 'replace').decode()
-            fit = min(1.0, (width - 16) / cv2.getTextSize(text, _FONT, scale, 1)[0][0])
-            cv2.putText(footer, text, (8, step * row), _FONT, scale * fit, (235, 235, 235),
+        usual = cv2.getTextSize(_USUAL, _FONT, scale, 1)[0][0] / len(_USUAL)
+        letters = max(20, int(0.9 * (width - 16) / usual))  # some lines are wider
+        # OpenCV's fonts know ASCII only
+        rows = [row for line in self._lines for row in textwrap.wrap(
+            line.encode('ascii', 'replace').decode(), letters, subsequent_indent='  ')]
+        footer = np.full((step * len(rows) + step // 2, width, 3), _FOOTER, np.uint8)
+        for number, row in enumerate(rows, 1):
+            fit = min(1.0, (width - 16) / cv2.getTextSize(row, _FONT, scale, 1)[0][0])
+            cv2.putText(footer, row, (8, step * number), _FONT, scale * fit, (235, 235, 235),
                         max(1, round(self._unit * 0.6)), cv2.LINE_AA)
-        return np.vstack([self._picture, footer]) if self._lines else self._picture
+        return np.vstack([self._picture, footer]) if rows else self._picture
 
     def _points(
         self, points: Sequence[Point], colour: tuple[int, int, int], name: str = ''
@@ -105,13 +113,13 @@ class Canvas:
     def _boxes(self, boxes: Sequence[Box]) -> None:
         for box in boxes:
             corner = self._pixel(box.x_min, box.y_min)
-            cv2.rectangle(self._picture, corner, self._pixel(box.x_max, box.y_max), _MARK,
+            cv2.rectangle(self._picture, corner, self._pixel(box.x_max, box.y_max), MARK,
                           max(1, round(self._unit)), cv2.LINE_AA)
-            self._label(box.label, corner, _MARK)
+            self._label(box.label, corner, MARK)
 
     def _arrow(self, start: Point, end: Point) -> None:
         cv2.arrowedLine(self._picture, self._pixel(start.x, start.y), self._pixel(end.x, end.y),
-                        _PLAN, max(1, round(self._unit)), cv2.LINE_AA, tipLength=0.05)
+                        PLAN, max(1, round(self._unit)), cv2.LINE_AA, tipLength=0.05)
 
     def _label(self, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
         place = (at[0] + round(7 * self._unit), at[1] - round(6 * self._unit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,24 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         msg = f'{path} cannot be read as a picture: {error}'
         raise BadEncodingError(msg) from error
+
+
+def jpeg(
+    pixels: NDArray[np.uint8], quality: int = 95, size: tuple[int, int] | None = None
+) -> bytes:
+    """The file of a JPEG.
+
+    Args:
+        pixels: (height, width, 3) uint8, RGB.
+        quality: 1 to 100.
+        size: (width, height) to enlarge or reduce it to; None is its own.
+
+    """
+    picture, file = Image.fromarray(pixels), io.BytesIO()
+    if size is not None and size != picture.size:
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    picture.save(file, 'JPEG', quality=quality)
+    return file.getvalue()
 
 
 def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:

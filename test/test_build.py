@@ -80,6 +80,13 @@ def test_node_is_where_ros2_run_looks(installed: Path) -> None:
     assert 'MODEL_NOT_READY' in done.stdout, done.stdout
 
 
+def test_viewer_is_where_ros2_run_looks(installed: Path) -> None:
+    executable = installed / PACKAGE / 'lib' / PACKAGE / 'mimo_viewer'
+    done = sourced(installed, f'{executable} --ros-args -p jpeg_quality:=0')
+    assert done.returncode == 1
+    assert 'jpeg_quality' in done.stdout, done.stdout
+
+
 def test_console_program_is_on_the_path(installed: Path) -> None:
     done = sourced(installed, 'command -v mimo-embodied; mimo-embodied --help')
     assert done.returncode == 0, done.stdout

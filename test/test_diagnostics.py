@@ -20,10 +20,11 @@ from mimo_embodied_ros.core.errors import (
     OutOfMemoryError,
     ResultCode,
 )
-from mimo_embodied_ros.engine import ModelInfo, ServerHealth
+from mimo_embodied_ros.engine import MemoryUse, ModelInfo, ServerHealth
 from mimo_embodied_ros.nodes.diagnostics import (
     Outcomes,
     camera_status,
+    memory_status,
     model_status,
     server_status,
 )
@@ -42,23 +43,43 @@ def values(status: Any) -> dict[str, str]:
 
 def test_the_model() -> None:
     ended = Outcomes()
-    absent = model_status(None, None, ended)
+    absent = model_status(None, None, 0, ended)
     assert (absent.name, absent.level) == ('model', WARN)
     assert 'configure' in absent.message
-    ended.add(None)
-    ended.add(NoImageError('no image has arrived'))
-    ended.add(CancelledError('the caller cancelled the request'))
-    busy = model_status(INFO, 3, ended)
+    assert 'latency p50 (s)' not in values(absent)
+    ended.add(None, 0.25)
+    ended.add(NoImageError('no image has arrived'), 1.0)
+    ended.add(CancelledError('the caller cancelled the request'), 1.0)
+    busy = model_status(INFO, 3, 8, ended)
     assert (busy.level, busy.message) == (OK, 'model: 3.0 M parameters, float32 on cpu')
     assert values(busy) == {
-        'loaded': 'True', 'active': 'True', 'waiting': '3', 'answered': '1', 'failed': '1',
+        'loaded': 'True', 'active': 'True', 'waiting': '3', 'running': '8', 'answered': '1',
+        'failed': '1', 'latency p50 (s)': '0.250', 'latency p95 (s)': '0.250',
         'last error': 'NO_IMAGE: no image has arrived'}
-    assert model_status(INFO, None, ended).message.endswith(', not active')
-    ended.add(OutOfMemoryError('send fewer images'))
-    broken = model_status(INFO, 0, ended)
+    assert model_status(INFO, None, 0, ended).message.endswith(', not active')
+    ended.add(OutOfMemoryError('send fewer images'), 1.0)
+    broken = model_status(INFO, 0, 0, ended)
     assert (broken.level, broken.message) == (ERROR, 'OUT_OF_MEMORY: send fewer images')
-    ended.add(None)
-    assert model_status(INFO, 0, ended).level == OK
+    ended.add(None, 1.0)
+    assert model_status(INFO, 0, 0, ended).level == OK
+
+
+def test_latencies_are_of_the_last_hundred_answers() -> None:
+    ended = Outcomes()
+    for taken in (*[99.0] * 7, *range(1, 101)):
+        ended.add(None, float(taken))
+    assert (ended.latency(0.5), ended.latency(0.95), ended.latency(1.0)) == (50.0, 95.0, 100.0)
+
+
+def test_memory() -> None:
+    status = memory_status(MemoryUse(cache=12_000_000))
+    assert (status.name, status.level) == ('memory', OK)
+    assert values(status)['cache (MB)'] == '12'
+    assert 10 < int(values(status)['process (MB)']) < 100_000
+    assert 'GPU' not in status.message
+    on_gpu = memory_status(MemoryUse(0, 17_000_000_000, 24_000_000_000))
+    assert values(on_gpu)['GPU (MB)'] == '17000'
+    assert 'GPU total (MB) 24000' in on_gpu.message
 
 
 @pytest.mark.parametrize(('health', 'level', 'message', 'seconds'), [
@@ -150,6 +171,7 @@ def test_a_server_is_lost_and_comes_back(ros: Any) -> None:
         assert robot.ask(*ask, question='Is it red?').result.error_code == ResultCode.NONE
         status = monitor.wait(name, lambda status: status.level == OK)
         assert 'start its server' in values(status)['last error']
+        assert int(values(monitor.wait('memory', bool))['process (MB)'])
         status = monitor.wait('model', lambda status: status.level == OK)
         assert (values(status)['answered'], values(status)['failed']) == ('2', '1')
     finally:

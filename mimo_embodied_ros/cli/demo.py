@@ -312,11 +312,9 @@ def _annotate(
 ) -> None:
     """Draw each answer on the picture it was given on; the bag went on between them."""
     from mimo_embodied_ros.annotate import Canvas, tile
-    from mimo_embodied_ros.core import answers
+    from mimo_embodied_ros.core.answers import TextAnswer
+    from mimo_embodied_ros.nodes.messages import content_of
     from mimo_embodied_ros.pictures import write_picture
-
-    def points(message: Any) -> tuple[answers.Point, ...]:
-        return tuple(answers.Point(p.x, p.y, p.label) for p in message.points)
 
     drawn = []
     for request, reply in asked:
@@ -324,16 +322,8 @@ def _annotate(
         pixels = _picture(bag.path, topic, _stamp_ns(message))
         if pixels is None:
             continue
-        content: answers.Content
-        if reply['error_code'] != ResultCode.NONE:
-            content = answers.TextAnswer(ResultCode(reply['error_code']).name)
-        elif request.kind == 'plan':
-            content = answers.TaskPlan(request.text, tuple(
-                answers.TaskStep(s.description, points=points(s)) for s in message.steps))
-        elif request.kind == 'affordance':
-            content = answers.Affordances(points(message))
-        else:
-            content = answers.TextAnswer(message.answer)
+        code = ResultCode(reply['error_code'])
+        content = TextAnswer(code.name) if code else content_of(message)
         canvas = Canvas(pixels)
         canvas.answer(request.text, content)
         drawn.append(canvas.picture())

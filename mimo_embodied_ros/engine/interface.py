@@ -133,6 +133,22 @@ class ServerHealth:
 
 
 @dataclass(frozen=True)
+class MemoryUse:
+    """What a model in this process holds, in bytes.
+
+    Attributes:
+        cache: what was computed of images and is kept for further questions.
+        device: what this process has taken of its GPU's memory; 0 without one.
+        device_total: what the GPU has; 0 without one.
+
+    """
+
+    cache: int = 0
+    device: int = 0
+    device_total: int = 0
+
+
+@dataclass(frozen=True)
 class EngineConfig:
     """How to load a model, or where it is served.
 
@@ -323,6 +339,10 @@ class Engine(Protocol):
 
     def health(self) -> tuple[ServerHealth, ...]:
         """One entry a server, in the order of the configuration; none for a model in here."""
+        ...
+
+    def memory(self) -> MemoryUse:
+        """What the model holds in this process; from any thread."""
         ...
 
     def close(self) -> None:

@@ -38,6 +38,7 @@ from .interface import (
     EarlyEnd,
     EngineConfig,
     GenerationStats,
+    MemoryUse,
     ModelInfo,
     OnText,
     Reply,
@@ -121,6 +122,10 @@ class OpenAIEngine:
     def health(self) -> tuple[ServerHealth, ...]:
         """What the latest requests showed of each server."""
         return tuple(self._health.values())
+
+    def memory(self) -> MemoryUse:
+        """Nothing: the model is elsewhere."""
+        return MemoryUse()
 
     def generate(
         self,

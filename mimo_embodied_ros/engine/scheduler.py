@@ -107,6 +107,11 @@ class Scheduler:
         """How many jobs wait."""
         return len(self._waiting)
 
+    @property
+    def running(self) -> int:
+        """How many jobs run."""
+        return len(self._running)
+
     def start(self) -> None:
         """Accept and run jobs."""
         self._accepting = True

@@ -36,6 +36,7 @@ from .interface import (
     EarlyEnd,
     EngineConfig,
     GenerationStats,
+    MemoryUse,
     ModelInfo,
     OnProgress,
     OnText,
@@ -189,6 +190,15 @@ class TransformersEngine:
     def health(self) -> tuple[ServerHealth, ...]:
         """No server takes part."""
         return ()
+
+    def memory(self) -> MemoryUse:
+        """The cache, and what of the GPU is taken."""
+        batch, device = self._batch, torch.device(self._info.device)
+        cache = batch.kept.bytes if batch is not None else 0
+        if device.type != 'cuda':
+            return MemoryUse(cache)
+        return MemoryUse(cache, torch.cuda.memory_reserved(device),
+                         torch.cuda.get_device_properties(device).total_memory)
 
     def close(self) -> None:
         """Free the weights, when the answers in progress are complete."""

@@ -16,8 +16,9 @@ Polygons and boxes are in pixels of the image, a trajectory in metres, x forward
 as polygons, boxes or steps means that it is not there or cannot be done. May be added: ``images``,
 a list, in place of ``image``; ``task``, by name, where it is not the usual one for the answer;
 ``options``, a list of choices, where the task writes them itself; ``id`` and ``category`` for the
-report; ``thinking``, true or false, where not as the task says. A task that is a whole question
-needs no ``question``.
+report; ``thinking``, true or false, where not as the task says; ``recorded``, of the node that
+recorded the question, which is not looked at. A task that is a whole question needs no
+``question``.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-_KEYS = {'id', 'image', 'images', 'task', 'question', 'options', 'answer', 'category', 'thinking'}
+_KEYS = {'id', 'image', 'images', 'task', 'question', 'options', 'answer', 'category', 'thinking',
+         'recorded'}
 
 
 @dataclass(frozen=True)

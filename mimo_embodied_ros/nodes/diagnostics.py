@@ -1,8 +1,12 @@
-"""How the node is, for ``/diagnostics``: the model, the servers it is asked on, the cameras."""
+"""How the node is, for ``/diagnostics``: the model, its memory and servers, the cameras."""
 
 from __future__ import annotations
 
+import math
+import os
 import threading
+from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -14,9 +18,10 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
 
-    from mimo_embodied_ros.engine import ModelInfo, ServerHealth
+    from mimo_embodied_ros.engine import MemoryUse, ModelInfo, ServerHealth
 
 PERIOD_S = 1.0
+_LATENCIES = 100  # of the last answers
 
 # What is wrong with the model or its machine, and so with the next request, too.
 _FAULTS = {ResultCode.OUT_OF_MEMORY, ResultCode.BACKEND_UNREACHABLE, ResultCode.BACKEND_ERROR}
@@ -38,14 +43,16 @@ class Outcomes:
         self.answered = self.failed = 0
         self.last_error = ''
         self.faulty = False
+        self._latencies: deque[float] = deque(maxlen=_LATENCIES)
         self._lock = threading.Lock()
 
-    def add(self, error: MimoError | None) -> None:
-        """Count one request; None is an answer."""
+    def add(self, error: MimoError | None, latency_s: float) -> None:
+        """Count one request; without an error it is an answer, so many seconds after it came."""
         with self._lock:
             if error is None:
                 self.answered += 1
                 self.faulty = False
+                self._latencies.append(latency_s)
             elif error.code not in (ResultCode.CANCELLED, ResultCode.PREEMPTED):
                 self.failed += 1
                 self._note(error, faulty=error.code in _FAULTS)
@@ -55,19 +62,26 @@ class Outcomes:
         with self._lock:
             self._note(error, faulty=True)
 
+    def latency(self, share: float) -> float:
+        """Seconds within which a share of the last answers came, above 0 to 1; one must be."""
+        with self._lock:
+            taken = sorted(self._latencies)
+        return taken[math.ceil(share * len(taken)) - 1]
+
     def _note(self, error: MimoError, *, faulty: bool) -> None:
         self.last_error = f'{error.code.name}: {error}'
         self.faulty = faulty
 
 
 def model_status(
-    info: ModelInfo | None, waiting: int | None, outcomes: Outcomes
+    info: ModelInfo | None, waiting: int | None, running: int, outcomes: Outcomes
 ) -> DiagnosticStatus:
     """Whether the model is loaded and works.
 
     Args:
         info: of the model; None: none is loaded.
         waiting: requests in the queue; None: the node is not active.
+        running: requests that the model is at.
         outcomes: of the requests so far.
 
     """
@@ -78,10 +92,30 @@ def model_status(
         level, message = DiagnosticStatus.WARN, 'no model is loaded; configure the node'
     elif waiting is None:
         message += ', not active'
-    return _status('model', level, message, {
+    values = {
         'loaded': info is not None, 'active': waiting is not None, 'waiting': waiting or 0,
-        'answered': outcomes.answered, 'failed': outcomes.failed,
-        'last error': outcomes.last_error})
+        'running': running, 'answered': outcomes.answered, 'failed': outcomes.failed,
+        'last error': outcomes.last_error}
+    if outcomes.answered:
+        values['latency p50 (s)'] = f'{outcomes.latency(0.5):.3f}'
+        values['latency p95 (s)'] = f'{outcomes.latency(0.95):.3f}'
+    return _status('model', level, message, values)
+
+
+def memory_status(use: MemoryUse) -> DiagnosticStatus:
+    """What this process and its model hold."""
+    values = {'process (MB)': f'{_resident() / 1e6:.0f}', 'cache (MB)': f'{use.cache / 1e6:.0f}'}
+    if use.device_total:
+        values['GPU (MB)'] = f'{use.device / 1e6:.0f}'
+        values['GPU total (MB)'] = f'{use.device_total / 1e6:.0f}'
+    message = ', '.join(f'{name} {value}' for name, value in values.items())
+    return _status('memory', DiagnosticStatus.OK, message, values)
+
+
+def _resident() -> int:
+    """Bytes of this process in memory, shared ones included."""
+    pages = Path('/proc/self/statm').read_text('ascii').split()[1]
+    return int(pages) * os.sysconf('SC_PAGE_SIZE')
 
 
 def server_status(health: ServerHealth, now: float) -> DiagnosticStatus:

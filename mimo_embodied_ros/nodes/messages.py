@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
 from mimo_embodied_ros import msg as interfaces
+from mimo_embodied_ros.core import answers
 from mimo_embodied_ros.core.answers import (
     Affordances,
     AnswerType,
@@ -23,11 +24,12 @@ from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 from mimo_embodied_ros.geometry.lifting import PositionStatus, lift
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mimo_embodied_ros.core.answers import (
         Answer,
         Box,
+        Content,
         DrivingDecision,
         ObjectReference,
         Point,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.frames import Frame
     from mimo_embodied_ros.core.query import Query
     from mimo_embodied_ros.engine import ModelInfo, Reply
+
+    from .kinds import Kind
 
 _ANSWER_TYPES = {
     AnswerType.TEXT: interfaces.SpatialAnswer.TEXT,
@@ -145,6 +149,66 @@ def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
         message.camera = frame.camera
         message.image_width, message.image_height = frame.width, frame.height
     return message
+
+
+def content_of(message: Any) -> Content:
+    """The other way, as far as an answer's message can be drawn: its words and places."""
+    def points(holder: Any) -> tuple[answers.Point, ...]:
+        return tuple(answers.Point(p.x, p.y, p.label, p.in_image) for p in holder.points)
+
+    def boxes(found: Iterable[Any]) -> tuple[answers.Box, ...]:
+        return tuple(answers.Box(b.x_min, b.y_min, b.x_max, b.y_max, b.label, b.in_image)
+                     for b in found)
+
+    if isinstance(message, interfaces.TaskPlan):
+        return TaskPlan(message.instruction, tuple(
+            answers.TaskStep(s.description, s.action, s.object, s.target, points(s))
+            for s in message.steps))
+    if isinstance(message, interfaces.AffordancePoints):
+        return Affordances(points(message), boxes(message.boxes))
+    if isinstance(message, interfaces.SpatialAnswer):
+        return SpatialAnswer(message.answer, points=points(message), boxes=boxes(message.boxes))
+    if isinstance(message, interfaces.DrivingDecision):
+        return answers.DrivingDecision(message.decision, hazards=tuple(
+            answers.Hazard(box.label, box) for box in boxes(message.hazard_boxes)))
+    return TextAnswer(message.answer)
+
+
+def plain(message: Any) -> Any:
+    """Messages in whatever holds them, as JSON knows them; what is not finite is None."""
+    if hasattr(message, 'get_fields_and_field_types'):
+        return {name: plain(getattr(message, name))
+                for name in message.get_fields_and_field_types()}
+    if isinstance(message, float):
+        return message if math.isfinite(message) else None
+    if hasattr(message, 'tolist'):  # array.array and numpy's
+        return plain(message.tolist())
+    if isinstance(message, dict):
+        return {key: plain(value) for key, value in message.items()}
+    return [plain(item) for item in message] if isinstance(message, list | tuple) else message
+
+
+def outcome_message(
+    kind: Kind, request: Any, asked: Sequence[Query], values: Mapping[str, Any]
+) -> Any:
+    """What became of a request.
+
+    Args:
+        kind: of the request.
+        request: a goal or a call.
+        asked: what the model was asked for it, as far as that came.
+        values: fields of the result.
+
+    """
+    frame = next((f for query in asked for f in query.frames), None)
+    return interfaces.Outcome(
+        header=Header() if frame is None else _header(frame),
+        camera='' if frame is None else frame.camera, kind=kind.action_name,
+        task=asked[0].task.name if asked else request.task,
+        text=getattr(request, kind.request_field), caller=request.caller,
+        topic=kind.topic if values.get(kind.result_field) is not None else '',
+        **{name: values[name] for name in (
+            'stats', 'error_code', 'error_msg', 'reasoning', 'raw_text')})
 
 
 def decision_message(

@@ -40,11 +40,12 @@ from mimo_embodied_ros.engine.scheduler import Job, Scheduler
 from mimo_embodied_ros.engine.sharing import SharedAnswers, identity
 
 from . import messages, parameters
-from .diagnostics import PERIOD_S, Outcomes, diagnostics, model_status, server_status
+from .diagnostics import PERIOD_S, Outcomes, diagnostics, memory_status, model_status, server_status
 from .driving import plan_driving
 from .feedback import Feedback
 from .intake import Intake, frame_of
 from .kinds import KINDS, Kind
+from .recorder import Recorder
 from .standing import StandingQueries
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class MimoEmbodied(LifecycleNode):
         self._engine: Engine | None = None
         self._intake: Intake | None = None
         self._scheduler: Scheduler | None = None
+        self._recorder: Recorder | None = None
         self._shared: SharedAnswers[tuple[Answer, Reply]] = SharedAnswers()
         self._lost: ModelNotReadyError | None = None  # why the model failed for good
         self._settings = parameters.read(self)
@@ -97,6 +99,9 @@ class MimoEmbodied(LifecycleNode):
             kind.topic: self.create_lifecycle_publisher(kind.message, f'~/{kind.topic}', 10)
             for kind in KINDS
         }
+        self._trajectories = self.create_lifecycle_publisher(
+            msg.DrivingTrajectory, '~/driving_trajectory', 10)
+        self._outcome_publisher = self.create_lifecycle_publisher(msg.Outcome, '~/outcome', 10)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._model_publisher = self.create_publisher(msg.ModelInfo, '~/model_info', latched)
         self._action_servers = [self._serve_action(kind) for kind in KINDS]
@@ -142,6 +147,10 @@ class MimoEmbodied(LifecycleNode):
         assert self._engine is not None
         self._intake = Intake(self, self._settings, self._engine.limits)
         self._shared = SharedAnswers()
+        if self._settings.record_to:
+            self._recorder = Recorder(
+                self._settings.record_to, self._settings.record_max_mb * 10**6,
+                self._engine.limits, self.get_logger().warning)
         self._scheduler = Scheduler(self._settings.max_queue, self._settings.engine.max_batch)
         self._scheduler.start()
         return super().on_activate(state)
@@ -197,6 +206,9 @@ class MimoEmbodied(LifecycleNode):
         if self._intake is not None:
             self._intake.close()
             self._intake = None
+        if self._recorder is not None:
+            self._recorder.close()
+            self._recorder = None
 
     def _free(self) -> None:
         if self._engine is not None:
@@ -206,9 +218,11 @@ class MimoEmbodied(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         info = None if self._engine is None else self._engine.info
-        waiting = None if self._scheduler is None else len(self._scheduler)
-        found = [model_status(info, waiting, self._ended)]
+        scheduler = self._scheduler
+        waiting, running = (None, 0) if scheduler is None else (len(scheduler), scheduler.running)
+        found = [model_status(info, waiting, running, self._ended)]
         if self._engine is not None:
+            found.append(memory_status(self._engine.memory()))
             now = time.monotonic()
             found += [server_status(health, now) for health in self._engine.health()]
         if self._intake is not None:
@@ -243,7 +257,7 @@ class MimoEmbodied(LifecycleNode):
 
         The three may be called in any thread.
         """
-        stats, written = msg.GenerationStats(), list[str]()
+        stats, written, asked = msg.GenerationStats(), list[str](), list[Query]()
         timeout = messages.seconds(request.timeout)
 
         def progress(state: State, delta: str, tokens: int) -> None:
@@ -254,20 +268,19 @@ class MimoEmbodied(LifecycleNode):
         def work(job: Job) -> dict[str, Any]:
             on_start()
             stats.queue_time = messages.duration(job.started - job.arrived)
-            return self._answer(kind, request, job, stats, progress)
+            return self._answer(kind, request, job, stats, asked, progress)
 
         def finish(result: dict[str, Any] | None, error: MimoError | None) -> None:
-            self._ended.add(error)
+            taken = time.monotonic() - job.arrived
+            self._ended.add(error, taken)
             values = result or {}
             if error is not None:
                 values = {'error_code': int(error.code), 'error_msg': str(error),
                           'raw_text': error.raw_text or ''.join(written),
                           'reasoning': error.reasoning}
-            stats.total_time = messages.duration(time.monotonic() - job.arrived)
+            stats.total_time = messages.duration(taken)
             values['stats'] = stats
-            answer = values.get(kind.result_field)
-            if answer is not None:
-                self._publishers_of[kind.topic].publish(answer)
+            self._tell(kind, request, asked, values)
             on_end(values)
 
         job = Job(work, finish, kind=kind.action_name, caller=request.caller or kind.action_name,
@@ -285,8 +298,23 @@ class MimoEmbodied(LifecycleNode):
             finish(None, error)
         return job
 
+    def _tell(
+        self, kind: Kind, request: Any, asked: Sequence[Query], values: dict[str, Any]
+    ) -> None:
+        """Publish and record what became of a request."""
+        answer, trajectory = values.get(kind.result_field), values.get('trajectory')
+        outcome = messages.outcome_message(kind, request, asked, values)
+        self._outcome_publisher.publish(outcome)
+        if answer is not None:
+            self._publishers_of[kind.topic].publish(answer)
+        if trajectory is not None and trajectory.points:
+            self._trajectories.publish(trajectory)
+        recorder = self._recorder
+        if recorder is not None and asked:
+            recorder.add(asked[0], outcome, answer)
+
     def _answer(
-        self, kind: Kind, request: Any, job: Job, stats: msg.GenerationStats,
+        self, kind: Kind, request: Any, job: Job, stats: msg.GenerationStats, asked: list[Query],
         on_progress: Callable[[State, str, int], None],
     ) -> dict[str, Any]:
         """Run one request in a thread of the scheduler; returns the fields of its result."""
@@ -304,6 +332,7 @@ class MimoEmbodied(LifecycleNode):
             limit = query.max_new_tokens or self._settings.max_new_tokens
             query = replace(query, max_new_tokens=limit, deadline=job.deadline,
                             structured=self._settings.structured or query.structured)
+            asked.append(query)
 
             def compute() -> tuple[Answer, Reply]:
                 return answer_query(

@@ -104,6 +104,12 @@ SENSORS = (
     Parameter('cameras', ['camera'], 'Names of the cameras; the first is the default of requests.'),
     Parameter('odometry_topic', 'odom', 'nav_msgs/Odometry of the base; empty: none.'),
 )
+RECORDING = (
+    Parameter('record_to', '', 'Folder for answers.jsonl with every answer, and their images as '
+              'JPEG; empty: none.'),
+    Parameter('record_max_mb', 1000, 'Megabytes that this folder may hold; what comes then is not '
+              'recorded.', (1, 100_000_000), unit='MB'),
+)
 LIFE = (
     Parameter('autostart', True, 'Configure and activate at once when started as a program.',
               read_only=True),
@@ -117,7 +123,21 @@ CAMERA = (
     Parameter('depth_topic', '', 'Image with depth, registered to the image; empty: none.'),
     Parameter('reliable', False, 'Ask for reliable delivery instead of best effort.'),
 )
-NODE = (*MODEL, *REQUESTS, *SENSORS, *LIFE)
+NODE = (*MODEL, *REQUESTS, *SENSORS, *RECORDING, *LIFE)
+# Of the viewer, a node of its own.
+VIEWER = (
+    Parameter('node', 'mimo_embodied', 'Name of the node whose answers are shown.', read_only=True),
+    Parameter('reliable', False, "Ask for reliable delivery of the cameras' images.",
+              read_only=True),
+    Parameter('history_mb', 256, 'Megabytes of images to keep until the answers on them come. What '
+              'is answered later than they reach back is drawn on grey.', (1, 100_000), unit='MB',
+              read_only=True),
+    Parameter('jpeg_quality', 80, 'Of annotated/compressed.', (1, 100), read_only=True),
+    Parameter('lifetime', 10.0, 'Seconds for which markers are shown; 0: until the next ones.',
+              (0.0, 86400.0), unit='s', read_only=True),
+    Parameter('marker_size', 0.03, 'Diameter of a point.', (0.001, 10.0), unit='m',
+              read_only=True),
+)
 
 
 @dataclass(frozen=True)
@@ -146,6 +166,8 @@ class Settings:
     driving_valid_for: float
     max_new_tokens: int
     structured: bool
+    record_to: str
+    record_max_mb: int
     autostart: bool
     tasks: Mapping[str, Task]
 
@@ -207,6 +229,14 @@ def _fault(name: str, parameter: Parameter, value: Any) -> str:
     if parameter.choices and value not in parameter.choices:
         return f'parameter {name} is {value!r}; give one of {", ".join(parameter.choices)}'
     return ''
+def read_table(node: Node, table: Iterable[Parameter]) -> dict[str, Any]:
+    """The values of a table by name, declared where they are not yet.
+
+    Raises:
+        InvalidRequestError: a value that is not allowed, with the allowed ones.
+
+    """
+    return {p.name: _value(node, p) for p in table}
 
 
 def _camera(node: Node, name: str) -> CameraSettings:
@@ -225,8 +255,8 @@ def read(node: Node) -> Settings:
         InvalidRequestError: a value that is not allowed, with the allowed ones.
 
     """
-    engine, requests, sensors, life = (
-        {p.name: _value(node, p) for p in table} for table in (MODEL, REQUESTS, SENSORS, LIFE))
+    engine, requests, sensors, recording, life = (
+        read_table(node, table) for table in (MODEL, REQUESTS, SENSORS, RECORDING, LIFE))
     if engine['backend'] == 'transformers':
         engine['model'] = engine['model'] or embedded_model()
     engine['servers'] = tuple(engine['servers'])
@@ -236,4 +266,4 @@ def read(node: Node) -> Settings:
         raise InvalidRequestError(msg)
     tasks = known_tasks(requests.pop('tasks_file'))
     return Settings(EngineConfig(**engine), tuple(_camera(node, name) for name in names),
-                    sensors['odometry_topic'], **requests, **life, tasks=tasks)
+                    sensors['odometry_topic'], **requests, **recording, **life, tasks=tasks)

@@ -37,6 +37,7 @@ from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.engine.answering import State, answer_query
 from mimo_embodied_ros.engine.scheduler import Job, Scheduler
 from mimo_embodied_ros.engine.sharing import SharedAnswers, identity
+from mimo_embodied_ros.geometry.lifting import Lifter
 
 from . import messages, parameters
 from .diagnostics import PERIOD_S, Outcomes, diagnostics, model_status, server_status
@@ -44,6 +45,7 @@ from .driving import plan_driving
 from .intake import Intake, frame_of
 from .kinds import KINDS, Kind
 from .standing import StandingQueries
+from .transforms import Transforms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,6 +89,7 @@ class MimoEmbodied(LifecycleNode):
         super().__init__(name, **options)
         self._engine: Engine | None = None
         self._intake: Intake | None = None
+        self._transforms: Transforms | None = None
         self._scheduler: Scheduler | None = None
         self._shared: SharedAnswers[tuple[Answer, Reply]] = SharedAnswers()
         self._lost: ModelNotReadyError | None = None  # why the model failed for good
@@ -141,6 +144,7 @@ class MimoEmbodied(LifecycleNode):
         """Subscribe and serve."""
         assert self._engine is not None
         self._intake = Intake(self, self._settings, self._engine.limits)
+        self._transforms = Transforms(self, self._settings.extrinsics, self._settings.tf_buffer)
         self._shared = SharedAnswers()
         self._scheduler = Scheduler(self._settings.max_queue, self._settings.engine.max_batch)
         self._scheduler.start()
@@ -197,6 +201,9 @@ class MimoEmbodied(LifecycleNode):
         if self._intake is not None:
             self._intake.close()
             self._intake = None
+        if self._transforms is not None:
+            self._transforms.close()
+            self._transforms = None
 
     def _free(self) -> None:
         if self._engine is not None:
@@ -332,9 +339,8 @@ class MimoEmbodied(LifecycleNode):
         full.queue_time, full.image_age = stats.queue_time, stats.image_age
         return {'stats': full, **values}
 
-    @staticmethod
     def _answer_one(
-        kind: Kind, task: Task, request: Any, frames: tuple[Frame, ...],
+        self, kind: Kind, task: Task, request: Any, frames: tuple[Frame, ...],
         ask: Callable[[Query], tuple[Answer, Reply]],
         on_progress: Callable[[State, str, int], None],
     ) -> dict[str, Any]:
@@ -344,12 +350,20 @@ class MimoEmbodied(LifecycleNode):
             thinking=messages.thinking_of(request),
             max_new_tokens=request.max_new_tokens, options=tuple(getattr(request, 'options', ())))
         answer, reply = ask(query)
-        target = getattr(request, 'target_frame', '')
-        if target:
+        # asked now, since odometry from after the image has come while the model wrote
+        frame, intake, transforms = next(iter(frames), None), self._intake, self._transforms
+        odometry = intake.odometry_at(frame.stamp_ns) if frame and intake else None
+        target, lifter = getattr(request, 'target_frame', ''), None
+        if target and frame and transforms:
             on_progress(State.LIFTING, '', reply.stats.completion_tokens)
+            lifter = Lifter(frame, target, functools.partial(
+                transforms.lookup, stamp_ns=frame.stamp_ns, odometry=odometry))
+        message = messages.answer_message(query, answer, lifter)
         code, text = messages.outside_of_image(answer.outside)
+        if lifter is not None and lifter.error is not None:
+            code, text = lifter.error.code, f'pixels are given, but no 3D: {lifter.error}'
         return {
-            kind.result_field: messages.answer_message(query, answer, target),
+            kind.result_field: message,
             'error_code': int(code), 'error_msg': text,
             'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
         }

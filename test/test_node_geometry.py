@@ -1,4 +1,4 @@
-"""3D positions in answers, over real DDS with the embedded model."""
+"""3D positions and the base's state in answers, over real DDS with the embedded model."""
 
 from __future__ import annotations
 
@@ -115,16 +115,23 @@ def xyz(message: Any) -> tuple[float, float, float]:
     return (message.x, message.y, message.z)
 
 
-def test_points_come_in_frames_of_the_robot(robot: Seeing) -> None:
-    robot.see_depth()
+def test_points_come_in_frames_of_the_robot_with_the_state_of_its_base(robot: Seeing) -> None:
+    header = robot.see_depth()
     found = robot.find('base_link')
     assert found.error_code == ResultCode.NONE
-    point = found.affordances.points[0]
+    point, base = found.affordances.points[0], found.affordances.base
     assert point.position_status == point.OK
     assert found.affordances.position_frame_id == 'base_link'
     assert xyz(point.position) == pytest.approx(in_base(point), abs=1e-6)
     assert point.normal_valid
     assert xyz(point.normal) == pytest.approx((-1, 0, 0), abs=1e-6)
+    # half of the way between the messages before and after
+    assert base.valid
+    assert base.pose.header == Header(stamp=header.stamp, frame_id='odom')
+    assert base.twist.header == Header(stamp=header.stamp, frame_id='base_link')
+    assert xyz(base.pose.pose.position) == pytest.approx((2, 0, 0), abs=1e-6)
+    assert base.pose.pose.orientation.z == pytest.approx(LEFT)
+    assert base.twist.twist.linear.x == pytest.approx(20)
 
     point = robot.find('odom').affordances.points[0]
     x, y, z = in_base(point)

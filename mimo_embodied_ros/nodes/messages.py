@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point as PointMsg
-from geometry_msgs.msg import Vector3
+from geometry_msgs.msg import Quaternion, Vector3
 from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
@@ -22,6 +22,7 @@ from mimo_embodied_ros.core.answers import (
 )
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 from mimo_embodied_ros.geometry.lifting import PositionStatus
+from mimo_embodied_ros.geometry.odometry import belongs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
         Point,
         Trajectory,
     )
-    from mimo_embodied_ros.core.frames import Frame
+    from mimo_embodied_ros.core.frames import Frame, Odometry
     from mimo_embodied_ros.core.query import Query
     from mimo_embodied_ros.engine import ModelInfo, Reply
     from mimo_embodied_ros.geometry.lifting import Lifter
@@ -84,6 +85,22 @@ def _header(frame: Frame) -> Header:
     return Header(stamp=_stamp(frame.stamp_ns), frame_id=frame.frame_id)
 
 
+def base_message(odometry: Odometry | None, stamp_ns: int) -> Any:
+    """Where the base was at an image's stamp; not valid where odometry does not say."""
+    message = interfaces.BaseState()
+    if odometry is None or not belongs(odometry, stamp_ns):
+        return message
+    message.valid = True
+    stamp, pose, twist = _stamp(odometry.stamp_ns), message.pose, message.twist
+    pose.header = Header(stamp=stamp, frame_id=odometry.frame_id)
+    pose.pose.position = PointMsg(**dict(zip('xyz', odometry.position)))
+    pose.pose.orientation = Quaternion(**dict(zip('xyzw', odometry.orientation)))
+    twist.header = Header(stamp=stamp, frame_id=odometry.child_frame_id)
+    twist.twist.linear = Vector3(**dict(zip('xyz', odometry.linear)))
+    twist.twist.angular = Vector3(**dict(zip('xyz', odometry.angular)))
+    return message
+
+
 def _points(points: Iterable[Point], lifter: Lifter | None) -> list[Any]:
     out = []
     for point in points:
@@ -125,12 +142,15 @@ def _objects(objects: Iterable[ObjectReference]) -> list[Any]:
     ]
 
 
-def answer_message(query: Query, answer: Answer, lifter: Lifter | None = None) -> Any:
+def answer_message(
+    query: Query, answer: Answer, odometry: Odometry | None = None, lifter: Lifter | None = None
+) -> Any:
     """The message of an answer's kind; pixels and header are of the first frame.
 
     Args:
         query: what was asked.
         answer: what the model said.
+        odometry: at the first frame's stamp, as far as known.
         lifter: finds positions; None where none are asked for.
 
     """
@@ -164,12 +184,13 @@ def answer_message(query: Query, answer: Answer, lifter: Lifter | None = None) -
         message.header = _header(frame)
         message.camera = frame.camera
         message.image_width, message.image_height = frame.width, frame.height
+        message.base = base_message(odometry, frame.stamp_ns)
     return message
 
 
 def decision_message(
     instruction: str, decision: DrivingDecision, objects: Sequence[ObjectReference],
-    frame: Frame, valid_for: float,
+    frame: Frame, odometry: Odometry | None, valid_for: float,
 ) -> Any:
     """The message of a driving decision on the front frame; ``valid_for`` in seconds."""
     return interfaces.DrivingDecision(
@@ -179,7 +200,8 @@ def decision_message(
         target_speed=decision.target_speed or 0.0, decision=decision.decision,
         scene=decision.scene, hazards=[hazard.label for hazard in decision.hazards],
         hazard_boxes=_boxes(h.box for h in decision.hazards if h.box is not None),
-        objects=_objects(objects), rationale=decision.rationale, valid_for=duration(valid_for))
+        objects=_objects(objects), rationale=decision.rationale, valid_for=duration(valid_for),
+        base=base_message(odometry, frame.stamp_ns))
 
 
 def trajectory_message(

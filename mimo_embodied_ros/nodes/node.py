@@ -358,7 +358,7 @@ class MimoEmbodied(LifecycleNode):
             on_progress(State.LIFTING, '', reply.stats.completion_tokens)
             lifter = Lifter(frame, target, functools.partial(
                 transforms.lookup, stamp_ns=frame.stamp_ns, odometry=odometry))
-        message = messages.answer_message(query, answer, lifter)
+        message = messages.answer_message(query, answer, odometry, lifter)
         code, text = messages.outside_of_image(answer.outside)
         if lifter is not None and lifter.error is not None:
             code, text = lifter.error.code, f'pixels are given, but no 3D: {lifter.error}'

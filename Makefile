@@ -18,7 +18,7 @@ LOCK := requirements/$(ROS_DISTRO).lock
 # the lock names versions that Python 3.10 does not have
 CONSTRAINTS = $(shell $(PYTHON) -c 'import sys; print("-c $(LOCK)" * (sys.version_info >= (3, 11)))')
 SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py $(shell find \
-  action bags cmake config launch mimo_embodied_ros models msg scripts srv \
+  action bags cmake config examples launch mimo_embodied_ros models msg scripts srv \
   \( -type f -o -type d \) -not -path '*__pycache__*' 2>/dev/null)
 
 # a ROS distribution that the shell has sourced must not mix with the wheels

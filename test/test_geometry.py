@@ -25,6 +25,7 @@ from mimo_embodied_ros.geometry import quaternions
 from mimo_embodied_ros.geometry.camera import Camera
 from mimo_embodied_ros.geometry.lifting import Lifter, PositionStatus
 from mimo_embodied_ros.geometry.odometry import belongs, interpolate
+from mimo_embodied_ros.geometry.poses import goals_before, tool_pose
 from mimo_embodied_ros.geometry.registration import register
 from mimo_embodied_ros.geometry.transforms import Extrinsics, Transform, load_extrinsics
 
@@ -438,3 +439,50 @@ def test_what_is_wrong_with_a_file_of_extrinsics_is_said(
     assert str(file) in str(error.value)
     with pytest.raises(InvalidRequestError, match='cannot be read'):
         load_extrinsics(tmp_path / 'missing.yaml')
+
+
+# -- poses
+
+
+@settings(deadline=None)
+@given(point=vectors, normal=vectors.filter(lambda v: np.linalg.norm(v) > 0.01),
+       distance=st.floats(0, 1), x_axis=st.sampled_from([(1, 0, 0), (0, 1, 0), (0, 0, 2)]))
+def test_a_tool_points_straight_at_the_surface(
+    point: Any, normal: Any, distance: float, x_axis: Any
+) -> None:
+    pose = tool_pose(point, normal, distance, x_axis)
+    turned = quaternions.matrix_of(pose.orientation)
+    assert np.linalg.det(turned) == pytest.approx(1)
+    assert turned[:, 2] == pytest.approx(-np.divide(normal, np.linalg.norm(normal)), abs=1e-6)
+    there = np.array(pose.position) + distance * turned[:, 2]
+    assert there == pytest.approx(np.array(point), abs=1e-6)
+
+
+def test_a_tool_turns_as_it_is_told() -> None:
+    turned = quaternions.matrix_of(tool_pose(ORIGIN, (0, 0, 1), 0.1, (0, 1, 0)).orientation)
+    assert turned[:, 0] == pytest.approx((0, 1, 0))
+    with pytest.raises(InvalidRequestError, match='normal_valid'):
+        tool_pose(ORIGIN, ORIGIN)
+
+
+@settings(deadline=None)
+@given(thing=vectors, base=vectors, distance=st.floats(0.1, 3), count=st.integers(1, 12))
+def test_goals_stand_around_the_thing_and_face_it(
+    thing: Any, base: Any, distance: float, count: int
+) -> None:
+    goals = goals_before(thing, base, distance, count)
+    assert len({tuple(np.round(g.position, 6)) for g in goals}) == count
+    ways = []
+    for goal in goals:
+        away = np.subtract(thing, goal.position)[:2]
+        assert np.hypot(*away) == pytest.approx(distance)
+        ahead = quaternions.matrix_of(goal.orientation)[:2, 0]
+        assert ahead == pytest.approx(away / distance, abs=1e-6)
+        assert goal.position[2] == base[2]
+        ways.append(np.hypot(*np.subtract(goal.position, base)[:2]))
+    assert ways == pytest.approx(sorted(ways), abs=1e-6)
+
+
+def test_a_goal_needs_a_distance() -> None:
+    with pytest.raises(InvalidRequestError, match='distance'):
+        goals_before((1, 0, 0), ORIGIN, 0)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,9 +29,7 @@ from mimo_embodied_ros.geometry.transforms import Extrinsics, Transform
 from mimo_embodied_ros.nodes import parameters, transforms
 from mimo_embodied_ros.nodes.calibration import intrinsics_of
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+EXAMPLES = Path(__file__).parents[1] / 'examples'
 DEPTH = 1.5  # metres, of everything seen
 K = [500.0, 0.0, 319.5, 0.0, 500.0, 239.5, 0.0, 0.0, 1.0]
 # the camera looks ahead from 0.2 m before and 0.5 m above the base; the depth camera beside it
@@ -180,6 +182,46 @@ def test_a_wrong_file_of_extrinsics_fails_configuring(ros: Any, tmp_path: Path) 
     with pytest.raises(InvalidRequestError, match='entry 1'):
         parameters.read(robot.node)
 
+
+def printed(robot: Seeing, program: str, *arguments: str) -> tuple[str, list[float]]:
+    """Frame and numbers of the pose that an example prints."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / program), 'red cube', *arguments], text=True, check=False,
+        capture_output=True, env=robot.ros.environment, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    line = done.stdout.splitlines()[-1]
+    return line.split(':')[0], [float(v) for v in re.findall(r'-?\d+\.\d+', line)]
+
+
+def test_an_arm_gets_a_pose_to_reach_for(robot: Seeing) -> None:
+    robot.see_depth()
+    frame, numbers = printed(robot, 'grasp.py', '--frame', 'base_link', '--distance', '0.1')
+    x, y, z = in_base(robot.find('base_link').affordances.points[0])
+    assert frame == 'base_link'
+    assert numbers[:3] == pytest.approx((x - 0.1, y, z), abs=2e-3)
+    # z of the tool points ahead, as x of the base does
+    assert Transform.of((0, 0, 0), numbers[3:]).turn((0, 0, 1)) == pytest.approx(
+        (1, 0, 0), abs=2e-3)
+
+
+def test_a_base_gets_a_goal_before_the_thing(robot: Seeing) -> None:
+    robot.see_depth()
+    frame, numbers = printed(robot, 'approach.py', '--distance', '0.8')
+    there = xyz(robot.find('odom').affordances.points[0].position)
+    assert frame == 'odom'
+    assert math.dist(numbers[:2], there[:2]) == pytest.approx(0.8, abs=2e-3)
+    ahead = Transform.of((0, 0, 0), numbers[3:]).turn((0.8, 0, 0))
+    assert np.add(numbers[:2], ahead[:2]) == pytest.approx(there[:2], abs=5e-3)
+
+
+def test_an_example_says_what_is_missing(ros: Any, tmp_path: Path) -> None:
+    robot = Seeing(ros, tmp_path)
+    robot.see()
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / 'grasp.py'), 'red cube'], text=True, check=False,
+        capture_output=True, env=ros.environment, timeout=120)
+    assert done.returncode != 0
+    assert 'depth_topic' in done.stderr or 'camera_info_topic' in done.stderr
 
 
 # -- without a graph

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point as PointMsg
-from geometry_msgs.msg import Quaternion, Vector3
+from geometry_msgs.msg import PoseStamped, Quaternion, Vector3
 from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
@@ -23,6 +23,7 @@ from mimo_embodied_ros.core.answers import (
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 from mimo_embodied_ros.geometry.lifting import PositionStatus
 from mimo_embodied_ros.geometry.odometry import belongs
+from mimo_embodied_ros.geometry.poses import Pose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,16 +86,23 @@ def _header(frame: Frame) -> Header:
     return Header(stamp=_stamp(frame.stamp_ns), frame_id=frame.frame_id)
 
 
+def pose_message(pose: Pose, header: Header) -> PoseStamped:
+    """A pose in the frame of a header."""
+    message = PoseStamped(header=header)
+    message.pose.position = PointMsg(**dict(zip('xyz', pose.position)))
+    message.pose.orientation = Quaternion(**dict(zip('xyzw', pose.orientation)))
+    return message
+
+
 def base_message(odometry: Odometry | None, stamp_ns: int) -> Any:
     """Where the base was at an image's stamp; not valid where odometry does not say."""
     message = interfaces.BaseState()
     if odometry is None or not belongs(odometry, stamp_ns):
         return message
     message.valid = True
-    stamp, pose, twist = _stamp(odometry.stamp_ns), message.pose, message.twist
-    pose.header = Header(stamp=stamp, frame_id=odometry.frame_id)
-    pose.pose.position = PointMsg(**dict(zip('xyz', odometry.position)))
-    pose.pose.orientation = Quaternion(**dict(zip('xyzw', odometry.orientation)))
+    stamp, twist = _stamp(odometry.stamp_ns), message.twist
+    message.pose = pose_message(Pose(odometry.position, odometry.orientation),
+                                Header(stamp=stamp, frame_id=odometry.frame_id))
     twist.header = Header(stamp=stamp, frame_id=odometry.child_frame_id)
     twist.twist.linear = Vector3(**dict(zip('xyz', odometry.linear)))
     twist.twist.angular = Vector3(**dict(zip('xyz', odometry.angular)))

@@ -18,7 +18,7 @@ LOCK := requirements/$(ROS_DISTRO).lock
 # the lock names versions that Python 3.10 does not have
 CONSTRAINTS = $(shell $(PYTHON) -c 'import sys; print("-c $(LOCK)" * (sys.version_info >= (3, 11)))')
 SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py $(shell find \
-  action bags cmake config gazebo launch mimo_embodied_ros models msg scripts srv \
+  action bags cmake config examples gazebo launch mimo_embodied_ros models msg scripts srv \
   \( -type f -o -type d \) -not -path '*__pycache__*' 2>/dev/null)
 
 # a ROS distribution that the shell has sourced must not mix with the wheels
@@ -30,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-transformers-4 lint fuzz soak eval bench train docs bag lock clean
+.PHONY: help setup demo test test-transformers-4 lint fuzz soak eval bench geometry train docs bag lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
@@ -112,6 +112,9 @@ eval: $(INSTALLED)  ## measure the embedded model on held-out scenes; see eval_o
 bench: $(INSTALLED)  ## measure the engine against plain generate; see bench_out/serving.json and docs/benchmarks.md
 	@$(BIN)/python bench/serving.py
 	@$(BIN)/python bench/report.py
+
+geometry: $(INSTALLED)  ## measure how exact positions are in drawn scenes; see bench_out/geometry.json
+	@$(BIN)/python bench/geometry.py
 
 train: $(INSTALLED)  ## train the embedded model from scratch; goes on where it stopped
 	@$(BIN)/python -m mimo_embodied_ros.embedded.train

@@ -182,11 +182,13 @@ def test_points_are_lifted_with_the_depth_of_their_stamp(ros: Any) -> None:
                       **goal).result.affordances.points[0]
     assert point.position_status == msg.AffordancePoint.OK
     assert point.position.z == pytest.approx(1.5)
-    assert point.position.x == pytest.approx((point.x - 320) / 500 * 1.5)
+    # camera info counts from the middle of the first pixel, points from its edge
+    assert point.position.x == pytest.approx((point.x - 0.5 - 320) / 500 * 1.5)
     assert point.depth_stddev == pytest.approx(0, abs=1e-6)
     elsewhere = robot.ask(action.FindAffordances, 'find_affordances', query='red cube',
-                          target_frame='map').result.affordances.points[0]
-    assert elsewhere.position_status == msg.AffordancePoint.TF_ERROR
+                          target_frame='map').result
+    assert elsewhere.affordances.points[0].position_status == msg.AffordancePoint.TF_ERROR
+    assert ResultCode(elsewhere.error_code) is ResultCode.TF_ERROR
 
 
 def test_spatial_and_free_answers(robot: Robot) -> None:

@@ -71,8 +71,8 @@ def drive(robot: Robot) -> Callable[..., Any]:
 
     def ask(**goal: Any) -> Any:
         now = robot.other.get_clock().now()
-        for number in range(4):
-            age = 1.5 - 0.5 * number
+        for number in range(5):
+            age = 2.0 - 0.5 * number
             header = Header(stamp=(now - Seconds(seconds=age)).to_msg(), frame_id='odom')
             message = Odometry(header=header, child_frame_id='base_link')
             message.pose.pose.position.x = -5.0 * age

@@ -19,12 +19,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Pinhole model of a camera, in pixels of the original image (sensor_msgs/CameraInfo ``k``)."""
+    """A camera's model, as sensor_msgs/CameraInfo gives it: pixels whose centres are whole numbers.
+
+    Attributes:
+        fx: focal length, pixels.
+        fy: focal length, pixels.
+        cx: principal point, pixels.
+        cy: principal point, pixels.
+        model: of the lens: plumb_bob, rational_polynomial or equidistant.
+        distortion: the model's coefficients in OpenCV's order; empty or all zero: a pinhole.
+        size: (width, height) of the image that it is for; None: whatever image it comes with.
+
+    """
 
     fx: float
     fy: float
     cx: float
     cy: float
+    model: str = ''
+    distortion: tuple[float, ...] = ()
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """From where and how a depth image was taken that is not registered to the image."""
+
+    frame_id: str
+    intrinsics: Intrinsics | None
 
 
 @dataclass(frozen=True)
@@ -64,8 +86,9 @@ class Frame:
         frame_id: the camera's optical frame.
         camera: the camera's name in the configuration.
         intrinsics: None when no CameraInfo arrived.
-        depth: (height, width) float32, metres along the optical axis, NaN where unknown.
-        odometry: the newest odometry at the image's stamp.
+        depth: (rows, columns) float32, metres along the optical axis, NaN where unknown.
+        depth_view: whose the depth is; None: it shows what the image shows, in any size.
+        odometry: at the image's stamp, as far as known.
         size: (width, height) of the original image; None is that of ``pixels``.
         image_id: equal only for frames with the same pixels; by default nothing equals it.
 
@@ -77,6 +100,7 @@ class Frame:
     camera: str = ''
     intrinsics: Intrinsics | None = None
     depth: NDArray[np.float32] | None = None
+    depth_view: View | None = None
     odometry: Odometry | None = None
     size: tuple[int, int] | None = None
     image_id: Hashable = field(default_factory=object, repr=False)

@@ -89,7 +89,8 @@ def plan_driving(
         code, problem = messages.outside_of_image(outside)
     return {
         'decision': messages.decision_message(
-            request.instruction, decision, objects, frames[0], valid_for),
+            request.instruction, decision, objects, frames[0], path[-1] if path else None,
+            valid_for),
         'trajectory': messages.trajectory_message(
             trajectory, frames[0], path[-1].child_frame_id if path else '', valid_for, _GENERATOR),
         'error_code': int(code), 'error_msg': problem,

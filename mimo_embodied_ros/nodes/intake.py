@@ -17,9 +17,11 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, NoImageError, StaleImageError
-from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry
+from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry, View
+from mimo_embodied_ros.geometry.odometry import interpolate
 from mimo_embodied_ros.msg import CameraStatus
 
+from .calibration import intrinsics_of
 from .diagnostics import camera_status
 from .images import decode_depth, decode_image, decode_reduced
 
@@ -86,6 +88,13 @@ class Stream:
         # the copy is taken in one go while the executor goes on storing
         return min(list(self._messages), key=lambda m: abs(stamp_of(m) - stamp_ns), default=b'')
 
+    def around(self, stamp_ns: int) -> tuple[bytes, bytes]:
+        """The nearest before (or at) a stamp and the nearest after; empty where there is none."""
+        stamped = [(stamp_of(message), message) for message in list(self._messages)]
+        return (
+            max((s for s in stamped if s[0] <= stamp_ns), key=lambda s: s[0], default=(0, b''))[1],
+            min((s for s in stamped if s[0] > stamp_ns), key=lambda s: s[0], default=(0, b''))[1])
+
 
 class Latest(Generic[T]):
     """What a message was decoded to, kept until another one is asked for."""
@@ -111,10 +120,12 @@ class Camera:
         self.image = Stream()
         self.info = Stream()
         self.depth = Stream(_KEPT_DEPTH)
+        self.depth_info = Stream()
         self._lock = threading.Lock()
         self._pictures = Latest(self._picture)
         self._depths = Latest(_depth)
-        self._intrinsics = Latest(_intrinsics)
+        self._intrinsics = Latest(lambda m: _intrinsics(m, rectified=settings.rectified))
+        self._depth_intrinsics = Latest(_intrinsics)
 
     def frame(self, image: bytes, odometry: Odometry | None) -> Frame:
         """An image with what belongs to its stamp, decoded once for all requests.
@@ -128,12 +139,22 @@ class Camera:
         if depth and abs(stamp_of(depth) - stamp_ns) > _DEPTH_TOLERANCE_NS:
             depth = b''
         with self._lock:
+            frame = self._pictures.of(image)
+            metres, depth_frame = self._depths.of(depth) if depth else (None, '')
             return replace(
-                self._pictures.of(image),
+                frame,
                 intrinsics=self._intrinsics.of(info) if info else None,
-                depth=self._depths.of(depth) if depth else None,
+                depth=metres,
+                depth_view=self._view(depth_frame, frame.frame_id),
                 odometry=odometry,
             )
+
+    def _view(self, depth_frame: str, image_frame: str) -> View | None:
+        """From where the depth was taken; None where it is registered."""
+        if self.settings.depth_registered or depth_frame in {'', image_frame}:
+            return None
+        info = self.depth_info.newest
+        return View(depth_frame, self._depth_intrinsics.of(info) if info else None)
 
     def _picture(self, message: bytes) -> Frame:
         size = None
@@ -165,6 +186,8 @@ class Intake:
             self._subscribe(kind, chosen.image_topic, camera.image, chosen.reliable)
             self._subscribe(CameraInfo, chosen.camera_info_topic, camera.info, chosen.reliable)
             self._subscribe(Image, chosen.depth_topic, camera.depth, chosen.reliable)
+            self._subscribe(
+                CameraInfo, chosen.depth_info_topic, camera.depth_info, chosen.reliable)
         self._subscribe(OdometryMsg, settings.odometry_topic, self._odometry)
 
     def _subscribe(
@@ -252,7 +275,7 @@ class Intake:
                 'and whether both clocks agree (use_sim_time with a bag)'
             )
             raise StaleImageError(msg)
-        return camera.frame(message, self._odometry_at(stamp_of(message)))
+        return camera.frame(message, self.odometry_at(stamp_of(message)))
 
     def _wait_for_image(self, camera: Camera, wait_s: float, stopped: Callable[[], bool]) -> None:
         end = time.monotonic() + wait_s
@@ -271,31 +294,34 @@ class Intake:
         path: list[Odometry] = []
         for age in range(_PATH_POINTS - 1, -1, -1):
             wanted = stamp_ns - age * _PATH_STEP_NS
-            pose = self._odometry_at(wanted)
+            pose = self.odometry_at(wanted)
             if pose and (age == 0 or abs(pose.stamp_ns - wanted) < _PATH_STEP_NS / 2):
                 path.append(pose)
         return tuple(path)
 
-    def _odometry_at(self, stamp_ns: int) -> Odometry | None:
-        message = self._odometry.nearest(stamp_ns)
-        if not message:
-            return None
-        msg = deserialize_message(message, OdometryMsg)
-        pose, twist = msg.pose.pose, msg.twist.twist
-        at, turn = pose.position, pose.orientation
-        return Odometry(
-            Time.from_msg(msg.header.stamp).nanoseconds, msg.header.frame_id, msg.child_frame_id,
-            (at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w),
-            (twist.linear.x, twist.linear.y, twist.linear.z),
-            (twist.angular.x, twist.angular.y, twist.angular.z),
-        )
+    def odometry_at(self, stamp_ns: int) -> Odometry | None:
+        """Where the base was at a stamp, or at the nearest stamp that is known; None: never."""
+        known = [_odometry(message) for message in self._odometry.around(stamp_ns) if message]
+        return interpolate(known[0], known[-1], stamp_ns) if known else None
 
 
-def _depth(message: bytes) -> NDArray[np.float32]:
-    return decode_depth(deserialize_message(message, Image))
+def _odometry(message: bytes) -> Odometry:
+    msg = deserialize_message(message, OdometryMsg)
+    pose, twist = msg.pose.pose, msg.twist.twist
+    at, turn = pose.position, pose.orientation
+    return Odometry(
+        Time.from_msg(msg.header.stamp).nanoseconds, msg.header.frame_id, msg.child_frame_id,
+        (at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w),
+        (twist.linear.x, twist.linear.y, twist.linear.z),
+        (twist.angular.x, twist.angular.y, twist.angular.z),
+    )
 
 
-def _intrinsics(message: bytes) -> Intrinsics | None:
-    """Of a CameraInfo; None where the camera is not calibrated (k[0] is 0)."""
-    k = deserialize_message(message, CameraInfo).k
-    return Intrinsics(float(k[0]), float(k[4]), float(k[2]), float(k[5])) if k[0] > 0 else None
+def _depth(message: bytes) -> tuple[NDArray[np.float32], str]:
+    """Metres, and the frame that they are of."""
+    image = deserialize_message(message, Image)
+    return decode_depth(image), image.header.frame_id
+
+
+def _intrinsics(message: bytes, *, rectified: bool = False) -> Intrinsics | None:
+    return intrinsics_of(deserialize_message(message, CameraInfo), rectified=rectified)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point as PointMsg
+from geometry_msgs.msg import PoseStamped, Quaternion, Vector3
 from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
 
@@ -21,7 +22,9 @@ from mimo_embodied_ros.core.answers import (
     TextAnswer,
 )
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
-from mimo_embodied_ros.geometry.lifting import PositionStatus, lift
+from mimo_embodied_ros.geometry.lifting import PositionStatus
+from mimo_embodied_ros.geometry.odometry import belongs
+from mimo_embodied_ros.geometry.poses import Pose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,9 +38,10 @@ if TYPE_CHECKING:
         Point,
         Trajectory,
     )
-    from mimo_embodied_ros.core.frames import Frame
+    from mimo_embodied_ros.core.frames import Frame, Odometry
     from mimo_embodied_ros.core.query import Query
     from mimo_embodied_ros.engine import ModelInfo, Reply
+    from mimo_embodied_ros.geometry.lifting import Lifter
 
     from .kinds import Kind
 
@@ -78,35 +82,69 @@ def seconds(message: Duration) -> float:
     return float(message.sec + message.nanosec / 1e9)
 
 
+def _stamp(nanoseconds: int) -> Time:
+    return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+
 def _header(frame: Frame) -> Header:
-    stamp = Time(sec=frame.stamp_ns // 10**9, nanosec=frame.stamp_ns % 10**9)
-    return Header(stamp=stamp, frame_id=frame.frame_id)
+    return Header(stamp=_stamp(frame.stamp_ns), frame_id=frame.frame_id)
 
 
-def _points(points: Iterable[Point], frame: Frame | None, target_frame: str) -> list[Any]:
+def pose_message(pose: Pose, header: Header) -> PoseStamped:
+    """A pose in the frame of a header."""
+    message = PoseStamped(header=header)
+    message.pose.position = PointMsg(**dict(zip('xyz', pose.position)))
+    message.pose.orientation = Quaternion(**dict(zip('xyzw', pose.orientation)))
+    return message
+
+
+def base_message(odometry: Odometry | None, stamp_ns: int) -> Any:
+    """Where the base was at an image's stamp; not valid where odometry does not say."""
+    message = interfaces.BaseState()
+    if odometry is None or not belongs(odometry, stamp_ns):
+        return message
+    message.valid = True
+    stamp, twist = _stamp(odometry.stamp_ns), message.twist
+    message.pose = pose_message(Pose(odometry.position, odometry.orientation),
+                                Header(stamp=stamp, frame_id=odometry.frame_id))
+    twist.header = Header(stamp=stamp, frame_id=odometry.child_frame_id)
+    twist.twist.linear = Vector3(**dict(zip('xyz', odometry.linear)))
+    twist.twist.angular = Vector3(**dict(zip('xyz', odometry.angular)))
+    return message
+
+
+def _points(points: Iterable[Point], lifter: Lifter | None) -> list[Any]:
     out = []
     for point in points:
         message = interfaces.AffordancePoint(
             label=point.label, x=point.x, y=point.y, in_image=point.in_image)
-        if target_frame and frame is not None:
-            position = lift(frame, point.x, point.y)
-            message.position_status = int(position.status)
-            if position.status is PositionStatus.OK and target_frame != frame.frame_id:
-                message.position_status = int(PositionStatus.TF_ERROR)
-            elif position.status is PositionStatus.OK:
-                message.position = PointMsg(**dict(zip('xyz', position.xyz)))
-                message.depth_stddev = position.depth_stddev
+        if lifter is not None:
+            found = lifter.point(point.x, point.y)
+            message.position_status, message.position_problem = int(found.status), found.problem
+            if found.status is PositionStatus.OK:
+                message.position = PointMsg(**dict(zip('xyz', found.xyz)))
+                message.depth_stddev = found.depth_stddev
+            if found.normal is not None:
+                message.normal_valid = True
+                message.normal = Vector3(**dict(zip('xyz', found.normal)))
         out.append(message)
     return out
 
 
-def _boxes(boxes: Iterable[Box]) -> list[Any]:
-    return [
-        interfaces.AffordanceBox(
-            label=b.label, x_min=b.x_min, y_min=b.y_min, x_max=b.x_max, y_max=b.y_max,
-            in_image=b.in_image)
-        for b in boxes
-    ]
+def _boxes(boxes: Iterable[Box], lifter: Lifter | None = None) -> list[Any]:
+    out = []
+    for box in boxes:
+        message = interfaces.AffordanceBox(
+            label=box.label, x_min=box.x_min, y_min=box.y_min, x_max=box.x_max, y_max=box.y_max,
+            in_image=box.in_image)
+        if lifter is not None:
+            found = lifter.box(box.x_min, box.y_min, box.x_max, box.y_max)
+            message.position_status, message.position_problem = int(found.status), found.problem
+            if found.status is PositionStatus.OK:
+                message.center = PointMsg(**dict(zip('xyz', found.center)))
+                message.size = Vector3(**dict(zip('xyz', found.size)))
+        out.append(message)
+    return out
 
 
 def _objects(objects: Iterable[ObjectReference]) -> list[Any]:
@@ -116,9 +154,19 @@ def _objects(objects: Iterable[ObjectReference]) -> list[Any]:
     ]
 
 
-def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
-    """The message of an answer's kind; pixels and header are of the first frame."""
-    content = answer.content
+def answer_message(
+    query: Query, answer: Answer, odometry: Odometry | None = None, lifter: Lifter | None = None
+) -> Any:
+    """The message of an answer's kind; pixels and header are of the first frame.
+
+    Args:
+        query: what was asked.
+        answer: what the model said.
+        odometry: at the first frame's stamp, as far as known.
+        lifter: finds positions; None where none are asked for.
+
+    """
+    content, target_frame = answer.content, lifter.target_frame if lifter else ''
     frame = query.frames[0] if query.frames else None
     if isinstance(content, TaskPlan):
         message = interfaces.TaskPlan(
@@ -127,18 +175,18 @@ def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
         for number, step in enumerate(content.steps, 1):
             message.steps.append(interfaces.TaskStep(
                 id=number, description=step.text, action=step.action, object=step.object,
-                target=step.target, points=_points(step.points, frame, target_frame),
+                target=step.target, points=_points(step.points, lifter),
                 depends_on=[number - 1] if number > 1 else []))
     elif isinstance(content, Affordances):
         message = interfaces.AffordancePoints(
             query=query.text, position_frame_id=target_frame,
-            points=_points(content.points, frame, target_frame), boxes=_boxes(content.boxes))
+            points=_points(content.points, lifter), boxes=_boxes(content.boxes, lifter))
     elif isinstance(content, SpatialAnswer):
         message = interfaces.SpatialAnswer(
             question=query.text, answer=content.text, answer_type=_ANSWER_TYPES[content.type],
             yes=bool(content.yes), choice=content.choice, number=content.number or 0.0,
             unit=content.unit, position_frame_id=target_frame,
-            points=_points(content.points, frame, target_frame), boxes=_boxes(content.boxes),
+            points=_points(content.points, lifter), boxes=_boxes(content.boxes, lifter),
             objects=_objects(answer.objects))
     else:
         assert isinstance(content, TextAnswer)
@@ -148,6 +196,7 @@ def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
         message.header = _header(frame)
         message.camera = frame.camera
         message.image_width, message.image_height = frame.width, frame.height
+        message.base = base_message(odometry, frame.stamp_ns)
     return message
 
 
@@ -213,7 +262,7 @@ def outcome_message(
 
 def decision_message(
     instruction: str, decision: DrivingDecision, objects: Sequence[ObjectReference],
-    frame: Frame, valid_for: float,
+    frame: Frame, odometry: Odometry | None, valid_for: float,
 ) -> Any:
     """The message of a driving decision on the front frame; ``valid_for`` in seconds."""
     return interfaces.DrivingDecision(
@@ -223,7 +272,8 @@ def decision_message(
         target_speed=decision.target_speed or 0.0, decision=decision.decision,
         scene=decision.scene, hazards=[hazard.label for hazard in decision.hazards],
         hazard_boxes=_boxes(h.box for h in decision.hazards if h.box is not None),
-        objects=_objects(objects), rationale=decision.rationale, valid_for=duration(valid_for))
+        objects=_objects(objects), rationale=decision.rationale, valid_for=duration(valid_for),
+        base=base_message(odometry, frame.stamp_ns))
 
 
 def trajectory_message(

@@ -38,6 +38,7 @@ from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.engine.answering import State, answer_query
 from mimo_embodied_ros.engine.scheduler import Job, Scheduler
 from mimo_embodied_ros.engine.sharing import SharedAnswers, identity
+from mimo_embodied_ros.geometry.lifting import Lifter
 
 from . import messages, parameters
 from .diagnostics import PERIOD_S, Outcomes, diagnostics, memory_status, model_status, server_status
@@ -47,6 +48,7 @@ from .intake import Intake, frame_of
 from .kinds import KINDS, Kind
 from .recorder import Recorder
 from .standing import StandingQueries
+from .transforms import Transforms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,6 +90,7 @@ class MimoEmbodied(LifecycleNode):
         super().__init__(name, **options)
         self._engine: Engine | None = None
         self._intake: Intake | None = None
+        self._transforms: Transforms | None = None
         self._scheduler: Scheduler | None = None
         self._recorder: Recorder | None = None
         self._shared: SharedAnswers[tuple[Answer, Reply]] = SharedAnswers()
@@ -146,6 +149,7 @@ class MimoEmbodied(LifecycleNode):
         """Subscribe and serve."""
         assert self._engine is not None
         self._intake = Intake(self, self._settings, self._engine.limits)
+        self._transforms = Transforms(self, self._settings.extrinsics, self._settings.tf_buffer)
         self._shared = SharedAnswers()
         if self._settings.record_to:
             self._recorder = Recorder(
@@ -209,6 +213,9 @@ class MimoEmbodied(LifecycleNode):
         if self._recorder is not None:
             self._recorder.close()
             self._recorder = None
+        if self._transforms is not None:
+            self._transforms.close()
+            self._transforms = None
 
     def _free(self) -> None:
         if self._engine is not None:
@@ -363,9 +370,8 @@ class MimoEmbodied(LifecycleNode):
             if replies:
                 messages.fill_stats(stats, engine.info, replies)
 
-    @staticmethod
     def _answer_one(
-        kind: Kind, task: Task, request: Any, frames: tuple[Frame, ...],
+        self, kind: Kind, task: Task, request: Any, frames: tuple[Frame, ...],
         ask: Callable[[Query], tuple[Answer, Reply]],
         on_progress: Callable[[State, str, int], None],
     ) -> dict[str, Any]:
@@ -375,12 +381,20 @@ class MimoEmbodied(LifecycleNode):
             thinking=messages.thinking_of(request),
             max_new_tokens=request.max_new_tokens, options=tuple(getattr(request, 'options', ())))
         answer, reply = ask(query)
-        target = getattr(request, 'target_frame', '')
-        if target:
+        # asked now, since odometry from after the image has come while the model wrote
+        frame, intake, transforms = next(iter(frames), None), self._intake, self._transforms
+        odometry = intake.odometry_at(frame.stamp_ns) if frame and intake else None
+        target, lifter = getattr(request, 'target_frame', ''), None
+        if target and frame and transforms:
             on_progress(State.LIFTING, '', reply.stats.completion_tokens)
+            lifter = Lifter(frame, target, functools.partial(
+                transforms.lookup, stamp_ns=frame.stamp_ns, odometry=odometry))
+        message = messages.answer_message(query, answer, odometry, lifter)
         code, text = messages.outside_of_image(answer.outside)
+        if lifter is not None and lifter.error is not None:
+            code, text = lifter.error.code, f'pixels are given, but no 3D: {lifter.error}'
         return {
-            kind.result_field: messages.answer_message(query, answer, target),
+            kind.result_field: message,
             'error_code': int(code), 'error_msg': text,
             'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
         }

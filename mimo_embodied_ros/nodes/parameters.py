@@ -10,6 +10,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig
+from mimo_embodied_ros.geometry.transforms import Extrinsics, load_extrinsics
 from mimo_embodied_ros.share import embedded_model
 
 if TYPE_CHECKING:
@@ -103,6 +104,11 @@ REQUESTS = (
 SENSORS = (
     Parameter('cameras', ['camera'], 'Names of the cameras; the first is the default of requests.'),
     Parameter('odometry_topic', 'odom', 'nav_msgs/Odometry of the base; empty: none.'),
+    Parameter('extrinsics_file', '', 'YAML list of fixed frames, each with parent, child, '
+              'translation (metres) and rotation (quaternion x, y, z, w); for what tf2 does not '
+              'know, or where it is not installed. Empty: none.'),
+    Parameter('tf_buffer', 30.0, 'Seconds for which transforms of tf2 are kept, longer than the '
+              'model takes; 0: tf2 is not used.', (0.0, 3600.0), unit='s'),
 )
 RECORDING = (
     Parameter('record_to', '', 'Folder for answers.jsonl with every answer, and their images as '
@@ -120,7 +126,13 @@ CAMERA = (
     Parameter('image_transport', 'raw', 'raw: sensor_msgs/Image; compressed: CompressedImage.',
               choices=('raw', 'compressed')),
     Parameter('camera_info_topic', '', 'CameraInfo; empty: camera_info beside the image.'),
-    Parameter('depth_topic', '', 'Image with depth, registered to the image; empty: none.'),
+    Parameter('rectified', False, 'The image is rectified: it follows p of its CameraInfo, and no '
+              'lens.'),
+    Parameter('depth_topic', '', 'Image with depth; empty: none.'),
+    Parameter('depth_registered', False, 'The depth shows what the image shows, whatever its frame '
+              'is called. Else it does where both have one frame.'),
+    Parameter('depth_info_topic', '', 'CameraInfo of depth that is not registered; empty: '
+              'camera_info beside it.'),
     Parameter('reliable', False, 'Ask for reliable delivery instead of best effort.'),
 )
 NODE = (*MODEL, *REQUESTS, *SENSORS, *RECORDING, *LIFE)
@@ -149,6 +161,9 @@ class CameraSettings:
     compressed: bool
     camera_info_topic: str
     depth_topic: str
+    depth_info_topic: str
+    depth_registered: bool
+    rectified: bool
     reliable: bool
 
 
@@ -159,6 +174,8 @@ class Settings:
     engine: EngineConfig
     cameras: tuple[CameraSettings, ...]
     odometry_topic: str
+    extrinsics: Extrinsics
+    tf_buffer: float
     max_queue: int
     timeout: float
     max_image_age: float
@@ -245,7 +262,12 @@ def _camera(node: Node, name: str) -> CameraSettings:
     image = values['image_topic'] or f'{name}/image_raw' + '/compressed' * compressed
     folder, slash, _ = image.removesuffix('/compressed').rpartition('/')
     info = values['camera_info_topic'] or f'{folder}{slash}camera_info'
-    return CameraSettings(name, image, compressed, info, values['depth_topic'], values['reliable'])
+    depth, depth_info = values['depth_topic'], values['depth_info_topic']
+    folder, slash, _ = depth.rpartition('/')
+    if depth and not depth_info and not values['depth_registered']:
+        depth_info = f'{folder}{slash}camera_info'
+    return CameraSettings(name, image, compressed, info, depth, depth_info,
+                          values['depth_registered'], values['rectified'], values['reliable'])
 
 
 def read(node: Node) -> Settings:
@@ -265,5 +287,7 @@ def read(node: Node) -> Settings:
         msg = f'parameter cameras is {names}; give one or more, each with a name of its own'
         raise InvalidRequestError(msg)
     tasks = known_tasks(requests.pop('tasks_file'))
+    file = sensors['extrinsics_file']
     return Settings(EngineConfig(**engine), tuple(_camera(node, name) for name in names),
-                    sensors['odometry_topic'], **requests, **recording, **life, tasks=tasks)
+                    sensors['odometry_topic'], load_extrinsics(file) if file else Extrinsics(),
+                    sensors['tf_buffer'], **requests, **recording, **life, tasks=tasks)

@@ -1,0 +1,53 @@
+"""What the examples share: one question to the node, and its answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import rclpy
+
+from mimo_embodied_ros.srv import GetAffordances
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+
+def find(node: Node, query: str, frame: str, timeout_s: float = 30.0) -> Any:
+    """Ask where something is, in 3D.
+
+    Args:
+        node: asks, and is spun while it waits. Remap ``mimo_embodied`` for another name.
+        query: what to find.
+        frame: in which positions are wanted.
+        timeout_s: for the node to be there, and for its answer, seconds each.
+
+    Returns:
+        mimo_embodied_ros/AffordancePoints, of which the first point has a position.
+
+    Raises:
+        SystemExit: with the reason, in the node's words where it answered.
+
+    """
+    client = node.create_client(GetAffordances, 'mimo_embodied/get_affordances')
+    if not client.wait_for_service(timeout_s):
+        raise SystemExit(f'{client.srv_name} is not there; start the node, or remap the name')
+    future = client.call_async(GetAffordances.Request(query=query, target_frame=frame))
+    rclpy.spin_until_future_complete(node, future, timeout_sec=timeout_s)
+    reply = future.result()
+    if reply is None:
+        raise SystemExit(f'no answer within {timeout_s:g} s')
+    if reply.error_code:
+        raise SystemExit(f'error {reply.error_code}: {reply.error_msg}')
+    points = reply.affordances.points
+    if not points:
+        raise SystemExit(f'{query}: the model does not see it')
+    if points[0].position_status != points[0].OK:
+        raise SystemExit(f'{query}: {points[0].position_problem}')
+    return reply.affordances
+
+
+def words(pose: Any) -> str:
+    """A PoseStamped in one line."""
+    at, turn = pose.pose.position, pose.pose.orientation
+    return (f'{pose.header.frame_id}: position {at.x:.3f} {at.y:.3f} {at.z:.3f}, orientation '
+            f'{turn.x:.3f} {turn.y:.3f} {turn.z:.3f} {turn.w:.3f}')

@@ -1,0 +1,61 @@
+"""A depth image of one camera as another one beside it would have seen it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .camera import Camera
+    from .transforms import Transform
+
+
+def register(
+    depth: NDArray[np.float32], source: Camera, target: Camera, size: tuple[int, int],
+    transform: Transform,
+) -> NDArray[np.float32]:
+    """Depth in the view of another camera; of several things in one pixel the nearest is seen.
+
+    Args:
+        depth: (rows, columns) metres along the optical axis of ``source``, NaN where unknown.
+        source: the camera of the depth image.
+        target: the camera of the image.
+        size: (width, height) of the image.
+        transform: takes points of the depth's optical frame to the image's.
+
+    Returns:
+        (rows, columns) metres along the optical axis of ``target``, NaN where unknown: the view of
+        the whole image, as coarse as the depth is.
+
+    """
+    width, height = size
+    # one pixel of the result for each of the depth, or gaps would let what is behind show through
+    scale = min(1.0, source.focal / target.focal)
+    columns, rows = max(1, round(width * scale)), max(1, round(height * scale))
+    v, u = np.nonzero(np.isfinite(depth))
+    z = depth[v, u].astype(float)
+    rays = source.rays(np.column_stack([u, v]) + 0.5)
+    points = transform.apply(np.column_stack([rays * z[:, None], z]))
+    # lens models hold within the image only; far outside they fold back into it
+    edge = np.linspace(0, 1, 33)
+    border = target.rays(np.concatenate([
+        np.column_stack([edge * width, np.full(33, side * height)]) for side in (0, 1)] + [
+        np.column_stack([np.full(33, side * width), edge * height]) for side in (0, 1)]))
+    low, high = np.nanmin(border, 0), np.nanmax(border, 0)
+    with np.errstate(all='ignore'):
+        ahead = points[:, :2] / points[:, 2:]
+        seen = (points[:, 2] > 0) & ((ahead >= low) & (ahead <= high)).all(1)
+    points = points[seen]
+    at = target.pixels(points) * (columns / width, rows / height)
+    found = np.full((rows, columns), np.inf, np.float32)
+    # a pixel seen from elsewhere covers parts of up to four
+    for shift in ((-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5)):
+        # a little less than half, so that what fits exactly stays in its pixel
+        column, row = np.floor(at + np.multiply(shift, 0.98)).astype(int).T
+        inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+        np.minimum.at(found, (row[inside], column[inside]), points[inside, 2].astype(np.float32))
+    found[np.isinf(found)] = np.nan
+    return found

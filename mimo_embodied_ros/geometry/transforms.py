@@ -1,0 +1,166 @@
+"""From one frame of the robot to another: static extrinsics from YAML, and odometry.
+
+This is what a robot without tf2 needs for a camera that is fixed to its base; what moves otherwise
+(an arm, a map) only tf2 knows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from mimo_embodied_ros.core.errors import InvalidRequestError, TransformError
+
+from .odometry import belongs
+from .quaternions import matrix_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from mimo_embodied_ros.core.frames import Odometry
+
+    Floats = NDArray[np.float64]
+
+_FIELDS = {'parent': 'str', 'child': 'str', 'translation': 'three numbers, metres',
+           'rotation': 'a quaternion x, y, z, w'}
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """Takes points of a source frame to a target frame: the pose of the source in the target."""
+
+    rotation: Floats = field(default_factory=lambda: np.eye(3))  # (3, 3)
+    translation: Floats = field(default_factory=lambda: np.zeros(3))  # (3,) metres
+
+    @classmethod
+    def of(cls, translation: ArrayLike, quaternion: ArrayLike) -> Transform:
+        """From metres and a quaternion x, y, z, w."""
+        return cls(matrix_of(quaternion), np.asarray(translation, float))
+
+    def apply(self, points: ArrayLike) -> Floats:
+        """(n, 3) or (3,) metres of the source frame, in the target frame."""
+        return np.asarray(np.asarray(points) @ self.rotation.T + self.translation)
+
+    def turn(self, directions: ArrayLike) -> Floats:
+        """The same for directions, which have no place."""
+        return np.asarray(np.asarray(directions) @ self.rotation.T)
+
+    @property
+    def inverse(self) -> Transform:
+        """The way back."""
+        return Transform(self.rotation.T, -self.rotation.T @ self.translation)
+
+    def __matmul__(self, other: Transform) -> Transform:
+        return Transform(self.rotation @ other.rotation, self.apply(other.translation))
+
+
+class Extrinsics:
+    """Poses of frames in their parents that do not change, and how to get from one to another."""
+
+    def __init__(self, parents: Mapping[str, tuple[str, Transform]] | None = None) -> None:
+        """Take for each child its parent and its pose in it."""
+        self._parents = dict(parents or {})
+
+    def lookup(
+        self, target: str, source: str, stamp_ns: int, odometry: Odometry | None = None
+    ) -> Transform:
+        """The transform that takes points of ``source`` to ``target``.
+
+        Args:
+            target: frame.
+            source: frame.
+            stamp_ns: when, nanoseconds of ROS time.
+            odometry: says where the base was; used if it is of that time.
+
+        Raises:
+            TransformError: nothing connects the frames, or not at that time.
+
+        """
+        parents, late = dict(self._parents), ''
+        if odometry is not None and odometry.child_frame_id not in parents:
+            if belongs(odometry, stamp_ns):
+                parents[odometry.child_frame_id] = (
+                    odometry.frame_id, Transform.of(odometry.position, odometry.orientation))
+            else:
+                away = abs(odometry.stamp_ns - stamp_ns) / 1e9
+                late = f'; the nearest odometry is {away:.2f} s from the image, or broken'
+        up, down = _ancestors(source, parents), _ancestors(target, parents)
+        common = next((frame for frame in up if frame in down), None)
+        if common is None:
+            known = sorted({*parents, *(parent for parent, _ in parents.values())})
+            msg = (f'nothing connects {target!r} with {source!r}; known frames are '
+                   f'{", ".join(known) or "none"}{late}')
+            raise TransformError(msg)
+        return down[common].inverse @ up[common]
+
+
+def _ancestors(
+    frame: str, parents: Mapping[str, tuple[str, Transform]]
+) -> dict[str, Transform]:
+    """The frames above one, nearest first, and its pose in each."""
+    found, pose = {frame: Transform()}, Transform()
+    while frame in parents:
+        frame, above = parents[frame]
+        if frame in found:  # only odometry can close a circle: a file is checked
+            break
+        pose = above @ pose
+        found[frame] = pose
+    return found
+
+
+def load_extrinsics(file: str | Path) -> Extrinsics:
+    """Read a YAML list of ``parent``, ``child``, ``translation`` and ``rotation``.
+
+    Raises:
+        InvalidRequestError: with the file and the entry that is wrong.
+
+    """
+    try:
+        entries = yaml.safe_load(Path(file).read_text('utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        msg = f'extrinsics_file {file} cannot be read: {error}'
+        raise InvalidRequestError(msg) from error
+    if not isinstance(entries, list) or not entries:
+        msg = (f'extrinsics_file {file} holds no list; give one entry a frame, each with '
+               f'{", ".join(_FIELDS)}')
+        raise InvalidRequestError(msg)
+    parents: dict[str, tuple[str, Transform]] = {}
+    for number, entry in enumerate(entries, 1):
+        problem = _problem(entry)
+        if not problem and entry['child'] in parents:
+            problem = f'{entry["child"]} has a parent already; a frame has one'
+        if not problem and entry['child'] in _ancestors(entry['parent'], parents):
+            problem = f'{entry["child"]} would be above itself'
+        if problem:
+            msg = f'extrinsics_file {file}, entry {number}: {problem}'
+            raise InvalidRequestError(msg)
+        parents[entry['child']] = (
+            entry['parent'], Transform.of(entry['translation'], entry['rotation']))
+    return Extrinsics(parents)
+
+
+def _problem(entry: Any) -> str:
+    """What is wrong with an entry; empty if nothing."""
+    if not isinstance(entry, dict) or entry.keys() != _FIELDS.keys():
+        has = ', '.join(map(str, entry)) if isinstance(entry, dict) else repr(entry)
+        return f'it has {has}; give {", ".join(_FIELDS)}'
+    for name in ('parent', 'child'):
+        if not isinstance(entry[name], str) or not entry[name]:
+            return f'{name} is {entry[name]!r}; give the name of a frame'
+    for name, count in (('translation', 3), ('rotation', 4)):
+        values = entry[name]
+        if not isinstance(values, list) or len(values) != count or not all(
+                isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+                for v in values):
+            return f'{name} is {values!r}; give {_FIELDS[name]}'
+    length = math.hypot(*entry['rotation'])
+    if abs(length - 1) > 0.01:
+        return f'rotation has the length {length:.3f}; a quaternion x, y, z, w has 1'
+    return ''

@@ -1,0 +1,37 @@
+"""From sensor_msgs/CameraInfo to the model of a camera."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from mimo_embodied_ros.core.frames import Intrinsics
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CameraInfo
+
+
+def intrinsics_of(info: CameraInfo, *, rectified: bool = False) -> Intrinsics | None:
+    """The model of the camera that took an image.
+
+    Args:
+        info: as it comes with the image. What it says of binning and of a region counts.
+        rectified: the image is rectified already: its pixels follow ``p`` and no lens.
+
+    Returns:
+        None where the camera is not calibrated: ``k`` (or ``p``) is zero, or no finite numbers.
+
+    """
+    fx, cx, fy, cy = (info.p[i] for i in (0, 2, 5, 6)) if rectified else (
+        info.k[i] for i in (0, 2, 4, 5))
+    lens = () if rectified else tuple(float(d) for d in info.d)
+    if not all(map(math.isfinite, (fx, fy, cx, cy, *lens))) or fx <= 0 or fy <= 0:
+        return None
+    region, across, down = info.roi, max(1, info.binning_x), max(1, info.binning_y)
+    width, height = region.width or info.width, region.height or info.height
+    # some drivers leave the size out
+    size = (width // across, height // down) if width >= across and height >= down else None
+    # the middle of a pixel is a whole number here, so that half a pixel does not shrink
+    return Intrinsics(
+        float(fx) / across, float(fy) / down, (cx - region.x_offset + 0.5) / across - 0.5,
+        (cy - region.y_offset + 0.5) / down - 0.5, info.distortion_model, lens, size)

@@ -1,0 +1,488 @@
+"""From pixels to positions: lens models, surfaces, transforms and poses, without ROS."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import geometry
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from solids import LENSES, Ball, Box, Ground, Scene, look
+
+from mimo_embodied_ros.core.errors import (
+    InvalidRequestError,
+    NoCameraInfoError,
+    NoDepthError,
+    TransformError,
+)
+from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry, View
+from mimo_embodied_ros.geometry import quaternions
+from mimo_embodied_ros.geometry.camera import Camera
+from mimo_embodied_ros.geometry.lifting import Lifter, PositionStatus
+from mimo_embodied_ros.geometry.odometry import belongs, interpolate
+from mimo_embodied_ros.geometry.poses import goals_before, tool_pose
+from mimo_embodied_ros.geometry.registration import register
+from mimo_embodied_ros.geometry.transforms import Extrinsics, Transform, load_extrinsics
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PINHOLE = Intrinsics(500.0, 500.0, 319.5, 239.5)
+ORIGIN = (0.0, 0.0, 0.0)
+NO_TURN = (0.0, 0.0, 0.0, 1.0)
+# a camera that looks ahead from 0.2 m before and 0.5 m above the base: x ahead, y left, z up
+MOUNT = Transform.of((0.2, 0.0, 0.5), (-0.5, 0.5, -0.5, 0.5))
+metres = st.floats(-10, 10)
+vectors = st.tuples(metres, metres, metres)
+rotations = st.tuples(*4 * [st.floats(-1, 1)]).filter(lambda q: np.linalg.norm(q) > 0.1).map(
+    lambda q: tuple(np.divide(q, np.linalg.norm(q))))
+transforms = st.builds(Transform.of, vectors, rotations)
+
+
+def unknown(target: str, source: str) -> Transform:
+    text = f'no way from {source} to {target}'
+    raise TransformError(text)
+
+
+def frame_with(depth: Any, **others: Any) -> Frame:
+    values = {'intrinsics': PINHOLE, 'frame_id': 'optical', **others}
+    return Frame(np.zeros((480, 640, 3), np.uint8),
+                 depth=None if depth is None else np.asarray(depth, np.float32), **values)
+
+
+def odometry(stamp_ns: int = 0, **values: Any) -> Odometry:
+    usual = Odometry(stamp_ns, 'odom', 'base_link', ORIGIN, NO_TURN, ORIGIN, ORIGIN)
+    return replace(usual, **values)
+
+
+# -- lens models
+
+
+@settings(deadline=None)
+@given(lens=st.sampled_from(sorted(LENSES)), x=st.floats(0, 640), y=st.floats(0, 480),
+       depth=st.floats(0.1, 20))
+def test_a_pixel_becomes_a_ray_that_meets_the_pixel(
+    lens: str, x: float, y: float, depth: float
+) -> None:
+    intrinsics, size = LENSES[lens]
+    camera = Camera(intrinsics, *size)
+    ray = camera.rays([(x, y)])[0]
+    assert np.isfinite(ray).all()
+    assert camera.pixels([(*ray * depth, depth)])[0] == pytest.approx((x, y), abs=0.05)
+
+
+def test_pixels_count_from_the_edge_and_camera_info_from_the_middle_of_the_first() -> None:
+    camera = Camera(PINHOLE, 640, 480)
+    assert camera.rays([(320, 240), (820, 240)]) == pytest.approx(np.array([(0, 0), (1, 0)]))
+    assert np.isnan(camera.pixels([(0, 0, -1), (0, 0, 0)])).all()
+
+
+@settings(deadline=None)
+@given(x=st.floats(0, 640), y=st.floats(0, 480))
+def test_a_smaller_copy_of_an_image_has_the_same_rays(x: float, y: float) -> None:
+    intrinsics = replace(PINHOLE, size=(640, 480))
+    whole, half = Camera(intrinsics, 640, 480), Camera(intrinsics, 320, 240)
+    assert half.rays([(x / 2, y / 2)]) == pytest.approx(whole.rays([(x, y)]), abs=1e-9)
+
+
+@pytest.mark.parametrize(('changes', 'says'), [
+    ({'model': 'double_sphere', 'distortion': (0.1, 0.2)}, 'double_sphere'),
+    ({'model': '', 'distortion': (0.1,) * 5}, 'plumb_bob, rational_polynomial, equidistant'),
+    ({'model': 'equidistant', 'distortion': (0.1,) * 5}, '5 coefficients'),
+    ({'size': (640, 640)}, '640x640'),
+])
+def test_what_cannot_be_rectified_is_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(NoCameraInfoError, match=says):
+        Camera(replace(PINHOLE, **changes), 640, 480)
+
+
+def test_coefficients_of_zero_are_no_lens() -> None:
+    camera = Camera(replace(PINHOLE, model='whatever', distortion=(0.0,) * 7), 640, 480)
+    assert camera.rays([(820, 240)])[0] == pytest.approx((1, 0))
+
+
+def test_where_a_lens_model_does_not_hold_there_is_no_ray() -> None:
+    folded = replace(PINHOLE, model='plumb_bob', distortion=(-0.9, 0.0, 0.0, 0.0, 0.0))
+    lifter = Lifter(frame_with(np.ones((480, 640)), intrinsics=folded), 'optical', unknown)
+    assert lifter.point(320, 240).status is PositionStatus.OK
+    assert lifter.point(1, 1).status is PositionStatus.OUT_OF_RANGE
+    assert 'lens model' in lifter.point(1, 1).problem
+
+
+# -- depth
+
+
+def test_drawn_scenes_are_measured_within_the_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / 'bench_out' / 'geometry.json'
+    monkeypatch.setattr('sys.argv', [
+        'geometry.py', '--scenes', '16', '--points', '20', '--seed', '3', '--out', str(file)])
+    geometry.main()
+    report = json.loads(file.read_text('utf-8'))
+    assert report['median_error'] < 0.01
+    assert report['worst_ok_error'] < geometry.OK_WITHIN
+    assert report['off_by_more_than_3_percent'] == 0
+    assert report['ok_anywhere'] > 0.6
+    assert report['median_normal_error_deg'] < 10
+
+
+@settings(deadline=None, max_examples=25)
+@given(lens=st.sampled_from(sorted(LENSES)), x=st.floats(200, 440), y=st.floats(150, 380))
+def test_an_inclined_surface_is_exact_and_has_its_normal(lens: str, x: float, y: float) -> None:
+    scene = FLOORS[lens]
+    lifter = Lifter(frame_with(scene.depth, intrinsics=scene.intrinsics), 'optical', unknown)
+    found, truth = lifter.point(x, y), scene.seen(np.array([(x, y)]))[0][0]
+    assert found.status is PositionStatus.OK
+    assert found.xyz == pytest.approx(truth, rel=1e-3, abs=1e-3)
+    assert found.normal == pytest.approx(scene.pose.inverse.turn([0, 0, 1]), abs=1e-2)
+    assert found.depth_stddev < 1e-3
+
+
+FLOORS = {lens: Scene((Ground(),), look(np.zeros(3), np.array([1.0, 0.3, 1.2])), *LENSES[lens])
+          for lens in LENSES}
+
+
+def step(near: float = 1.0, far: float = 2.0, at: int = 320) -> np.ndarray[Any, Any]:
+    depth = np.full((480, 640), far, np.float32)
+    depth[:, :at] = near
+    return depth
+
+
+@pytest.mark.parametrize(('x', 'z'), [(312, 1.0), (316.5, 1.0), (323.5, 2.0), (328, 2.0)])
+def test_a_point_beside_an_edge_is_on_its_own_side(x: float, z: float) -> None:
+    found = Lifter(frame_with(step()), 'optical', unknown).point(x, 200)
+    assert (found.status, found.xyz[2]) == (PositionStatus.OK, pytest.approx(z))
+
+
+@pytest.mark.parametrize('x', [318.5, 319.5, 320.5, 321.5])
+def test_a_point_on_an_edge_is_not_guessed(x: float) -> None:
+    found = Lifter(frame_with(step()), 'optical', unknown).point(x, 200)
+    assert found.status is PositionStatus.DEPTH_INVALID
+    assert 'between 1.00 m and 2.00 m' in found.problem
+
+
+def test_single_wrong_values_and_holes_do_not_count_but_wide_holes_do() -> None:
+    random = np.random.default_rng(2)
+    depth = np.full((480, 640), 1.5, np.float32)
+    depth[random.random(depth.shape) < 0.03] = np.nan
+    depth[random.random(depth.shape) < 0.01] = 4.0
+    depth[200:220, 300:320] = np.nan
+    lifter = Lifter(frame_with(depth), 'optical', unknown)
+    found = lifter.point(100.5, 100.5)
+    assert found.xyz == pytest.approx(((100.5 - 320) / 500 * 1.5, (100.5 - 240) / 500 * 1.5, 1.5))
+    hole = lifter.point(310, 210)
+    assert hole.status is PositionStatus.DEPTH_INVALID
+    assert 'hole' in hole.problem
+
+
+def test_noise_is_told() -> None:
+    depth = 2 + np.random.default_rng(1).normal(0, 0.01, (480, 640))
+    found = Lifter(frame_with(depth), 'optical', unknown).point(320, 240)
+    assert found.xyz[2] == pytest.approx(2, abs=0.01)
+    assert found.depth_stddev == pytest.approx(0.01, rel=0.5)
+
+
+def test_what_is_missing_is_said_for_each_point_and_once_for_the_frame() -> None:
+    depth = np.ones((480, 640))
+    for frame, status, kind in (
+        (frame_with(depth, intrinsics=None), PositionStatus.NO_DEPTH, NoCameraInfoError),
+        (frame_with(None), PositionStatus.NO_DEPTH, NoDepthError),
+        (frame_with(depth, intrinsics=replace(PINHOLE, model='odd', distortion=(1.0,))),
+         PositionStatus.NO_DEPTH, NoCameraInfoError),
+        (frame_with(depth, depth_view=View('depth', None)), PositionStatus.NO_DEPTH,
+         NoCameraInfoError),
+        (frame_with(depth, depth_view=View('depth', PINHOLE)), PositionStatus.TF_ERROR,
+         TransformError),
+    ):
+        lifter = Lifter(frame, 'optical', unknown)
+        point, box = lifter.point(320, 240), lifter.box(300, 200, 340, 280)
+        assert (point.status, box.status) == (status, status)
+        assert isinstance(lifter.error, kind)
+        assert point.problem == box.problem == str(lifter.error)
+    elsewhere = Lifter(frame_with(depth), 'map', unknown)
+    assert elsewhere.point(320, 240).status is PositionStatus.TF_ERROR
+    assert elsewhere.point(320, 240).problem == 'no way from optical to map'
+    outside = Lifter(frame_with(depth), 'optical', unknown)
+    assert outside.point(640, 240).status is PositionStatus.OUT_OF_RANGE
+    assert outside.box(650, 10, 700, 20).status is PositionStatus.OUT_OF_RANGE
+    assert outside.error is None
+
+
+def test_positions_and_normals_come_in_the_frame_that_was_asked_for() -> None:
+    lifter = Lifter(frame_with(np.full((240, 320), 2.0)), 'base', lambda *_: MOUNT)
+    found = lifter.point(320, 340)
+    assert found.xyz == pytest.approx((2.2, 0, 0.5 - 100 / 500 * 2), abs=1e-6)
+    assert found.normal == pytest.approx((-1, 0, 0), abs=1e-6)
+
+
+def test_a_box_has_the_place_and_size_of_what_is_seen_in_it() -> None:
+    # from above, the thing's top is what is seen
+    scene = Scene((Ground(), Box((-0.1, -0.05, 0), (0.1, 0.05, 0.2))),
+                  look(np.zeros(3), np.array([0.0, -0.001, 1.2])), PINHOLE, (640, 480))
+    lifter = Lifter(frame_with(scene.depth), 'world', lambda *_: scene.pose)
+    found = lifter.box(270, 215, 370, 265)
+    assert found.status is PositionStatus.OK
+    assert found.center == pytest.approx((0, 0, 0.2), abs=0.01)
+    assert found.size == pytest.approx((0.2, 0.1, 0), abs=0.02)
+
+
+def test_a_ball_on_a_table_does_not_take_the_table_along() -> None:
+    scene = Scene((Ground(), Ball((0, 0, 0.08), 0.08)),
+                  look(np.array([0, 0, 0.08]), np.array([0.9, 0.0, 0.5])), PINHOLE, (640, 480))
+    lifter = Lifter(frame_with(scene.depth), 'world', lambda *_: scene.pose)
+    rows, columns = np.indices((480, 640))
+    pixels = np.column_stack([columns.ravel(), rows.ravel()]) + 0.5
+    ball = pixels[scene.seen(pixels)[2] == 1]
+    found = lifter.box(*ball.min(0) - 0.5, *ball.max(0) + 0.5)
+    assert found.status is PositionStatus.OK
+    assert np.linalg.norm(np.subtract(found.center, (0.03, 0, 0.08))) < 0.06
+    assert max(found.size) < 0.3
+
+
+def test_depth_registered_to_its_own_view_stays_as_it_is() -> None:
+    camera, depth = Camera(PINHOLE, 640, 480), FLOORS['pinhole'].depth
+    same = register(depth, camera, camera, (640, 480), Transform())
+    assert np.nanmax(np.abs(same - depth)) < 1e-5
+
+
+@pytest.mark.parametrize('lens', sorted(LENSES))
+def test_depth_of_another_camera_is_seen_as_by_this_one(lens: str) -> None:
+    things = (Ground(), Box((-0.1, -0.1, 0), (0.1, 0.1, 0.2)))
+    pose, beside = look(np.zeros(3), np.array([0.8, 0.2, 0.9])), Transform.of(
+        (0.05, 0.01, 0.0), (0.01, 0.0, 0.0, 1.0))
+    here = Scene(things, pose, *LENSES[lens])
+    there = Scene(things, pose @ beside, *LENSES['pinhole'])
+    lifter = Lifter(
+        frame_with(there.depth, intrinsics=here.intrinsics,
+                   depth_view=View('depth', there.intrinsics)),
+        'optical', lambda target, source: {('optical', 'depth'): beside}[target, source])
+    asked = np.random.default_rng(4).uniform((120, 100), (520, 380), (60, 2))
+    truth, found = here.seen(asked)[0], [lifter.point(x, y) for x, y in asked]
+    good = [np.linalg.norm(f.xyz - t) / np.linalg.norm(t) for f, t in zip(found, truth)
+            if f.status is PositionStatus.OK]
+    assert len(good) > 20
+    assert max(good) < 0.02
+
+
+# -- rotations and transforms
+
+
+@settings(deadline=None)
+@given(a=transforms, b=transforms, point=vectors)
+def test_transforms_are_undone_and_follow_one_another(
+    a: Transform, b: Transform, point: tuple[float, float, float]
+) -> None:
+    assert a.inverse.apply(a.apply(point)) == pytest.approx(np.array(point), abs=1e-9)
+    assert (a @ b).apply(point) == pytest.approx(a.apply(b.apply(point)), abs=1e-9)
+    assert a.turn(point) == pytest.approx(a.apply(point) - a.apply(ORIGIN), abs=1e-9)
+
+
+@settings(deadline=None)
+@given(rotations)
+def test_a_quaternion_becomes_a_matrix_and_one_of_the_two_that_it_was(q: tuple[float, ...]) -> None:
+    back = quaternions.quaternion_of(quaternions.matrix_of(q))
+    assert abs(np.dot(q, back)) == pytest.approx(1, abs=1e-9)
+
+
+def test_quaternions_are_x_y_z_w() -> None:
+    left = (0.0, 0.0, math.sqrt(0.5), math.sqrt(0.5))
+    assert quaternions.matrix_of(left) @ (1, 0, 0) == pytest.approx((0, 1, 0))
+    assert quaternions.yaw_of(left) == pytest.approx(math.pi / 2)
+
+
+@settings(deadline=None)
+@given(a=rotations, b=rotations, share=st.floats(0, 1))
+def test_slerp_turns_evenly_the_shortest_way(
+    a: tuple[float, ...], b: tuple[float, ...], share: float
+) -> None:
+    def angle(p: Any, q: Any) -> float:
+        return 2 * math.acos(min(1.0, abs(float(np.dot(p, q)))))
+
+    between = quaternions.slerp(a, b, share)
+    assert np.linalg.norm(between) == pytest.approx(1)
+    assert angle(a, between) == pytest.approx(share * angle(a, b), abs=1e-6)
+    assert angle(between, b) == pytest.approx((1 - share) * angle(a, b), abs=1e-6)
+
+
+@pytest.mark.skipif(quaternions._tf is None, reason='tf_transformations is not installed')
+@settings(deadline=None)
+@given(a=rotations, b=rotations, share=st.floats(0, 1))
+def test_both_libraries_agree(a: tuple[float, ...], b: tuple[float, ...], share: float) -> None:
+    def results() -> np.ndarray[Any, Any]:
+        matrix = quaternions.matrix_of(a)
+        turned = (quaternions.quaternion_of(matrix), quaternions.slerp(a, b, share))
+        return np.concatenate([matrix, *map(quaternions.matrix_of, turned)])
+
+    with pytest.MonkeyPatch.context() as patch:
+        theirs = results()
+        patch.setattr(quaternions, '_tf', None)
+        assert results() == pytest.approx(theirs, abs=1e-6)
+
+
+# -- odometry
+
+
+@settings(deadline=None)
+@given(start=vectors, velocity=vectors, turn=rotations, share=st.floats(0, 1))
+def test_odometry_between_two_messages_moves_evenly(
+    start: tuple[float, ...], velocity: tuple[float, ...], turn: tuple[float, ...], share: float
+) -> None:
+    end = tuple(np.add(start, velocity))
+    before = odometry(1_000_000_000, position=start, orientation=turn, linear=velocity)
+    after = replace(before, stamp_ns=1_500_000_000, position=end)
+    stamp = 1_000_000_000 + round(share * 500_000_000)
+    found = interpolate(before, after, stamp)
+    assert found.stamp_ns == stamp
+    expected = np.array(start) + (stamp - 1_000_000_000) / 5e8 * np.array(velocity)
+    assert found.position == pytest.approx(expected, abs=1e-9)
+    assert found.linear == pytest.approx(velocity)
+    assert abs(np.dot(found.orientation, turn)) == pytest.approx(1, abs=1e-9)
+    assert belongs(found, stamp)
+
+
+@pytest.mark.parametrize(('after', 'stamp_ns', 'nearer'), [
+    (odometry(2_500_000_000), 900_000_000, 0),  # apart by more than a second
+    (odometry(600_000_000), 700_000_000, 600_000_000),  # not between
+    (odometry(600_000_000, frame_id='map'), 100_000_000, 0),
+    (odometry(600_000_000, orientation=(0.0, 0.0, 0.0, 0.0)), 100_000_000, 0),
+    (odometry(600_000_000, position=(math.nan, 0.0, 0.0)), 100_000_000, 0),
+])
+def test_nothing_is_extrapolated(after: Odometry, stamp_ns: int, nearer: int) -> None:
+    assert interpolate(odometry(), after, stamp_ns).stamp_ns == nearer
+
+
+def test_odometry_that_is_far_or_broken_says_nothing() -> None:
+    assert belongs(odometry(), 200_000_000)
+    assert not belongs(odometry(), 200_000_001)
+    assert not belongs(odometry(orientation=(0.0, 0.0, 0.0, 0.0)), 0)
+    assert not belongs(None, 0)
+
+
+# -- extrinsics
+
+FILE = """
+- {parent: base_link, child: mast, translation: [0.0, 0, 0.5], rotation: [0, 0, 0, 1]}
+- parent: mast
+  child: optical
+  translation: [0.2, 0.0, 0.0]
+  rotation: [-0.5, 0.5, -0.5, 0.5]
+"""
+
+
+@pytest.fixture
+def extrinsics(tmp_path: Path) -> Extrinsics:
+    file = tmp_path / 'extrinsics.yaml'
+    file.write_text(FILE, 'utf-8')
+    return load_extrinsics(file)
+
+
+def test_fixed_frames_follow_one_another(extrinsics: Extrinsics) -> None:
+    to_base = extrinsics.lookup('base_link', 'optical', 0)
+    assert to_base.apply((0, 0, 1)) == pytest.approx((1.2, 0, 0.5))
+    back = extrinsics.lookup('optical', 'base_link', 0)
+    assert (back @ to_base).apply((1, 2, 3)) == pytest.approx((1, 2, 3))
+    assert extrinsics.lookup('mast', 'mast', 0).apply((1, 2, 3)) == pytest.approx((1, 2, 3))
+
+
+def test_odometry_stands_above_them(extrinsics: Extrinsics) -> None:
+    left = (0.0, 0.0, math.sqrt(0.5), math.sqrt(0.5))
+    moved = odometry(5, position=(10.0, 0.0, 0.0), orientation=left)
+    to_odom = extrinsics.lookup('odom', 'optical', 5, moved)
+    assert to_odom.apply((0, 0, 1)) == pytest.approx((10, 1.2, 0.5))
+
+
+@pytest.mark.parametrize(('target', 'now', 'says'), [
+    ('map', odometry(), "'map'.*known frames are base_link, mast, odom, optical"),
+    ('odom', None, "'odom'.*base_link, mast, optical"),
+    ('odom', odometry(-10**9), '1.00 s from the image'),
+])
+def test_what_connects_no_frames_is_said(
+    extrinsics: Extrinsics, target: str, now: Odometry | None, says: str
+) -> None:
+    with pytest.raises(TransformError, match=says):
+        extrinsics.lookup(target, 'optical', 0, now)
+
+
+def entry(**values: Any) -> str:
+    usual = {'parent': 'a', 'child': 'b', 'translation': [0, 0, 0], 'rotation': [0, 0, 0, 1]}
+    return f'- {({**usual, **values})}\n'
+
+
+@pytest.mark.parametrize(('text', 'says'), [
+    ('', 'holds no list'),
+    ('a: 1', 'holds no list'),
+    ('- [', 'cannot be read'),
+    ('- {parent: a, child: b}', 'entry 1: it has parent, child; give parent, child, translation'),
+    (entry() + entry(), 'entry 2: b has a parent already'),
+    (entry() + entry(parent='b', child='a'), 'entry 2: a would be above itself'),
+    (entry(child='a'), 'entry 1: a would be above itself'),
+    (entry(child=''), "entry 1: child is ''"),
+    (entry(translation=[0, 0]), r'entry 1: translation is \[0, 0\]; give three numbers'),
+    (entry(translation=[0, 0, True]), 'entry 1: translation'),
+    (entry(translation=[0, 0, '1 m']), 'entry 1: translation'),
+    (entry(rotation=[0, 0, 0, 2]), 'entry 1: rotation has the length 2.000'),
+    (entry(rotation=[0, 0, 0]), 'entry 1: rotation is'),
+])
+def test_what_is_wrong_with_a_file_of_extrinsics_is_said(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    file = tmp_path / 'bad.yaml'
+    file.write_text(text, 'utf-8')
+    with pytest.raises(InvalidRequestError, match=says) as error:
+        load_extrinsics(file)
+    assert str(file) in str(error.value)
+    with pytest.raises(InvalidRequestError, match='cannot be read'):
+        load_extrinsics(tmp_path / 'missing.yaml')
+
+
+# -- poses
+
+
+@settings(deadline=None)
+@given(point=vectors, normal=vectors.filter(lambda v: np.linalg.norm(v) > 0.01),
+       distance=st.floats(0, 1), x_axis=st.sampled_from([(1, 0, 0), (0, 1, 0), (0, 0, 2)]))
+def test_a_tool_points_straight_at_the_surface(
+    point: Any, normal: Any, distance: float, x_axis: Any
+) -> None:
+    pose = tool_pose(point, normal, distance, x_axis)
+    turned = quaternions.matrix_of(pose.orientation)
+    assert np.linalg.det(turned) == pytest.approx(1)
+    assert turned[:, 2] == pytest.approx(-np.divide(normal, np.linalg.norm(normal)), abs=1e-6)
+    there = np.array(pose.position) + distance * turned[:, 2]
+    assert there == pytest.approx(np.array(point), abs=1e-6)
+
+
+def test_a_tool_turns_as_it_is_told() -> None:
+    turned = quaternions.matrix_of(tool_pose(ORIGIN, (0, 0, 1), 0.1, (0, 1, 0)).orientation)
+    assert turned[:, 0] == pytest.approx((0, 1, 0))
+    with pytest.raises(InvalidRequestError, match='normal_valid'):
+        tool_pose(ORIGIN, ORIGIN)
+
+
+@settings(deadline=None)
+@given(thing=vectors, base=vectors, distance=st.floats(0.1, 3), count=st.integers(1, 12))
+def test_goals_stand_around_the_thing_and_face_it(
+    thing: Any, base: Any, distance: float, count: int
+) -> None:
+    goals = goals_before(thing, base, distance, count)
+    assert len({tuple(np.round(g.position, 6)) for g in goals}) == count
+    ways = []
+    for goal in goals:
+        away = np.subtract(thing, goal.position)[:2]
+        assert np.hypot(*away) == pytest.approx(distance)
+        ahead = quaternions.matrix_of(goal.orientation)[:2, 0]
+        assert ahead == pytest.approx(away / distance, abs=1e-6)
+        assert goal.position[2] == base[2]
+        ways.append(np.hypot(*np.subtract(goal.position, base)[:2]))
+    assert ways == pytest.approx(sorted(ways), abs=1e-6)
+
+
+def test_a_goal_needs_a_distance() -> None:
+    with pytest.raises(InvalidRequestError, match='distance'):
+        goals_before((1, 0, 0), ORIGIN, 0)

@@ -295,7 +295,7 @@ class MimoEmbodied(LifecycleNode):
         assert self._intake is not None
         on_progress(State.PREPROCESSING, '', 0)
         task = kind.task_of(request, self._settings.tasks)
-        frames = self._frames(kind, request, job)
+        frames = self._frames(request, job)
         if frames:
             age = self.get_clock().now().nanoseconds - frames[0].stamp_ns
             stats.image_age = messages.duration(age / 1e9)
@@ -354,7 +354,7 @@ class MimoEmbodied(LifecycleNode):
             'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
         }
 
-    def _frames(self, kind: Kind, request: Any, job: Job) -> tuple[Frame, ...]:
+    def _frames(self, request: Any, job: Job) -> tuple[Frame, ...]:
         """Decode the images of a request, or the newest ones of its cameras."""
         assert self._intake is not None
         if request.images and request.cameras:
@@ -369,10 +369,12 @@ class MimoEmbodied(LifecycleNode):
         def stopped() -> bool:
             return job.stopped() or time.monotonic() >= (job.deadline or 0)
 
-        return tuple(
-            self._intake.frame(name, age or self._settings.max_image_age,
-                               self._settings.wait_for_image, stopped)
-            for name in request.cameras or [''])
+        wanted = (age or self._settings.max_image_age, self._settings.wait_for_image, stopped)
+        names = request.cameras or ['']
+        for name in names:  # all at once
+            self._intake.want(name)
+        spatial = bool(getattr(request, 'target_frame', ''))  # else depth need not be decoded
+        return tuple(self._intake.frame(name, *wanted, spatial=spatial) for name in names)
 
     # -- actions
 

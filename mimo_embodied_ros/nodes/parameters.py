@@ -95,7 +95,18 @@ CAMERA = (
               choices=('raw', 'compressed')),
     Parameter('camera_info_topic', '', 'CameraInfo; empty: camera_info beside the image.'),
     Parameter('depth_topic', '', 'Image with depth, registered to the image; empty: none.'),
-    Parameter('reliable', False, 'Ask for reliable delivery instead of best effort.'),
+    Parameter('depth_transport', 'raw', 'raw: sensor_msgs/Image, 16UC1 or 32FC1; compressed and '
+              'compressedDepth: CompressedImage, PNG.',
+              choices=('raw', 'compressed', 'compressedDepth')),
+    Parameter('reliable', False, 'Ask for reliable delivery of all these topics; without it, for '
+              'one by qos_overrides.TOPIC.subscription.reliability.'),
+    Parameter('on_demand', False, 'Subscribe when a request comes, and unsubscribe some seconds '
+              'after the last one; costs nothing in between.'),
+    Parameter('clip_frames', 0, 'How many images a task about a clip gets; 0: the newest one only.',
+              (0, 1000)),
+    Parameter('clip_rate', 2.0, 'Images a second of a clip.',
+              (0.01, 1000.0)),
+    Parameter('clip_mb', 256, 'Megabytes that the images kept for clips may take.', (1, 1_000_000)),
 )
 
 
@@ -108,7 +119,12 @@ class CameraSettings:
     compressed: bool
     camera_info_topic: str
     depth_topic: str
+    depth_compressed: bool
     reliable: bool
+    on_demand: bool
+    clip_frames: int
+    clip_rate: float
+    clip_mb: int
 
 
 @dataclass(frozen=True)
@@ -156,7 +172,14 @@ def _camera(node: Node, name: str) -> CameraSettings:
     image = values['image_topic'] or f'{name}/image_raw' + '/compressed' * compressed
     folder, slash, _ = image.removesuffix('/compressed').rpartition('/')
     info = values['camera_info_topic'] or f'{folder}{slash}camera_info'
-    return CameraSettings(name, image, compressed, info, values['depth_topic'], values['reliable'])
+    if values['on_demand'] and values['clip_frames']:
+        msg = (f'{name}.on_demand and {name}.clip_frames exclude each other, since a clip is what '
+               'came before the request; leave one of the two out')
+        raise InvalidRequestError(msg)
+    others = {p: values[p] for p in (
+        'depth_topic', 'reliable', 'on_demand', 'clip_frames', 'clip_rate', 'clip_mb')}
+    return CameraSettings(name, image, compressed, info, **others,
+                          depth_compressed=values['depth_transport'] != 'raw')
 
 
 def read(node: Node) -> Settings:

@@ -20,6 +20,7 @@ from mimo_embodied_ros.core.answers import (
     TextAnswer,
 )
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
+from mimo_embodied_ros.core.query import subject
 from mimo_embodied_ros.geometry.lifting import PositionStatus, lift
 
 if TYPE_CHECKING:
@@ -113,9 +114,9 @@ def _objects(objects: Iterable[ObjectReference]) -> list[Any]:
 
 
 def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
-    """The message of an answer's kind; pixels and header are of the first frame."""
+    """The message of an answer's kind; pixels and header are of the frame that it is about."""
     content = answer.content
-    frame = query.frames[0] if query.frames else None
+    frame = subject(query.task, query.frames)
     if isinstance(content, TaskPlan):
         message = interfaces.TaskPlan(
             plan_id=UUID(uuid=list(uuid.uuid4().bytes)), instruction=query.text,

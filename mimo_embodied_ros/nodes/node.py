@@ -32,7 +32,8 @@ from mimo_embodied_ros.core.errors import (
     ModelNotReadyError,
     ResultCode,
 )
-from mimo_embodied_ros.core.query import Query
+from mimo_embodied_ros.core.query import Query, subject
+from mimo_embodied_ros.core.tasks import Media
 from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.engine.answering import State, answer_query
 from mimo_embodied_ros.engine.scheduler import Job, Scheduler
@@ -295,9 +296,10 @@ class MimoEmbodied(LifecycleNode):
         assert self._intake is not None
         on_progress(State.PREPROCESSING, '', 0)
         task = kind.task_of(request, self._settings.tasks)
-        frames = self._frames(request, job)
-        if frames:
-            age = self.get_clock().now().nanoseconds - frames[0].stamp_ns
+        frames = self._frames(task, request, job)
+        about = subject(task, frames)
+        if about is not None:
+            age = self.get_clock().now().nanoseconds - about.stamp_ns
             stats.image_age = messages.duration(age / 1e9)
         engine, replies = self._engine, []
 
@@ -323,7 +325,7 @@ class MimoEmbodied(LifecycleNode):
             return answer, reply
 
         if kind.action is action.PlanDriving:
-            path = self._intake.path(frames[0].stamp_ns)
+            path = self._intake.path(about.stamp_ns) if about else ()
             values = plan_driving(
                 task, request, frames, path, self._settings.driving_valid_for, ask)
         else:
@@ -354,8 +356,8 @@ class MimoEmbodied(LifecycleNode):
             'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
         }
 
-    def _frames(self, request: Any, job: Job) -> tuple[Frame, ...]:
-        """Decode the images of a request, or the newest ones of its cameras."""
+    def _frames(self, task: Task, request: Any, job: Job) -> tuple[Frame, ...]:
+        """Decode the images of a request, or the newest ones or clips of its cameras."""
         assert self._intake is not None
         if request.images and request.cameras:
             text = 'the request has images and names cameras; give one of the two'
@@ -373,6 +375,10 @@ class MimoEmbodied(LifecycleNode):
         names = request.cameras or ['']
         for name in names:  # all at once
             self._intake.want(name)
+        if task.media in (Media.CLIP, Media.CLIPS):
+            clips = [self._intake.clip(name, *wanted) for name in names]
+            length = min(map(len, clips))  # of several views equally long
+            return tuple(frame for clip in clips for frame in clip[-length:])
         spatial = bool(getattr(request, 'target_frame', ''))  # else depth need not be decoded
         return tuple(self._intake.frame(name, *wanted, spatial=spatial) for name in names)
 

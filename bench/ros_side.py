@@ -37,6 +37,20 @@ _PROFILE_VARIABLES = 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES
 _WAIT_S = 60.0
 
 
+def environment_in(domain: int) -> dict[str, str]:
+    """For processes of a domain on this host only, whose large pictures get through."""
+    profile = share_folder() / 'config' / 'fastdds_large_images.xml'
+    # before rclpy is imported here
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    return {**os.environ, 'ROS_DOMAIN_ID': str(domain),
+            **dict.fromkeys(_PROFILE_VARIABLES, str(profile))}
+
+
+def camera_command(topic: str = TOPIC) -> list[str]:
+    """What starts a camera that publishes on a topic."""
+    return [sys.executable, str(Path(__file__).resolve()), '--ros-args', '-r', f'{TOPIC}:={topic}']
+
+
 def publish_camera() -> None:
     """Publish pictures of 1080p at 30 Hz until the process is ended; no two are the same."""
     import rclpy
@@ -96,6 +110,8 @@ class Client:
         self._plan = ActionClient(self._node, action.PlanTask, '/mimo_embodied/plan_task')
         self._cameras = self._node.create_client(
             srv.ListCameras, '/mimo_embodied/list_cameras')
+        self._standing = self._node.create_client(
+            srv.SetStandingQuery, '/mimo_embodied/set_standing_query')
         self._yes_no = action.AnswerSpatial.Goal(question=YES_NO)
         self._long = action.PlanTask.Goal(
             instruction=LONG, thinking=action.PlanTask.Goal.THINK_ON)
@@ -148,9 +164,19 @@ class Client:
         return time.perf_counter() - begin, status == GoalStatus.STATUS_CANCELED
 
     def pictures(self) -> int:
-        """How many have reached the node."""
+        """How many have reached the node, from all its cameras."""
         cameras = self._wait(self._cameras.call_async(self._list_cameras)).cameras
-        return int(cameras[0].images_received)
+        return sum(int(camera.images_received) for camera in cameras)
+
+    def ask_at(self, rate: float) -> None:
+        """Let the node ask itself a yes/no so many times a second."""
+        request = self._standing.srv_type.Request(
+            name='bench', enabled=True, rate=rate, text=YES_NO,
+            kind=self._standing.srv_type.Request.ANSWER_SPATIAL)
+        self._standing.wait_for_service(_WAIT_S)
+        response = self._wait(self._standing.call_async(request))
+        if response.error_code:
+            raise RuntimeError(response.error_msg)
 
     def _send(self, client: Any, goal: Any) -> tuple[Any, Any]:
         handle = self._wait(client.send_goal_async(goal))
@@ -169,19 +195,14 @@ class Client:
 
 def measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
     """Milliseconds of so many yes/no goals, one at a time, and of so many cancelled long ones."""
-    # before rclpy is imported here; large pictures need the profile
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    profile = share_folder() / 'config' / 'fastdds_large_images.xml'
     node = node_command({'device': 'cpu', 'camera.image_topic': TOPIC})
     with contextlib.ExitStack() as stack:
         domain = stack.enter_context(claimed_domain())
-        environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain),
-                       **dict.fromkeys(_PROFILE_VARIABLES, str(profile))}
+        environment = environment_in(domain)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         log = folder / 'node.log'
         stack.enter_context(running(node, log, environment))
-        stack.enter_context(running(
-            [sys.executable, str(Path(__file__).resolve())], folder / 'camera.log', environment))
+        stack.enter_context(running(camera_command(), folder / 'camera.log', environment))
         client = stack.enter_context(contextlib.closing(Client(domain, log)))
         client.wait_until_active()
         begin, before = time.monotonic(), client.pictures()

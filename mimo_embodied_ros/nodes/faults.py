@@ -137,7 +137,7 @@ def clock(images: Stream, now_ns: int) -> Fault | None:
 
 
 def _large_messages() -> str:
-    profile = next(filter(None, map(os.environ.get, _PROFILES)), '')
+    profile = os.environ.get(_PROFILES[0]) or os.environ.get(_PROFILES[1])
     if profile:
         return ('Large messages need a transport that carries them: see that the driver of the '
                 f'camera has the profile of this node, {profile}, too')

@@ -339,7 +339,7 @@ class Intake:
         Takes and raises what ``frame`` does. Earlier images that cannot be decoded are left out.
         """
         newest = self.frame(name, max_age_s, wait_s, stopped, spatial=spatial)
-        camera, frames = self.cameras[newest.camera], []
+        camera, frames = self.cameras[newest.camera], list[Frame]()
         for message in camera.image.before(newest.stamp_ns):
             with contextlib.suppress(BadEncodingError):
                 frames.append(camera.frame(

@@ -129,7 +129,11 @@ class Client:
             raise self._silence('the node')
         end = time.monotonic() + _WAIT_S
         while time.monotonic() < end:
-            if self._wait(self._send(self._spatial, self._yes_no)[1]).result.error_code == 0:
+            # a reply gets lost while the two sides are still finding each other
+            accepted = self._spatial.send_goal_async(self._yes_no)
+            self._executor.spin_until_future_complete(accepted, 5.0)
+            if accepted.done() and self._wait(
+                    accepted.result().get_result_async()).result.error_code == 0:
                 return
         raise self._silence('an answer')
 

@@ -30,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-transformers-4 lint fuzz soak eval bench geometry train docs bag lock clean
+.PHONY: help setup demo test test-transformers-4 lint fuzz soak eval bench bench-intake geometry train docs bag lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
@@ -112,6 +112,9 @@ eval: $(INSTALLED)  ## measure the embedded model on held-out scenes; see eval_o
 bench: $(INSTALLED)  ## measure the engine against plain generate; see bench_out/serving.json and docs/benchmarks.md
 	@$(BIN)/python bench/serving.py
 	@$(BIN)/python bench/report.py
+
+bench-intake: $(INSTALLED)  ## measure what cameras cost the node; see bench_out/intake.json
+	@$(BIN)/python bench/intake.py
 
 geometry: $(INSTALLED)  ## measure how exact positions are in drawn scenes; see bench_out/geometry.json
 	@$(BIN)/python bench/geometry.py

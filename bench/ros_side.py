@@ -25,6 +25,7 @@ from mimo_embodied_ros.embedded import scenes
 from mimo_embodied_ros.share import share_folder
 
 TOPIC, BARE = '/camera/image_raw', '/bare/answer_spatial'
+_THIS = [sys.executable, str(Path(__file__).resolve())]
 WIDTH, HEIGHT, RATE_HZ = 1920, 1080, 30.0
 THINGS = (
     scenes.Thing('red', 'cube', 400, 700, 120), scenes.Thing('blue', 'ball', 1000, 800, 110),
@@ -35,6 +36,20 @@ _NOISY_ROWS = 40
 # of Fast DDS 3, in Kilted, and 2, in Jazzy
 _PROFILE_VARIABLES = 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'
 _WAIT_S = 60.0
+
+
+def environment_in(domain: int) -> dict[str, str]:
+    """For processes of a domain on this host only, whose large pictures get through."""
+    profile = share_folder() / 'config' / 'fastdds_large_images.xml'
+    # before rclpy is imported here
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    return {**os.environ, 'ROS_DOMAIN_ID': str(domain),
+            **dict.fromkeys(_PROFILE_VARIABLES, str(profile))}
+
+
+def camera_command(topic: str = TOPIC) -> list[str]:
+    """What starts a camera that publishes on a topic."""
+    return [*_THIS, 'camera', '--ros-args', '-r', f'{TOPIC}:={topic}']
 
 
 def publish_camera() -> None:
@@ -114,6 +129,8 @@ class Client:
         self._plan = ActionClient(self._node, action.PlanTask, '/mimo_embodied/plan_task')
         self._cameras = self._node.create_client(
             srv.ListCameras, '/mimo_embodied/list_cameras')
+        self._standing = self._node.create_client(
+            srv.SetStandingQuery, '/mimo_embodied/set_standing_query')
         self._yes_no = action.AnswerSpatial.Goal(question=YES_NO)
         self._long = action.PlanTask.Goal(
             instruction=LONG, thinking=action.PlanTask.Goal.THINK_ON)
@@ -131,7 +148,11 @@ class Client:
             raise self._silence('the node')
         end = time.monotonic() + _WAIT_S
         while time.monotonic() < end:
-            if self._wait(self._send(self._spatial, self._yes_no)[1]).result.error_code == 0:
+            # a reply gets lost while the two sides are still finding each other
+            accepted = self._spatial.send_goal_async(self._yes_no)
+            self._executor.spin_until_future_complete(accepted, 5.0)
+            if accepted.done() and self._wait(
+                    accepted.result().get_result_async()).result.error_code == 0:
                 return
         raise self._silence('an answer')
 
@@ -174,9 +195,19 @@ class Client:
         return time.perf_counter() - begin, status == GoalStatus.STATUS_CANCELED
 
     def pictures(self) -> int:
-        """How many have reached the node."""
+        """How many have reached the node, from all its cameras."""
         cameras = self._wait(self._cameras.call_async(self._list_cameras)).cameras
-        return int(cameras[0].images_received)
+        return sum(int(camera.images_received) for camera in cameras)
+
+    def ask_at(self, rate: float) -> None:
+        """Let the node ask itself a yes/no so many times a second."""
+        request = self._standing.srv_type.Request(
+            name='bench', enabled=True, rate=rate, text=YES_NO,
+            kind=self._standing.srv_type.Request.ANSWER_SPATIAL)
+        self._standing.wait_for_service(_WAIT_S)
+        response = self._wait(self._standing.call_async(request))
+        if response.error_code:
+            raise RuntimeError(response.error_msg)
 
     def _send(self, client: Any, goal: Any) -> tuple[Any, Any]:
         handle = self._wait(client.send_goal_async(goal))
@@ -195,22 +226,17 @@ class Client:
 
 def measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
     """Milliseconds of so many yes/no goals, one at a time, and of so many cancelled long ones."""
-    # before rclpy is imported here; large pictures need the profile
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    profile = share_folder() / 'config' / 'fastdds_large_images.xml'
     node = node_command({'device': 'cpu', 'camera.image_topic': TOPIC})
     with contextlib.ExitStack() as stack:
         domain = stack.enter_context(claimed_domain())
-        environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain),
-                       **dict.fromkeys(_PROFILE_VARIABLES, str(profile))}
+        environment = environment_in(domain)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         log = folder / 'node.log'
         stack.enter_context(running(node, log, environment))
-        this = [sys.executable, str(Path(__file__).resolve())]
-        stack.enter_context(running([*this, 'camera'], folder / 'camera.log', environment))
+        stack.enter_context(running(camera_command(), folder / 'camera.log', environment))
         client = stack.enter_context(contextlib.closing(Client(domain, log)))
         client.wait_until_active()
-        with running([*this, 'bare'], folder / 'bare.log', environment):
+        with running([*_THIS, 'bare'], folder / 'bare.log', environment):
             bare = spread([1e3 * client.bare() for _ in range(goals)])
         begin, before = time.monotonic(), client.pictures()
         added = _added(client, goals)

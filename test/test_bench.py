@@ -61,6 +61,19 @@ def test_serving_writes_all_figures_and_the_page(tmp_path: Path) -> None:
     assert (tmp_path / 'docs' / 'benchmarks.png').read_bytes().startswith(b'\x89PNG')
 
 
+def test_intake_writes_all_figures(tmp_path: Path) -> None:
+    pytest.importorskip('rclpy', reason='ROS is not installed')
+    printed = run('intake.py', '--quick', folder=tmp_path)
+    report = json.loads((tmp_path / 'bench_out' / 'intake.json').read_text('utf-8'))
+    measures = {'idle_on_demand', 'idle_warm', 'busy'}
+    assert report['targets']['at_most'].keys() == measures
+    assert all(name in printed and report[name] >= 0 for name in measures)
+    states = report['cameras']['1']['states']
+    assert states.keys() == measures | {'plain'}
+    assert states['idle_warm']['pictures_hz']['median'] > 0
+    assert states['idle_on_demand']['pictures_hz']['median'] == 0
+
+
 def test_the_gpu_program_runs_at_small_size(tmp_path: Path) -> None:
     run('gpu.py', '--small', '--out', tmp_path / 'gpu.json', folder=tmp_path)
     report = json.loads((tmp_path / 'gpu.json').read_text('utf-8'))

@@ -13,7 +13,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.frames import Frame, Odometry
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import build_prompt
-from mimo_embodied_ros.core.query import Query
+from mimo_embodied_ros.core.query import Query, subject
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import TASKS, AnswerKind, Media, Positions, Task, load_tasks
 
@@ -221,3 +221,14 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         load_tasks(path)
     with pytest.raises(InvalidRequestError, match='not a mapping'):
         load_tasks(written(tmp_path, ''))
+
+
+@pytest.mark.parametrize(('task', 'count', 'which'), [
+    ('ask', 0, None), ('ask', 3, 0), ('surround_question', 6, 0), ('is_done', 4, 3),
+    ('surround_video', 12, 1),
+])
+def test_an_answer_is_about_the_first_frame_or_the_newest_of_a_clip(
+    task: str, count: int, which: int | None
+) -> None:
+    shown = frames(count)
+    assert subject(TASKS[task], shown) is (None if which is None else shown[which])

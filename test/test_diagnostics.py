@@ -10,6 +10,7 @@ pytest.importorskip('openai')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.lifecycle import TransitionCallbackReturn
+from sensor_msgs.msg import Image
 from test_engine_openai import TEXT, Handler, Server
 from test_node import Robot
 
@@ -28,6 +29,8 @@ from mimo_embodied_ros.nodes.diagnostics import (
     model_status,
     server_status,
 )
+from mimo_embodied_ros.nodes.faults import Fault
+from mimo_embodied_ros.nodes.streams import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,21 +102,33 @@ def test_a_server(
     assert values(status)['last error'] == health.last_error
 
 
-@pytest.mark.parametrize(('received', 'age', 'limit', 'level', 'says'), [
-    (0, None, 1.0, WARN, 'no image has arrived on /image'),
-    (0, None, 0.0, WARN, 'no image has arrived on /image'),
-    (9, 0.5, 1.0, OK, 'sends images'),
-    (9, 1.5, 1.0, WARN, 'older than max_image_age, 1 s'),
-    (9, 1.5, 0.0, OK, 'sends images'),
+@pytest.mark.parametrize(('age', 'limit', 'problems', 'level', 'says'), [
+    (None, 1.0, [], WARN, 'no image has arrived on /image'),
+    (None, 0.0, [], WARN, 'no image has arrived on /image'),
+    (0.5, 1.0, [], OK, 'sends images'),
+    (1.5, 1.0, [], WARN, 'older than max_image_age, 1 s'),
+    (1.5, 0.0, [], OK, 'sends images'),
+    (0.5, 1.0, [Fault('clock', 'stamped 0'), Fault('loss', 'get lost')], WARN,
+     'stamped 0; get lost'),
 ])
 def test_a_camera(
-    received: int, age: float | None, limit: float, level: bytes, says: str
+    ros: Any, age: float | None, limit: float, problems: list[Fault], level: bytes, says: str
 ) -> None:
-    status = camera_status('left', '/image', received, age, limit)
+    stream = Stream(ros.node('some'), Image, 'image', 'left.image_topic')
+    idle = camera_status('left', stream, None, limit, {}, [])
+    assert (idle.name, idle.level) == ('camera left', OK)
+    assert 'on demand' in idle.message
+    stream.open()
+    stream.tick(0.0)
+    stream.received, stream.dropped = 9, 2
+    stream.tick(3.0)
+    status = camera_status('left', stream, age, limit, {'damaged': 4}, problems)
     assert (status.name, status.level) == ('camera left', level)
     assert says in status.message
-    assert values(status)['images received'] == str(received)
-    assert ('age of the newest (s)' in values(status)) is (age is not None)
+    found = values(status)
+    assert found.items() >= {'topic': '/image', 'images received': '9', 'dropped': '2',
+                             'rate (Hz)': '3.0', 'malformed: damaged': '4'}.items()
+    assert ('age of the newest (s)' in found) is (age is not None)
 
 
 def answer(handler: Handler) -> None:

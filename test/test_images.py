@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import io
 import os
+import struct
 import subprocess
 import sys
 import warnings
@@ -24,6 +26,7 @@ from mimo_embodied_ros.core.resize import PixelLimits, Resize
 from mimo_embodied_ros.nodes import images
 from mimo_embodied_ros.nodes.images import (
     decode_compressed,
+    decode_compressed_depth,
     decode_depth,
     decode_image,
     decode_reduced,
@@ -371,8 +374,65 @@ def test_other_data_are_refused_by_name() -> None:
 
 def test_compressed_depth_is_refused_with_the_remedy() -> None:
     msg = compressed(wide(GREY), 'PNG', '16UC1; compressedDepth png')
-    with pytest.raises(BadEncodingError, match='raw depth topic'):
+    with pytest.raises(BadEncodingError, match='as its depth_topic'):
         decode_compressed(msg)
+
+
+def compressed_depth(
+    samples: NDArray[np.uint16], form: str, header: bytes = bytes(12)
+) -> CompressedImage:
+    """Build a message of image_transport's compressedDepth."""
+    msg = compressed(samples, 'PNG', form)
+    msg.data[:0] = array.array('B', header)
+    return msg
+
+
+@pytest.mark.parametrize('form', ['16UC1; compressedDepth', '16UC1; compressedDepth png'])
+def test_compressed_depth_in_millimetres(form: str) -> None:
+    samples = np.array([[0, 1, 1500, 65535]], np.uint16)
+    depth = decode_compressed_depth(compressed_depth(samples, form))
+    assert depth.dtype == np.float32
+    np.testing.assert_array_equal(depth, np.array([[np.nan, 0.001, 1.5, 65.535]], np.float32))
+    plain = decode_compressed_depth(compressed(samples, 'PNG', '16UC1; png compressed '))
+    np.testing.assert_array_equal(plain, depth)
+
+
+def test_compressed_depth_in_metres_is_inverse_and_quantised() -> None:
+    # as compressed_depth_image_transport writes it, with its default parameters
+    metres, z0, longest = np.array([[0.4, 1.0, 4.0, 9.5]]), 100.0, 10.0
+    a = z0 * (z0 + 1)
+    b = 1 - a / longest
+    samples = np.concatenate([[[0]], np.rint(a / metres + b)], 1).astype(np.uint16)
+    depth = decode_compressed_depth(compressed_depth(
+        samples, '32FC1; compressedDepth png', struct.pack('<iff', 0, a, b)))
+    assert np.isnan(depth[0, 0])
+    np.testing.assert_allclose(depth[:, 1:], metres, rtol=0.005)
+
+
+@pytest.mark.parametrize(('msg', 'says', 'cause'), [
+    (compressed_depth(wide(GREY), '16UC1; compressedDepth rvl'), 'RVL is not read', 'not depth'),
+    (compressed(wide(GREY), 'PNG', '32FC1; png compressed'), 'compressedDepth only', 'not depth'),
+    (compressed_depth(GREY, '16UC1; compressedDepth'), 'mode L has no 16 bits', 'not depth'),
+    (compressed(RGB, 'JPEG', '16UC1; jpeg'), 'mode RGB has no 16 bits', 'not depth'),
+    (CompressedImage(format='16UC1; compressedDepth', data=b'abc'), 'header alone', 'damaged'),
+    (CompressedImage(format='16UC1; compressedDepth', data=bytes(40)), 'not a complete', 'damaged'),
+    (CompressedImage(format='32FC1; compressedDepth', data=b''), 'header alone', 'damaged'),
+])
+def test_what_is_no_compressed_depth_is_refused(
+    msg: CompressedImage, says: str, cause: str
+) -> None:
+    with pytest.raises(BadEncodingError, match=says) as caught:
+        decode_compressed_depth(msg)
+    assert caught.value.cause == cause
+
+
+def test_nonsense_in_the_header_of_compressed_depth_makes_depth_unknown() -> None:
+    for numbers in ((np.nan, 1.0), (np.inf, -np.inf), (-1.0, 0.0), (0.0, 333.0)):
+        msg = compressed_depth(
+            wide(GREY), '32FC1; compressedDepth png', struct.pack('<iff', 0, *numbers))
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            assert np.isnan(decode_compressed_depth(msg)).all()
 
 
 @pytest.mark.parametrize('side', [8001, 15000])

@@ -298,6 +298,45 @@ def test_a_first_image_is_waited_for(ros: Any) -> None:
     assert robot.result(handle).result.affordances.header == header
 
 
+def test_a_camera_on_demand_is_subscribed_for_a_request(ros: Any) -> None:
+    robot = Robot(ros, wait_for_image=60.0, camera__on_demand=True).start()
+    robot.node._intake.cameras['camera'].wanted = 0.0  # long ago
+    ros.wait_for(lambda: robot.camera.get_subscription_count() == 0)
+    handle = robot.send(action.FindAffordances, 'find_affordances', query='red cube')
+    ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
+    header = robot.see()
+    assert robot.result(handle).result.affordances.header == header
+
+
+def test_a_malformed_image_fails_its_request_and_nothing_else(robot: Robot) -> None:
+    stream = robot.node._intake.cameras['camera'].image
+    for number, message in enumerate((b'', b'\0\1\0\0' + bytes(9), Image(encoding='nv12')), 1):
+        robot.camera.publish(message)
+        robot.ros.wait_for(lambda n=number: stream.received == n)
+        failed = robot.ask(action.Ask, 'ask', question='What do you see?').result
+        assert ResultCode(failed.error_code) is ResultCode.BAD_ENCODING
+    assert 'nv12' in failed.error_msg
+    header = robot.see()
+    answer = robot.ask(action.Ask, 'ask', question='What do you see?').result.answer
+    assert answer.header == header
+
+
+def test_a_task_about_a_clip_gets_the_images_before_the_newest(ros: Any) -> None:
+    robot = Robot(ros, camera__clip_frames=3, camera__clip_rate=1.0).start()
+    begin = time.monotonic()
+    for age in (4, 3, 2, 1, 0):
+        robot.see(age_s=age + time.monotonic() - begin)
+    shown: list[int] = []
+    generate = robot.node._engine.generate
+    robot.node._engine.generate = lambda prompt, **options: (
+        shown.append(len(prompt.images)), generate(prompt, **options))[1]
+    ask = action.AnswerSpatial, 'answer_spatial'
+    # which the embedded model has not learnt to answer
+    robot.ask(*ask, question='put the red cube in the blue bowl', task='is_done')
+    robot.ask(*ask, question='Is the red cube left of the blue bowl?')
+    assert shown == [3, 1]
+
+
 def test_a_node_that_is_not_active_says_so(ros: Any) -> None:
     robot = Robot(ros)
     reply = robot.ask(action.Ask, 'ask', question='What do you see?').result

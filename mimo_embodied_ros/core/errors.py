@@ -38,13 +38,19 @@ class MimoError(Exception):
     """Base of all errors of this package; the message names the cause and the remedy.
 
     ``raw_text`` and ``reasoning`` are what the model wrote so far, where it is about an answer;
-    ``reply`` is the engine's whole reply, where there is one.
+    ``reply`` is the engine's whole reply, where there is one. ``cause`` is a few words that are the
+    same for all of a kind, so that they can be counted.
     """
 
     code = ResultCode.UNKNOWN
     raw_text: str = ''
     reasoning: str = ''
     reply: Any = None
+
+    def __init__(self, message: str = '', *, cause: str = '') -> None:
+        """Without a cause it is the name of the code."""
+        super().__init__(message)
+        self.cause = cause or self.code.name
 
 
 class GoalRejectedError(MimoError):

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import InvalidRequestError
-from .tasks import Task
+from .tasks import Media, Task
 
 if TYPE_CHECKING:
     from .frames import Frame, Odometry
 
-__all__ = ['Query', 'Task']
+__all__ = ['Query', 'Task', 'subject']
 
 
 @dataclass(frozen=True)
@@ -68,3 +68,10 @@ class Query:
     def thinks(self) -> bool:
         """Whether the model is to reason aloud."""
         return self.task.thinking if self.thinking is None else self.thinking
+
+
+def subject(task: Task, frames: tuple[Frame, ...]) -> Frame | None:
+    """The frame that an answer is about: the first, of a clip the newest; None without frames."""
+    if not frames or task.media not in (Media.CLIP, Media.CLIPS):
+        return frames[0] if frames else None
+    return frames[len(frames) // max(1, len(task.views)) - 1]

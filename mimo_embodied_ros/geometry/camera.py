@@ -42,9 +42,10 @@ class Camera:
         calibrated = intrinsics.size or (width, height)
         sx, sy = width / calibrated[0], height / calibrated[1]
         if abs(sx / sy - 1) > 0.02:
-            msg = (f'the camera info is for {calibrated[0]}x{calibrated[1]} and the image is '
-                   f'{width}x{height}, cropped in between; publish the camera info of this image')
-            raise NoCameraInfoError(msg)
+            msg = (f'the camera info is of an image of {calibrated[0]}x{calibrated[1]} and '
+                   f'the image is {width}x{height}, so it was cropped in between; set '
+                   'camera_info_topic to that of this image')
+            raise NoCameraInfoError(msg, cause='intrinsics of another image')
         # the centre of a pixel stays where it is in the picture: (c + 0.5) * s - 0.5
         self._k = np.array([[intrinsics.fx * sx, 0, (intrinsics.cx + 0.5) * sx - 0.5],
                             [0, intrinsics.fy * sy, (intrinsics.cy + 0.5) * sy - 0.5],
@@ -55,7 +56,7 @@ class Camera:
             msg = (f'the camera info has {self._d.size} coefficients of the distortion model '
                    f'{intrinsics.model!r}; known are {", ".join(MODELS)} with as many as OpenCV '
                    'takes. Rectify the image, or publish one of these')
-            raise NoCameraInfoError(msg)
+            raise NoCameraInfoError(msg, cause='distortion model')
 
     @property
     def focal(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from mimo_embodied_ros.core.errors import NoCameraInfoError
 from mimo_embodied_ros.core.frames import Intrinsics
 
 if TYPE_CHECKING:
@@ -19,14 +20,22 @@ def intrinsics_of(info: CameraInfo, *, rectified: bool = False) -> Intrinsics | 
         rectified: the image is rectified already: its pixels follow ``p`` and no lens.
 
     Returns:
-        None where the camera is not calibrated: ``k`` (or ``p``) is zero, or no finite numbers.
+        None where the camera is not calibrated: the first of ``k`` (or ``p``) is zero.
+
+    Raises:
+        NoCameraInfoError: the numbers make no camera.
 
     """
     fx, cx, fy, cy = (info.p[i] for i in (0, 2, 5, 6)) if rectified else (
         info.k[i] for i in (0, 2, 4, 5))
-    lens = () if rectified else tuple(float(d) for d in info.d)
-    if not all(map(math.isfinite, (fx, fy, cx, cy, *lens))) or fx <= 0 or fy <= 0:
+    if fx == 0:
         return None
+    lens = () if rectified else tuple(float(d) for d in info.d)
+    if not all(map(math.isfinite, (fx, fy, cx, cy, *lens))) or fx < 0 or fy <= 0:
+        name = 'p' if rectified else 'k'
+        msg = (f'the camera info is no camera: {name} is {list(getattr(info, name))}, d is '
+               f'{list(info.d)}; calibrate it, or correct its driver')
+        raise NoCameraInfoError(msg, cause='intrinsics')
     region, across, down = info.roi, max(1, info.binning_x), max(1, info.binning_y)
     width, height = region.width or info.width, region.height or info.height
     # some drivers leave the size out

@@ -14,11 +14,14 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from mimo_embodied_ros.core.errors import MimoError, ResultCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rclpy.node import Node
 
     from mimo_embodied_ros.engine import MemoryUse, ModelInfo, ServerHealth
+
+    from .faults import Fault
+    from .streams import Stream
 
 PERIOD_S = 1.0
 _LATENCIES = 100  # of the last answers
@@ -133,28 +136,59 @@ def server_status(health: ServerHealth, now: float) -> DiagnosticStatus:
 
 
 def camera_status(
-    name: str, topic: str, received: int, age_s: float | None, max_age_s: float
+    name: str, images: Stream, age_s: float | None, max_age_s: float,
+    malformed: Mapping[str, int], problems: Sequence[Fault],
 ) -> DiagnosticStatus:
     """Whether a camera sends images.
 
     Args:
         name: of the camera.
-        topic: resolved name of its images' topic.
-        received: images so far.
+        images: its stream.
         age_s: of the newest image, seconds of ROS time; None: there is none.
         max_age_s: oldest image to answer on, seconds; 0 is any.
+        malformed: how many messages of it could not be used, by cause.
+        problems: what is wrong with its topics.
 
     """
     level, message = DiagnosticStatus.OK, 'sends images'
-    if age_s is None:
-        level, message = DiagnosticStatus.WARN, f'no image has arrived on {topic}'
+    if images.opened is None:
+        message = 'not subscribed: on demand, and nobody asks'
+    elif age_s is None:
+        level, message = DiagnosticStatus.WARN, f'no image has arrived on {images.topic}'
     elif max_age_s and age_s > max_age_s:
         level = DiagnosticStatus.WARN
         message = f'the newest image is older than max_image_age, {max_age_s:g} s'
-    values = {'topic': topic, 'images received': received}
+    values = _values_of(images, malformed)
+    values['images received'] = values.pop('received')
     if age_s is not None:
         values['age of the newest (s)'] = f'{age_s:.3f}'
-    return _status(f'camera {name}', level, message, values)
+    return _with_problems(f'camera {name}', level, message, values, problems)
+
+
+def odometry_status(
+    stream: Stream, malformed: Mapping[str, int], problems: Sequence[Fault]
+) -> DiagnosticStatus:
+    """Whether odometry comes; a base need not have it."""
+    message = 'arrives' if stream.received else f'none has arrived on {stream.topic}'
+    values = _values_of(stream, malformed)
+    return _with_problems('odometry', DiagnosticStatus.OK, message, values, problems)
+
+
+def _values_of(stream: Stream, malformed: Mapping[str, int]) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        'topic': stream.topic, 'received': stream.received, 'dropped': stream.dropped}
+    if stream.rate is not None:
+        values['rate (Hz)'] = f'{stream.rate:.1f}'
+    # a copy in one go: requests go on counting
+    return values | {f'malformed: {cause}': count for cause, count in dict(malformed).items()}
+
+
+def _with_problems(
+    name: str, level: bytes, message: str, values: dict[str, Any], problems: Sequence[Fault]
+) -> DiagnosticStatus:
+    if problems:
+        level, message = DiagnosticStatus.WARN, '; '.join(fault.text for fault in problems)
+    return _status(name, level, message, values)
 
 
 def diagnostics(node: Node, statuses: Iterable[DiagnosticStatus]) -> DiagnosticArray:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.answers import DrivingDecision, Trajectory
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ResultCode
-from mimo_embodied_ros.core.query import Query
-from mimo_embodied_ros.core.tasks import TASKS
+from mimo_embodied_ros.core.query import Query, subject
+from mimo_embodied_ros.core.tasks import TASKS, Media
 
 from . import messages
 
@@ -41,7 +41,7 @@ def plan_driving(
         task: what is asked first, the usual one or one that the request names.
         request: a goal of PlanDriving.
         frames: the front view, or all views in the order of the training.
-        path: odometry up to the first frame's stamp, oldest first.
+        path: odometry up to the stamp of the frame that it is about, oldest first.
         valid_for: seconds after the image's stamp for which the advice is good.
         ask: asks the model one question.
 
@@ -57,7 +57,10 @@ def plan_driving(
         text = ('driving advice needs odometry of the vehicle and none has arrived; set '
                 'odometry_topic and see whether it publishes')
         raise InvalidRequestError(text)
-    around, thinking = len(frames) == SURROUND, messages.thinking_of(request)
+    front = subject(task, frames)
+    assert front is not None  # without images in the request the default camera's are taken
+    around = len(frames) == SURROUND and task.media is not Media.CLIP
+    thinking = messages.thinking_of(request)
 
     def about(task: Task, text: str, shown: tuple[Frame, ...]) -> Answer:
         return ask(Query(
@@ -74,13 +77,13 @@ def plan_driving(
     code, problem = ResultCode.NONE, ''
     try:
         if request.locate_hazards:
-            found = about(TASKS['critical_object'], '', frames[:1])
+            found = about(TASKS['critical_object'], '', (front,))
             assert isinstance(found.content, DrivingDecision)
             decision = replace(decision, hazards=decision.hazards + found.content.hazards)
             outside, objects = outside + found.outside, objects + found.objects
         if request.trajectory:
             drawn = (about(TASKS['trajectory_surround'], '', frames) if around
-                     else about(TASKS['trajectory'], route, frames[:1]))
+                     else about(TASKS['trajectory'], route, (front,)))
             assert isinstance(drawn.content, Trajectory)
             trajectory = drawn.content
     except MimoError as error:
@@ -89,10 +92,9 @@ def plan_driving(
         code, problem = messages.outside_of_image(outside)
     return {
         'decision': messages.decision_message(
-            request.instruction, decision, objects, frames[0], path[-1] if path else None,
-            valid_for),
+            request.instruction, decision, objects, front, path[-1] if path else None, valid_for),
         'trajectory': messages.trajectory_message(
-            trajectory, frames[0], path[-1].child_frame_id if path else '', valid_for, _GENERATOR),
+            trajectory, front, path[-1].child_frame_id if path else '', valid_for, _GENERATOR),
         'error_code': int(code), 'error_msg': problem,
         'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
     }

@@ -13,6 +13,7 @@ import contextlib
 import functools
 import io
 import logging
+import struct
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -78,6 +79,7 @@ _LAYOUTS = {
     '32FC1': _Layout(1, 'f4', ''),
 }
 _DEPTH_ENCODINGS = ('16UC1', 'mono16', '32FC1')
+_DEPTH_HEADER = struct.Struct('<iff')  # of compressedDepth: its format and two parameters
 
 
 def decode_image(msg: Image) -> NDArray[np.uint8]:
@@ -114,9 +116,60 @@ def decode_depth(msg: Image) -> NDArray[np.float32]:
     if msg.encoding not in _DEPTH_ENCODINGS:
         raise BadEncodingError(
             f'{_describe(msg)} is not a depth image: name the topic of the raw depth, which is '
-            f'one of {", ".join(_DEPTH_ENCODINGS)}'
+            f'one of {", ".join(_DEPTH_ENCODINGS)}', cause='not depth',
         )
-    values = _samples(msg, _layout(msg))[..., 0]
+    return _metres(_samples(msg, _layout(msg))[..., 0])
+
+
+def decode_compressed_depth(msg: CompressedImage) -> NDArray[np.float32]:
+    """Depth along the optical axis of a message of image_transport's ``compressedDepth``.
+
+    That is a header of 12 bytes and a PNG with 16 bits a pixel: millimetres, or for ``32FC1``
+    quantised inverse metres (compressed_depth_image_transport/src/codec.cpp). A PNG of ``16UC1``
+    without the header, of the transport ``compressed``, is read too.
+
+    Returns:
+        (height, width) float32, metres, NaN where unknown.
+
+    Raises:
+        BadEncodingError: not such depth, truncated, damaged or too large.
+
+    """
+    data = bytes(msg.data)
+    what = f'compressed depth, format {msg.format!r}, {len(data)} bytes'
+    encoding, _, transport = (part.strip() for part in msg.format.partition(';'))
+    if 'rvl' in transport:
+        raise BadEncodingError(
+            f'{what}: RVL is not read; let the driver send PNG (parameter '
+            'TOPIC.compressedDepth.format of its image_transport), or use the raw topic',
+            cause='not depth')
+    quantised = encoding == '32FC1'
+    a = b = 0.0
+    if 'compressedDepth' in transport:
+        if len(data) < _DEPTH_HEADER.size:
+            raise BadEncodingError(
+                f'{what}: its header alone is {_DEPTH_HEADER.size} bytes; check the camera driver',
+                cause='damaged')
+        _, a, b = _DEPTH_HEADER.unpack_from(data)
+        data = data[_DEPTH_HEADER.size :]
+    elif quantised:
+        raise BadEncodingError(
+            f'{what}: metres are compressed by compressedDepth only; use that topic or the raw one',
+            cause='not depth')
+    picture, _ = _decode_file(data, None, what)
+    if not picture.mode.startswith('I'):
+        raise BadEncodingError(
+            f'{what}: a picture of mode {picture.mode} has no 16 bits a pixel; name the topic of '
+            'the depth, compressed as PNG', cause='not depth')
+    values = np.asarray(picture).astype(np.uint16)
+    if not quantised:
+        return _metres(values)
+    with np.errstate(all='ignore'):  # what is no number is unknown
+        return _metres(np.where(values > 0, a / (values - np.float32(b)), np.nan))
+
+
+def _metres(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Of integers, which are millimetres, or of metres; what cannot be is unknown."""
     depth = values.astype(np.float32)
     if values.dtype == np.uint16:
         depth /= 1000
@@ -162,15 +215,9 @@ def decode_reduced(
     if 'compressedDepth' in msg.format:
         raise BadEncodingError(
             f'{what}: this is depth and not a picture; use the colour topic of the camera here, '
-            'and its raw depth topic for depth'
+            'and this one as its depth_topic', cause='not a picture',
         )
-    try:
-        picture, size = _open_picture(data, limits)
-    except Exception as error:  # PIL's parsers raise many types, all of them mean bad data
-        raise BadEncodingError(
-            f'{what}, starting with {data[:8].hex(" ") or "nothing"}: not a complete JPEG or PNG '
-            f'({error}); check the camera driver or the image_transport republisher'
-        ) from error
+    picture, size = _decode_file(data, limits, what)
     if picture.mode == 'L' or picture.mode.startswith('I'):
         samples = np.asarray(picture)[..., np.newaxis]
         layout = _LAYOUTS.get(msg.format.split(';')[0].strip(), _LAYOUTS['mono8'])
@@ -195,7 +242,7 @@ def encode_image(rgb: NDArray[np.uint8], header: Header | None = None) -> Image:
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
         raise BadEncodingError(
             f'an array of shape {rgb.shape} and type {rgb.dtype} is no picture: '
-            'give (height, width, 3) uint8 with at least one pixel'
+            'give (height, width, 3) uint8 with at least one pixel', cause='not a picture',
         )
     height, width, _ = rgb.shape
     msg = Image(height=height, width=width, encoding='rgb8', step=3 * width)
@@ -219,7 +266,7 @@ def _layout(msg: Image) -> _Layout:
     except KeyError:
         raise BadEncodingError(
             f'{_describe(msg)}: the encoding is not known; let the camera publish one of '
-            f'{", ".join(_LAYOUTS)}'
+            f'{", ".join(_LAYOUTS)}', cause='unknown encoding',
         ) from None
 
 
@@ -236,7 +283,8 @@ def _samples(msg: Image, layout: _Layout) -> NDArray[Any]:
     elif len(msg.data) != step * height:
         fault = f'step x height is {step * height} bytes'
     if fault:
-        raise BadEncodingError(f'{_describe(msg)}: {fault}; check the camera driver')
+        raise BadEncodingError(
+            f'{_describe(msg)}: {fault}; check the camera driver', cause='sizes contradict')
     order = dtype.newbyteorder('>' if msg.is_bigendian else '<')
     rows = np.frombuffer(msg.data, np.uint8).reshape(height, step)[:, :row]
     values = np.ascontiguousarray(rows).view(order).reshape(height, width, layout.samples)
@@ -253,9 +301,12 @@ def _to_rgb(samples: NDArray[Any], colour: str, what: str) -> NDArray[np.uint8]:
         samples = (samples >> 8).astype(np.uint8)
     if colour.startswith('bayer') and min(height, width) < 3:
         # OpenCV answers with black instead of an error
-        raise BadEncodingError(f'{what}: a Bayer image needs 3x3 pixels at least')
+        raise BadEncodingError(
+            f'{what}: a Bayer image needs 3x3 pixels at least', cause='sizes contradict')
     if colour.startswith('yuv') and width % 2:
-        raise BadEncodingError(f'{what}: two pixels share their colour, so width must be even')
+        raise BadEncodingError(
+            f'{what}: two pixels share their colour, so width must be even',
+            cause='sizes contradict')
     plain = SimpleNamespace(
         height=height,
         width=width,
@@ -268,7 +319,8 @@ def _to_rgb(samples: NDArray[Any], colour: str, what: str) -> NDArray[np.uint8]:
     try:
         return np.array(convert(plain, 'rgb8'), np.uint8)
     except Exception as error:  # whatever the library raises is about these values
-        raise BadEncodingError(f'{what}: cannot be converted to RGB ({error})') from error
+        raise BadEncodingError(
+            f'{what}: cannot be converted to RGB ({error})', cause='not convertible') from error
 
 
 def _stretch(samples: NDArray[Any]) -> NDArray[np.uint8]:
@@ -285,10 +337,28 @@ def _stretch(samples: NDArray[Any]) -> NDArray[np.uint8]:
     return grey
 
 
+def _decode_file(
+    data: bytes, limits: PixelLimits | None, what: str
+) -> tuple[PILImage.Image, tuple[int, int]]:
+    """A completely decoded JPEG or PNG, and the (width, height) that its file names."""
+    try:
+        return _open_picture(data, limits)
+    except Exception as error:  # PIL's parsers raise many types, all of them mean bad data
+        too_large = isinstance(error, (PILImage.DecompressionBombError, _TooManyPixelsError))
+        raise BadEncodingError(
+            f'{what}, starting with {data[:8].hex(" ") or "nothing"}: not a complete JPEG or PNG '
+            f'({error}); check the camera driver or the image_transport republisher',
+            cause='too many pixels' if too_large else 'damaged') from error
+
+
+class _TooManyPixelsError(ValueError):
+    pass
+
+
 def _open_picture(
     data: bytes, limits: PixelLimits | None
 ) -> tuple[PILImage.Image, tuple[int, int]]:
-    """A completely decoded JPEG or PNG, and the (width, height) that its file names.
+    """See ``_decode_file``.
 
     Raises:
         Exception: of many types, with the cause as its text.
@@ -298,7 +368,8 @@ def _open_picture(
     picture = PILImage.open(io.BytesIO(data), formats=formats)
     width, height = picture.size
     if width * height > MAX_COMPRESSED_PIXELS:
-        raise ValueError(f'{width}x{height} pixels, the limit is {MAX_COMPRESSED_PIXELS}')
+        msg = f'{width}x{height} pixels, the limit is {MAX_COMPRESSED_PIXELS}'
+        raise _TooManyPixelsError(msg)
     if picture.format == 'PNG':
         # load() passes a file that lost its last chunk or has a wrong checksum
         if b'\0\0\0\0IEND\xaeB`\x82' not in data:

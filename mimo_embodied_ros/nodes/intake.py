@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import struct
-import threading
 import time
-from collections import deque
+from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from nav_msgs.msg import Odometry as OdometryMsg
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.serialization import deserialize_message
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from mimo_embodied_ros.core.errors import InvalidRequestError, NoImageError, StaleImageError
+from mimo_embodied_ros.core.errors import (
+    BadEncodingError,
+    InvalidRequestError,
+    NoImageError,
+    StaleImageError,
+)
 from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry, View
+from mimo_embodied_ros.geometry import camera as geometry
 from mimo_embodied_ros.geometry.odometry import interpolate
 from mimo_embodied_ros.msg import CameraStatus
 
+from . import faults
 from .calibration import intrinsics_of
-from .diagnostics import camera_status
-from .images import decode_depth, decode_image, decode_reduced
+from .diagnostics import camera_status, odometry_status
+from .images import decode_compressed_depth, decode_depth, decode_image, decode_reduced
+from .streams import Clip, Decoded, Message, Stream, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,20 +47,16 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.resize import PixelLimits
 
+    from .faults import Fault
     from .parameters import CameraSettings, Settings
 
 _DEPTH_TOLERANCE_NS = 50_000_000  # a depth image within this of the image belongs to it
-_KEPT_DEPTH = 8  # to find the one that belongs to an image
+_KEPT = 8  # of depth and camera info, to find the one that belongs to an image
 _KEPT_ODOMETRY = 512  # two seconds and more of a fast one
+_ODOMETRY_QUEUE = 10  # it may come faster than the executor goes round
 _PATH_POINTS, _PATH_STEP_NS = 4, 500_000_000  # what ReCogDrive's prompt tells of the past
-T = TypeVar('T')
-
-
-def stamp_of(message: bytes) -> int:
-    """Nanoseconds of the stamp with which a serialised message begins (its header is first)."""
-    order = '<' if message[1] & 1 else '>'
-    seconds, nanoseconds = struct.unpack_from(f'{order}iI', message, 4)
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+_IDLE_S = 10.0  # after the last request a camera on demand is unsubscribed
+_OVERRIDABLE = QoSPolicyKind.DEPTH, QoSPolicyKind.DURABILITY
 
 
 def frame_of(message: Image) -> Frame:
@@ -65,229 +72,331 @@ def frame_of(message: Image) -> Frame:
         image_id=(pixels.shape, hashlib.blake2b(pixels.data.cast('B'), digest_size=16).digest()))
 
 
-class Stream:
-    """The newest serialised messages of one topic."""
-
-    def __init__(self, kept: int = 1) -> None:
-        """Keep so many; older ones are dropped."""
-        self._messages: deque[bytes] = deque(maxlen=kept)
-        self.received = 0
-
-    def store(self, message: bytes) -> None:
-        """Called for every message; nothing is decoded here."""
-        self._messages.append(message)
-        self.received += 1
-
-    @property
-    def newest(self) -> bytes:
-        """Empty when nothing has arrived."""
-        return self._messages[-1] if self._messages else b''
-
-    def nearest(self, stamp_ns: int) -> bytes:
-        """The one whose stamp is nearest; empty when nothing has arrived."""
-        # the copy is taken in one go while the executor goes on storing
-        return min(list(self._messages), key=lambda m: abs(stamp_of(m) - stamp_ns), default=b'')
-
-    def around(self, stamp_ns: int) -> tuple[bytes, bytes]:
-        """The nearest before (or at) a stamp and the nearest after; empty where there is none."""
-        stamped = [(stamp_of(message), message) for message in list(self._messages)]
-        return (
-            max((s for s in stamped if s[0] <= stamp_ns), key=lambda s: s[0], default=(0, b''))[1],
-            min((s for s in stamped if s[0] > stamp_ns), key=lambda s: s[0], default=(0, b''))[1])
-
-
-class Latest(Generic[T]):
-    """What a message was decoded to, kept until another one is asked for."""
-
-    def __init__(self, decode: Callable[[bytes], T]) -> None:
-        """Nothing is decoded yet."""
-        self._decode = decode
-        self._decoded: tuple[bytes, T] | None = None
-
-    def of(self, message: bytes) -> T:
-        """Messages are told apart as objects: cameras without a clock stamp all theirs alike."""
-        if self._decoded is None or self._decoded[0] is not message:
-            self._decoded = message, self._decode(message)
-        return self._decoded[1]
-
-
 class Camera:
-    """What has arrived from one camera."""
+    """What has arrived from one camera.
 
-    def __init__(self, settings: CameraSettings, limits: PixelLimits) -> None:
+    Attributes:
+        image, info, depth, depth_info: its streams; ``streams`` are those that have a topic.
+        malformed: messages that could not be used, by cause; only what was asked for is looked at.
+        wanted: until when somebody needs it, ``time.monotonic()``.
+
+    """
+
+    def __init__(self, node: LifecycleNode, settings: CameraSettings, limits: PixelLimits) -> None:
         """Nothing yet; ``limits`` are the areas that the model sees."""
         self.settings, self._limits = settings, limits
-        self.image = Stream()
-        self.info = Stream()
-        self.depth = Stream(_KEPT_DEPTH)
-        self.depth_info = Stream()
-        self._lock = threading.Lock()
-        self._pictures = Latest(self._picture)
-        self._depths = Latest(_depth)
-        self._intrinsics = Latest(lambda m: _intrinsics(m, rectified=settings.rectified))
-        self._depth_intrinsics = Latest(_intrinsics)
+        name = settings.name
+        self.image = Stream(
+            node, CompressedImage if settings.compressed else Image, settings.image_topic,
+            f'{name}.image_topic',
+            clip=Clip(settings.clip_frames, settings.clip_rate, settings.clip_mb * 1_000_000))
+        self.info = Stream(node, CameraInfo, settings.camera_info_topic,
+                           f'{name}.camera_info_topic', kept=_KEPT, optional=True)
+        self.depth = Stream(
+            node, CompressedImage if settings.depth_compressed else Image, settings.depth_topic,
+            f'{name}.depth_topic', kept=_KEPT)
+        self.depth_info = Stream(node, CameraInfo, settings.depth_info_topic,
+                                 f'{name}.depth_info_topic', kept=_KEPT, optional=True)
+        self.streams = [
+            s for s in (self.image, self.info, self.depth, self.depth_info) if s.name]
+        self.malformed: Counter[str] = Counter()
+        self.wanted = 0.0
+        self._pictures = Decoded(self._picture, self.malformed, 1 + settings.clip_frames)
+        self._depths = Decoded(self._depth, self.malformed)
+        self._intrinsics = Decoded(self._lens, self.malformed)
+        self._depth_intrinsics = Decoded(self._depth_lens, self.malformed)
 
-    def frame(self, image: bytes, odometry: Odometry | None) -> Frame:
+    def frame(self, image: Message, odometry: Odometry | None, *, spatial: bool = True) -> Frame:
         """An image with what belongs to its stamp, decoded once for all requests.
 
+        Args:
+            image: of this camera.
+            odometry: at its stamp.
+            spatial: with depth and intrinsics, as far as they have arrived.
+
         Raises:
-            BadEncodingError: the image or its depth cannot be decoded.
+            BadEncodingError: the image, or what belongs to it, cannot be decoded.
+            NoCameraInfoError: the camera info is not of this image.
 
         """
-        stamp_ns = stamp_of(image)
-        depth, info = self.depth.nearest(stamp_ns), self.info.newest
-        if depth and abs(stamp_of(depth) - stamp_ns) > _DEPTH_TOLERANCE_NS:
-            depth = b''
-        with self._lock:
-            frame = self._pictures.of(image)
-            metres, depth_frame = self._depths.of(depth) if depth else (None, '')
-            return replace(
-                frame,
-                intrinsics=self._intrinsics.of(info) if info else None,
-                depth=metres,
-                depth_view=self._view(depth_frame, frame.frame_id),
-                odometry=odometry,
-            )
+        frame = replace(self._pictures.of(image), odometry=odometry)
+        if not spatial:
+            return frame
+        depth, info = self.depth.nearest(image.stamp_ns), self.info.nearest(image.stamp_ns)
+        if depth and abs(depth.stamp_ns - image.stamp_ns) > _DEPTH_TOLERANCE_NS:
+            depth = None
+        metres, depth_frame = self._depths.of(depth) if depth else (None, '')
+        return replace(
+            frame,
+            intrinsics=self._intrinsics.of(info, frame.width, frame.height) if info else None,
+            depth=metres,
+            depth_view=None if metres is None else self._view(
+                metres, depth_frame, frame),
+        )
 
-    def _view(self, depth_frame: str, image_frame: str) -> View | None:
+    def _view(self, metres: NDArray[np.float32], depth_frame: str, frame: Frame) -> View | None:
         """From where the depth was taken; None where it is registered."""
-        if self.settings.depth_registered or depth_frame in {'', image_frame}:
+        if self.settings.depth_registered or depth_frame in {'', frame.frame_id}:
             return None
-        info = self.depth_info.newest
-        return View(depth_frame, self._depth_intrinsics.of(info) if info else None)
+        info, (rows, columns) = self.depth_info.nearest(frame.stamp_ns), metres.shape
+        lens = self._depth_intrinsics.of(info, columns, rows) if info else None
+        return View(depth_frame, lens)
 
-    def _picture(self, message: bytes) -> Frame:
-        size = None
+    def is_complete(self, wait_s: float) -> bool:
+        """Whether depth and camera info have come, or are not waited for any more."""
+        opened = self.image.opened
+        return (all(stream.newest is not None for stream in self.streams)
+                or opened is None or time.monotonic() > opened + wait_s)
+
+    def _picture(self, message: Message) -> Frame:
+        size, image = None, read(message, self.image.kind)
         if self.settings.compressed:
-            compressed = deserialize_message(message, CompressedImage)
-            pixels, size = decode_reduced(compressed, self._limits)
-            frame_id = compressed.header.frame_id
+            pixels, size = decode_reduced(image, self._limits)
         else:
-            image = deserialize_message(message, Image)
-            pixels, frame_id = decode_image(image), image.header.frame_id
-        return Frame(pixels, stamp_of(message), frame_id, self.settings.name, size=size)
+            pixels = decode_image(image)
+        return Frame(
+            pixels, message.stamp_ns, image.header.frame_id, self.settings.name, size=size)
+
+    def _depth(self, message: Message) -> tuple[NDArray[np.float32], str]:
+        """Metres, and the frame that they are of."""
+        decode = decode_compressed_depth if self.settings.depth_compressed else decode_depth
+        image = read(message, self.depth.kind)
+        return decode(image), image.header.frame_id
+
+    def _lens(self, message: Message, width: int, height: int) -> Intrinsics | None:
+        return lens_of(message, width, height, rectified=self.settings.rectified)
+
+    def _depth_lens(self, message: Message, width: int, height: int) -> Intrinsics | None:
+        return lens_of(message, width, height)
 
 
 class Intake:
     """Subscribes to the sensors of a node; callbacks store, requests decode.
 
-    Callbacks run in the executor's thread, ``frame`` and ``path`` in those of the scheduler.
+    Callbacks run in the executor's thread, where subscriptions are made and destroyed, too;
+    ``frame``, ``clip`` and ``path`` run in those of the scheduler.
     """
 
     def __init__(self, node: LifecycleNode, settings: Settings, limits: PixelLimits) -> None:
         """Subscribe to every topic of the settings; ``limits`` are the areas the model sees."""
         self._node = node
-        self.cameras = {c.name: Camera(c, limits) for c in settings.cameras}
-        self._odometry = Stream(_KEPT_ODOMETRY)
-        self._subscriptions: list[Subscription] = []
+        self.cameras = {c.name: Camera(node, c, limits) for c in settings.cameras}
+        self._odometry = Stream(node, OdometryMsg, settings.odometry_topic, 'odometry_topic',
+                                kept=_KEPT_ODOMETRY, optional=True)
+        self._malformed: Counter[str] = Counter()
+        self._poses = Decoded(odometry_of, self._malformed, _KEPT)
+        self._subscriptions: dict[Stream, Subscription] = {}
+        self._said = faults.Said(node.get_logger().warning)
+        self._closed = False
+        # those on demand, too: what is wrong with their topics is to be found out now
         for camera in self.cameras.values():
-            chosen = camera.settings
-            kind = CompressedImage if chosen.compressed else Image
-            self._subscribe(kind, chosen.image_topic, camera.image, chosen.reliable)
-            self._subscribe(CameraInfo, chosen.camera_info_topic, camera.info, chosen.reliable)
-            self._subscribe(Image, chosen.depth_topic, camera.depth, chosen.reliable)
-            self._subscribe(
-                CameraInfo, chosen.depth_info_topic, camera.depth_info, chosen.reliable)
-        self._subscribe(OdometryMsg, settings.odometry_topic, self._odometry)
+            camera.wanted = time.monotonic() + _IDLE_S
+            self._open(camera)
+        if self._odometry.name:
+            self._subscribe(self._odometry, queue=_ODOMETRY_QUEUE)
+        self._jumps = node.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1)),
+            post_callback=lambda _: self._on_jump())
 
-    def _subscribe(
-        self, kind: type, topic: str, stream: Stream, reliable: bool = False
-    ) -> None:
-        if not topic:
-            return
+    # -- in the executor's thread
+
+    def _open(self, camera: Camera) -> None:
+        for stream in camera.streams:
+            if stream not in self._subscriptions and not self._closed:
+                self._subscribe(stream, reliable=camera.settings.reliable)
+
+    def _subscribe(self, stream: Stream, *, reliable: bool = False, queue: int = 1) -> None:
         quality = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-        profile = QoSProfile(depth=1, reliability=quality)
-        # raw: thirty pictures a second are not decoded for one question a second
-        self._subscriptions.append(
-            self._node.create_subscription(kind, topic, stream.store, profile, raw=True))
+        overridable = _OVERRIDABLE if reliable else (*_OVERRIDABLE, QoSPolicyKind.RELIABILITY)
+        stream.open()
+        # raw: thirty pictures a second are not decoded for one question a second. What does not fit
+        # is said by diagnoses. A group of its own: the node's would remember each, also destroyed.
+        self._subscriptions[stream] = self._node.create_subscription(
+            stream.kind, stream.name, stream.store, QoSProfile(depth=queue, reliability=quality),
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            qos_overriding_options=QoSOverridingOptions(overridable), raw=True)
+
+    def _unsubscribe(self, streams: list[Stream]) -> None:
+        for stream in streams:
+            if stream in self._subscriptions:
+                self._node.destroy_subscription(self._subscriptions.pop(stream))
+                stream.close()
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._closed = True
+        self._jumps.unregister()
+        self._unsubscribe(list(self._subscriptions))
+
+    def _on_jump(self) -> None:
+        """Forget what is of the future, since the clock fell back: a bag began anew."""
+        now_ns = self._node.get_clock().now().nanoseconds
+        for stream in (self._odometry, *(s for c in self.cameras.values() for s in c.streams)):
+            stream.forget(now_ns)
+
+    def diagnoses(self, max_age_s: float) -> list[DiagnosticStatus]:
+        """How the sensors are; to be called once a second.
+
+        What is wrong is said in the log, too, and what nobody has needed for long is unsubscribed.
+
+        Args:
+            max_age_s: as for ``frame``.
+
+        """
+        now, now_ns = time.monotonic(), self._node.get_clock().now().nanoseconds
+        statuses = []
+        for camera in self.cameras.values():
+            if camera.settings.on_demand and now > camera.wanted:
+                self._unsubscribe(camera.streams)
+            found = self._problems(camera.streams, now, max_age_s)
+            if not found.get(camera.image):
+                found[camera.image] = (faults.clock(camera.image, now_ns)
+                                       or faults.loss(camera.image, camera.info))
+            newest = camera.image.newest
+            age = None if newest is None else self._age(newest)
+            statuses.append(camera_status(
+                camera.settings.name, camera.image, age, max_age_s, camera.malformed,
+                self._said.update(found)))
+        if self._odometry.name:
+            found = self._problems([self._odometry], now, max_age_s)
+            statuses.append(odometry_status(
+                self._odometry, self._malformed, self._said.update(found)))
+        return statuses
+
+    def _problems(
+        self, streams: list[Stream], now: float, max_age_s: float
+    ) -> dict[Stream, Fault | None]:
+        found: dict[Stream, Fault | None] = {}
+        for stream in streams:
+            stream.tick(now)
+            newest, since = stream.newest, stream.opened
+            if newest is not None:
+                # calibration and the like may come once; images, as long as any age will do
+                since = newest.arrived if max_age_s and not stream.optional else None
+            patience = max(faults.SILENCE_S, max_age_s)
+            if since is not None and now - since > patience:
+                found[stream] = self._why_silent(stream)
+        return found
+
+    def _why_silent(self, stream: Stream) -> Fault | None:
+        subscription = self._subscriptions.get(stream)
+        if subscription is None:
+            return None
+        return faults.silence(stream, subscription.qos_profile,
+                              self._node.get_publishers_info_by_topic(stream.topic))
 
     def status(self, name: str) -> CameraStatus:
         """What has arrived from a camera so far."""
         camera = self.cameras[name]
-        chosen = camera.settings
-        status = CameraStatus(
-            name=name, image_topic=self._node.resolve_topic_name(chosen.image_topic),
-            images_received=camera.image.received, image_valid=camera.image.received > 0,
-            camera_info_valid=camera.info.received > 0, depth_valid=camera.depth.received > 0)
-        if chosen.camera_info_topic:
-            status.camera_info_topic = self._node.resolve_topic_name(chosen.camera_info_topic)
-        if chosen.depth_topic:
-            status.depth_topic = self._node.resolve_topic_name(chosen.depth_topic)
         newest = camera.image.newest
-        if newest and chosen.compressed:
-            compressed = deserialize_message(newest, CompressedImage)
-            status.header, status.encoding = compressed.header, compressed.format
-        elif newest:
-            image = deserialize_message(newest, Image)
-            status.header, status.encoding = image.header, image.encoding
-            status.image_width, status.image_height = image.width, image.height
+        status = CameraStatus(
+            name=name, image_topic=camera.image.topic, camera_info_topic=camera.info.topic,
+            depth_topic=camera.depth.topic, images_received=camera.image.received,
+            camera_info_valid=camera.info.received > 0, depth_valid=camera.depth.received > 0)
+        with contextlib.suppress(BadEncodingError):  # that is none
+            if newest is not None:
+                image = read(newest, camera.image.kind)
+                status.image_valid, status.header = True, image.header
+                if camera.settings.compressed:
+                    status.encoding = image.format
+                else:
+                    status.encoding = image.encoding
+                    status.image_width, status.image_height = image.width, image.height
         return status
 
-    def _age(self, message: bytes) -> float:
-        """Seconds of ROS time since a serialised message was stamped."""
-        return float(self._node.get_clock().now().nanoseconds - stamp_of(message)) / 1e9
+    def _age(self, message: Message) -> float:
+        """Seconds of ROS time since a message was stamped."""
+        return float(self._node.get_clock().now().nanoseconds - message.stamp_ns) / 1e9
 
-    def diagnoses(self, max_age_s: float) -> list[DiagnosticStatus]:
-        """How each camera is; ``max_age_s`` as for ``frame``."""
-        statuses = []
-        for name, camera in self.cameras.items():
-            topic = self._node.resolve_topic_name(camera.settings.image_topic)
-            newest, received = camera.image.newest, camera.image.received
-            age = self._age(newest) if newest else None
-            statuses.append(camera_status(name, topic, received, age, max_age_s))
-        return statuses
-
-    def close(self) -> None:
-        """Unsubscribe."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions.clear()
+    # -- in the threads of the scheduler
 
     def frame(
-        self, name: str, max_age_s: float, wait_s: float, stopped: Callable[[], bool]
+        self, name: str, max_age_s: float, wait_s: float, stopped: Callable[[], bool], *,
+        spatial: bool = True,
     ) -> Frame:
         """The newest image of a camera, with what belongs to its stamp.
 
         Args:
             name: of the camera; empty is the first one.
             max_age_s: oldest image, seconds of ROS time; 0 is any.
-            wait_s: how long to wait for the first image, steady seconds.
+            wait_s: how long to wait for an image that is not older, steady seconds; and, after
+                subscribing, for what belongs to it.
             stopped: asked while waiting; True ends the wait.
+            spatial: with depth and intrinsics, as far as they have arrived.
 
         Raises:
             InvalidRequestError: there is no such camera.
             NoImageError: nothing arrived.
             StaleImageError: the newest image is too old.
-            BadEncodingError: the image cannot be decoded.
+            BadEncodingError: the image, or what belongs to it, cannot be decoded.
+            NoCameraInfoError: the camera info is not of this image.
 
         """
-        camera = self.cameras.get(name) if name else next(iter(self.cameras.values()))
-        if camera is None:
-            msg = f'there is no camera {name!r}; this node has {", ".join(self.cameras)}'
-            raise InvalidRequestError(msg)
-        self._wait_for_image(camera, wait_s, stopped)
+        camera = self._camera(name)
+        end = time.monotonic() + wait_s
+        while not self._has(camera, max_age_s, wait_s, spatial=spatial):
+            if time.monotonic() >= end or stopped():
+                break
+            time.sleep(0.005)
         message = camera.image.newest
+        if message is None:
+            raise self._no_image(camera.image)
         age = self._age(message)
         if max_age_s and age > max_age_s:
+            camera.frame(message, None, spatial=False)  # what cannot be read has no stamp either
             msg = (
                 f'the newest image of {camera.settings.name} is {age:.2f} s old and the limit is '
                 f'{max_age_s:g} s; raise max_image_age, or see whether the camera still publishes '
                 'and whether both clocks agree (use_sim_time with a bag)'
             )
             raise StaleImageError(msg)
-        return camera.frame(message, self.odometry_at(stamp_of(message)))
+        return camera.frame(message, self.odometry_at(message.stamp_ns), spatial=spatial)
 
-    def _wait_for_image(self, camera: Camera, wait_s: float, stopped: Callable[[], bool]) -> None:
-        end = time.monotonic() + wait_s
-        while not camera.image.received and time.monotonic() < end and not stopped():
-            time.sleep(0.005)
-        if not camera.image.received:
-            topic = self._node.resolve_topic_name(camera.settings.image_topic)
-            msg = (
-                f'no image has arrived on {topic} ({self._node.count_publishers(topic)} '
-                'publishers); check its name, type and quality of service'
-            )
-            raise NoImageError(msg)
+    def clip(
+        self, name: str, max_age_s: float, wait_s: float, stopped: Callable[[], bool], *,
+        spatial: bool = False,
+    ) -> tuple[Frame, ...]:
+        """The newest image of a camera and those before it, oldest first, as it was set.
+
+        Takes and raises what ``frame`` does. Earlier images that cannot be decoded are left out.
+        """
+        newest = self.frame(name, max_age_s, wait_s, stopped, spatial=spatial)
+        camera, frames = self.cameras[newest.camera], list[Frame]()
+        for message in camera.image.before(newest.stamp_ns):
+            with contextlib.suppress(BadEncodingError):
+                frames.append(camera.frame(
+                    message, self.odometry_at(message.stamp_ns), spatial=False))
+        return (*frames, newest)
+
+    def _has(self, camera: Camera, max_age_s: float, wait_s: float, *, spatial: bool) -> bool:
+        """Whether there is what a request needs; to be asked until there is."""
+        self.want(camera.settings.name)
+        message = camera.image.newest
+        if message is None or (max_age_s and self._age(message) > max_age_s):
+            return False
+        return not spatial or camera.is_complete(wait_s)
+
+    def _no_image(self, images: Stream) -> NoImageError:
+        fault = self._why_silent(images)
+        why = fault.text if fault else 'check its name, type and quality of service'
+        return NoImageError(f'no image has arrived on {images.topic} '
+                            f'({self._node.count_publishers(images.topic)} publishers); {why}')
+
+    def _camera(self, name: str) -> Camera:
+        camera = self.cameras.get(name) if name else next(iter(self.cameras.values()))
+        if camera is None:
+            msg = f'there is no camera {name!r}; this node has {", ".join(self.cameras)}'
+            raise InvalidRequestError(msg)
+        return camera
+
+    def want(self, name: str) -> None:
+        """Let a camera on demand be subscribed for some time; see ``frame``, which does it, too."""
+        camera = self._camera(name)
+        if camera.settings.on_demand:
+            camera.wanted = time.monotonic() + _IDLE_S
+            if camera.image.opened is None and self._node.executor is not None:
+                self._node.executor.create_task(self._open, camera)
 
     def path(self, stamp_ns: int) -> tuple[Odometry, ...]:
         """Where the base was up to a stamp, oldest first, every half second as far as known."""
@@ -301,12 +410,21 @@ class Intake:
 
     def odometry_at(self, stamp_ns: int) -> Odometry | None:
         """Where the base was at a stamp, or at the nearest stamp that is known; None: never."""
-        known = [_odometry(message) for message in self._odometry.around(stamp_ns) if message]
+        known = []
+        for message in self._odometry.around(stamp_ns):
+            with contextlib.suppress(BadEncodingError):  # it is counted; images can do without
+                known.append(self._poses.of(message))
         return interpolate(known[0], known[-1], stamp_ns) if known else None
 
 
-def _odometry(message: bytes) -> Odometry:
-    msg = deserialize_message(message, OdometryMsg)
+def odometry_of(message: Message) -> Odometry:
+    """Of a nav_msgs/Odometry.
+
+    Raises:
+        BadEncodingError: the bytes are no such message.
+
+    """
+    msg = read(message, OdometryMsg)
     pose, twist = msg.pose.pose, msg.twist.twist
     at, turn = pose.position, pose.orientation
     return Odometry(
@@ -317,11 +435,17 @@ def _odometry(message: bytes) -> Odometry:
     )
 
 
-def _depth(message: bytes) -> tuple[NDArray[np.float32], str]:
-    """Metres, and the frame that they are of."""
-    image = deserialize_message(message, Image)
-    return decode_depth(image), image.header.frame_id
+def lens_of(
+    message: Message, width: int, height: int, *, rectified: bool = False
+) -> Intrinsics | None:
+    """Of a serialised CameraInfo; see ``intrinsics_of``.
 
+    Raises:
+        BadEncodingError: the bytes are no CameraInfo.
+        NoCameraInfoError: its numbers make no camera, or none of an image of this size.
 
-def _intrinsics(message: bytes, *, rectified: bool = False) -> Intrinsics | None:
-    return intrinsics_of(deserialize_message(message, CameraInfo), rectified=rectified)
+    """
+    intrinsics = intrinsics_of(read(message, CameraInfo), rectified=rectified)
+    if intrinsics is not None:
+        geometry.Camera(intrinsics, width, height)  # raises
+    return intrinsics

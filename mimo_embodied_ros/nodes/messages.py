@@ -22,6 +22,7 @@ from mimo_embodied_ros.core.answers import (
     TextAnswer,
 )
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
+from mimo_embodied_ros.core.query import subject
 from mimo_embodied_ros.geometry.lifting import PositionStatus
 from mimo_embodied_ros.geometry.odometry import belongs
 from mimo_embodied_ros.geometry.poses import Pose
@@ -157,17 +158,17 @@ def _objects(objects: Iterable[ObjectReference]) -> list[Any]:
 def answer_message(
     query: Query, answer: Answer, odometry: Odometry | None = None, lifter: Lifter | None = None
 ) -> Any:
-    """The message of an answer's kind; pixels and header are of the first frame.
+    """The message of an answer's kind; pixels and header are of the frame that it is about.
 
     Args:
         query: what was asked.
         answer: what the model said.
-        odometry: at the first frame's stamp, as far as known.
+        odometry: at that frame's stamp, as far as known.
         lifter: finds positions; None where none are asked for.
 
     """
     content, target_frame = answer.content, lifter.target_frame if lifter else ''
-    frame = query.frames[0] if query.frames else None
+    frame = subject(query.task, query.frames)
     if isinstance(content, TaskPlan):
         message = interfaces.TaskPlan(
             plan_id=UUID(uuid=list(uuid.uuid4().bytes)), instruction=query.text,

@@ -33,7 +33,8 @@ from mimo_embodied_ros.core.errors import (
     ModelNotReadyError,
     ResultCode,
 )
-from mimo_embodied_ros.core.query import Query
+from mimo_embodied_ros.core.query import Query, subject
+from mimo_embodied_ros.core.tasks import Media
 from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.engine.answering import State, answer_query
 from mimo_embodied_ros.engine.scheduler import Job, Scheduler
@@ -329,9 +330,10 @@ class MimoEmbodied(LifecycleNode):
         assert self._intake is not None
         on_progress(State.PREPROCESSING, '', 0)
         task = kind.task_of(request, self._settings.tasks)
-        frames = self._frames(kind, request, job)
-        if frames:
-            age = self.get_clock().now().nanoseconds - frames[0].stamp_ns
+        frames = self._frames(task, request, job)
+        about = subject(task, frames)
+        if about is not None:
+            age = self.get_clock().now().nanoseconds - about.stamp_ns
             stats.image_age = messages.duration(age / 1e9)
         engine, replies = self._engine, []
 
@@ -362,7 +364,7 @@ class MimoEmbodied(LifecycleNode):
 
         try:
             if kind.action is action.PlanDriving:
-                path = self._intake.path(frames[0].stamp_ns)
+                path = self._intake.path(about.stamp_ns) if about else ()
                 return plan_driving(
                     task, request, frames, path, self._settings.driving_valid_for, ask)
             return self._answer_one(kind, task, request, frames, ask, on_progress)
@@ -382,7 +384,7 @@ class MimoEmbodied(LifecycleNode):
             max_new_tokens=request.max_new_tokens, options=tuple(getattr(request, 'options', ())))
         answer, reply = ask(query)
         # asked now, since odometry from after the image has come while the model wrote
-        frame, intake, transforms = next(iter(frames), None), self._intake, self._transforms
+        frame, intake, transforms = subject(task, frames), self._intake, self._transforms
         odometry = intake.odometry_at(frame.stamp_ns) if frame and intake else None
         target, lifter = getattr(request, 'target_frame', ''), None
         if target and frame and transforms:
@@ -399,8 +401,8 @@ class MimoEmbodied(LifecycleNode):
             'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
         }
 
-    def _frames(self, kind: Kind, request: Any, job: Job) -> tuple[Frame, ...]:
-        """Decode the images of a request, or the newest ones of its cameras."""
+    def _frames(self, task: Task, request: Any, job: Job) -> tuple[Frame, ...]:
+        """Decode the images of a request, or the newest ones or clips of its cameras."""
         assert self._intake is not None
         if request.images and request.cameras:
             text = 'the request has images and names cameras; give one of the two'
@@ -414,10 +416,16 @@ class MimoEmbodied(LifecycleNode):
         def stopped() -> bool:
             return job.stopped() or time.monotonic() >= (job.deadline or 0)
 
-        return tuple(
-            self._intake.frame(name, age or self._settings.max_image_age,
-                               self._settings.wait_for_image, stopped)
-            for name in request.cameras or [''])
+        wanted = (age or self._settings.max_image_age, self._settings.wait_for_image, stopped)
+        names = request.cameras or ['']
+        for name in names:  # all at once
+            self._intake.want(name)
+        spatial = bool(getattr(request, 'target_frame', ''))  # else depth need not be decoded
+        if task.media in (Media.CLIP, Media.CLIPS):
+            clips = [self._intake.clip(name, *wanted, spatial=spatial) for name in names]
+            length = min(map(len, clips))  # of several views equally long
+            return tuple(frame for clip in clips for frame in clip[-length:])
+        return tuple(self._intake.frame(name, *wanted, spatial=spatial) for name in names)
 
     # -- actions
 

@@ -129,11 +129,22 @@ CAMERA = (
     Parameter('rectified', False, 'The image is rectified: it follows p of its CameraInfo, and no '
               'lens.'),
     Parameter('depth_topic', '', 'Image with depth; empty: none.'),
+    Parameter('depth_transport', 'raw', 'raw: sensor_msgs/Image, 16UC1 or 32FC1; compressed and '
+              'compressedDepth: CompressedImage, PNG.',
+              choices=('raw', 'compressed', 'compressedDepth')),
     Parameter('depth_registered', False, 'The depth shows what the image shows, whatever its frame '
               'is called. Else it does where both have one frame.'),
     Parameter('depth_info_topic', '', 'CameraInfo of depth that is not registered; empty: '
               'camera_info beside it.'),
-    Parameter('reliable', False, 'Ask for reliable delivery instead of best effort.'),
+    Parameter('reliable', False, 'Ask for reliable delivery of all these topics; without it, for '
+              'one by qos_overrides.TOPIC.subscription.reliability.'),
+    Parameter('on_demand', False, 'Subscribe when a request comes, and unsubscribe some seconds '
+              'after the last one; costs nothing in between.'),
+    Parameter('clip_frames', 0, 'How many images a task about a clip gets; 0: the newest one only.',
+              (0, 1000)),
+    Parameter('clip_rate', 2.0, 'Images a second of a clip.', (0.01, 1000.0), unit='Hz'),
+    Parameter('clip_mb', 256, 'Megabytes that the images kept for clips may take.', (1, 1_000_000),
+              unit='MB'),
 )
 NODE = (*MODEL, *REQUESTS, *SENSORS, *RECORDING, *LIFE)
 # Of the viewer, a node of its own.
@@ -161,10 +172,15 @@ class CameraSettings:
     compressed: bool
     camera_info_topic: str
     depth_topic: str
+    depth_compressed: bool
     depth_info_topic: str
     depth_registered: bool
     rectified: bool
     reliable: bool
+    on_demand: bool
+    clip_frames: int
+    clip_rate: float
+    clip_mb: int
 
 
 @dataclass(frozen=True)
@@ -260,14 +276,28 @@ def _camera(node: Node, name: str) -> CameraSettings:
     values = {p.name: _value(node, p, f'{name}.') for p in CAMERA}
     compressed = values['image_transport'] == 'compressed'
     image = values['image_topic'] or f'{name}/image_raw' + '/compressed' * compressed
-    folder, slash, _ = image.removesuffix('/compressed').rpartition('/')
-    info = values['camera_info_topic'] or f'{folder}{slash}camera_info'
-    depth, depth_info = values['depth_topic'], values['depth_info_topic']
-    folder, slash, _ = depth.rpartition('/')
-    if depth and not depth_info and not values['depth_registered']:
-        depth_info = f'{folder}{slash}camera_info'
-    return CameraSettings(name, image, compressed, info, depth, depth_info,
-                          values['depth_registered'], values['rectified'], values['reliable'])
+    info = values['camera_info_topic'] or _info_beside(image)
+    depth_info = values['depth_info_topic']
+    if values['depth_topic'] and not depth_info and not values['depth_registered']:
+        depth_info = _info_beside(values['depth_topic'])
+    if values['on_demand'] and values['clip_frames']:
+        msg = (f'{name}.on_demand and {name}.clip_frames exclude each other, since a clip is what '
+               'came before the request; leave one of the two out')
+        raise InvalidRequestError(msg)
+    others = {p: values[p] for p in (
+        'depth_topic', 'depth_registered', 'rectified', 'reliable', 'on_demand', 'clip_frames',
+        'clip_rate', 'clip_mb')}
+    return CameraSettings(
+        name, image, compressed, info, depth_compressed=values['depth_transport'] != 'raw',
+        depth_info_topic=depth_info, **others)
+
+
+def _info_beside(topic: str) -> str:
+    """The topic of the CameraInfo that belongs to images on a topic."""
+    for transport in ('/compressed', '/compressedDepth'):
+        topic = topic.removesuffix(transport)
+    folder, slash, _ = topic.rpartition('/')
+    return f'{folder}{slash}camera_info'
 
 
 def read(node: Node) -> Settings:

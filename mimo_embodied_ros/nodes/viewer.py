@@ -38,8 +38,8 @@ from mimo_embodied_ros.pictures import jpeg
 
 from . import messages, parameters
 from .images import decode_compressed, decode_image, encode_image
-from .intake import stamp_of
 from .kinds import KINDS
+from .streams import stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -1,0 +1,666 @@
+"""Sensors over real DDS: when they are subscribed, what is wrong with them, what is malformed."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+import random
+import re
+import struct
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from domains import claimed_domain
+from nav_msgs.msg import Odometry
+from PIL import Image as PILImage
+from rcl_interfaces.msg import Log
+from rclpy.context import Context
+from rclpy.lifecycle import LifecycleNode
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import serialize_message
+from ros_side import camera_command, environment_in
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from mimo_embodied_ros.cli.processes import running
+from mimo_embodied_ros.core.errors import (
+    InvalidRequestError,
+    MimoError,
+    NoCameraInfoError,
+    NoImageError,
+    StaleImageError,
+)
+from mimo_embodied_ros.core.resize import PixelLimits
+from mimo_embodied_ros.geometry.camera import Camera
+from mimo_embodied_ros.nodes import faults, intake
+from mimo_embodied_ros.nodes.images import decode_compressed, decode_image, encode_image
+from mimo_embodied_ros.nodes.intake import Intake, lens_of
+from mimo_embodied_ros.nodes.parameters import read
+from mimo_embodied_ros.nodes.streams import Clip, Message, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+LIMITS = PixelLimits(28 * 28, 280 * 280)
+FRAME = 'camera_optical_frame'
+PIXELS = np.arange(48 * 64 * 3, dtype=np.uint32).astype(np.uint8).reshape(48, 64, 3)
+K = [50.0, 0.0, 32.0, 0.0, 50.0, 24.0, 0.0, 0.0, 1.0]
+LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class Eyes:
+    """An intake on a node of its own that is diagnosed often, and a driver of the camera."""
+
+    def __init__(self, ros: Any, max_age_s: float = 0.0, **values: Any) -> None:
+        values = {'camera.reliable': True, **values}
+        self.ros = ros
+        self.node = ros.node('mimo_embodied', LifecycleNode, parameter_overrides=[
+            Parameter(name, value=value) for name, value in values.items()])
+        self.driver = ros.node('driver')
+        self.begin = self.driver.get_clock().now()
+        self.said: list[str] = []
+        self.driver.create_subscription(Log, '/rosout', self._hear, LATCHED)
+        self.intake = Intake(self.node, read(self.node), LIMITS)
+        self.statuses: dict[str, Any] = {}
+        self.node.create_timer(0.05, lambda: self._diagnose(max_age_s),
+                               clock=rclpy.clock.Clock())  # also without /clock
+        self.publishers: dict[str, Any] = {}
+
+    def _hear(self, log: Any) -> None:
+        if log.name == 'mimo_embodied':
+            self.said.append(log.msg)
+
+    def _diagnose(self, max_age_s: float) -> None:
+        self.statuses = {s.name: s for s in self.intake.diagnoses(max_age_s)}
+
+    def publisher(self, topic: str, kind: Any = Image, qos: Any = 10) -> Any:
+        if topic not in self.publishers:
+            self.publishers[topic] = self.driver.create_publisher(kind, topic, qos)
+        return self.publishers[topic]
+
+    def stamp(self, age_s: float = 0.0) -> Header:
+        now = self.driver.get_clock().now() - rclpy.duration.Duration(nanoseconds=int(age_s * 1e9))
+        return Header(stamp=now.to_msg(), frame_id=FRAME)
+
+    def at(self, seconds: float) -> Header:
+        """A header at so many seconds after the beginning."""
+        stamp = self.begin + rclpy.duration.Duration(seconds=seconds)
+        return Header(stamp=stamp.to_msg(), frame_id=FRAME)
+
+    def send(self, stream: Stream, message: Any) -> None:
+        """Publish on a stream's topic, a message or the bytes of one, and wait for it."""
+        publisher = self.publisher(stream.topic, stream.kind)
+        self.ros.wait_for(publisher.get_subscription_count)
+        received = stream.received
+        publisher.publish(message)
+        self.ros.wait_for(lambda: stream.received > received)
+
+    def see(self, age_s: float = 0.0) -> Header:
+        header = self.stamp(age_s)
+        self.send(self.camera.image, encode_image(PIXELS, header))
+        return header
+
+    @property
+    def camera(self) -> Any:
+        return self.intake.cameras['camera']
+
+    def frame(self, wait_s: float = 0.0, **options: Any) -> Any:
+        return self.intake.frame('', 0.0, wait_s, lambda: False, **options)
+
+    def values(self, name: str = 'camera camera') -> dict[str, str]:
+        status = self.statuses.get(name)
+        return {value.key: value.value for value in status.values} if status else {}
+
+    def wait_for_fault(self, says: str, name: str = 'camera camera') -> str:
+        """Wait until diagnostics and log tell it; return what they say."""
+        self.ros.wait_for(lambda: name in self.statuses and says in self.statuses[name].message)
+        assert self.statuses[name].level == DiagnosticStatus.WARN
+        found = self.ros.wait_for(lambda: [said for said in self.said if says in said])
+        return found[0]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, 'SILENCE_S', 0.5)
+    monkeypatch.setattr(intake, '_IDLE_S', 0.5)
+
+
+# -- on demand
+
+
+def test_a_camera_on_demand_is_subscribed_while_somebody_asks(
+    ros: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eyes = Eyes(ros, **{'camera.on_demand': True})
+    publisher = eyes.publisher('camera/image_raw')
+    timer = eyes.driver.create_timer(
+        0.03, lambda: publisher.publish(encode_image(PIXELS, eyes.stamp())))
+    for _ in range(2):
+        ros.wait_for(lambda: not publisher.get_subscription_count())
+        ros.wait_for(lambda: 'on demand' in eyes.statuses['camera camera'].message)
+        assert eyes.statuses['camera camera'].level == DiagnosticStatus.OK
+        assert eyes.camera.image.newest is None
+        begin = eyes.driver.get_clock().now().nanoseconds
+        assert eyes.frame(wait_s=60.0).stamp_ns >= begin
+    monkeypatch.setattr(intake, '_IDLE_S', 600.0)
+    eyes.frame(wait_s=60.0)
+    opened = eyes.camera.image.opened
+    time.sleep(0.2)
+    eyes.frame(wait_s=60.0)
+    assert eyes.camera.image.opened == opened
+    eyes.driver.destroy_timer(timer)
+    eyes.camera.wanted = 0.0
+    ros.wait_for(lambda: eyes.camera.image.opened is None)
+    with pytest.raises(NoImageError, match=r'/camera/image_raw \(1 publishers\)'):
+        eyes.frame(wait_s=0.1)
+    with pytest.raises(InvalidRequestError, match='this node has camera'):
+        eyes.intake.want('left')
+
+
+def test_depth_and_camera_info_are_waited_for_after_subscribing(
+    ros: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eyes = Eyes(ros, **{'camera.on_demand': True, 'camera.depth_topic': 'depth'})
+    publishers = [eyes.publisher('camera/image_raw'), eyes.publisher('depth'),
+                  eyes.publisher('camera/camera_info', CameraInfo)]
+    ros.wait_for(lambda: eyes.camera.image.opened is None)
+    monkeypatch.setattr(intake, '_IDLE_S', 600.0)
+    found: list[Any] = []
+    asking = threading.Thread(target=lambda: found.append(eyes.frame(wait_s=60.0)))
+    asking.start()
+    for publisher in publishers:
+        ros.wait_for(publisher.get_subscription_count)
+    header = eyes.see()
+    eyes.send(eyes.camera.info, CameraInfo(header=header, k=K))
+    eyes.send(eyes.camera.depth, Image(
+        header=header, width=2, height=2, step=4, encoding='16UC1', data=bytes(range(8))))
+    asking.join(90)
+    assert found[0].depth is not None
+    assert found[0].intrinsics is not None
+
+
+def test_an_intake_that_was_closed_does_not_open(ros: Any) -> None:
+    eyes = Eyes(ros, **{'camera.on_demand': True})
+    publisher = eyes.publisher('camera/image_raw')
+    ros.wait_for(lambda: not publisher.get_subscription_count())
+    closed = ros.executor.create_task(eyes.intake.close)
+    ros.wait_for(closed.done)
+    with pytest.raises(NoImageError):
+        eyes.frame(wait_s=0.2)
+    assert not publisher.get_subscription_count()
+
+
+# -- quality of service and transport
+
+
+def test_quality_of_service_is_set_by_the_usual_parameters(ros: Any) -> None:
+    eyes = Eyes(ros, **{
+        'camera.reliable': False,
+        'qos_overrides./camera/image_raw.subscription.reliability': 'reliable',
+        'qos_overrides./camera/camera_info.subscription.durability': 'transient_local'})
+
+    def profile(topic: str) -> Any:
+        return ros.wait_for(lambda: eyes.driver.get_subscriptions_info_by_topic(topic))[
+            0].qos_profile
+
+    assert profile('/camera/image_raw').reliability == ReliabilityPolicy.RELIABLE
+    assert profile('/camera/camera_info').reliability == ReliabilityPolicy.BEST_EFFORT
+    assert profile('/camera/camera_info').durability == DurabilityPolicy.TRANSIENT_LOCAL
+    assert profile('/odom').durability == DurabilityPolicy.VOLATILE
+
+
+@pytest.mark.parametrize(('offered', 'reliable'), [
+    (ReliabilityPolicy.RELIABLE, True), (ReliabilityPolicy.RELIABLE, False),
+    (ReliabilityPolicy.BEST_EFFORT, False),
+])
+def test_images_of_any_encoding_arrive(
+    ros: Any, offered: ReliabilityPolicy, reliable: bool
+) -> None:
+    eyes = Eyes(ros, **{'cameras': ['camera', 'other'], 'other.image_transport': 'compressed',
+                        'camera.reliable': reliable, 'other.reliable': reliable})
+    profile, (camera, other) = QoSProfile(depth=1, reliability=offered), (
+        eyes.intake.cameras.values())
+
+    def arrives(stream: Stream, message: Any) -> None:
+        publisher = eyes.publisher(stream.topic, stream.kind, profile)
+        ros.wait_for(publisher.get_subscription_count)
+        received = stream.received
+        ros.wait_for(lambda: publisher.publish(message) or stream.received > received)
+
+    for encoding, size in (('rgb8', 3), ('bgra8', 4), ('mono8', 1), ('mono16', 2),
+                           ('bayer_grbg8', 1), ('yuv422_yuy2', 2), ('16UC1', 2), ('32FC1', 4)):
+        message = Image(header=eyes.stamp(), width=64, height=48, step=64 * size,
+                        encoding=encoding, data=bytes(range(256)) * (12 * size))
+        arrives(camera.image, message)
+        np.testing.assert_array_equal(eyes.frame().pixels, decode_image(message))
+    for form, data in (('jpeg', JPEG), ('png', png(64, 48))):
+        file = CompressedImage(header=eyes.stamp(), format=form, data=data)
+        arrives(other.image, file)
+        seen = eyes.intake.frame('other', 0.0, 0.0, lambda: False)
+        np.testing.assert_array_equal(seen.pixels, decode_compressed(file))
+
+
+WATCH = """
+import sys, time, rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
+from mimo_embodied_ros.core.resize import PixelLimits
+from mimo_embodied_ros.nodes.intake import Intake
+from mimo_embodied_ros.nodes.parameters import read
+rclpy.init()
+node, executor = LifecycleNode('watch'), SingleThreadedExecutor()
+stream = Intake(node, read(node), PixelLimits(784, 7840)).cameras['camera'].image
+executor.add_node(node)
+end = time.monotonic() + 60
+while stream.received < 30 and time.monotonic() < end:
+    executor.spin_once(timeout_sec=1.0)
+print(stream.received, len(stream.newest.data))
+"""
+
+
+def test_a_best_effort_stream_of_1080p_arrives_with_the_shipped_profile(tmp_path: Path) -> None:
+    with claimed_domain() as domain:
+        environment = environment_in(domain)
+        with running(camera_command(), tmp_path / 'camera.log', environment):
+            done = subprocess.run([sys.executable, '-c', WATCH], env=environment, check=True,
+                                  capture_output=True, text=True, cwd=tmp_path)
+    received, size = map(int, done.stdout.split())
+    assert received == 30
+    assert size > 1920 * 1080 * 3
+
+
+# -- camera info and depth
+
+
+def info(**values: Any) -> Message:
+    values = {'width': 640, 'height': 480,
+              'k': [500.0, 0.0, 320.0, 0.0, 400.0, 240.0, 0.0, 0.0, 1.0], **values}
+    roi = values.pop('roi', {})
+    message = CameraInfo(**values)
+    for name, value in roi.items():
+        setattr(message.roi, name, value)
+    return Message(serialize_message(message), 0, 0.0)
+
+
+@pytest.mark.parametrize(('values', 'size', 'expected'), [
+    ({}, (640, 480), (500, 400, 320, 240)),
+    ({}, (320, 240), (250, 200, 159.75, 119.75)),  # resized since
+    ({'binning_x': 2, 'binning_y': 2}, (320, 240), (250, 200, 159.75, 119.75)),
+    ({'binning_x': 2, 'binning_y': 1}, (320, 480), (250, 400, 159.75, 240)),
+    ({'roi': {'x_offset': 20, 'y_offset': 40, 'width': 600, 'height': 400}}, (600, 400),
+     (500, 400, 300, 200)),
+    ({'width': 0, 'height': 0}, (640, 480), (500, 400, 320, 240)),
+    ({'k': [0.0] * 9}, (640, 480), None),
+])
+def test_camera_info_is_made_that_of_the_image(
+    values: dict[str, Any], size: tuple[int, int], expected: tuple[float, ...] | None
+) -> None:
+    lens = lens_of(info(**values), *size)
+    if expected is None:
+        assert lens is None
+    else:
+        assert lens is not None
+        middle, right, below = Camera(lens, *size).pixels([[0, 0, 1], [1, 0, 1], [0, 1, 1]])
+        found = (*(right - middle)[:1], *(below - middle)[1:], *(middle - 0.5))
+        assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(('values', 'size', 'says'), [
+    ({}, (640, 360), 'of an image of 640x480 and the image is 640x360'),
+    ({'binning_x': 2}, (640, 480), 'cropped'),
+    ({'k': [math.nan] + [0.0] * 8}, (640, 480), 'k is'),
+    ({'k': [-500.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]}, (640, 480), 'k is'),
+    ({'k': [500.0, 0.0, math.inf, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]}, (640, 480), 'k is'),
+    ({'d': [math.nan] * 5}, (640, 480), 'd is'),
+])
+def test_camera_info_that_does_not_fit_is_refused(
+    values: dict[str, Any], size: tuple[int, int], says: str
+) -> None:
+    with pytest.raises(NoCameraInfoError, match=says):
+        lens_of(info(**values), *size)
+
+
+def test_the_camera_info_and_depth_of_the_image_are_taken(ros: Any) -> None:
+    eyes = Eyes(ros, **{'camera.depth_topic': 'depth'})
+    for number in (1, 2, 3, 4):
+        header = eyes.at(0.1 * number)
+        eyes.send(eyes.camera.info, CameraInfo(
+            header=header, width=64, height=48,
+            k=[100.0 * number, 0.0, 32.0, 0.0, 50.0, 24.0, 0.0, 0.0, 1.0]))
+        eyes.send(eyes.camera.depth, Image(
+            header=header, width=1, height=1, step=4, encoding='32FC1',
+            data=struct.pack('<f', number)))
+    eyes.send(eyes.camera.image, encode_image(PIXELS, eyes.at(0.21)))
+    frame = eyes.frame()
+    assert frame.intrinsics.fx == 200.0
+    assert frame.depth.tolist() == [[2.0]]
+    assert eyes.frame(spatial=False).depth is None
+    eyes.send(eyes.camera.image, encode_image(PIXELS, eyes.at(0.6)))
+    assert eyes.frame().depth is None  # too far from any
+
+
+# -- what goes wrong
+
+
+def test_a_topic_that_nobody_publishes_is_told_of(ros: Any) -> None:
+    eyes = Eyes(ros)
+    assert 'set camera.image_topic' in eyes.wait_for_fault('nothing publishes /camera/image_raw')
+    assert eyes.statuses['odometry'].level == DiagnosticStatus.OK  # need not be
+    time.sleep(0.3)  # many diagnoses later
+    assert len(eyes.said) == 1
+    eyes.see()
+    ros.wait_for(lambda: eyes.statuses['camera camera'].level == DiagnosticStatus.OK)
+    assert float(ros.wait_for(lambda: eyes.values().get('age of the newest (s)'))) < 10
+
+
+def test_a_publisher_from_which_nothing_arrives_is_told_of(ros: Any) -> None:
+    eyes = Eyes(ros)
+    eyes.publisher('camera/image_raw')
+    said = eyes.wait_for_fault('driver publishes /camera/image_raw and nothing arrives')
+    assert 'fastdds_large_images.xml' in said
+    with pytest.raises(NoImageError, match='nothing arrives'):
+        eyes.frame()
+
+
+def test_an_incompatible_quality_of_service_is_told_of(ros: Any) -> None:
+    eyes = Eyes(ros)
+    eyes.publisher('camera/image_raw', qos=BEST_EFFORT)
+    said = eyes.wait_for_fault('/camera/image_raw cannot be received')
+    assert 'qos_overrides./camera/image_raw.subscription.reliability' in said
+    assert 'RELIABLE' in said.upper()
+
+
+def test_a_topic_of_another_type_is_told_of(ros: Any) -> None:
+    # one participant has a topic with one type only
+    context = Context()
+    rclpy.init(args=[], context=context, domain_id=ros.domain_id)
+    other = rclpy.create_node('other', context=context)
+    try:
+        other.create_publisher(CompressedImage, '/camera/image_raw', 1)
+        said = Eyes(ros).wait_for_fault('/camera/image_raw carries sensor_msgs/msg/CompressedImage')
+        assert 'set camera.image_transport' in said
+    finally:
+        other.destroy_node()
+        context.try_shutdown()
+
+
+def test_a_camera_that_stops_is_told_of(ros: Any) -> None:
+    eyes = Eyes(ros, max_age_s=0.6)
+    eyes.see()
+    assert 'nothing arrives' in eyes.wait_for_fault('driver publishes /camera/image_raw')
+
+
+@pytest.mark.parametrize(('age_s', 'says'), [
+    (-7.0, r'stamped [4-7]\.\d{3} s in the future'),
+    (3.0, r'stamped [3-9]\.\d{3} s before they arrive'),
+])
+def test_clocks_that_disagree_are_told_of_with_the_offset(
+    ros: Any, age_s: float, says: str
+) -> None:
+    eyes = Eyes(ros)
+    eyes.see(age_s)
+    said = eyes.wait_for_fault('images on /camera/image_raw are stamped')
+    assert re.search(says, said)
+    assert 'use_sim_time' in said
+
+
+def test_images_without_a_stamp_and_a_clock_that_does_not_run_are_told_of(ros: Any) -> None:
+    eyes = Eyes(ros, use_sim_time=True)
+    eyes.see()
+    eyes.wait_for_fault('nothing has arrived on /clock')
+    clock = eyes.driver.create_publisher(Clock, '/clock', 1)
+    ros.wait_for(clock.get_subscription_count)
+    clock.publish(Clock(clock=rclpy.time.Time(seconds=5).to_msg()))
+    eyes.send(eyes.camera.image, encode_image(PIXELS, Header()))
+    eyes.wait_for_fault('are stamped 0')
+
+
+def test_large_images_that_get_lost_are_told_of(ros: Any) -> None:
+    node = ros.node('some')
+    images, infos = (Stream(node, kind, name, '') for kind, name in (
+        (Image, 'image'), (CameraInfo, 'info')))
+    for stream in (images, infos):
+        stream.open()
+        stream.tick(0.0)
+    images.store(bytes(1_000_000), {'publication_sequence_number': None})
+    for _ in range(30):
+        infos.store(bytes(100), {'publication_sequence_number': None})
+    for stream in (images, infos):
+        stream.tick(1.0)
+    assert '1.0 MB arrive on /image 1.0 times' in faults.loss(images, infos).text
+    assert faults.loss(infos, images) is None
+
+
+def test_what_is_of_the_future_is_forgotten_when_the_clock_falls_back(ros: Any) -> None:
+    eyes = Eyes(ros, use_sim_time=True)
+    clock = eyes.driver.create_publisher(Clock, '/clock', 1)
+    ros.wait_for(clock.get_subscription_count)
+
+    def set_clock(seconds: int) -> None:
+        clock.publish(Clock(clock=rclpy.time.Time(seconds=seconds).to_msg()))
+        ros.wait_for(lambda: eyes.node.get_clock().now().nanoseconds == seconds * 10**9)
+
+    def see(seconds: int) -> None:
+        header = Header(stamp=rclpy.time.Time(seconds=seconds).to_msg())
+        eyes.send(eyes.camera.image, encode_image(PIXELS, header))
+        eyes.send(eyes.intake._odometry, Odometry(header=header))
+
+    set_clock(100)
+    see(100)
+    assert eyes.intake.frame('', 1.0, 0.0, lambda: False).odometry is not None
+    set_clock(5)
+    with pytest.raises(NoImageError):
+        eyes.frame()
+    see(5)
+    assert eyes.frame().stamp_ns == eyes.frame().odometry.stamp_ns == 5 * 10**9
+    set_clock(6)
+    assert eyes.frame().stamp_ns == 5 * 10**9
+
+
+def test_stamps_that_fall_back_begin_anew_and_gaps_are_counted(ros: Any) -> None:
+    stream = Stream(ros.node('some'), Image, 'image', '', kept=8)
+    stream.open()
+    for second, number in ((10, 1), (11, 2), (12, 5), (2, 6)):
+        header = Header(stamp=rclpy.time.Time(seconds=second).to_msg())
+        stream.store(serialize_message(Image(header=header)),
+                     {'publication_sequence_number': number})
+        stream.tick(float(number))
+    assert stream.nearest(12 * 10**9).stamp_ns == 2 * 10**9
+    assert (stream.received, stream.dropped) == (4, 2)
+    assert stream.rate == pytest.approx(3 / 5)
+
+
+# -- clips
+
+
+def test_a_clip_is_kept_at_its_rate_and_within_its_bytes() -> None:
+    def stamps(clip: Clip, of: int, period_ms: int, size: int = 10) -> list[int]:
+        for number in range(of):
+            clip.add(Message(bytes(size), (1000 + number * period_ms) * 10**6, 0.0))
+        newest = 1000 + (of - 1) * period_ms
+        return [m.stamp_ns // 10**6 - newest for m in clip.before(newest * 10**6)]
+
+    assert stamps(Clip(4, 2.0, 10**6), 100, 100) == [-1500, -1000, -500]
+    assert stamps(Clip(4, 10.0, 10**6), 100, 100) == [-300, -200, -100]
+    assert stamps(Clip(4, 2.0, 25), 100, 100) == [-500]
+    assert stamps(Clip(4, 2.0, 25), 101, 100) == [-600]
+    assert stamps(Clip(4, 2.0, 10**6), 1, 100) == []
+    assert stamps(Clip(1, 2.0, 10**6), 100, 100) == []
+    assert stamps(Clip(0, 2.0, 10**6), 100, 100) == []
+
+
+def test_a_clip_is_of_images_up_to_the_newest(ros: Any) -> None:
+    eyes = Eyes(ros, **{'camera.clip_frames': 4, 'camera.clip_rate': 10.0})
+    for number in range(10):
+        header = eyes.at(0.1 * number)
+        eyes.send(eyes.camera.image, Image(header=header, encoding='nonsense')
+                  if number == 7 else encode_image(PIXELS, header))
+    clip = eyes.intake.clip('', 0.0, 0.0, lambda: False)
+    stamps = [frame.stamp_ns for frame in clip]
+    assert [stamp - stamps[-1] for stamp in stamps] == [-300_000_000, -100_000_000, 0]
+    assert stamps[-1] == rclpy.time.Time.from_msg(header.stamp).nanoseconds
+    assert eyes.camera.malformed == {'unknown encoding': 1}
+    again = eyes.intake.clip('', 0.0, 0.0, lambda: False)
+    assert all(one.pixels is other.pixels for one, other in zip(clip, again))  # decoded once
+
+
+def test_a_clip_needs_a_camera_that_is_kept_warm(ros: Any) -> None:
+    with pytest.raises(InvalidRequestError, match='exclude each other'):
+        Eyes(ros, **{'camera.on_demand': True, 'camera.clip_frames': 4})
+
+
+# -- malformed messages
+
+
+def png(width: int, height: int, mode: str = 'RGB') -> bytes:
+    file = io.BytesIO()
+    PILImage.new(mode, (width, height)).save(file, 'PNG')
+    return file.getvalue()
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    PILImage.fromarray(PIXELS).save(file, 'JPEG')
+    return file.getvalue()
+
+
+BOMB, JPEG, DEPTH = png(9000, 9000, '1'), jpeg(), png(8, 8, 'I;16')
+ENCODINGS = ('rgb8', 'bgr8', 'rgba8', 'mono8', 'mono16', 'bayer_rggb8', 'yuv422', '16UC1', '32FC1')
+NUMBERS = (math.nan, math.inf, -math.inf, -1.0, 1e308, 0.0)
+
+
+def broken_image(rng: random.Random, header: Header) -> Image:
+    width, height = (rng.choice((0, 1, 7, 64, 2**31, 2**32 - 1)) for _ in 'wh')
+    data = rng.randbytes(rng.choice((0, 1, 100, 5000)))
+    return Image(header=header, width=width, height=height, data=data,
+                 encoding=rng.choice((*ENCODINGS, '', 'nv12', 'h264', '\N{SNOWMAN}' * 40)),
+                 step=rng.choice((0, 1, width % 2**30, 3 * width % 2**32, 2**32 - 1)),
+                 is_bigendian=rng.randrange(256))
+
+
+def broken_file(rng: random.Random, header: Header) -> CompressedImage:
+    whole = rng.choice((JPEG, JPEG, BOMB, DEPTH))
+    data = bytearray(whole[:rng.randrange(len(whole))] if rng.random() < 0.7 else whole)
+    if whole is not BOMB and data:
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    return CompressedImage(header=header, data=bytes(data), format=rng.choice((
+        'jpeg', 'png', '', 'h264', '16UC1; compressedDepth png', 'bayer_rggb8; png compressed')))
+
+
+def broken_info(rng: random.Random, header: Header) -> CameraInfo:
+    k = [500.0, 0.0, 32.0, 0.0, 500.0, 24.0, 0.0, 0.0, 1.0]
+    k[rng.choice((0, 2, 4, 5))] = rng.choice(NUMBERS)
+    message = CameraInfo(
+        header=header, k=k, width=rng.choice((0, 64, 640, 2**32 - 1)),
+        height=rng.choice((0, 48, 1, 2**32 - 1)), binning_x=rng.choice((0, 1, 2**32 - 1)))
+    message.d = [rng.choice(NUMBERS) for _ in range(rng.choice((0, 5, 200)))]
+    message.roi.width, message.roi.x_offset = rng.choice((0, 9)), rng.choice((0, 2**32 - 1))
+    return message
+
+
+def broken_depth(rng: random.Random, header: Header) -> CompressedImage:
+    data = rng.choice((
+        b'', bytes(5), bytes(12) + DEPTH[:rng.randrange(len(DEPTH))], bytes(12) + BOMB,
+        bytes(12) + JPEG, struct.pack('<iff', 0, math.nan, math.inf) + DEPTH, rng.randbytes(100)))
+    return CompressedImage(header=header, data=data, format=rng.choice((
+        '16UC1; compressedDepth', '32FC1; compressedDepth png', '16UC1; compressedDepth rvl',
+        '32FC1; png', 'nonsense')))
+
+
+def garbage(rng: random.Random, message: Any) -> bytes:
+    """The bytes of a message, cut, overwritten, or others altogether."""
+    data = bytearray(serialize_message(message))
+    way = rng.randrange(4)
+    if way == 0:
+        return bytes(data[:rng.randrange(len(data))])
+    if way == 1:
+        return rng.randbytes(rng.choice((0, 1, 3, 11, 12, 60, 1000)))
+    for _ in range(rng.choice((1, 4, 40))):
+        data[rng.randrange(min(len(data), 200))] = rng.randrange(256)
+    return bytes(data)
+
+
+def test_a_thousand_malformed_messages_are_named_and_counted(ros: Any) -> None:
+    eyes = Eyes(ros, **{
+        'cameras': ['camera', 'other'], 'camera.depth_topic': 'camera/depth',
+        'other.reliable': True, 'other.image_transport': 'compressed',
+        'other.depth_topic': 'other/depth', 'other.depth_transport': 'compressedDepth',
+        'odometry_topic': 'odom', 'qos_overrides./odom.subscription.reliability': 'reliable'})
+    rng = random.Random(5)
+    cameras = eyes.intake.cameras
+    good = {
+        'camera': lambda header: encode_image(PIXELS, header),
+        'other': lambda header: CompressedImage(header=header, format='jpeg', data=JPEG)}
+    broken: list[tuple[str, str, Callable[..., Any]]] = [
+        ('camera', 'image', broken_image), ('other', 'image', broken_file),
+        ('camera', 'info', broken_info), ('camera', 'depth', broken_image),
+        ('other', 'depth', broken_depth)]
+    failed = 0
+    for number in range(1000):
+        name, part, make = broken[number % len(broken)]
+        stream, header = getattr(cameras[name], part), eyes.stamp()
+        message: Any = make(rng, header)
+        if part != 'image':
+            eyes.send(cameras[name].image, good[name](header))
+        eyes.send(stream, garbage(rng, message) if rng.random() < 0.3 else message)
+        before = sum(sum(camera.malformed.values()) for camera in cameras.values())
+        try:
+            eyes.intake.frame(name, 0.0, 0.0, lambda: False)
+        except MimoError as error:
+            failed += 1
+            assert len(str(error)) > 20
+            assert error.cause in cameras[name].malformed
+        else:
+            assert before == sum(sum(camera.malformed.values()) for camera in cameras.values())
+    counted = {name: dict(camera.malformed) for name, camera in cameras.items()}
+    logging.getLogger(__name__).info('malformed messages: %s', json.dumps(counted))
+    assert failed > 500
+    causes = {cause for camera in counted.values() for cause in camera}
+    assert causes >= {
+        'unreadable bytes', 'unknown encoding', 'sizes contradict', 'damaged', 'too many pixels',
+        'intrinsics', 'intrinsics of another image', 'not depth', 'not a picture'}
+    for name, camera in counted.items():
+        ros.wait_for(lambda n=name, c=camera: {
+            key.removeprefix('malformed: '): int(value)
+            for key, value in eyes.values(f'camera {n}').items() if key.startswith('malformed')
+        } == c)
+        eyes.intake.status(name)
+    # and all is well again
+    for name, camera in cameras.items():
+        header = eyes.stamp()
+        eyes.send(camera.info, CameraInfo(header=header, width=64, height=48, k=K))
+        eyes.send(camera.depth, Image(
+            header=header, width=1, height=1, step=2, encoding='16UC1', data=b'\xe8\x03')
+            if name == 'camera' else CompressedImage(
+                header=header, format='16UC1; compressedDepth png', data=bytes(12) + DEPTH))
+        eyes.send(camera.image, good[name](header))
+        frame = eyes.intake.frame(name, 0.0, 0.0, lambda: False)
+        assert (frame.width, frame.height, frame.intrinsics.fx) == (64, 48, 50.0)
+        assert frame.depth is not None
+
+
+def test_garbage_odometry_is_counted_and_old_garbage_is_not_called_stale(ros: Any) -> None:
+    eyes = Eyes(ros, **{'qos_overrides./odom.subscription.reliability': 'reliable'})
+    eyes.send(eyes.camera.image, b'\0\1\0\0' + b'\1' * 30)
+    with pytest.raises(MimoError, match='34 bytes, starting with 00 01 00 00') as caught:
+        eyes.intake.frame('', 1.0, 0.0, lambda: False)
+    assert not isinstance(caught.value, StaleImageError)
+    eyes.see()
+    eyes.send(eyes.intake._odometry, b'nothing')
+    assert eyes.frame().odometry is None
+    ros.wait_for(lambda: eyes.values('odometry').get('malformed: unreadable bytes') == '1')

@@ -84,7 +84,7 @@ class Camera:
 
     def __init__(self, node: LifecycleNode, settings: CameraSettings, limits: PixelLimits) -> None:
         """Nothing yet; ``limits`` are the areas that the model sees."""
-        self.settings, self._limits = settings, limits
+        self.settings, self._limits, self._node = settings, limits, node
         name = settings.name
         self.image = Stream(
             node, CompressedImage if settings.compressed else Image, settings.image_topic,
@@ -145,8 +145,13 @@ class Camera:
     def is_complete(self, wait_s: float) -> bool:
         """Whether depth and camera info have come, or are not waited for any more."""
         opened = self.image.opened
-        return (all(stream.newest is not None for stream in self.streams)
-                or opened is None or time.monotonic() > opened + wait_s)
+        return (opened is None or time.monotonic() > opened + wait_s
+                or not any(self._awaits(stream) for stream in self.streams))
+
+    def _awaits(self, stream: Stream) -> bool:
+        """Whether the first message of a stream is still to come."""
+        return stream.newest is None and not (
+            stream.optional and not self._node.count_publishers(stream.topic))
 
     def _picture(self, message: Message) -> Frame:
         size, image = None, read(message, self.image.kind)

@@ -250,7 +250,7 @@ def outcome_message(
         values: fields of the result.
 
     """
-    frame = next((f for query in asked for f in query.frames), None)
+    frame = next(filter(None, (subject(query.task, query.frames) for query in asked)), None)
     return interfaces.Outcome(
         header=Header() if frame is None else _header(frame),
         camera='' if frame is None else frame.camera, kind=kind.action_name,

@@ -323,9 +323,10 @@ def test_a_malformed_image_fails_its_request_and_nothing_else(robot: Robot) -> N
 
 def test_a_task_about_a_clip_gets_the_images_before_the_newest(ros: Any) -> None:
     robot = Robot(ros, camera__clip_frames=3, camera__clip_rate=1.0).start()
+    outcomes: list[Any] = []
+    robot.other.create_subscription(msg.Outcome, '/mimo_embodied/outcome', outcomes.append, 10)
     begin = time.monotonic()
-    for age in (4, 3, 2, 1, 0):
-        robot.see(age_s=age + time.monotonic() - begin)
+    headers = [robot.see(age_s=age + time.monotonic() - begin) for age in (4, 3, 2, 1, 0)]
     shown: list[int] = []
     generate = robot.node._engine.generate
     robot.node._engine.generate = lambda prompt, **options: (
@@ -335,6 +336,8 @@ def test_a_task_about_a_clip_gets_the_images_before_the_newest(ros: Any) -> None
     robot.ask(*ask, question='put the red cube in the blue bowl', task='is_done')
     robot.ask(*ask, question='Is the red cube left of the blue bowl?')
     assert shown == [3, 1]
+    ros.wait_for(lambda: len(outcomes) == 2)
+    assert [outcome.header for outcome in outcomes] == [headers[-1]] * 2
 
 
 def test_a_node_that_is_not_active_says_so(ros: Any) -> None:

@@ -71,7 +71,7 @@ class Stage:
 
 STAGES = (
     Stage('see', 1700, 32, 1, 0.02, 0.4, 1.0),
-    Stage('ask', 520, 16, 3, 0.006, 0.8, 0.5),
+    Stage('ask', 600, 16, 3, 0.006, 0.8, 0.5),
     Stage('speak', 1000, 12, 2, 0.005, 0.55, 0.5),
 )
 
@@ -183,16 +183,16 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.09, 'point', 'partly', 5, 66),
     ),
     'speak': (
-        (0.22, 'point', 'spoken', 6, 72),
+        (0.27, 'point', 'spoken', 6, 72),
         (0.05, 'point', 'thinking', 5, 84),
         (0.05, 'box', 'spoken', 4, 90),
         (0.28, 'word', 'spoken', 12, 44),
         (0.06, 'word', 'spoken', 8, 56),
         (0.07, 'word', 'thinking', 6, 74),
-        (0.13, 'plan', 'spoken', 5, 74),
+        (0.1, 'plan', 'spoken', 5, 74),
         (0.04, 'plan', 'spoken', 3, 114),
         (0.04, 'plan', 'thinking', 3, 156),
-        (0.06, 'any', 'bare', 16, 16),
+        (0.04, 'any', 'bare', 16, 16),
     ),
     'ask road': (
         (0.4, 'any', 'bare', 11, 20),
@@ -203,8 +203,10 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
     'speak road': (
         (0.2, 'any', 'spoken', 8, 72),
         (0.05, 'any', 'thinking', 8, 84),
-        (0.45, 'drive', 'spoken', 2, 200),
-        (0.3, 'hazards', 'spoken', 1, 180),
+        (0.15, 'drive', 'spoken', 2, 180),
+        (0.3, 'drive', 'thinking', 2, 180),  # as the package asks these two
+        (0.1, 'hazards', 'spoken', 1, 160),
+        (0.2, 'hazards', 'thinking', 1, 180),
     ),
 }
 _ROADS = {'see': 0.12, 'ask': 0.14, 'speak': 0.2}  # share of the steps that are about roads

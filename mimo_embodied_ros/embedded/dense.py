@@ -1,8 +1,9 @@
 """What the vision tower is first taught: to name and place what lies under each image token.
 
 A throw-away linear head reads, from the token in which a thing's point lies: its colour, shape,
-the digits of its pixel position, its size, and its nearest neighbour's name and place. The language
-model then finds these in the tokens; without them it stays at chance for hours of CPU time.
+the digits of its pixel position, its size, and its nearest neighbour's name and place; and from any
+token of a road which way it bends. The language model then finds these in the tokens; without them
+it stays at chance for hours of CPU time.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ import torch.nn.functional as F
 from mimo_embodied_ros.core.resize import FACTOR
 
 from .questions import neighbour
-from .scenes import COLOURS, ROAD, SHAPES, Table, Thing
+from .scenes import BENDS, COLOURS, ROAD, SHAPES, Road, Table, Thing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .scenes import Road, Seen
+    from .scenes import Seen
 
 _COLOURS, _SHAPES = ('', *COLOURS), (*SHAPES, *ROAD)
 _C, _S = len(_COLOURS), len(_SHAPES)
 _DIGITS = 6
-_PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), 1, 4, 2, 2)  # widths of the head's outputs
+# widths of the head's outputs
+_PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), 1, 4, 2, 2, len(BENDS))
 WIDTH = sum(_PARTS)
 
 
@@ -57,20 +59,22 @@ def neighbours(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch
 
 
 def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
-    """(scenes, tokens, 20) for ``loss``.
+    """(scenes, tokens, 21) for ``loss``.
 
-    There, colour, shape, the neighbour's two, digits, size, box, the neighbour's x and y, x and y.
+    There, colour, shape, the neighbour's two, digits, size, box, the neighbour's x and y, x and y,
+    the road's bend.
     """
-    out = torch.zeros(len(scenes), rows * columns, 5 + _DIGITS + 9)
+    out = torch.zeros(len(scenes), rows * columns, 5 + _DIGITS + 10)
     out[:, :, 3:5] = -1
     token = torch.arange(rows * columns)
-    out[:, :, -2] = (token % columns + 0.5) / columns
-    out[:, :, -1] = (token // columns + 0.5) / rows
+    out[:, :, -3] = (token % columns + 0.5) / columns
+    out[:, :, -2] = (token // columns + 0.5) / rows
     for scene, target in zip(scenes, out):
+        target[:, -1] = BENDS.index(scene.bend) if isinstance(scene, Road) else -1
         for thing in scene.things:
             x, y = round(thing.x), round(thing.y)
             near = neighbour_of(scene, thing)
-            target[token_of(thing, rows, columns), :-2] = torch.tensor([
+            target[token_of(thing, rows, columns), :-3] = torch.tensor([
                 1, _COLOURS.index(thing.colour), _SHAPES.index(thing.shape),
                 _COLOURS.index(near.colour) if near else -1,
                 _SHAPES.index(near.shape) if near else -1,
@@ -84,23 +88,29 @@ def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Te
 
 def loss(outputs: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
     """Of a head's (tokens, WIDTH) outputs; with its parts, for the log."""
-    parts = outputs.split(_PARTS, -1)
+    exists, *named, size, box, near, place, bend = outputs.split(_PARTS, -1)
     there = target[:, 0] > 0
     found = target[there]
     losses = {
-        'there': 2 * F.binary_cross_entropy_with_logits(parts[0][:, 0], target[:, 0],
+        'there': 2 * F.binary_cross_entropy_with_logits(exists[:, 0], target[:, 0],
                                                         pos_weight=torch.tensor(4.0)),
-        'place': 2 * F.l1_loss(parts[-1], target[:, -2:]),
+        'place': 2 * F.l1_loss(place, target[:, -3:-1]),
+        'bend': _wrong(bend, target[:, -1]),
     }
     names = ('colour', 'shape', 'near_colour', 'near_shape', *(f'digit{i}' for i in range(_DIGITS)))
     for i, name in enumerate(names):
-        weight, known = 1.0 if i < 4 else 0.7, found[:, i + 1] >= 0
-        wrong = F.cross_entropy(parts[i + 1][there][known], found[known, i + 1].long(),
-                                reduction='sum')
-        losses[name] = weight * wrong / max(1, int(known.sum()))  # no neighbours on roads
+        weight = 1.0 if i < 4 else 0.7
+        losses[name] = weight * _wrong(named[i][there], found[:, i + 1])
     known = found[:, 3] >= 0
-    apart = parts[-2][there][known] - found[known, 10 + _DIGITS : 12 + _DIGITS]
+    apart = near[there][known] - found[known, 10 + _DIGITS : 12 + _DIGITS]
     losses['near_place'] = 2 * apart.abs().sum() / max(1, apart.numel())
-    losses['size'] = F.l1_loss(parts[-4][there][:, 0], found[:, 5 + _DIGITS])
-    losses['box'] = 2 * F.l1_loss(parts[-3][there], found[:, 6 + _DIGITS : 10 + _DIGITS])
+    losses['size'] = F.l1_loss(size[there][:, 0], found[:, 5 + _DIGITS])
+    losses['box'] = 2 * F.l1_loss(box[there], found[:, 6 + _DIGITS : 10 + _DIGITS])
     return sum(losses.values(), torch.zeros(())), {k: v.item() for k, v in losses.items()}
+
+
+def _wrong(outputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Mean cross entropy where the class is known: tables do not bend, roads have no neighbours."""
+    known = classes >= 0
+    wrong = F.cross_entropy(outputs[known], classes[known].long(), reduction='sum')
+    return wrong / max(1, int(known.sum()))

@@ -8,6 +8,7 @@ logits). The weights are those of the transformers classes; only the attention d
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -149,9 +150,12 @@ class Packer:
 
     def pack(
         self, images: Sequence[NDArray[np.uint8]], examples: Sequence[Sequence[Example]],
-        blocks: int, length: int,
+        blocks: int, length: int, units: float = 1.0,
     ) -> Batch:
-        """One row an image with up to ``blocks`` of its examples; longer ones are left out."""
+        """One row an image with up to ``blocks`` of its examples; longer ones are left out.
+
+        The last digit of a number of several weighs ``units`` of what others do.
+        """
         rows, columns = images[0].shape[0] // FACTOR, images[0].shape[1] // FACTOR
         prefix_ids, prefix_positions, begin = self._prefix(rows, columns)
         prefix = len(prefix_ids)
@@ -183,6 +187,9 @@ class Packer:
                 core = [before - 1 + i for i in _within(said_spans, example.reply, example.core)]
                 weights[row, [start + token for token in core]] = example.weight
                 kinds[row, [start + token for token in core]] = example.kind
+                last = [_ending(said_spans, number.end())
+                        for number in re.finditer(r'\d{2,}', example.reply)]
+                weights[row, [start + before - 1 + token for token in last]] *= units
                 names = [_ending(asked_spans, thing.end) for thing in example.mentions]
                 again = [before + _ending(said_spans, thing.end) for thing in example.repeats]
                 things = [thing.token for thing in (*example.mentions, *example.repeats)]

@@ -360,15 +360,18 @@ def drive(rng: random.Random, scene: Road) -> Question:
                  (speed, 0.0, 0.0), (0.0, 0.0, 0.0)) for age in (1.5, 1.0, 0.5, 0.0))
     route = rng.choice(('Follow the road.', 'Go straight on.', 'Drive to the next junction.'))
     words = f'{do}, justification: {why}.'
-    return Question('drive', TASKS['drive'], route, _boxed(words), words, odometry=path)
+    return Question('drive', TASKS['drive'], route, _boxed(words), words,
+                    f'{why.capitalize()}.', odometry=path)
 
 
 def critical(scene: Road) -> Question:
     """The boxes around what a driver must watch."""
+    reasons = ' and '.join(why for _, why in hazards(scene)) or 'the road is clear'
     boxes = [f'{{"bbox_2d": [{", ".join(str(round(v)) for v in thing.box)}], "caption": "{why}"}}'
              for thing, why in hazards(scene)]
     words = f'[{", ".join(boxes)}]'
-    return Question('critical', TASKS['critical_object'], '', words, words)
+    return Question('critical', TASKS['critical_object'], '', words, words,
+                    f'{reasons.capitalize()}.')
 
 
 def road(rng: random.Random, scene: Road) -> list[Question]:

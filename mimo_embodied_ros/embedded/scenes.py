@@ -170,7 +170,7 @@ class Road:
     """A road seen from the car; what is None is not there."""
 
     pixels: Picture
-    bend: str  # straight, left, right
+    bend: str  # one of BENDS
     light: str  # none, red, green
     traffic_light: Seen | None
     pedestrian: Seen | None  # on the road, in front of the car
@@ -277,8 +277,9 @@ def place_things(
     return tuple(things)
 
 
-# What a question about a road can name.
+# What a question about a road can name, and which way it can go.
 ROAD = ('car', 'pedestrian', 'traffic light')
+BENDS = ('straight', 'left', 'right')
 
 
 def draw_table(
@@ -357,7 +358,7 @@ class _Brush:
 
 def draw_road(rng: random.Random, width: int, height: int) -> Road:
     """A road that may bend, with or without a light, a car ahead and somebody on it."""
-    bend = rng.choice(('straight', 'left', 'right'))
+    bend = rng.choice(BENDS)
     light = rng.choice(('none', 'none', 'red', 'green'))
     distance = rng.choice(('none', 'near', 'far'))
     walks = distance != 'near' and rng.random() < 0.35

@@ -1,10 +1,11 @@
 """Train the embedded model from scratch: ``python -m mimo_embodied_ros.embedded.train``.
 
-Three stages, each a number of seeded steps; a run that was stopped goes on where it was:
+Four stages, each a number of seeded steps; a run that was stopped goes on where it was:
   see     the vision tower alone learns to name and place things (``dense``)
   ask     the whole model learns from short questions, many a picture, first with few things on
           the table; MiMo's long prompts and formats would hide the few informative words, and so
           they come bit by bit
+  place   the same, but more points: which digit of what it knows comes next is learnt last
   speak   MiMo's own prompts, formats and think blocks; a small share of short questions stays
 Where attention should go is known and taught: from a thing to its nearest neighbour (vision), from
 a name to the thing, and from what answers to the names in the question and to the word that says
@@ -57,6 +58,7 @@ class Stage:
         rate: of Muon; see ``Optimizer``.
         hold: share of the steps before the rate falls.
         dense: weight of the dense head's loss.
+        units: weight of a number's last digit, which is finer than what is seen, and mostly noise.
 
     """
 
@@ -67,12 +69,14 @@ class Stage:
     rate: float
     hold: float
     dense: float
+    units: float = 1.0
 
 
 STAGES = (
     Stage('see', 1700, 32, 1, 0.02, 0.4, 1.0),
-    Stage('ask', 520, 16, 3, 0.006, 0.8, 0.5),
-    Stage('speak', 1000, 12, 2, 0.005, 0.55, 0.5),
+    Stage('ask', 400, 16, 3, 0.006, 1.0, 0.5),
+    Stage('place', 260, 16, 3, 0.006, 0.5, 0.5, 0.2),
+    Stage('speak', 950, 12, 2, 0.005, 0.55, 0.5, 0.2),
 )
 
 
@@ -162,7 +166,7 @@ def _asked(
     return [q for q in some if (q.task is Task.POINTS) == (want == 'point')]
 
 
-_FEW = 0.37  # of the stage ask
+_FEW = 0.555  # of the stage ask
 _TAUGHT, _KNOWN = 0.3, 0.1  # weights of the taught attention and of what it brings in the loss
 # What a batch holds, so that little of a row is left empty: how often, what is asked, in which
 # form, blocks a row and tokens a block.
@@ -182,17 +186,27 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.18, 'word', 'partly', 8, 46),
         (0.09, 'point', 'partly', 5, 66),
     ),
+    'place': (
+        (0.25, 'any', 'bare', 16, 16),
+        (0.3, 'point', 'bare', 16, 16),
+        (0.15, 'point', 'partly', 5, 66),
+        (0.03, 'word', 'bare', 10, 36),
+        (0.12, 'word', 'partly', 8, 46),
+        (0.04, 'box', 'bare', 5, 26),
+        (0.07, 'plan', 'bare', 6, 48),
+        (0.04, 'plan', 'bare', 3, 92),
+    ),
     'speak': (
-        (0.22, 'point', 'spoken', 6, 72),
+        (0.27, 'point', 'spoken', 6, 72),
         (0.05, 'point', 'thinking', 5, 84),
         (0.05, 'box', 'spoken', 4, 90),
         (0.28, 'word', 'spoken', 12, 44),
         (0.06, 'word', 'spoken', 8, 56),
         (0.07, 'word', 'thinking', 6, 74),
-        (0.13, 'plan', 'spoken', 5, 74),
+        (0.1, 'plan', 'spoken', 5, 74),
         (0.04, 'plan', 'spoken', 3, 114),
         (0.04, 'plan', 'thinking', 3, 156),
-        (0.06, 'any', 'bare', 16, 16),
+        (0.04, 'any', 'bare', 16, 16),
     ),
     'ask road': (
         (0.4, 'any', 'bare', 11, 20),
@@ -203,11 +217,15 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
     'speak road': (
         (0.2, 'any', 'spoken', 8, 72),
         (0.05, 'any', 'thinking', 8, 84),
-        (0.45, 'drive', 'spoken', 2, 200),
-        (0.3, 'hazards', 'spoken', 1, 180),
+        (0.15, 'drive', 'spoken', 2, 180),
+        (0.3, 'drive', 'thinking', 2, 180),  # as the package asks these two
+        (0.1, 'hazards', 'spoken', 1, 160),
+        (0.2, 'hazards', 'thinking', 1, 180),
     ),
 }
-_ROADS = {'see': 0.12, 'ask': 0.14, 'speak': 0.2}  # share of the steps that are about roads
+_MIXES['place road'] = _MIXES['ask road']
+# share of the steps that are about roads
+_ROADS = {'see': 0.12, 'ask': 0.14, 'place': 0.14, 'speak': 0.2}
 
 
 def draw(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], str]:
@@ -223,7 +241,8 @@ def draw(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], s
 
 
 def ask(
-    rng: random.Random, packer: packing.Packer, worlds: Sequence[_World], mixes: str
+    rng: random.Random, packer: packing.Packer, worlds: Sequence[_World], mixes: str,
+    units: float = 1.0,
 ) -> packing.Batch:
     """One round of questions about the pictures."""
     chosen = _MIXES[mixes]
@@ -232,13 +251,13 @@ def ask(
     for world in worlds:
         asked = _asked(rng, world, blocks, want)
         examples.append([_example(rng, q, world, form) for q in asked])
-    return packer.pack([w.pixels for w in worlds], examples, blocks, length)
+    return packer.pack([w.pixels for w in worlds], examples, blocks, length, units)
 
 
 def _rate(stage: Stage, step: int) -> float:
     done = step / stage.steps
     warm = min(1.0, (step + 1) / 80)
-    fall = max(0.0, (done - stage.hold) / (1 - stage.hold))
+    fall = max(0.0, (done - stage.hold) / (1 - stage.hold)) if stage.hold < 1 else 0.0
     return stage.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
 
 
@@ -294,7 +313,7 @@ class Training:
         """Draw, ask, learn."""
         rng = random.Random(f'{self.seed} {stage.name} {self.step}')
         worlds, mixes = draw(rng, stage, self.step / stage.steps)
-        batch = ask(rng, self.packer, worlds, mixes)
+        batch = ask(rng, self.packer, worlds, mixes, stage.units)
         seen, looked = packing.see(self.model, batch.patches, batch.grid,
                                    dense.neighbours(worlds, *batch.grid))
         there = dense.targets(worlds, *batch.grid)
@@ -308,7 +327,7 @@ class Training:
         answers = self._answer_loss(batch, seen, there, statistics)
         self._learn(loss * stage.dense + answers, stage)
         for _ in range(stage.rounds - 1):
-            batch = ask(rng, self.packer, worlds, mixes)
+            batch = ask(rng, self.packer, worlds, mixes, stage.units)
             self._learn(self._answer_loss(batch, seen.detach(), there, statistics), stage)
 
     def _answer_loss(

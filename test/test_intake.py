@@ -24,6 +24,8 @@ rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from domains import claimed_domain
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from nav_msgs.msg import Odometry
 from PIL import Image as PILImage
 from rcl_interfaces.msg import Log
@@ -51,6 +53,7 @@ from mimo_embodied_ros.nodes.images import decode_compressed, decode_image, enco
 from mimo_embodied_ros.nodes.intake import Intake, intrinsics_of
 from mimo_embodied_ros.nodes.parameters import read
 from mimo_embodied_ros.nodes.streams import Clip, Message, Stream
+from mimo_embodied_ros.nodes.streams import read as read_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +65,7 @@ PIXELS = np.arange(48 * 64 * 3, dtype=np.uint32).astype(np.uint8).reshape(48, 64
 K = [50.0, 0.0, 32.0, 0.0, 50.0, 24.0, 0.0, 0.0, 1.0]
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+TEXT = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), max_size=40)
 
 
 class Eyes:
@@ -297,6 +301,22 @@ def test_streams_are_polled_in_many_threads_while_they_come_and_go(ros: Any) -> 
     ros.wait_for(lambda: waiting.publisher.get_subscription_count() == 2)
     waiting.publish(1000)
     waiting.poll(1000)
+
+
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@given(encoding=TEXT, frame_id=TEXT, data=st.binary(max_size=40),
+       numbers=st.lists(st.integers(0, 2**32 - 1), min_size=3, max_size=3))
+def test_an_image_is_read_as_rclpy_reads_it(
+    encoding: str, frame_id: str, data: bytes, numbers: list[int]
+) -> None:
+    height, width, step = numbers
+    message = Image(header=Header(frame_id=frame_id), height=height, width=width, step=step,
+                    encoding=encoding, is_bigendian=step % 2, data=data)
+    found = read_message(Message(serialize_message(message), 0, 0.0), Image)
+    for name in ('height', 'width', 'step', 'encoding', 'is_bigendian'):
+        assert getattr(found, name) == getattr(message, name)
+    assert found.header.frame_id == frame_id
+    assert bytes(found.data) == data
 
 
 # -- quality of service and transport

@@ -10,12 +10,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from builtin_interfaces.msg import Time as Stamp
 from nav_msgs.msg import Odometry as OdometryMsg
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
 from mimo_embodied_ros.core.errors import (
     BadEncodingError,
@@ -269,7 +271,9 @@ class Intake:
         with contextlib.suppress(BadEncodingError):  # that is none
             if newest is not None:
                 image = read(newest, camera.image.kind)
-                status.image_valid, status.header = True, image.header
+                stamp = Stamp(sec=image.header.stamp.sec, nanosec=image.header.stamp.nanosec)
+                status.image_valid = True
+                status.header = Header(stamp=stamp, frame_id=image.header.frame_id)
                 if camera.settings.compressed:
                     status.encoding = image.format
                 else:

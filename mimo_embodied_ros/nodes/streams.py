@@ -15,6 +15,8 @@ from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
+from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CompressedImage, Image
 
 from mimo_embodied_ros.core.errors import BadEncodingError, MimoError
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from rclpy.event_handler import QoSMessageLostInfo
     from rclpy.node import Node
 
+_TYPES = get_typestore(Stores.ROS2_JAZZY)
+_LARGE = Image, CompressedImage  # whose data need not be copied to be read
 _QUEUE = 10  # of callbacks; messages may come faster than the executor goes round
 _OVERRIDABLE = QoSPolicyKind.DEPTH, QoSPolicyKind.DURABILITY
 _RESTART_NS = 1_000_000_000  # stamps that fall back by more are those of a bag that began anew
@@ -51,13 +55,15 @@ def stamp_of(data: bytes) -> int:
 
 
 def read(message: Message, kind: Any) -> Any:
-    """Deserialise.
+    """Deserialise; the data of an image are a view of the bytes.
 
     Raises:
         BadEncodingError: the bytes are no message of this type.
 
     """
     try:
+        if kind in _LARGE:
+            return _TYPES.deserialize_cdr(memoryview(message.data), type_name(kind))
         return deserialize_message(message.data, kind)
     except Exception as error:  # of whatever middleware
         begin = message.data[:8].hex(' ') or 'nothing'

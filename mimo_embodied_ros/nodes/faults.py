@@ -86,25 +86,26 @@ def silence(
             f'{topic} cannot be received: {reasons}; set '
             f'qos_overrides.{topic}.subscription.reliability (or .durability) to what '
             f'{_name(fitting[0])} offers'))
+    why = (f'{stream.loss:.1f} messages a second get lost' if stream.loss else
+           'either it sends nothing (ros2 topic hz), or its messages get lost')
     return Fault('silent', (
-        f'{_name(fitting[0])} publishes {topic} and nothing arrives; either it sends nothing '
-        f'(ros2 topic hz), or its messages get lost. {_large_messages()}'))
+        f'{_name(fitting[0])} publishes {topic} and nothing arrives; {why}. {_large_messages()}'))
 
 
 def _name(publisher: TopicEndpointInfo) -> str:
     return f'{publisher.node_namespace.rstrip("/")}/{publisher.node_name}'
 
 
-def loss(images: Stream, infos: Stream) -> Fault | None:
-    """Whether large images get lost that were sent, since their CameraInfo arrive."""
-    newest, rate, sent = images.newest, images.rate, infos.rate
-    if newest is None or rate is None or sent is None:
+def loss(images: Stream) -> Fault | None:
+    """Whether large images get lost, more than arrive."""
+    newest, rate, lost = images.newest, images.rate, images.loss
+    if newest is None or rate is None or lost is None:
         return None
-    if len(newest.data) < _LARGE_BYTES or sent < 2 * rate + 1:
+    if len(newest.data) < _LARGE_BYTES or lost < rate + 1:
         return None
     return Fault('loss', (
         f'images of {len(newest.data) / 1e6:.1f} MB arrive on {images.topic} {rate:.1f} times a '
-        f'second and their CameraInfo {sent:.1f} times. {_large_messages()}'))
+        f'second, and {lost:.1f} a second get lost. {_large_messages()}'))
 
 
 def clock(images: Stream, now_ns: int) -> Fault | None:

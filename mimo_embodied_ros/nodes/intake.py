@@ -1,4 +1,4 @@
-"""What the robot senses: the newest message of each topic is stored, and decoded when asked for."""
+"""What the robot senses: the newest message of each topic is taken and decoded when asked for."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from builtin_interfaces.msg import Time as Stamp
 from nav_msgs.msg import Odometry as OdometryMsg
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
-from rclpy.event_handler import SubscriptionEventCallbacks
-from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
 
 from mimo_embodied_ros.core.errors import (
     BadEncodingError,
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from diagnostic_msgs.msg import DiagnosticStatus
     from numpy.typing import NDArray
     from rclpy.lifecycle import LifecycleNode
-    from rclpy.subscription import Subscription
 
     from mimo_embodied_ros.core.resize import PixelLimits
 
@@ -53,10 +51,8 @@ if TYPE_CHECKING:
 _DEPTH_TOLERANCE_NS = 50_000_000  # a depth image within this of the image belongs to it
 _KEPT = 8  # of depth and camera info, to find the one that belongs to an image
 _KEPT_ODOMETRY = 512  # two seconds and more of a fast one
-_ODOMETRY_QUEUE = 10  # it may come faster than the executor goes round
 _PATH_POINTS, _PATH_STEP_NS = 4, 500_000_000  # what ReCogDrive's prompt tells of the past
 _IDLE_S = 10.0  # after the last request a camera on demand is unsubscribed
-_OVERRIDABLE = QoSPolicyKind.DEPTH, QoSPolicyKind.DURABILITY
 
 
 def frame_of(message: Image) -> Frame:
@@ -122,6 +118,8 @@ class Camera:
         frame = replace(self._pictures.of(image), odometry=odometry)
         if not spatial:
             return frame
+        for stream in (self.depth, self.info, self.depth_info):
+            stream.poll()  # after the image, so that what came before it is there
         depth, info = self.depth.nearest(image.stamp_ns), self.info.nearest(image.stamp_ns)
         if depth and abs(depth.stamp_ns - image.stamp_ns) > _DEPTH_TOLERANCE_NS:
             depth = None
@@ -145,6 +143,8 @@ class Camera:
     def is_complete(self, wait_s: float) -> bool:
         """Whether depth and camera info have come, or are not waited for any more."""
         opened = self.image.opened
+        for stream in self.streams:
+            stream.poll()
         return (opened is None or time.monotonic() > opened + wait_s
                 or not any(self._awaits(stream) for stream in self.streams))
 
@@ -176,10 +176,10 @@ class Camera:
 
 
 class Intake:
-    """Subscribes to the sensors of a node; callbacks store, requests decode.
+    """Subscribes to the sensors of a node; requests take what they need, and decode it.
 
-    Callbacks run in the executor's thread, where subscriptions are made and destroyed, too;
-    ``frame``, ``clip`` and ``path`` run in those of the scheduler.
+    Subscriptions are made and destroyed in the executor's thread; ``frame``, ``clip`` and ``path``
+    run in those of the scheduler.
     """
 
     def __init__(self, node: LifecycleNode, settings: Settings, limits: PixelLimits) -> None:
@@ -187,10 +187,9 @@ class Intake:
         self._node = node
         self.cameras = {c.name: Camera(node, c, limits) for c in settings.cameras}
         self._odometry = Stream(node, OdometryMsg, settings.odometry_topic, 'odometry_topic',
-                                kept=_KEPT_ODOMETRY, optional=True)
+                                kept=_KEPT_ODOMETRY, polled=False, optional=True)
         self._malformed: Counter[str] = Counter()
         self._poses = Decoded(odometry_of, self._malformed, _KEPT)
-        self._subscriptions: dict[Stream, Subscription] = {}
         self._said = faults.Said(node.get_logger().warning)
         self._closed = False
         # those on demand, too: what is wrong with their topics is to be found out now
@@ -198,7 +197,12 @@ class Intake:
             camera.wanted = time.monotonic() + _IDLE_S
             self._open(camera)
         if self._odometry.name:
-            self._subscribe(self._odometry, queue=_ODOMETRY_QUEUE)
+            self._odometry.open()
+        # twice as often as a clip needs one, so that none of a camera of its rate is missed
+        self._timers = [
+            node.create_timer(0.5 / camera.settings.clip_rate, camera.image.poll,
+                              callback_group=MutuallyExclusiveCallbackGroup())
+            for camera in self.cameras.values() if camera.settings.clip_frames]
         self._jumps = node.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1)),
             post_callback=lambda _: self._on_jump())
@@ -207,37 +211,27 @@ class Intake:
 
     def _open(self, camera: Camera) -> None:
         for stream in camera.streams:
-            if stream not in self._subscriptions and not self._closed:
-                self._subscribe(stream, reliable=camera.settings.reliable)
+            if stream.opened is None and not self._closed:
+                stream.open(reliable=camera.settings.reliable)
 
-    def _subscribe(self, stream: Stream, *, reliable: bool = False, queue: int = 1) -> None:
-        quality = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-        overridable = _OVERRIDABLE if reliable else (*_OVERRIDABLE, QoSPolicyKind.RELIABILITY)
-        stream.open()
-        # raw: thirty pictures a second are not decoded for one question a second. What does not fit
-        # is said by diagnoses. A group of its own: the node's would remember each, also destroyed.
-        self._subscriptions[stream] = self._node.create_subscription(
-            stream.kind, stream.name, stream.store, QoSProfile(depth=queue, reliability=quality),
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            qos_overriding_options=QoSOverridingOptions(overridable), raw=True)
-
-    def _unsubscribe(self, streams: list[Stream]) -> None:
-        for stream in streams:
-            if stream in self._subscriptions:
-                self._node.destroy_subscription(self._subscriptions.pop(stream))
-                stream.close()
+    @property
+    def _streams(self) -> list[Stream]:
+        return [self._odometry, *(s for c in self.cameras.values() for s in c.streams)]
 
     def close(self) -> None:
         """Unsubscribe."""
         self._closed = True
         self._jumps.unregister()
-        self._unsubscribe(list(self._subscriptions))
+        for timer in self._timers:
+            self._node.destroy_timer(timer)
+        for stream in self._streams:
+            stream.close()
 
     def _on_jump(self) -> None:
         """Forget what is of the future, since the clock fell back: a bag began anew."""
         now_ns = self._node.get_clock().now().nanoseconds
-        for stream in (self._odometry, *(s for c in self.cameras.values() for s in c.streams)):
+        for stream in self._streams:
+            stream.poll()  # else what is of the future is found later
             stream.forget(now_ns)
 
     def diagnoses(self, max_age_s: float) -> list[DiagnosticStatus]:
@@ -253,11 +247,12 @@ class Intake:
         statuses = []
         for camera in self.cameras.values():
             if camera.settings.on_demand and now > camera.wanted:
-                self._unsubscribe(camera.streams)
+                for stream in camera.streams:
+                    stream.close()
             found = self._problems(camera.streams, now, max_age_s)
             if not found.get(camera.image):
                 found[camera.image] = (faults.clock(camera.image, now_ns)
-                                       or faults.loss(camera.image, camera.info))
+                                       or faults.loss(camera.image))
             newest = camera.image.newest
             age = None if newest is None else self._age(newest)
             statuses.append(camera_status(
@@ -285,15 +280,17 @@ class Intake:
         return found
 
     def _why_silent(self, stream: Stream) -> Fault | None:
-        subscription = self._subscriptions.get(stream)
-        if subscription is None:
+        quality = stream.quality
+        if quality is None:
             return None
-        return faults.silence(stream, subscription.qos_profile,
+        return faults.silence(stream, quality,
                               self._node.get_publishers_info_by_topic(stream.topic))
 
     def status(self, name: str) -> CameraStatus:
         """What has arrived from a camera so far."""
         camera = self.cameras[name]
+        for stream in camera.streams:
+            stream.poll()
         newest = camera.image.newest
         status = CameraStatus(
             name=name, image_topic=camera.image.topic, camera_info_topic=camera.info.topic,
@@ -302,7 +299,9 @@ class Intake:
         with contextlib.suppress(BadEncodingError):  # that is none
             if newest is not None:
                 image = read(newest, camera.image.kind)
-                status.image_valid, status.header = True, image.header
+                stamp = Stamp(sec=image.header.stamp.sec, nanosec=image.header.stamp.nanosec)
+                status.image_valid = True
+                status.header = Header(stamp=stamp, frame_id=image.header.frame_id)
                 if camera.settings.compressed:
                     status.encoding = image.format
                 else:
@@ -377,6 +376,7 @@ class Intake:
     def _has(self, camera: Camera, max_age_s: float, wait_s: float, *, spatial: bool) -> bool:
         """Whether there is what a request needs; to be asked until there is."""
         self.want(camera.settings.name)
+        camera.image.poll()
         message = camera.image.newest
         if message is None or (max_age_s and self._age(message) > max_age_s):
             return False

@@ -142,7 +142,7 @@ CAMERA = (
               'after the last one; costs nothing in between.'),
     Parameter('clip_frames', 0, 'How many images a task about a clip gets; 0: the newest one only.',
               (0, 1000)),
-    Parameter('clip_rate', 2.0, 'Images a second of a clip.', (0.01, 1000.0), unit='Hz'),
+    Parameter('clip_rate', 2.0, 'Images a second of a clip.', (0.01, 60.0), unit='Hz'),
     Parameter('clip_mb', 256, 'Megabytes that the images kept for clips may take.', (1, 1_000_000),
               unit='MB'),
 )

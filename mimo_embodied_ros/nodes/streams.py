@@ -9,7 +9,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
+from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CompressedImage, Image
 
 from mimo_embodied_ros.core.errors import BadEncodingError, MimoError
 
@@ -17,8 +24,13 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
+    from rclpy.event_handler import QoSMessageLostInfo
     from rclpy.node import Node
 
+_TYPES = get_typestore(Stores.ROS2_JAZZY)
+_LARGE = Image, CompressedImage  # whose data need not be copied to be read
+_QUEUE = 10  # of callbacks; messages may come faster than the executor goes round
+_OVERRIDABLE = QoSPolicyKind.DEPTH, QoSPolicyKind.DURABILITY
 _RESTART_NS = 1_000_000_000  # stamps that fall back by more are those of a bag that began anew
 _RATE_TICKS = 5  # over so many ticks the rate is told
 _HEADER_BYTES = 12  # what CDR says of itself, and the stamp
@@ -30,7 +42,7 @@ class Message(NamedTuple):
 
     data: bytes
     stamp_ns: int  # of its header, nanoseconds; 0 where it is too short to have one
-    arrived: float  # time.monotonic()
+    arrived: float  # when the middleware got it, as far as it tells; time.monotonic()
 
 
 def stamp_of(data: bytes) -> int:
@@ -43,13 +55,15 @@ def stamp_of(data: bytes) -> int:
 
 
 def read(message: Message, kind: Any) -> Any:
-    """Deserialise.
+    """Deserialise; the data of an image are a view of the bytes.
 
     Raises:
         BadEncodingError: the bytes are no message of this type.
 
     """
     try:
+        if kind in _LARGE:
+            return _TYPES.deserialize_cdr(memoryview(message.data), type_name(kind))
         return deserialize_message(message.data, kind)
     except Exception as error:  # of whatever middleware
         begin = message.data[:8].hex(' ') or 'nothing'
@@ -101,8 +115,31 @@ class Clip:
         self._due_ns = 0
 
 
+class Polled(CallbackGroup):
+    """Of a subscription whose messages stay in the middleware until they are asked for.
+
+    An executor does not wait for what its group holds back, so messages do not wake it either.
+    Events of the subscription go on as ever.
+    """
+
+    def can_execute(self, entity: Any) -> bool:
+        """Whether the executor may take what is there."""
+        return not isinstance(entity, Subscription)
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Whether a callback may begin."""
+        return self.can_execute(entity)
+
+    def ending_execution(self, entity: Any) -> None:
+        """Nothing waits for the end of a callback."""
+
+
 class Stream:
-    """The newest messages of one topic; callbacks store, in the executor's thread.
+    """The newest messages of one topic.
+
+    They wait in the middleware, which keeps the newest ones, until ``poll`` takes them in whatever
+    thread needs them: thirty pictures a second are not copied for one question a second. Small ones
+    of which more are needed may be stored by callbacks instead. Nothing is decoded here.
 
     Attributes:
         kind: the messages' class.
@@ -110,65 +147,138 @@ class Stream:
         topic: the resolved and remapped name.
         parameter: by which the topic is set.
         optional: nobody need publish it.
-        received: messages so far.
-        dropped: messages that were sent in between and did not come through or were not taken.
+        received: messages that have come, also those that made room for newer ones before anybody
+            asked, as far as the middleware counts what was published.
+        dropped: messages that were published and got lost on the way, as the middleware tells.
         opened: since when it is subscribed, ``time.monotonic()``; None: it is not.
-        rate: messages a second lately; None: not known.
+        quality: of service, of the subscription; None without one.
+        rate, loss: messages received and dropped a second lately; None: not known.
         offset_ns: from stamp to arrival by the node's clock, the least of late.
 
     """
 
     def __init__(
         self, node: Node, kind: Any, name: str, parameter: str, *, kept: int = 1,
-        optional: bool = False, clip: Clip | None = None,
+        polled: bool = True, optional: bool = False, clip: Clip | None = None,
     ) -> None:
-        """Keep so many; older ones are dropped."""
+        """Keep so many; older ones are forgotten."""
         self.kind, self.name, self.parameter, self.optional = kind, name, parameter, optional
         self.topic = node.resolve_topic_name(name) if name else ''
-        self._clock = node.get_clock()
+        self._node, self._clock, self._polled = node, node.get_clock(), polled
         self.received = self.dropped = 0
         self.opened: float | None = None
+        self.quality: QoSProfile | None = None
         self.rate: float | None = None
+        self.loss: float | None = None
         self.offset_ns = 0
+        self._lock = threading.RLock()  # of what polls, in any thread, and the executor's
+        self._subscription: Subscription | None = None
         self._offsets: list[int] = []
         self._kept: deque[Message] = deque(maxlen=kept)
         self._clip = clip
+        self._looked = self._moment()
         self._number: int | None = None
-        self._ticks: deque[tuple[float, int]] = deque(maxlen=_RATE_TICKS + 1)
+        self._lost = 0  # since the last message
+        self._counted = True
+        self._ticks: deque[tuple[float, int, int]] = deque(maxlen=_RATE_TICKS + 1)
 
-    def open(self) -> None:
-        """Begin; what came before does not count."""
-        self.opened, self._number = time.monotonic(), None
+    def _moment(self) -> tuple[float, int]:
+        """Now: steady seconds, and nanoseconds of the node's clock."""
+        return time.monotonic(), self._clock.now().nanoseconds
+
+    def open(self, *, reliable: bool = False) -> None:
+        """Subscribe, in the executor's thread; what came before does not count.
+
+        Args:
+            reliable: ask for reliable delivery; otherwise by ``qos_overrides`` only.
+
+        """
+        depth = self._kept.maxlen if self._polled else _QUEUE
+        quality = QoSProfile(depth=depth, reliability=(
+            ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT))
+        overridable = _OVERRIDABLE if reliable else (*_OVERRIDABLE, QoSPolicyKind.RELIABILITY)
+        with self._lock:
+            self._number, self._lost, self._looked = None, 0, self._moment()
+            # What does not fit is said by diagnoses. A group of its own: the node's would remember
+            # each subscription, also destroyed.
+            self._subscription = self._node.create_subscription(
+                self.kind, self.name, self.store, quality,
+                callback_group=Polled() if self._polled else MutuallyExclusiveCallbackGroup(),
+                event_callbacks=SubscriptionEventCallbacks(
+                    message_lost=self.lose, use_default_callbacks=False),
+                qos_overriding_options=QoSOverridingOptions(overridable), raw=True)
+            self.opened, self.quality = self._looked[0], self._subscription.qos_profile
 
     def close(self) -> None:
-        """End."""
-        self.opened = self.rate = None
-        self._ticks.clear()
-        self.forget()
+        """Unsubscribe, in the executor's thread, and forget all."""
+        with self._lock:
+            if self._subscription is not None:
+                self._node.destroy_subscription(self._subscription)
+                self._subscription = None
+            self.opened = self.quality = self.rate = self.loss = None
+            self._ticks.clear()
+            self.forget()
+
+    def poll(self) -> None:
+        """Take what has come since the last time, in any thread."""
+        with self._lock:
+            if not self._polled or self._subscription is None:
+                return
+            moment, handle = self._moment(), self._subscription.handle
+            with handle:
+                while (taken := handle.take_message(self.kind, True)) is not None:
+                    self._store(*taken, moment)
+            self._looked = moment
 
     def store(self, data: bytes, info: dict[str, Any]) -> None:
-        """Called for every message; nothing is decoded here."""
-        message = Message(data, stamp_of(data), time.monotonic())
+        """Called for every message that the executor takes."""
+        with self._lock:
+            moment = self._moment()
+            self._store(data, info, moment)
+            self._looked = moment
+
+    def _store(self, data: bytes, info: dict[str, Any], moment: tuple[float, int]) -> None:
+        arrived, arrived_ns = self._arrival(info, moment)
+        message = Message(data, stamp_of(data), arrived)
         newest = self.newest
         if newest is not None and message.stamp_ns < newest.stamp_ns - _RESTART_NS:
             self.forget()
         self._kept.append(message)
         if self._clip is not None:
             self._clip.add(message)
-        self.received += 1
-        self._offsets.append(self._clock.now().nanoseconds - message.stamp_ns)
-        # None where the middleware does not count; another publisher begins at 1
-        number = info['publication_sequence_number']
-        if number is not None and self._number is not None:
-            self.dropped += max(0, number - self._number - 1)
-        self._number = number
+        self._offsets.append(arrived_ns - message.stamp_ns)
+        number, came = info['publication_sequence_number'], 1
+        if number is None:
+            self._counted = not self._polled
+        elif self._number is not None:  # another publisher begins at 1
+            came = max(1, number - self._number - self._lost)
+        self._number, self._lost = number, 0
+        self.received += came
+
+    def _arrival(self, info: dict[str, Any], moment: tuple[float, int]) -> tuple[float, int]:
+        """When a message came that is taken now, after it was not there when last looked.
+
+        The middleware tells it by the system's clock, which is not the node's and may be set.
+        """
+        (then, then_ns), (now, now_ns) = self._looked, moment
+        told = info.get('received_timestamp') or info.get('source_timestamp')
+        ago = (time.time_ns() - told) / 1e9 if told else 0.0
+        share = min(1.0, max(0.0, ago / max(now - then, 1e-9)))
+        return now - share * (now - then), now_ns - round(share * (now_ns - then_ns))
+
+    def lose(self, lost: QoSMessageLostInfo) -> None:
+        """Called when messages got lost."""
+        with self._lock:
+            self.dropped += lost.total_count_change
+            self._lost += lost.total_count_change
 
     def forget(self, after_ns: float = -math.inf) -> None:
         """Forget the messages with later stamps."""
-        self._kept = deque(
-            (m for m in self._kept if m.stamp_ns <= after_ns), maxlen=self._kept.maxlen)
-        if self._clip is not None:
-            self._clip.forget(after_ns)
+        with self._lock:
+            self._kept = deque(
+                (m for m in self._kept if m.stamp_ns <= after_ns), maxlen=self._kept.maxlen)
+            if self._clip is not None:
+                self._clip.forget(after_ns)
 
     @property
     def newest(self) -> Message | None:
@@ -180,7 +290,7 @@ class Stream:
 
     def nearest(self, stamp_ns: int) -> Message | None:
         """The one whose stamp is nearest; None when nothing has arrived."""
-        # the copy is taken in one go while the executor goes on storing
+        # the copy is taken in one go while others go on storing
         return min(tuple(self._kept), key=lambda m: abs(m.stamp_ns - stamp_ns), default=None)
 
     def around(self, stamp_ns: int) -> list[Message]:
@@ -197,13 +307,16 @@ class Stream:
         return [] if self._clip is None else self._clip.before(stamp_ns)
 
     def tick(self, now: float) -> None:
-        """Measure rate and offset; to be called about once a second with ``time.monotonic()``."""
+        """Measure rates and offset; to be called about once a second with ``time.monotonic()``."""
+        if self.opened is None:
+            return
+        self.poll()
         if self._offsets:  # one of many is of a bag that just began anew
             self.offset_ns, self._offsets = min(self._offsets, key=abs), []
-        self._ticks.append((now, self.received))
-        (begin, before), (end, after) = self._ticks[0], self._ticks[-1]
-        if self.opened is not None and end > begin:
-            self.rate = (after - before) / (end - begin)
+        self._ticks.append((now, self.received, self.dropped))
+        (begin, came, lost), (end, come, losses) = self._ticks[0], self._ticks[-1]
+        if end > begin and self._counted:
+            self.rate, self.loss = (come - came) / (end - begin), (losses - lost) / (end - begin)
 
 
 class Decoded(Generic[T]):

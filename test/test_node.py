@@ -63,10 +63,10 @@ class Robot:
     def see(self, pixels: np.ndarray[Any, Any] = SCENE.pixels, age_s: float = 0.0) -> Header:
         stamp = self.other.get_clock().now() - rclpy.duration.Duration(nanoseconds=int(age_s * 1e9))
         header = Header(stamp=stamp.to_msg(), frame_id=FRAME)
-        stream = self.node._intake.cameras['camera'].image
+        stream: Any = self.node._intake.cameras['camera'].image
         received = stream.received
         self.camera.publish(encode_image(pixels, header))
-        self.ros.wait_for(lambda: stream.received > received)
+        self.ros.wait_for(lambda: stream.poll() or stream.received > received)
         return header
 
     def send(
@@ -309,10 +309,10 @@ def test_a_camera_on_demand_is_subscribed_for_a_request(ros: Any) -> None:
 
 
 def test_a_malformed_image_fails_its_request_and_nothing_else(robot: Robot) -> None:
-    stream = robot.node._intake.cameras['camera'].image
+    stream: Any = robot.node._intake.cameras['camera'].image
     for number, message in enumerate((b'', b'\0\1\0\0' + bytes(9), Image(encoding='nv12')), 1):
         robot.camera.publish(message)
-        robot.ros.wait_for(lambda n=number: stream.received == n)
+        robot.ros.wait_for(lambda n=number: stream.poll() or stream.received == n)
         failed = robot.ask(action.Ask, 'ask', question='What do you see?').result
         assert ResultCode(failed.error_code) is ResultCode.BAD_ENCODING
     assert 'nv12' in failed.error_msg

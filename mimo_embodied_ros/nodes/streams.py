@@ -227,7 +227,8 @@ class Stream:
             moment, handle = self._moment(), self._subscription.handle
             with handle:
                 while (taken := handle.take_message(self.kind, True)) is not None:
-                    self._store(*taken, moment)
+                    data, info = taken
+                    self._store(data, info, moment)
             self._looked = moment
 
     def store(self, data: bytes, info: dict[str, Any]) -> None:

@@ -123,14 +123,10 @@ class Camera:
         depth, info = self.depth.nearest(image.stamp_ns), self.info.nearest(image.stamp_ns)
         if depth and abs(depth.stamp_ns - image.stamp_ns) > _DEPTH_TOLERANCE_NS:
             depth = None
+        lens = self._intrinsics.of(info, frame.width, frame.height) if info else None
         metres, depth_frame = self._depths.of(depth) if depth else (None, '')
-        return replace(
-            frame,
-            intrinsics=self._intrinsics.of(info, frame.width, frame.height) if info else None,
-            depth=metres,
-            depth_view=None if metres is None else self._view(
-                metres, depth_frame, frame),
-        )
+        view = None if metres is None else self._view(metres, depth_frame, frame)
+        return replace(frame, intrinsics=lens, depth=metres, depth_view=view)
 
     def _view(self, metres: NDArray[np.float32], depth_frame: str, frame: Frame) -> View | None:
         """From where the depth was taken; None where it is registered."""

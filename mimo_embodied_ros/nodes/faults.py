@@ -26,6 +26,7 @@ _AHEAD_S = 0.2  # /clock may come ten times a second; stamps further ahead are o
 _BEHIND_S = 1.0  # no camera takes so long
 _LARGE_BYTES = 500_000  # near the segment of Fast DDS' default shared memory
 _AGAIN_S = 60.0  # what is back after so long is said again
+_UNNAMED = '_NODE_NAME_UNKNOWN_'  # until the graph has told it
 _PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 
 
@@ -93,6 +94,8 @@ def silence(
 
 
 def _name(publisher: TopicEndpointInfo) -> str:
+    if publisher.node_name == _UNNAMED:
+        return 'a node'
     return f'{publisher.node_namespace.rstrip("/")}/{publisher.node_name}'
 
 

@@ -502,7 +502,7 @@ def test_a_topic_that_nobody_publishes_is_told_of(ros: Any) -> None:
 def test_a_publisher_from_which_nothing_arrives_is_told_of(ros: Any) -> None:
     eyes = Eyes(ros)
     eyes.publisher('camera/image_raw')
-    said = eyes.wait_for_fault('driver publishes /camera/image_raw and nothing arrives')
+    said = eyes.wait_for_fault('publishes /camera/image_raw and nothing arrives')
     assert 'fastdds_large_images.xml' in said
     with pytest.raises(NoImageError, match='nothing arrives'):
         eyes.frame()

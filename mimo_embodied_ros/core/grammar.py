@@ -31,20 +31,23 @@ point: "[" pair "]"
 """
 _BOXES = r"""place: "\"bbox_2d\":" GAP? "[" pair "," GAP? pair "]"
 """
-_PLAN = r"""answer: "[]" | step ("\n" step)*
-step: NUMBER ". " SKILL DETAIL?
-DETAIL: / [^\n]{1,200}/
+_PLAN = r"""answer: "[]" | step ("\n" step){0,%d}
+step: NUMBER ". " SKILL
+SKILL: /(?:%s)\.?/
 """
 
 
 def grammar_of(query: Query) -> str:
     """The grammar of a query's answers; empty for what has none: words, lists of choices, driving.
 
-    A plan has one where the query names the skills that its steps may begin with.
+    A plan has one where the query has skills: steps of their words, with values of the right types.
     """
     kind = query.task.answer
     if kind is AnswerKind.PLAN:
-        return _FRAME + _PLAN + f'SKILL: {_any(query.skills)}\n' if query.skills else ''
+        if query.skills is None:
+            return ''
+        steps = '|'.join(skill.grammar() for skill in query.skills.skills)
+        return _FRAME + _PLAN % (query.skills.max_steps - 1, steps)
     if kind is AnswerKind.POINTS:
         return _FRAME + _LIST + _POINTS
     if kind is AnswerKind.BOXES:

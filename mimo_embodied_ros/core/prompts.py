@@ -86,7 +86,7 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
         tuple(pixels for pixels, _ in resized),
         tuple(scale for _, scale in resized),
         query.max_new_tokens or default,
-        grammar_of(query) if query.held else '',
+        grammar_of(query) if query.structured else '',
         partial(is_complete, task.answer),
     )
 

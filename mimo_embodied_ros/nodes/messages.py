@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         DrivingDecision,
         ObjectReference,
         Point,
+        SkillArgument,
         Trajectory,
     )
     from mimo_embodied_ros.core.frames import Frame
@@ -105,6 +106,20 @@ def _boxes(boxes: Iterable[Box]) -> list[Any]:
     ]
 
 
+def _arguments(
+    arguments: Iterable[SkillArgument], frame: Frame | None, target_frame: str
+) -> list[Any]:
+    out = []
+    for argument in arguments:
+        message = interfaces.SkillArgument(
+            name=argument.name, type=int(argument.type), value=argument.value,
+            number=argument.number or 0.0, grounding=int(argument.grounding))
+        if argument.point is not None:
+            message.point, = _points((argument.point,), frame, target_frame)
+        out.append(message)
+    return out
+
+
 def _objects(objects: Iterable[ObjectReference]) -> list[Any]:
     return [
         interfaces.ObjectReference(id=o.id, camera=o.camera, x=o.x, y=o.y, in_image=o.in_image)
@@ -119,12 +134,16 @@ def answer_message(query: Query, answer: Answer, target_frame: str = '') -> Any:
     if isinstance(content, TaskPlan):
         message = interfaces.TaskPlan(
             plan_id=UUID(uuid=list(uuid.uuid4().bytes)), instruction=query.text,
-            raw_text=answer.raw_text, position_frame_id=target_frame)
+            raw_text=answer.raw_text, position_frame_id=target_frame, problem=content.problem)
         for number, step in enumerate(content.steps, 1):
             message.steps.append(interfaces.TaskStep(
                 id=number, description=step.text, action=step.action, object=step.object,
                 target=step.target, points=_points(step.points, frame, target_frame),
-                depends_on=[number - 1] if number > 1 else []))
+                depends_on=step.depends_on or ([number - 1] if number > 1 else []),
+                skill=step.skill, arguments=_arguments(step.arguments, frame, target_frame),
+                preconditions=step.preconditions, success_condition=step.success,
+                problem=step.problem, status=(
+                    interfaces.TaskStep.REFUSED if step.problem else interfaces.TaskStep.PENDING)))
     elif isinstance(content, Affordances):
         message = interfaces.AffordancePoints(
             query=query.text, position_frame_id=target_frame,

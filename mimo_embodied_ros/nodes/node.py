@@ -36,6 +36,7 @@ from mimo_embodied_ros.core.errors import (
 from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.engine.answering import State, answer_query
+from mimo_embodied_ros.engine.grounding import ground_answer
 from mimo_embodied_ros.engine.scheduler import Job, Scheduler
 from mimo_embodied_ros.engine.sharing import SharedAnswers, identity
 
@@ -45,6 +46,7 @@ from .driving import plan_driving
 from .feedback import Feedback
 from .intake import Intake, frame_of
 from .kinds import KINDS, Kind
+from .skills import refusal, with_skills
 from .standing import StandingQueries
 
 if TYPE_CHECKING:
@@ -334,22 +336,24 @@ class MimoEmbodied(LifecycleNode):
             if replies:
                 messages.fill_stats(stats, engine.info, replies)
 
-    @staticmethod
     def _answer_one(
-        kind: Kind, task: Task, request: Any, frames: tuple[Frame, ...],
+        self, kind: Kind, task: Task, request: Any, frames: tuple[Frame, ...],
         ask: Callable[[Query], tuple[Answer, Reply]],
         on_progress: Callable[[State, str, int], None],
     ) -> dict[str, Any]:
         """Ask the one question that a request of most kinds is."""
-        query = Query(
+        query = with_skills(Query(
             task, getattr(request, kind.request_field), frames,
-            thinking=messages.thinking_of(request),
-            max_new_tokens=request.max_new_tokens, options=tuple(getattr(request, 'options', ())))
+            thinking=messages.thinking_of(request), max_new_tokens=request.max_new_tokens,
+            options=tuple(getattr(request, 'options', ()))), request, self._settings)
         answer, reply = ask(query)
+        answer = ground_answer(query, answer, ask)
         target = getattr(request, 'target_frame', '')
         if target:
             on_progress(State.LIFTING, '', reply.stats.completion_tokens)
         code, text = messages.outside_of_image(answer.outside)
+        if code is ResultCode.NONE:
+            code, text = refusal(answer.content)
         return {
             kind.result_field: messages.answer_message(query, answer, target),
             'error_code': int(code), 'error_msg': text,

@@ -93,7 +93,7 @@ def ground_plan(
 def _refused(plan: TaskPlan, problem: str = '') -> TaskPlan:
     """The plan, with all its steps refused where one is."""
     found = [f'step {n}: {step.problem}' for n, step in enumerate(plan.steps, 1) if step.problem]
-    problem = problem or '; '.join(found)
+    problem = '; '.join((*found, *filter(None, (problem,))))
     if not problem:
         return plan
     steps = tuple(replace(s, problem=s.problem or 'refused with its plan') for s in plan.steps)

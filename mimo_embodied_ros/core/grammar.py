@@ -31,9 +31,9 @@ point: "[" pair "]"
 """
 _BOXES = r"""place: "\"bbox_2d\":" GAP? "[" pair "," GAP? pair "]"
 """
-_PLAN = r"""answer: "[]" | step ("\n" step){0,%d}
+_PLAN = r"""answer: "[]" | STEPS
 step: NUMBER ". " SKILL
-SKILL: /(?:%s)\.?/
+SKILL: /(?:SAYS)\.?/
 """
 
 
@@ -46,8 +46,10 @@ def grammar_of(query: Query) -> str:
     if kind is AnswerKind.PLAN:
         if query.skills is None:
             return ''
-        steps = '|'.join(skill.grammar() for skill in query.skills.skills)
-        return _FRAME + _PLAN % (query.skills.max_steps - 1, steps)
+        says = '|'.join(skill.grammar() for skill in query.skills.skills)
+        more = query.skills.max_steps - 1
+        steps = 'step' + f' ("\\n" step){{0,{more}}}' * (more > 0)
+        return _FRAME + _PLAN.replace('STEPS', steps).replace('SAYS', says)
     if kind is AnswerKind.POINTS:
         return _FRAME + _LIST + _POINTS
     if kind is AnswerKind.BOXES:

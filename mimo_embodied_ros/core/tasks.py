@@ -9,8 +9,9 @@ A file maps the name of each task to its fields. This one is complete::
 
 ``prompt`` (required)
     What is asked. ``{text}`` stands for the request's words, ``{options}`` for its choices,
-    ``{speed}`` and ``{path}`` for what the odometry says and ``{duration}`` for the length of the
-    clip; every other brace is sent as it is. A prompt without ``{text}`` is a whole question.
+    ``{speed}`` and ``{path}`` for what the odometry says, ``{duration}`` for the length of the clip
+    and ``{skills}`` for what the robot can do; every other brace is sent as it is. A prompt without
+    ``{text}`` is a whole question.
 ``answer`` (required)
     What the answer is read as: plan, points, boxes, spatial (typed by what comes), yes_no, choice
     (one letter), choices (letters such as AC), number, word, labels, text, decision, trajectory.
@@ -93,7 +94,7 @@ _LOCATING = (
     AnswerKind.SPATIAL,
     AnswerKind.DECISION,
 )
-_PLACEHOLDER = re.compile(r'\{(text|options|speed|path|duration)\}')
+_PLACEHOLDER = re.compile(r'\{(text|options|speed|path|duration|skills)\}')
 
 
 @dataclass(frozen=True)

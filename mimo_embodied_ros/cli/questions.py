@@ -17,8 +17,7 @@ from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import chosen
 from mimo_embodied_ros.engine import EngineConfig, load_engine
-from mimo_embodied_ros.engine.answering import answer_query
-from mimo_embodied_ros.engine.grounding import ground_answer
+from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.engine.structured import can_hold
 from mimo_embodied_ros.pictures import read_picture, write_picture
 from mimo_embodied_ros.share import embedded_model
@@ -77,8 +76,7 @@ def run(options: argparse.Namespace) -> int:
     model = options.model or embedded_model()
     engine = load_engine(EngineConfig(model=model, device=options.device), say_progress)
     try:
-        answer, reply = answer_query(engine, query)
-        answer = ground_answer(query, answer, lambda more: answer_query(engine, more))
+        answer, reply = answer_grounded(engine, query)
     finally:
         engine.close()
     if options.json:

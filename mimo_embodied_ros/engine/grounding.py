@@ -11,13 +11,28 @@ from mimo_embodied_ros.core.checking import ground_plan
 from mimo_embodied_ros.core.errors import MimoError, ResultCode
 from mimo_embodied_ros.core.query import Query, Task
 
+from .answering import answer_query
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mimo_embodied_ros.core.answers import Answer, Point
 
+    from .interface import Engine, Reply
+
 # With these the model answered, and did not say where.
 _UNSAID = (ResultCode.OUTPUT_TRUNCATED, ResultCode.PARSE_FAILED, ResultCode.EMPTY_ANSWER)
+
+
+def answer_grounded(engine: Engine, query: Query) -> tuple[Answer, Reply]:
+    """Ask the model, and for the places that it does not name; see `answer_query`.
+
+    Returns:
+        The answer, and what the model said and cost at first.
+
+    """
+    answer, reply = answer_query(engine, query)
+    return ground_answer(query, answer, lambda more: answer_query(engine, more)), reply
 
 
 def ground_answer(

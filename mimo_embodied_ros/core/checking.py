@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .skills import Fact, Skill, SkillList
 
 _PLACED = (*GROUNDED, ArgumentType.POINT)
-_LONGEST = 300  # characters of a step that are looked at
+_LONGEST = 300  # characters; no step needs more
 
 
 def check_plan(plan: TaskPlan, rules: SkillList) -> TaskPlan:
@@ -104,7 +104,7 @@ def _understood(step: TaskStep, rules: SkillList) -> tuple[TaskStep, Skill | Non
     """The step as the first skill's that fits; else with what is wrong."""
     problem = ''
     for skill in rules.skills:
-        for words in skill.readings(step.text[:_LONGEST]):
+        for words in skill.readings(step.text) if len(step.text) <= _LONGEST else ():
             arguments, wrong = _bound(skill, words, step.points)
             if not wrong:
                 values = {a.name: a.value for a in arguments}
@@ -130,6 +130,8 @@ def _bound(
     arguments = []
     for argument in skill.arguments:
         value = words.get(argument.name) or argument.default or ''
+        value = {option.casefold(): option for option in argument.options}.get(
+            value.casefold(), value)
         if problem := value_problem(argument, value):
             return (), problem
         point = at.get(argument.name)
@@ -206,7 +208,14 @@ def _as_asked(
         else:
             problem = f'nobody asked for {skill.name}'
         for argument in step.arguments:
-            if argument.type in GROUNDED and not is_named(instruction, argument.value, every_word):
+            if argument.type in (*GROUNDED, ArgumentType.POSE):
+                known = is_named(instruction, argument.value, every_word)
+            elif argument.type in (ArgumentType.NUMBER, ArgumentType.TEXT):
+                known = (said.issuperset(words_of(argument.value))
+                         or argument.value == skill.argument(argument.name).default)
+            else:
+                known = True
+            if not known:
                 problem = problem or f'the instruction does not name {argument.value}'
         checked.append(replace(step, problem=problem))
     checked.reverse()

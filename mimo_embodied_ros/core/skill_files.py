@@ -118,7 +118,7 @@ def _skill(name: str, key: Node, value: Node) -> Skill:
     names = [argument.name for argument in arguments]
     for twice in (n for i, n in enumerate(names) if n in names[:i]):
         raise fields['arguments'].wrong(f'a second argument {twice}')
-    words = {a.name: () for a in arguments}
+    words: dict[str, tuple[str, ...]] = {name: () for name in names}
     preconditions = _texts(fields['preconditions'], words) if 'preconditions' in fields else ()
     reveals = fields['reveals'].value() if 'reveals' in fields else False
     if not isinstance(reveals, bool):
@@ -127,10 +127,11 @@ def _skill(name: str, key: Node, value: Node) -> Skill:
     if not runs:
         raise fields['runs'].wrong(f'skill {name} runs nothing; give an action or a service')
     asked = _texts(fields['asked'], {}) if 'asked' in fields else ()
+    facts = {field: _facts(fields.get(field), words) for field in _FACTS}
     return Skill(
         name, _text(fields['description'], {}), _says(fields['says'], arguments), arguments,
-        _text(fields['success'], words), tuple(_call(run, arguments) for run in runs), asked,
-        preconditions, *(_facts(fields.get(f), words) for f in _FACTS), reveals)
+        _text(fields['success'], words), tuple(_call(run, arguments) for run in runs),
+        asked=asked, preconditions=preconditions, reveals=reveals, **facts)
 
 
 def _argument(name: str, key: Node, value: Node) -> Argument:
@@ -165,7 +166,8 @@ def _argument(name: str, key: Node, value: Node) -> Argument:
         raise fields['range'].wrong(f'the range {limits} is empty')
     default = str(fields['default'].value()) if 'default' in fields else None
     argument = Argument(
-        name, kind, *(_text(fields[f], {}) if f in fields else '' for f in ('description', 'unit')),
+        name, kind, description=_text(fields['description'], {}) if 'description' in fields else '',
+        unit=_text(fields['unit'], {}) if 'unit' in fields else '',
         range=(limits[0], limits[1]) if limits else None, options=options, poses=poses,
         default=default)
     if default is not None and (problem := value_problem(argument, default)):
@@ -189,7 +191,7 @@ def _poses(node: Node) -> dict[str, NamedPose]:
 
 def _says(node: Node, arguments: tuple[Argument, ...]) -> tuple[str, ...]:
     """Templates, each with all arguments that have no default, once."""
-    known = {argument.name: () for argument in arguments}
+    known: dict[str, tuple[str, ...]] = {argument.name: () for argument in arguments}
     templates = _texts(node, known)
     for template in templates:
         said = []

@@ -126,10 +126,11 @@ def in_pictures(rng: random.Random, rules: SkillList) -> Iterator[Attack]:
 def in_instructions(rng: random.Random) -> Iterator[Attack]:
     """Instructions that try to leave the list, without end."""
     for template in itertools.cycle(INSTRUCTIONS):
-        scene, movable = None, []
-        while scene is None or not movable or len(scene.things) < 2:
+        while True:
             scene = scenes.draw_table(rng, *rng.choice(CAMERAS))
             movable = [t for t in scene.things if t.shape in scenes.MOVABLE]
+            if movable and len(scene.things) > 1:
+                break
         a = rng.choice(movable)
         b = rng.choice([t for t in scene.things if t is not a])
         words = template.format(a=a.name, b=b.name)
@@ -146,8 +147,8 @@ def write(rng: random.Random, pixels: Picture, words: str) -> Picture:
     x, y = int(0.04 * width), int(rng.uniform(0.1, 0.95) * height)
     dark = rng.random() < 0.5
     if rng.random() < 0.7:
-        corners = (x - 3, y - int(tall * scale) - 3), (width - x + 3, y + int(below * scale) + 3)
-        cv2.rectangle(out, *corners, (245,) * 3 if dark else (15,) * 3, -1)
+        upper, lower = (x - 3, y - int(tall * scale) - 3), (width - x + 3, y + int(below * scale) + 3)
+        cv2.rectangle(out, upper, lower, (245,) * 3 if dark else (15,) * 3, -1)
     cv2.putText(out, words, (x, y), font, scale, (10,) * 3 if dark else (250,) * 3, thick,
                 cv2.LINE_AA)
     return out

@@ -115,11 +115,10 @@ def _plain(value: Any) -> Any:
 
 
 def _step_words(step: TaskStep) -> str:
-    if not step.skill:
-        return step.text
-    return f'{step.skill}: ' + ', '.join(
-        f'{a.name} {a.value}'.rstrip() + (f' at {a.point.x:.0f} {a.point.y:.0f}' if a.point else '')
-        for a in step.arguments)
+    arguments = (f'{a.name} {a.value}' + (f' at {a.point.x:.0f} {a.point.y:.0f}' if a.point else '')
+                 for a in step.arguments)
+    words = f'{step.skill}: {", ".join(arguments)}' if step.skill else step.text
+    return words + (f' (refused: {step.problem})' if step.problem else '')
 
 
 def _words(content: Content) -> str:

@@ -118,7 +118,7 @@ def _skill(name: str, key: Node, value: Node) -> Skill:
     names = [argument.name for argument in arguments]
     for twice in (n for i, n in enumerate(names) if n in names[:i]):
         raise fields['arguments'].wrong(f'a second argument {twice}')
-    words: dict[str, tuple[str, ...]] = {name: () for name in names}
+    words: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
     preconditions = _texts(fields['preconditions'], words) if 'preconditions' in fields else ()
     reveals = fields['reveals'].value() if 'reveals' in fields else False
     if not isinstance(reveals, bool):

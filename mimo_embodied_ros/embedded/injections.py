@@ -143,11 +143,12 @@ def write(rng: random.Random, pixels: Picture, words: str) -> Picture:
     height, width = out.shape[:2]
     font, thick = cv2.FONT_HERSHEY_SIMPLEX, max(1, width // 300)
     (wide, tall), below = cv2.getTextSize(words, font, 1.0, thick)
-    scale = 0.92 * width / wide
-    x, y = int(0.04 * width), int(rng.uniform(0.1, 0.95) * height)
+    scale = min(0.92 * width / wide, 0.1 * height / tall)
+    x, y = int(0.04 * width), int(rng.uniform(0.15, 0.95) * height)
     dark = rng.random() < 0.5
     if rng.random() < 0.7:
-        upper, lower = (x - 3, y - int(tall * scale) - 3), (width - x + 3, y + int(below * scale) + 3)
+        upper = x - 3, y - int(tall * scale) - 3
+        lower = width - x + 3, y + int(below * scale) + 3
         cv2.rectangle(out, upper, lower, (245,) * 3 if dark else (15,) * 3, -1)
     cv2.putText(out, words, (x, y), font, scale, (10,) * 3 if dark else (250,) * 3, thick,
                 cv2.LINE_AA)

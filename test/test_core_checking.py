@@ -72,6 +72,11 @@ def test_arguments_have_their_type(text: str, problem: str) -> None:
     assert bool(problem) is bool(found)
 
 
+def test_the_first_skill_that_fits_is_taken() -> None:
+    plan = checked('1. go to the dock\n2. go to home\n3. go to the cup', skills=BASE)
+    assert [step.skill for step in plan.steps] == ['dock', 'go_to_pose', 'go_to']
+
+
 def test_a_number_and_a_default() -> None:
     (step,) = checked('1. follow the dog', skills=BASE).steps
     assert step.arguments[1].number == 60

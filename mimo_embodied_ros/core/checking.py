@@ -191,19 +191,20 @@ def _as_asked(
 ) -> tuple[list[TaskStep], str]:
     """Refuse what the instruction does not ask for, and tell what it asks for beyond the steps.
 
-    A step is asked for where the instruction has a word of its skill, or where it gives what such a
-    step needs.
+    A step is asked for where the instruction has all words of one way to say its skill, or where it
+    gives what such a step needs.
     """
     skills = {skill.name: skill for skill in rules.skills}
-    own = {s.name: [w for text in (s.name.replace('_', ' '), *s.says, *s.asked)
-                    for w in telling(_without_arguments(text))] for s in rules.skills}
-    every_word = [word for words in own.values() for word in words]
+    ways = {s.name: [telling(_without_arguments(says)) for says in (
+        s.name.replace('_', ' '), *s.says, *s.asked)] for s in rules.skills}
+    every_word = {word for some in ways.values() for words in some for word in words}
     said = set(words_of(instruction))
     wanted: set[str] = set()  # names of facts that a later step needs
     checked: list[TaskStep] = []
     for step in reversed(steps):
         skill, problem = skills[step.skill], ''
-        if said & set(own[skill.name]) or wanted & {fact.name for fact in skill.gives}:
+        helps = wanted & {fact.name for fact in skill.gives}
+        if helps or any(map(said.issuperset, ways[skill.name])):
             wanted |= {fact.name for fact in skill.needs}
         else:
             problem = f'nobody asked for {skill.name}'
@@ -219,7 +220,7 @@ def _as_asked(
                 problem = problem or f'the instruction does not name {argument.value}'
         checked.append(replace(step, problem=problem))
     checked.reverse()
-    covered = [word for step in steps for word in own[step.skill]]
+    covered = [word for step in steps for words in ways[step.skill] for word in words]
     covered += words_of(' '.join(rules.facts))
     for step in steps:
         covered += words_of(' '.join(a.unit for a in skills[step.skill].arguments))

@@ -178,6 +178,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
      {'object': 'red cube', 'where': 'in', 'place': 'blue bowl'}),
     ('place', 'put it on top of the box',
      {'object': 'it', 'where': 'on top of', 'place': 'box'}),
+    ('place', 'put the cup on a plate', {'object': 'cup', 'where': 'on', 'place': 'plate'}),
     ('place', 'place the cup in the bowl on the table',
      {'object': 'cup', 'where': 'in', 'place': 'bowl on the table'}),
     ('hand_over', 'give the cup to the person', {'object': 'cup'}),
@@ -237,6 +238,9 @@ def test_some_skills_for_a_request() -> None:
         chosen({}, ('fly',))
     with pytest.raises(InvalidRequestError, match="fact 'flying high'; they know of done, holding"):
         chosen(ARM, facts=('flying high',))
+    for number in (0, 101):
+        with pytest.raises(InvalidRequestError, match='1 to 100'):
+            chosen(ARM, max_steps=number)
 
 
 def test_calls_are_filled_with_values_of_their_own_types() -> None:
@@ -274,6 +278,16 @@ def test_poses_and_defaults() -> None:
     assert pose.type is ArgumentType.POSE
     assert pose.poses['kitchen'].yaw == 90
     assert BASE['wait'].argument('duration').default == '5'
+
+
+def test_words_that_are_true_or_false_to_yaml_are_words(tmp_path: Path) -> None:
+    skill = one(tmp_path, 'says: "turn {how}"\nasked: [on, yes]\n'
+                          'arguments: {how: {type: choice, options: [on, off], default: off}}')
+    assert skill.asked == ('on', 'yes')
+    assert skill.arguments[0].options == ('on', 'off')
+    assert skill.arguments[0].default == 'off'
+    assert ARM['place'].argument('where').options == (
+        'in', 'into', 'on', 'onto', 'on top of', 'next to')
 
 
 def test_a_default_may_be_left_out(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.grammar import grammar_of
 from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.core.skills import chosen
+from mimo_embodied_ros.core.skills import MOST_STEPS, chosen
 from mimo_embodied_ros.core.tasks import TASKS, Task
 from mimo_embodied_ros.embedded import questions, scenes
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
@@ -90,6 +90,8 @@ def test_what_the_model_should_say_is_accepted(
     (4, '1. pick up the red cube\nIgnore the list.'),
     (4, '1. pick up the red cube. drive away'),
     (4, '1. pick up "the red cube"'),
+    (4, '2. pick up the red cube'),
+    (4, '1. pick up the red cube\n3. put it in the bowl'),
     (4, '1. put the red cube under the bowl'),
     (4, '1. put the red cube in the bowl [1, 2] [3, 4]'),
     (4, '\n'.join(f'{i}. open drawer {i}' for i in range(1, 12))),
@@ -98,6 +100,14 @@ def test_what_it_should_not_say_is_not(
     tokenizer: llguidance.LLTokenizer, number: int, text: str
 ) -> None:
     assert not accepts(tokenizer, grammar_of(QUERIES[number]), text)
+
+
+@pytest.mark.parametrize('steps', [1, 2, MOST_STEPS])
+def test_a_plan_has_at_most_so_many_steps(tokenizer: llguidance.LLTokenizer, steps: int) -> None:
+    grammar = grammar_of(replace(QUERIES[4], skills=replace(SKILLS, max_steps=steps)))
+    lines = [f'{n}. open drawer {n}' for n in range(1, steps + 2)]
+    assert accepts(tokenizer, grammar, '\n'.join(lines[:-1]))
+    assert not accepts(tokenizer, grammar, '\n'.join(lines))
 
 
 def test_the_embedded_models_own_answers_are_in_its_grammars(

@@ -31,8 +31,7 @@ point: "[" pair "]"
 """
 _BOXES = r"""place: "\"bbox_2d\":" GAP? "[" pair "," GAP? pair "]"
 """
-_PLAN = r"""answer: "[]" | STEPS
-step: NUMBER ". " SKILL
+_PLAN = r"""answer: "[]" | step1
 SKILL: /(?:SAYS)\.?/
 """
 
@@ -47,9 +46,11 @@ def grammar_of(query: Query) -> str:
         if query.skills is None:
             return ''
         says = '|'.join(skill.grammar() for skill in query.skills.skills)
-        more = query.skills.max_steps - 1
-        steps = 'step' + f' ("\\n" step){{0,{more}}}' * (more > 0)
-        return _FRAME + _PLAN.replace('STEPS', steps).replace('SAYS', says)
+        most = query.skills.max_steps
+        steps = ''.join(
+            f'step{n}: "{n}. " SKILL' + f' ("\\n" step{n + 1})?' * (n < most) + '\n'
+            for n in range(1, most + 1))
+        return _FRAME + _PLAN.replace('SAYS', says) + steps
     if kind is AnswerKind.POINTS:
         return _FRAME + _LIST + _POINTS
     if kind is AnswerKind.BOXES:

@@ -157,14 +157,14 @@ def _argument(name: str, key: Node, value: Node) -> Argument:
     poses = _poses(fields['poses']) if 'poses' in fields else {}
     options = tuple(poses)
     if 'options' in fields:
-        options = tuple(_words(node, str(node.value())) for node in
+        options = tuple(_words(node, node.written()) for node in
                         fields['options'].items('a list of words'))
         if not options:
             raise fields['options'].wrong('there is nothing to choose from')
     limits = _numbers(fields['range'], 2) if 'range' in fields else None
     if limits and limits[0] > limits[1]:
         raise fields['range'].wrong(f'the range {limits} is empty')
-    default = str(fields['default'].value()) if 'default' in fields else None
+    default = fields['default'].written() if 'default' in fields else None
     argument = Argument(
         name, kind, description=_text(fields['description'], {}) if 'description' in fields else '',
         unit=_text(fields['unit'], {}) if 'unit' in fields else '',
@@ -270,6 +270,8 @@ def _check_placeholders(node: Node, value: Any, known: Mapping[str, tuple[str, .
 
 def _text(node: Node, known: Mapping[str, tuple[str, ...]]) -> str:
     value = node.value()
+    if isinstance(value, bool):
+        value = node.written()
     if not isinstance(value, str) or not value.strip():
         raise node.wrong(f'this is {reprlib.repr(value)}; words are needed')
     _check_placeholders(node, value, known)
@@ -278,7 +280,7 @@ def _text(node: Node, known: Mapping[str, tuple[str, ...]]) -> str:
 
 def _texts(node: Node, known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """One text or a list of them."""
-    if isinstance(node.value(), str):
+    if node.written():
         return (_text(node, known),)
     texts = tuple(_text(item, known) for item in node.items('words or a list of them'))
     if not texts:

@@ -25,6 +25,7 @@ PARTS: dict[ArgumentType, tuple[str, ...]] = {
 }
 """Names of the parts that an argument's value has beside its words."""
 
+MOST_STEPS = 100
 PLACEHOLDER = re.compile(r'\{([^{}]*)\}')
 
 # What a name may be made of: words, and nothing that could look like another step or a token.
@@ -159,9 +160,12 @@ def chosen(
     """Some of a robot's skills, or all without names, for one request.
 
     Raises:
-        InvalidRequestError: there is no such skill, or no such fact.
+        InvalidRequestError: there is no such skill or fact, or max_steps is out of its range.
 
     """
+    if not 1 <= max_steps <= MOST_STEPS:
+        msg = f'max_steps is {max_steps}; give 1 to {MOST_STEPS}'
+        raise InvalidRequestError(msg)
     if unknown := [name for name in names if name not in skills]:
         known_names = ', '.join(skills) or 'none, see skills_file'
         msg = f'there is no skill {unknown[0]!r}; the robot has {known_names}'

@@ -35,6 +35,10 @@ class Node:
         except ValueError as error:  # such as a date that there is not
             raise self.wrong(str(error)) from error
 
+    def written(self) -> str:
+        """As it stands in the file, such as "on", which is true to YAML; '' of no scalar."""
+        return str(self.node.value) if isinstance(self.node, yaml.ScalarNode) else ''
+
     def pairs(self, what: str) -> list[tuple[str, Node, Node]]:
         """Names of a mapping, each with the places of the name and of its value."""
         if not isinstance(self.node, yaml.MappingNode):

@@ -9,6 +9,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.skill_files import load_skills
+from mimo_embodied_ros.core.skills import MOST_STEPS
 from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig
 from mimo_embodied_ros.share import embedded_model
@@ -101,8 +102,8 @@ REQUESTS = (
     Parameter('tasks_file', '', 'YAML file with more tasks, as core/tasks.yaml; empty: none.'),
     Parameter('skills_file', '', 'YAML file with what the robot can do, see docs/skills.md; empty: '
               'plans are in words.'),
-    Parameter('max_steps', 10, 'Longest plan of skills where a request gives none.', (1, 100),
-              live=True),
+    Parameter('max_steps', 10, 'Longest plan of skills where a request gives none.',
+              (1, MOST_STEPS), live=True),
     Parameter('max_new_tokens', 0, 'Longest answer, tokens; 0: the default of each task.', COUNT,
               unit='tokens', live=True),
 )

@@ -30,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-transformers-4 lint fuzz soak eval bench bench-intake geometry train docs bag lock clean
+.PHONY: help setup demo test test-transformers-4 lint fuzz soak eval injections bench bench-intake geometry train docs bag lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
@@ -108,6 +108,9 @@ soak: $(INSTALLED)  ## send 10,000 goals to a node and count their ends; see ben
 
 eval: $(INSTALLED)  ## measure the embedded model on held-out scenes; see eval_out/report.json
 	@$(BIN)/python -m mimo_embodied_ros.embedded.evaluate
+
+injections: $(INSTALLED)  ## count the commands in pictures and instructions that are refused
+	@$(BIN)/python -m mimo_embodied_ros.embedded.injections
 
 bench: $(INSTALLED)  ## measure the engine against plain generate; see bench_out/serving.json and docs/benchmarks.md
 	@$(BIN)/python bench/serving.py

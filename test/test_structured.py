@@ -24,6 +24,8 @@ from mimo_embodied_ros.core.errors import InvalidRequestError, OutputTruncatedEr
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.grammar import grammar_of
 from mimo_embodied_ros.core.query import Query
+from mimo_embodied_ros.core.skill_files import load_skills
+from mimo_embodied_ros.core.skills import MOST_STEPS, chosen
 from mimo_embodied_ros.core.tasks import TASKS, Task
 from mimo_embodied_ros.embedded import questions, scenes
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
@@ -36,7 +38,7 @@ MODEL = Path(__file__).parents[1] / 'models' / 'mimo_tiny'
 FRAME = Frame(np.random.default_rng(5).integers(0, 255, (120, 160, 3), dtype=np.uint8))
 YES_NO = next(task for task in TASKS.values() if task.answer.value == 'yes_no')
 CHOICE = next(t for t in TASKS.values() if t.answer.value == 'choice' and t.uses('options'))
-SKILLS = ('pick up', 'put')
+SKILLS = chosen(load_skills(MODEL.parents[1] / 'config' / 'skills' / 'manipulator.yaml'))
 QUERIES = (
     Query(Task.POINTS, 'the cube', (FRAME,)),
     Query(Task.BOXES, 'the cube', (FRAME,)),
@@ -67,7 +69,8 @@ def accepts(tokenizer: llguidance.LLTokenizer, grammar: str, text: str) -> bool:
     (1, '<think>\n</think>\n\n[{"bbox_2d": [1, 2, 30, 40], "label": "the cube"}]'),
     (2, '<think>\n</think>\n\n\\boxed{yes}'),
     (3, '\\boxed{B}'),
-    (4, '<think>\n</think>\n\n1. pick up the red cube [5, 6]\n2. put it down'),
+    (4, '<think>\n</think>\n\n1. pick up the red cube [5, 6]\n2. put it in the bowl.'),
+    (4, '\n'.join(f'{i}. open drawer {i} [3, 4]' for i in range(1, 11))),
     (4, '[]'),
 ])
 def test_what_the_model_should_say_is_accepted(
@@ -85,11 +88,26 @@ def test_what_the_model_should_say_is_accepted(
     (3, '\\boxed{C}'),
     (4, '1. throw the red cube'),
     (4, '1. pick up the red cube\nIgnore the list.'),
+    (4, '1. pick up the red cube. drive away'),
+    (4, '1. pick up "the red cube"'),
+    (4, '2. pick up the red cube'),
+    (4, '1. pick up the red cube\n3. put it in the bowl'),
+    (4, '1. put the red cube under the bowl'),
+    (4, '1. put the red cube in the bowl [1, 2] [3, 4]'),
+    (4, '\n'.join(f'{i}. open drawer {i}' for i in range(1, 12))),
 ])
 def test_what_it_should_not_say_is_not(
     tokenizer: llguidance.LLTokenizer, number: int, text: str
 ) -> None:
     assert not accepts(tokenizer, grammar_of(QUERIES[number]), text)
+
+
+@pytest.mark.parametrize('steps', [1, 2, MOST_STEPS])
+def test_a_plan_has_at_most_so_many_steps(tokenizer: llguidance.LLTokenizer, steps: int) -> None:
+    grammar = grammar_of(replace(QUERIES[4], skills=replace(SKILLS, max_steps=steps)))
+    lines = [f'{n}. open drawer {n}' for n in range(1, steps + 2)]
+    assert accepts(tokenizer, grammar, '\n'.join(lines[:-1]))
+    assert not accepts(tokenizer, grammar, '\n'.join(lines))
 
 
 def test_the_embedded_models_own_answers_are_in_its_grammars(

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.annotate import Canvas
 from mimo_embodied_ros.core.answers import Affordances, SpatialAnswer, TaskPlan, TextAnswer
+from mimo_embodied_ros.core.errors import PlanRefusedError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
+from mimo_embodied_ros.core.skill_files import load_skills
+from mimo_embodied_ros.core.skills import chosen
 from mimo_embodied_ros.engine import EngineConfig, load_engine
-from mimo_embodied_ros.engine.answering import answer_query
+from mimo_embodied_ros.engine.grounding import answer_grounded
+from mimo_embodied_ros.engine.structured import can_hold
 from mimo_embodied_ros.pictures import read_picture, write_picture
 from mimo_embodied_ros.share import embedded_model
 
 if TYPE_CHECKING:
     import argparse
 
-    from mimo_embodied_ros.core.answers import Content
+    from mimo_embodied_ros.core.answers import Content, TaskStep
 
 
 def add_commands(commands: Any) -> None:
@@ -47,6 +51,11 @@ def add_commands(commands: Any) -> None:
         elif task is Task.POINTS:
             command.add_argument('--boxes', dest='task', action='store_const', const=Task.BOXES,
                                  help='boxes around what is found instead of points')
+        elif task is Task.PLAN:
+            command.add_argument('--skills', default='', metavar='FILE',
+                                 help='YAML file of what the robot can do: plan with that only')
+            command.add_argument('--open-ended', action='store_true',
+                                 help='with skills: they may be others than the instruction names')
         command.add_argument('--model', default='', metavar='FOLDER_OR_NAME',
                              help='folder or hub name of a model (default: the embedded one)')
         command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
@@ -61,10 +70,13 @@ def run(options: argparse.Namespace) -> int:
     """Answer one question on stdout."""
     pixels = read_picture(options.image)
     query = Query(options.task, options.text, (Frame(pixels),), thinking=options.thinking)
+    if options.task is Task.PLAN and options.skills:
+        rules = chosen(load_skills(options.skills), open_ended=options.open_ended)
+        query = dataclasses.replace(query, skills=rules, structured=can_hold())
     model = options.model or embedded_model()
     engine = load_engine(EngineConfig(model=model, device=options.device), say_progress)
     try:
-        answer, reply = answer_query(engine, query)
+        answer, reply = answer_grounded(engine, query)
     finally:
         engine.close()
     if options.json:
@@ -83,6 +95,8 @@ def run(options: argparse.Namespace) -> int:
         write_picture(options.out, canvas.picture())
     if answer.outside:
         print('some places lie outside of the picture', file=sys.stderr)
+    if isinstance(answer.content, TaskPlan) and answer.content.problem:
+        raise PlanRefusedError(answer.content.problem)
     return 0
 
 
@@ -100,9 +114,16 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
 
 
+def _step_words(step: TaskStep) -> str:
+    arguments = (f'{a.name} {a.value}' + (f' at {a.point.x:.0f} {a.point.y:.0f}' if a.point else '')
+                 for a in step.arguments)
+    words = f'{step.skill}: {", ".join(arguments)}' if step.skill else step.text
+    return words + (f' (refused: {step.problem})' if step.problem else '')
+
+
 def _words(content: Content) -> str:
     if isinstance(content, TaskPlan):
-        steps = (f'{i}. {step.text}' for i, step in enumerate(content.steps, 1))
+        steps = (f'{i}. {_step_words(step)}' for i, step in enumerate(content.steps, 1))
         return '\n'.join(steps) or 'cannot be done'
     if isinstance(content, Affordances):
         points = (f'{p.x:.1f} {p.y:.1f} {p.label}'.rstrip() for p in content.points)

@@ -82,23 +82,86 @@ class SpatialAnswer:
         return ('' if letters else ', ').join(self.choices)
 
 
+class ArgumentType(IntEnum):
+    """What an argument of a skill is: ``type`` of ``msg/SkillArgument.msg``."""
+
+    OBJECT = 0
+    PLACE = 1
+    POINT = 2
+    POSE = 3
+    NUMBER = 4
+    TEXT = 5
+    CHOICE = 6
+
+
+class Grounding(IntEnum):
+    """What is known of where an argument is: ``grounding`` of ``msg/SkillArgument.msg``."""
+
+    NOT_GROUNDED = 0
+    SEEN = 1
+    NOT_VISIBLE = 2
+    HELD = 3
+
+
+@dataclass(frozen=True)
+class SkillArgument:
+    """What a step's skill is done with; ``value`` is in the model's words, without an article.
+
+    ``number`` is given for numbers only, ``point`` only where something is seen.
+    """
+
+    name: str
+    type: ArgumentType
+    value: str = ''
+    number: float | None = None
+    grounding: Grounding = Grounding.NOT_GROUNDED
+    point: Point | None = None
+
+
 @dataclass(frozen=True)
 class TaskStep:
-    """One step of a plan; ``action``, ``object`` and ``target`` are empty where not given."""
+    """One step of a plan; ``action``, ``object`` and ``target`` are empty where not given.
+
+    What follows them is given where the robot's skills are known, see ``core.checking``.
+
+    Attributes:
+        text: in the model's words, without coordinates.
+        action: verb phrase.
+        object: what is acted on.
+        target: where to, or onto what.
+        points: pixels that the step names.
+        skill: name of the skill that does it.
+        arguments: of the skill, in its order.
+        preconditions: what must be so before it is begun, in words.
+        success: how to tell that it is done, in words.
+        depends_on: numbers of the steps, counted from 1, that must succeed before it.
+        problem: why it must not be done; empty where it may be.
+
+    """
 
     text: str
     action: str = ''
     object: str = ''
     target: str = ''
     points: tuple[Point, ...] = ()
+    skill: str = ''
+    arguments: tuple[SkillArgument, ...] = ()
+    preconditions: tuple[str, ...] = ()
+    success: str = ''
+    depends_on: tuple[int, ...] = ()
+    problem: str = ''
 
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """Steps in the order in which to do them. No step: the model says that it cannot be done."""
+    """Steps in the order in which to do them. No step: the model says that it cannot be done.
+
+    ``problem`` is why the robot must do none of them; empty where it may.
+    """
 
     instruction: str
     steps: tuple[TaskStep, ...] = ()
+    problem: str = ''
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class ResultCode(IntEnum):
     PARSE_FAILED = 7031
     EMPTY_ANSWER = 7032
     POINT_OUT_OF_IMAGE = 7033
+    PLAN_REFUSED = 7034
     PREEMPTED = 7040
     CANCELLED = 7041
 
@@ -165,6 +166,12 @@ class PointOutOfImageError(MimoError):
     """The model named a place that is not in the image."""
 
     code = ResultCode.POINT_OUT_OF_IMAGE
+
+
+class PlanRefusedError(MimoError):
+    """A step that the robot's skills do not allow."""
+
+    code = ResultCode.PLAN_REFUSED
 
 
 class PreemptedError(MimoError):

@@ -31,20 +31,26 @@ point: "[" pair "]"
 """
 _BOXES = r"""place: "\"bbox_2d\":" GAP? "[" pair "," GAP? pair "]"
 """
-_PLAN = r"""answer: "[]" | step ("\n" step)*
-step: NUMBER ". " SKILL DETAIL?
-DETAIL: / [^\n]{1,200}/
+_PLAN = r"""answer: "[]" | step1
+SKILL: /(?:SAYS)\.?/
 """
 
 
 def grammar_of(query: Query) -> str:
     """The grammar of a query's answers; empty for what has none: words, lists of choices, driving.
 
-    A plan has one where the query names the skills that its steps may begin with.
+    A plan has one where the query has skills: steps of their words, with values of the right types.
     """
     kind = query.task.answer
     if kind is AnswerKind.PLAN:
-        return _FRAME + _PLAN + f'SKILL: {_any(query.skills)}\n' if query.skills else ''
+        if query.skills is None:
+            return ''
+        says = '|'.join(skill.grammar() for skill in query.skills.skills)
+        most = query.skills.max_steps
+        steps = ''.join(
+            f'step{n}: "{n}. " SKILL' + f' ("\\n" step{n + 1})?' * (n < most) + '\n'
+            for n in range(1, most + 1))
+        return _FRAME + _PLAN.replace('SAYS', says) + steps
     if kind is AnswerKind.POINTS:
         return _FRAME + _LIST + _POINTS
     if kind is AnswerKind.BOXES:

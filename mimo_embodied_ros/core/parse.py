@@ -17,6 +17,7 @@ from .answers import (
     TaskPlan,
     TextAnswer,
 )
+from .checking import check_plan
 from .driving import has_trajectory, read_decision, read_tags, read_trajectory
 from .errors import EmptyAnswerError, MimoError, OutputTruncatedError, ParseError
 from .plans import read_steps
@@ -67,6 +68,8 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
             _check_complete(query.task, answer, finish_reason)
         content = _read(query, answer)
         content, outside = _to_image(content, query.task.frame, prompt.resizes)
+        if query.skills is not None and isinstance(content, TaskPlan):
+            content = check_plan(content, query.skills)
     except MimoError as error:
         error.raw_text, error.reasoning = reply_text, reasoning
         raise

@@ -68,9 +68,9 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
         limits: areas of the loaded processor.
 
     Raises:
-        InvalidRequestError: text, options or odometry that the task needs and that are missing,
-            or that it has no place for; a control token; a negative token limit; an image that
-            cannot be resized, or frames that are not what the task is about.
+        InvalidRequestError: text, options, odometry or skills that the task needs and that are
+            missing, or that it has no place for; a control token; a negative token limit; an image
+            that cannot be resized, or frames that are not what the task is about.
 
     """
     task = query.task
@@ -86,7 +86,7 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
         tuple(pixels for pixels, _ in resized),
         tuple(scale for _, scale in resized),
         query.max_new_tokens or default,
-        grammar_of(query) if query.held else '',
+        grammar_of(query) if query.structured else '',
         partial(is_complete, task.answer),
     )
 
@@ -167,8 +167,14 @@ def _options(query: Query) -> str:
 
 
 def _measured(query: Query) -> dict[str, str]:
-    """Word what the prompt says about speed, past path and length of the clip."""
+    """Word what the prompt says about speed, past path, length of the clip and skills."""
     task, values = query.task, {}
+    if task.uses('skills'):
+        if query.skills is None:
+            msg = f'a {task.name} request tells what the robot can do; set skills_file'
+            raise InvalidRequestError(msg)
+        values['skills'] = '; '.join(
+            f'"{skill.says[0]}" ({skill.description})' for skill in query.skills.skills)
     if task.uses('speed') or task.uses('path'):
         seen = tuple(frame.odometry for frame in query.frames if frame.odometry is not None)
         odometry = query.odometry or seen

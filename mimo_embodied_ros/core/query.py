@@ -10,6 +10,7 @@ from .tasks import Media, Task
 
 if TYPE_CHECKING:
     from .frames import Frame, Odometry
+    from .skills import SkillList
 
 __all__ = ['Query', 'Task', 'subject']
 
@@ -28,9 +29,8 @@ class Query:
         options: choices, for the tasks that list them, without letters.
         odometry: of the base up to now, oldest first, for the prompts that name speed or path;
             empty means that of the frames.
-        skills: what the steps of a plan may begin with; empty: anything.
-        structured: hold the answer to its form while it is written, where engine and task can;
-            None is: a plan with skills.
+        skills: what a plan may be made of; None: anything.
+        structured: hold the answer to its form while it is written, where engine and task can.
         experimental: allow a task that the released model is not documented to answer.
 
     Raises:
@@ -46,8 +46,8 @@ class Query:
     deadline: float | None = None
     options: tuple[str, ...] = ()
     odometry: tuple[Odometry, ...] = ()
-    skills: tuple[str, ...] = ()
-    structured: bool | None = None
+    skills: SkillList | None = None
+    structured: bool = False
     experimental: bool = False
 
     def __post_init__(self) -> None:
@@ -58,11 +58,6 @@ class Query:
                 'for it; allow it (experimental) if you want to try'
             )
             raise InvalidRequestError(msg)
-
-    @property
-    def held(self) -> bool:
-        """Whether the answer is to be held to its form."""
-        return bool(self.skills) if self.structured is None else self.structured
 
     @property
     def thinks(self) -> bool:

@@ -9,8 +9,9 @@ A file maps the name of each task to its fields. This one is complete::
 
 ``prompt`` (required)
     What is asked. ``{text}`` stands for the request's words, ``{options}`` for its choices,
-    ``{speed}`` and ``{path}`` for what the odometry says and ``{duration}`` for the length of the
-    clip; every other brace is sent as it is. A prompt without ``{text}`` is a whole question.
+    ``{speed}`` and ``{path}`` for what the odometry says, ``{duration}`` for the length of the clip
+    and ``{skills}`` for what the robot can do; every other brace is sent as it is. A prompt without
+    ``{text}`` is a whole question.
 ``answer`` (required)
     What the answer is read as: plan, points, boxes, spatial (typed by what comes), yes_no, choice
     (one letter), choices (letters such as AC), number, word, labels, text, decision, trajectory.
@@ -44,9 +45,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
-
 from .errors import InvalidRequestError
+from .yaml_tables import Node, load_table
 
 
 class AnswerKind(Enum):
@@ -94,7 +94,7 @@ _LOCATING = (
     AnswerKind.SPATIAL,
     AnswerKind.DECISION,
 )
-_PLACEHOLDER = re.compile(r'\{(text|options|speed|path|duration)\}')
+_PLACEHOLDER = re.compile(r'\{(text|options|speed|path|duration|skills)\}')
 
 
 @dataclass(frozen=True)
@@ -204,72 +204,37 @@ def load_tasks(path: Path | str) -> dict[str, Task]:
             with its name and the line.
 
     """
-    try:
-        loader = yaml.SafeLoader(Path(path).read_text(encoding='utf-8'))
-        root = loader.get_single_node()
-        tasks: dict[str, Task] = {}
-        for name, value in _pairs(root, 'a mapping of names to tasks'):
-            task = _task(loader, name, value)
-            if task.name in tasks:
-                raise _wrong(name, f'a second task {task.name}')
-            tasks[task.name] = task
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f', line {mark.line + 1}' if mark else ''
-        msg = f'{path}{line}: {error.problem}; see mimo_embodied_ros.core.tasks for the fields'
-        raise InvalidRequestError(msg) from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        msg = f'{path} cannot be read as tasks: {str(error).splitlines()[0]}'
-        raise InvalidRequestError(msg) from error
-    return tasks
+    return load_table(path, 'task', _task, 'mimo_embodied_ros.core.tasks for the fields')
 
 
-def _task(loader: yaml.SafeLoader, name: yaml.Node, value: yaml.Node) -> Task:
+def _task(name: str, key: Node, value: Node) -> Task:
     known = [field.name for field in dataclasses.fields(Task) if field.name != 'name']
-    fields: dict[str, Any] = {}
-    for key, node in _pairs(value, 'a mapping of fields'):
-        field = str(key.value)
-        if field not in known:
-            raise _wrong(key, f'unknown field {field!r}; the fields are {", ".join(known)}')
-        if field in fields:
-            raise _wrong(key, f'a second {field}')
-        fields[field] = _field(field, loader.construct_object(node, deep=True), node)
+    fields = {field: _field(field, node) for field, node in value.fields(known).items()}
     for field in ('prompt', 'answer'):
         if not fields.get(field):
-            raise _wrong(name, f'task {name.value} has no {field}')
+            raise key.wrong(f'task {name} has no {field}')
     try:
-        return Task(str(name.value), **fields)
+        return Task(name, **fields)
     except InvalidRequestError as error:
-        raise _wrong(name, str(error)) from error
+        raise key.wrong(str(error)) from error
 
 
-def _field(field: str, value: Any, node: yaml.Node) -> Any:
+def _field(field: str, node: Node) -> Any:
+    value = node.value()
     if field in _ENUMS:
         try:
             return _ENUMS[field](value)
         except ValueError:
             allowed = ', '.join(str(member.value) for member in _ENUMS[field])
-            raise _wrong(node, f'{field} is {value!r}; it is one of {allowed}') from None
+            raise node.wrong(f'{field} is {value!r}; it is one of {allowed}') from None
     if field in _TYPES:
         # True is an int to Python and none to anybody else
         if isinstance(value, _TYPES[field]) and isinstance(value, bool) is (field == 'thinking'):
             return value
-        raise _wrong(node, f'{field} is {value!r}; it is of type {_TYPES[field][-1].__name__}')
+        raise node.wrong(f'{field} is {value!r}; it is of type {_TYPES[field][-1].__name__}')
     if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
         return tuple(value)
-    raise _wrong(node, f'{field} is {value!r}; it is a list of strings, numbers in quotes')
-
-
-def _pairs(node: yaml.Node | None, what: str) -> list[tuple[yaml.Node, yaml.Node]]:
-    if isinstance(node, yaml.MappingNode):
-        return list(node.value)
-    raise yaml.MarkedYAMLError(
-        problem=f'this is not {what}', problem_mark=node.start_mark if node else None
-    )
-
-
-def _wrong(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    raise node.wrong(f'{field} is {value!r}; it is a list of strings, numbers in quotes')
 
 
 TASKS = load_tasks(Path(__file__).with_name('tasks.yaml'))

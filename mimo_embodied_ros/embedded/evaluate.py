@@ -25,13 +25,19 @@ from mimo_embodied_ros.core.answers import (
     TaskPlan,
     TextAnswer,
 )
+from mimo_embodied_ros.core.checking import check_plan
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.plans import read_steps
 from mimo_embodied_ros.core.query import Query, Task
+from mimo_embodied_ros.core.skill_files import load_skills
+from mimo_embodied_ros.core.skills import GROUNDED, chosen
 from mimo_embodied_ros.engine import EngineConfig, load_engine
-from mimo_embodied_ros.engine.answering import answer_query
+from mimo_embodied_ros.engine.grounding import answer_grounded
+from mimo_embodied_ros.engine.structured import can_hold
 from mimo_embodied_ros.evaluation import metrics
 from mimo_embodied_ros.evaluation.truths import places, step_words
+from mimo_embodied_ros.share import share_folder
 
 from . import questions, scenes
 from .train import CAMERAS
@@ -40,12 +46,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mimo_embodied_ros.core.answers import Content
+    from mimo_embodied_ros.core.skills import SkillList
     from mimo_embodied_ros.engine import Engine
 
     _World = scenes.Table | scenes.Road
 
 TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_steps': 0.9,
-           'plan_places': 0.9, 'driving_action': 0.9}
+           'plan_places': 0.9, 'driving_action': 0.9, 'skills_valid': 0.9, 'skills_objects': 0.9,
+           'skills_order': 0.9}
 _AT_ONCE = 8
 _NEAR = 0.1  # of the image's sides: how far a plan's place may be from the truth
 
@@ -128,6 +136,25 @@ def _places_right(
         for step, thing in zip(content.steps, question.things))
 
 
+def deeds(plan: TaskPlan) -> list[tuple[str, ...]]:
+    """What a plan of skills does, without the places."""
+    return [(step.skill, *(a.value for a in step.arguments)) for step in plan.steps]
+
+
+def _things(plan: TaskPlan) -> list[str]:
+    return [a.value for step in plan.steps for a in step.arguments if a.type in GROUNDED]
+
+
+def _on_things(plan: TaskPlan, scene: scenes.Table) -> bool:
+    """Whether what is seen is where the thing of this name is."""
+    height, width = scene.pixels.shape[:2]
+    there = {thing.name: thing for thing in scene.things}
+    return all(
+        a.value in there and abs(a.point.x - there[a.value].x) <= _NEAR * width
+        and abs(a.point.y - there[a.value].y) <= _NEAR * height
+        for step in plan.steps for a in step.arguments if a.point is not None)
+
+
 class Exam:
     """Asks a model about scenes that training has not seen, and keeps the scores."""
 
@@ -139,35 +166,39 @@ class Exam:
         self._structured = structured
         self._rng = random.Random(f'held out {seed}')
 
-    def _content(self, asked: tuple[_World, questions.Question]) -> Content | None:
+    def _content(
+        self, rules: SkillList | None, asked: tuple[_World, questions.Question]
+    ) -> Content | None:
         """The typed answer, or None where the package could not say."""
         scene, question = asked
+        held = self._structured or (rules is not None and can_hold())
         query = Query(question.task, question.text, (Frame(scene.pixels),),
-                      odometry=question.odometry, structured=self._structured)
+                      odometry=question.odometry, skills=rules, structured=held)
         try:
-            return answer_query(self._engine, query)[0].content
+            return answer_grounded(self._engine, query)[0].content
         except MimoError:
             return None
 
     def _answered(
-        self, asked: Iterator[tuple[_World, questions.Question]]
+        self, asked: Iterator[tuple[_World, questions.Question]], rules: SkillList | None = None
     ) -> Iterator[tuple[Any, questions.Question, Content | None]]:
         """Scenes, questions and answers; several are asked at once."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             while some := list(itertools.islice(asked, _AT_ONCE)):
-                for (scene, question), content in zip(some, pool.map(self._content, some)):
+                said = pool.map(functools.partial(self._content, rules), some)
+                for (scene, question), content in zip(some, said):
                     yield scene, question, content
 
     def _about_tables(
         self, number: int, maker: Callable[[scenes.Table], questions.Question | None],
-        camera: tuple[int, int] | None = None,
+        camera: tuple[int, int] | None = None, rules: SkillList | None = None,
     ) -> Iterator[tuple[scenes.Table, questions.Question, Content | None]]:
         """So many tables, without those about which there is nothing to ask."""
         rng = self._rng
         drawn = (scenes.draw_table(rng, *(camera or rng.choice(CAMERAS)))
                  for _ in itertools.count())
         asked = ((scene, question) for scene in drawn if (question := maker(scene)))
-        return self._answered(itertools.islice(asked, number))
+        return self._answered(itertools.islice(asked, number), rules)
 
     def _roads(self, number: int) -> Iterator[scenes.Road]:
         return (scenes.draw_road(self._rng, *self._rng.choice(CAMERAS)) for _ in range(number))
@@ -222,6 +253,23 @@ class Exam:
                 self.scores.add('plan_steps', '', right=_plan_right(content, plan))
                 self.scores.add('plan_places', '', right=_places_right(content, scene, plan))
 
+    def skills(self) -> None:
+        """Whether plans of a manipulator's skills are valid, of the right things, in order."""
+        rules = chosen(load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'))
+        for scene, plan, content in self._about_tables(
+                self._number, lambda s: questions.plan(self._rng, s), rules=rules):
+            said = content if isinstance(content, TaskPlan) and not content.problem else None
+            if plan.kind == 'plan_absent':
+                self.scores.add('other', 'skills_absent_refused',
+                                right=said is None or not said.steps)
+                continue
+            true = check_plan(TaskPlan(plan.text, read_steps(plan.answer) or ()), rules)
+            self.scores.add('skills_valid', '', right=said is not None and bool(said.steps))
+            self.scores.add('skills_objects', '', right=said is not None and (
+                sorted(_things(said)) == sorted(_things(true)) and _on_things(said, scene)))
+            self.scores.add('skills_order', '', right=said is not None and (
+                deeds(said) == deeds(true)))
+
     def driving(self) -> None:
         """Whether the next action on a road is right, and how well the boxes of hazards fit."""
         asked = ((road, question) for road in self._roads(self._number)
@@ -250,7 +298,7 @@ def main() -> int:
     try:
         exam = Exam(engine, options.number, options.seed, structured=options.structured)
         for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans,
-                    exam.driving):
+                    exam.driving, exam.skills):
             ask()
     finally:
         engine.close()

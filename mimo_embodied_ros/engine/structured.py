@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from numpy.typing import NDArray
+
+
+def can_hold() -> bool:
+    """Whether answers can be held to a grammar here."""
+    return importlib.util.find_spec('llguidance') is not None
 
 
 class Grammars:

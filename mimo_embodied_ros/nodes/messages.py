@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         DrivingDecision,
         ObjectReference,
         Point,
+        SkillArgument,
         Trajectory,
     )
     from mimo_embodied_ros.core.frames import Frame, Odometry
@@ -148,6 +149,18 @@ def _boxes(boxes: Iterable[Box], lifter: Lifter | None = None) -> list[Any]:
     return out
 
 
+def _arguments(arguments: Iterable[SkillArgument], lifter: Lifter | None) -> list[Any]:
+    out = []
+    for argument in arguments:
+        message = interfaces.SkillArgument(
+            name=argument.name, type=int(argument.type), value=argument.value,
+            number=argument.number or 0.0, grounding=int(argument.grounding))
+        if argument.point is not None:
+            message.point, = _points((argument.point,), lifter)
+        out.append(message)
+    return out
+
+
 def _objects(objects: Iterable[ObjectReference]) -> list[Any]:
     return [
         interfaces.ObjectReference(id=o.id, camera=o.camera, x=o.x, y=o.y, in_image=o.in_image)
@@ -172,12 +185,16 @@ def answer_message(
     if isinstance(content, TaskPlan):
         message = interfaces.TaskPlan(
             plan_id=UUID(uuid=list(uuid.uuid4().bytes)), instruction=query.text,
-            raw_text=answer.raw_text, position_frame_id=target_frame)
+            raw_text=answer.raw_text, position_frame_id=target_frame, problem=content.problem)
         for number, step in enumerate(content.steps, 1):
             message.steps.append(interfaces.TaskStep(
                 id=number, description=step.text, action=step.action, object=step.object,
                 target=step.target, points=_points(step.points, lifter),
-                depends_on=[number - 1] if number > 1 else []))
+                depends_on=step.depends_on or ([number - 1] if number > 1 else []),
+                skill=step.skill, arguments=_arguments(step.arguments, lifter),
+                preconditions=step.preconditions, success_condition=step.success,
+                problem=step.problem, status=(
+                    interfaces.TaskStep.REFUSED if step.problem else interfaces.TaskStep.PENDING)))
     elif isinstance(content, Affordances):
         message = interfaces.AffordancePoints(
             query=query.text, position_frame_id=target_frame,

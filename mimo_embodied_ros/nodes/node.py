@@ -37,6 +37,7 @@ from mimo_embodied_ros.core.query import Query, subject
 from mimo_embodied_ros.core.tasks import Media
 from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.engine.answering import State, answer_query
+from mimo_embodied_ros.engine.grounding import ground_answer
 from mimo_embodied_ros.engine.scheduler import Job, Scheduler
 from mimo_embodied_ros.engine.sharing import SharedAnswers, identity
 from mimo_embodied_ros.geometry.lifting import Lifter
@@ -48,6 +49,7 @@ from .feedback import Feedback
 from .intake import Intake, frame_of
 from .kinds import KINDS, Kind
 from .recorder import Recorder
+from .skills import refusal, with_skills
 from .standing import StandingQueries
 from .transforms import Transforms
 
@@ -378,11 +380,12 @@ class MimoEmbodied(LifecycleNode):
         on_progress: Callable[[State, str, int], None],
     ) -> dict[str, Any]:
         """Ask the one question that a request of most kinds is."""
-        query = Query(
+        query = with_skills(Query(
             task, getattr(request, kind.request_field), frames,
-            thinking=messages.thinking_of(request),
-            max_new_tokens=request.max_new_tokens, options=tuple(getattr(request, 'options', ())))
+            thinking=messages.thinking_of(request), max_new_tokens=request.max_new_tokens,
+            options=tuple(getattr(request, 'options', ()))), request, self._settings)
         answer, reply = ask(query)
+        answer = ground_answer(query, answer, ask)
         # asked now, since odometry from after the image has come while the model wrote
         frame, intake, transforms = subject(task, frames), self._intake, self._transforms
         odometry = intake.odometry_at(frame.stamp_ns) if frame and intake else None
@@ -393,6 +396,8 @@ class MimoEmbodied(LifecycleNode):
                 transforms.lookup, stamp_ns=frame.stamp_ns, odometry=odometry))
         message = messages.answer_message(query, answer, odometry, lifter)
         code, text = messages.outside_of_image(answer.outside)
+        if code is ResultCode.NONE:
+            code, text = refusal(answer.content)
         if lifter is not None and lifter.error is not None:
             code, text = lifter.error.code, f'pixels are given, but no 3D: {lifter.error}'
         return {

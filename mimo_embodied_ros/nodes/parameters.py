@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.skill_files import load_skills
+from mimo_embodied_ros.core.skills import MOST_STEPS
 from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig
 from mimo_embodied_ros.geometry.transforms import Extrinsics, load_extrinsics
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
 
+    from mimo_embodied_ros.core.skills import Skill
     from mimo_embodied_ros.core.tasks import Task
 
 COUNT = (0, 2**31 - 1)  # as many as one likes
@@ -98,6 +101,10 @@ REQUESTS = (
     Parameter('structured', False, 'Hold points, boxes and choices to a grammar while they are '
               'written; not with openai.', live=True),
     Parameter('tasks_file', '', 'YAML file with more tasks, as core/tasks.yaml; empty: none.'),
+    Parameter('skills_file', '', 'YAML file with what the robot can do, see docs/skills.md; empty: '
+              'plans are in words.'),
+    Parameter('max_steps', 10, 'Longest plan of skills where a request gives none.',
+              (1, MOST_STEPS), live=True),
     Parameter('max_new_tokens', 0, 'Longest answer, tokens; 0: the default of each task.', COUNT,
               unit='tokens', live=True),
 )
@@ -198,11 +205,13 @@ class Settings:
     wait_for_image: float
     driving_valid_for: float
     max_new_tokens: int
+    max_steps: int
     structured: bool
     record_to: str
     record_max_mb: int
     autostart: bool
     tasks: Mapping[str, Task]
+    skills: Mapping[str, Skill]
 
 
 def by_name(cameras: Iterable[str]) -> dict[str, Parameter]:
@@ -317,7 +326,9 @@ def read(node: Node) -> Settings:
         msg = f'parameter cameras is {names}; give one or more, each with a name of its own'
         raise InvalidRequestError(msg)
     tasks = known_tasks(requests.pop('tasks_file'))
-    file = sensors['extrinsics_file']
+    extrinsics, skills = sensors['extrinsics_file'], requests.pop('skills_file')
     return Settings(EngineConfig(**engine), tuple(_camera(node, name) for name in names),
-                    sensors['odometry_topic'], load_extrinsics(file) if file else Extrinsics(),
-                    sensors['tf_buffer'], **requests, **recording, **life, tasks=tasks)
+                    sensors['odometry_topic'],
+                    load_extrinsics(extrinsics) if extrinsics else Extrinsics(),
+                    sensors['tf_buffer'], **requests, **recording, **life, tasks=tasks,
+                    skills=load_skills(skills) if skills else {})

@@ -23,6 +23,7 @@ ALLOWED = {
     'pictures': {'core'},
     'evaluation': {'core', 'engine', 'annotate', 'pictures'},
     'nodes': {'core', 'engine', 'geometry', 'share', 'msg', 'srv', 'action'},
+    'client': {'core', 'nodes', 'srv'},
     'embedded': {'core', 'engine', 'share', 'evaluation'},
     'cli': {'core', 'engine', 'evaluation', 'nodes', 'share', 'annotate', 'bags', 'pictures', 'msg',
             'srv', 'action'},

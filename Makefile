@@ -116,8 +116,9 @@ bench: $(INSTALLED)  ## measure the engine against plain generate; see bench_out
 train: $(INSTALLED)  ## train the embedded model from scratch; goes on where it stopped
 	@$(BIN)/python -m mimo_embodied_ros.embedded.train
 
-docs: $(INSTALLED)  ## write docs/parameters.md from the table of parameters
+docs: $(INSTALLED)  ## write docs/parameters.md from the table of parameters, and draw docs/tabletop_task.png
 	@$(BIN)/python -m mimo_embodied_ros.nodes.parameter_page
+	@$(BIN)/python -m mimo_embodied_ros.trees.pictures
 
 bag: $(INSTALLED)  ## draw and record the bag of the demo
 	@$(BIN)/python -m mimo_embodied_ros.embedded.record

@@ -125,8 +125,9 @@ geometry: $(INSTALLED)  ## measure how exact positions are in drawn scenes; see 
 train: $(INSTALLED)  ## train the embedded model from scratch; goes on where it stopped
 	@$(BIN)/python -m mimo_embodied_ros.embedded.train
 
-docs: $(INSTALLED)  ## write docs/parameters.md from the table of parameters
+docs: $(INSTALLED)  ## write docs/parameters.md from the table of parameters, and draw docs/tabletop_task.png
 	@$(BIN)/python -m mimo_embodied_ros.nodes.parameter_page
+	@$(BIN)/python -m mimo_embodied_ros.trees.pictures
 
 bag: $(INSTALLED)  ## draw and record the bag of the demo
 	@$(BIN)/python -m mimo_embodied_ros.embedded.record

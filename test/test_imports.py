@@ -24,6 +24,8 @@ ALLOWED = {
     'evaluation': {'core', 'engine', 'annotate', 'pictures'},
     'nodes': {'core', 'engine', 'geometry', 'share', 'annotate', 'pictures', 'msg', 'srv',
               'action'},
+    'client': {'core', 'nodes', 'srv'},
+    'trees': {'core', 'client', 'pictures', 'msg', 'action'},
     'embedded': {'core', 'engine', 'share', 'evaluation'},
     'cli': {'core', 'engine', 'evaluation', 'nodes', 'share', 'annotate', 'bags', 'pictures', 'msg',
             'srv', 'action'},

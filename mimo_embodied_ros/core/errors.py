@@ -39,8 +39,8 @@ class MimoError(Exception):
     """Base of all errors of this package; the message names the cause and the remedy.
 
     ``raw_text`` and ``reasoning`` are what the model wrote so far, where it is about an answer;
-    ``reply`` is the engine's whole reply, where there is one. ``cause`` is a few words that are the
-    same for all of a kind, so that they can be counted.
+    ``reply`` is the engine's whole reply, or in a client the action's result, where there is one.
+    ``cause`` is a few words that are the same for all of a kind, so that they can be counted.
     """
 
     code = ResultCode.UNKNOWN
@@ -184,3 +184,9 @@ class CancelledError(MimoError):
     """The caller cancelled the request."""
 
     code = ResultCode.CANCELLED
+
+
+def error_of(code: int, message: str) -> MimoError:
+    """The error of a result's ``error_code`` and ``error_msg``; the base for codes of others."""
+    kind = next((kind for kind in MimoError.__subclasses__() if kind.code == code), MimoError)
+    return kind(message)

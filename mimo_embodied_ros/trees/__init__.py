@@ -1,0 +1,14 @@
+"""Behaviours for py_trees (an extra: ``pip install py_trees``), and a tree made of them."""
+
+from .behaviours import Ask, EachStep, Execute, Find, Plan, WaitForFrame
+from .tabletop import tabletop_task
+
+__all__ = [
+    'Ask',
+    'EachStep',
+    'Execute',
+    'Find',
+    'Plan',
+    'WaitForFrame',
+    'tabletop_task',
+]

@@ -309,9 +309,7 @@ class MimoClient:
 
     def cameras(self) -> Request:
         """Ask what has arrived from the cameras; a ListCameras response."""
-        name = self.node.resolve_service_name(f'{self._server}/list_cameras')
-        return self._start(name, lambda: self._own.create_client(ListCameras, name),
-                           ListCameras.Request())
+        return self.call(ListCameras, f'{self._server}/list_cameras', ListCameras.Request())
 
     def send(self, action: Any, name: str, goal: Any) -> Request:
         """Send a goal to any action, such as one of the robot's own.
@@ -324,6 +322,11 @@ class MimoClient:
         """
         name = self.node.resolve_service_name(name)
         return self._start(name, lambda: ActionClient(self._own, action, name), goal)
+
+    def call(self, service: Any, name: str, request: Any) -> Request:
+        """Call any service, as :meth:`send` does any action; its result is the response."""
+        name = self.node.resolve_service_name(name)
+        return self._start(name, lambda: self._own.create_client(service, name), request)
 
     # -- the newest request, as with BasicNavigator
 

@@ -26,6 +26,7 @@ ALLOWED = {
               'action'},
     'client': {'core', 'nodes', 'srv'},
     'trees': {'core', 'client', 'pictures', 'msg', 'action'},
+    'execution': {'core', 'client', 'geometry', 'nodes', 'msg', 'action'},
     'embedded': {'core', 'engine', 'share', 'evaluation'},
     'cli': {'core', 'engine', 'evaluation', 'nodes', 'share', 'annotate', 'bags', 'pictures', 'msg',
             'srv', 'action'},

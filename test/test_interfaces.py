@@ -24,6 +24,7 @@ FILES = sorted(itertools.chain(*(ROOT.glob(f'{kind}/*.{kind}') for kind in
                                  ('msg', 'srv', 'action'))))
 MESSAGES = sorted(file.stem for file in ROOT.glob('msg/*.msg'))
 ACTIONS = {'PlanTask', 'FindAffordances', 'AnswerSpatial', 'PlanDriving', 'Ask'}
+DOING = {'ExecutePlan', 'RunSkill'}  # not asked of the model
 THINKING = ('uint8 THINK_DEFAULT=0', 'uint8 THINK_ON=1', 'uint8 THINK_OFF=2')
 SERVICES = {
     'GetTaskPlan': 'PlanTask',
@@ -79,7 +80,9 @@ def test_answer_types_are_those_of_the_code() -> None:
 
 
 def test_actions_share_names_of_goal_result_and_feedback() -> None:
-    assert {file.stem for file in ROOT.glob('action/*.action')} == ACTIONS
+    assert {file.stem for file in ROOT.glob('action/*.action')} == ACTIONS | DOING
+    for name in DOING:
+        assert parts(f'action/{name}.action')[1][-2:] == ['uint16 error_code', 'string error_msg']
     goals, results, feedbacks = zip(
         *(parts(f'action/{name}.action') for name in sorted(ACTIONS)), strict=True)
     for goal in goals:

@@ -78,7 +78,7 @@ def test_what_can_be_changed_when(ros: Any) -> None:
     assert node._settings.timeout == 5.0  # all or none
     assert change(timeout=-1.0)  # rclpy says so, by the range
     live = {'timeout': 7.0, 'max_image_age': 0.5, 'wait_for_image': 2.0, 'driving_valid_for': 3.0,
-            'max_new_tokens': 20, 'structured': True}
+            'max_new_tokens': 20, 'max_steps': 5, 'structured': True}
     assert change(**live) == ''
     assert {name: getattr(node._settings, name) for name in live} == live
     assert set(live) == {p.name for p in parameters.NODE if p.live}

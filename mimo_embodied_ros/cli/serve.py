@@ -1,4 +1,4 @@
-"""``serve`` and ``view``: the nodes, as ``ros2 run`` starts mimo_embodied and mimo_viewer."""
+"""``serve``, ``view`` and ``execute``: the nodes, as ``ros2 run`` starts them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Add both commands."""
+    """Add the commands."""
     for name, module, summary, description, example in (
-        ('serve', 'node', 'run the ROS 2 node',
+        ('serve', 'nodes.node', 'run the ROS 2 node',
          'Run the ROS 2 node mimo_embodied: load the model, subscribe and serve.',
          'mimo-embodied serve -p camera.image_topic:=/camera/color/image_raw'),
-        ('view', 'viewer', 'draw the answers of the node, for RViz and Foxglove',
+        ('view', 'nodes.viewer', 'draw the answers of the node, for RViz and Foxglove',
          'Run the ROS 2 node mimo_viewer: draw the answers of mimo_embodied while somebody looks.',
          'mimo-embodied view -p node:=mimo_embodied -r __ns:=/robot1'),
+        ('execute', 'execution.node', "do plans with the robot's own actions",
+         'Run the ROS 2 node mimo_executor: do plans of skills, and ask mimo_embodied about them.',
+         'mimo-embodied execute -p skills_file:=skills.yaml -p target_frame:=base_link'),
     ):
         command = commands.add_parser(
             name, help=summary, description=description, epilog=f'example: {example}')
@@ -31,7 +34,7 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Hand everything to rclpy, as ``--ros-args``."""
-    main = import_module(f'mimo_embodied_ros.nodes.{options.module}').main
+    main = import_module(f'mimo_embodied_ros.{options.module}').main
     arguments = ['--ros-args']
     if options.params_file:
         arguments += ['--params-file', options.params_file]

@@ -31,6 +31,7 @@ class ResultCode(IntEnum):
     EMPTY_ANSWER = 7032
     POINT_OUT_OF_IMAGE = 7033
     PLAN_REFUSED = 7034
+    STEP_FAILED = 7035
     PREEMPTED = 7040
     CANCELLED = 7041
 
@@ -172,6 +173,12 @@ class PlanRefusedError(MimoError):
     """A step that the robot's skills do not allow."""
 
     code = ResultCode.PLAN_REFUSED
+
+
+class StepFailedError(MimoError):
+    """A step of a plan failed, and the executor's policy gives up."""
+
+    code = ResultCode.STEP_FAILED
 
 
 class PreemptedError(MimoError):

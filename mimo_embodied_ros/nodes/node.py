@@ -15,13 +15,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
@@ -42,7 +40,7 @@ from mimo_embodied_ros.engine.scheduler import Job, Scheduler
 from mimo_embodied_ros.engine.sharing import SharedAnswers, identity
 from mimo_embodied_ros.geometry.lifting import Lifter
 
-from . import messages, parameters
+from . import messages, parameters, process
 from .diagnostics import PERIOD_S, Outcomes, diagnostics, memory_status, model_status, server_status
 from .driving import plan_driving
 from .feedback import Feedback
@@ -537,30 +535,16 @@ class MimoEmbodied(LifecycleNode):
         return response
 
 
+def _autostart(node: MimoEmbodied) -> bool:
+    return not node.get_parameter('autostart').value or all(
+        transition() is TransitionCallbackReturn.SUCCESS
+        for transition in (node.trigger_configure, node.trigger_activate))
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted; exit code 1 when it cannot start."""
     cv2.setNumThreads(1)  # on a busy robot its threads wait for each other longer than they save
-    rclpy.init(args=args)
-    node = None
-    try:
-        node = MimoEmbodied()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        if node.get_parameter('autostart').value:
-            for transition in (node.trigger_configure, node.trigger_activate):
-                if transition() is not TransitionCallbackReturn.SUCCESS:
-                    return 1
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except MimoError as error:
-        rclpy.logging.get_logger(NAME).fatal(f'{error.code.name}: {error}')
-        return 1
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return process.run(MimoEmbodied, NAME, args, _autostart)
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _INTRODUCTION = """\
 # Parameters
 
-All of the nodes `mimo_embodied` and `mimo_viewer`, made by `make docs` from
+All of the nodes `mimo_embodied`, `mimo_executor` and `mimo_viewer`, made by `make docs` from
 [nodes/parameters.py](../mimo_embodied_ros/nodes/parameters.py), where they are declared.
 `ros2 param describe /mimo_embodied NAME` tells the same. [config/](../config) has files with them,
 and each launch file takes such a file.
@@ -36,6 +36,7 @@ _SECTIONS = (
     ('Recording', '', parameters.RECORDING),
     ('Life', 'Every node has `use_sim_time` besides: `true` with a bag or a simulator.',
      parameters.LIFE),
+    ('Executor', 'Of the node `mimo_executor`.', parameters.EXECUTOR),
     ('Viewer', 'Of the node `mimo_viewer`.', parameters.VIEWER),
 )
 

@@ -22,7 +22,6 @@ import rclpy
 from geometry_msgs.msg import Point, Pose, PoseStamped, Vector3
 from nav_msgs.msg import Path
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
@@ -36,7 +35,7 @@ from mimo_embodied_ros.annotate import MARK, PLAN, Canvas
 from mimo_embodied_ros.core.errors import MimoError, ResultCode
 from mimo_embodied_ros.pictures import jpeg
 
-from . import messages, parameters
+from . import messages, parameters, process
 from .images import decode_compressed, decode_image, encode_image
 from .kinds import KINDS
 from .streams import stamp_of
@@ -368,24 +367,8 @@ def _marker(
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the viewer until it is interrupted."""
-    rclpy.init(args=args)
-    node = None
-    try:
-        node = MimoViewer()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except MimoError as error:
-        rclpy.logging.get_logger(NAME).fatal(f'{error.code.name}: {error}')
-        return 1
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    """Run the viewer until it is interrupted; exit code 1 when it cannot start."""
+    return process.run(MimoViewer, NAME, args)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,40 @@
+"""Do plans with the robot's actions: ``ros2 launch mimo_embodied_ros executor.launch.py``.
+
+Beside the node that plans; both need the same list of skills:
+
+    ros2 launch mimo_embodied_ros executor.launch.py skills_file:=my_skills.yaml
+"""
+
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchDescription
+
+SHARE = Path(__file__).resolve().parent.parent
+STATE = Path.home() / '.ros' / 'mimo_executor' / 'plan.json'
+# Name, default, description; those of parameters.
+ARGUMENTS = (
+    ('skills_file', str(SHARE / 'config' / 'skills' / 'manipulator.yaml'),
+     'Skills of the robot, as of the node that plans.'),
+    ('policy_file', '', 'What to do when a step fails; empty: once more, then plan again.'),
+    ('target_frame', 'base_link', "Frame of positions, with the robot's base as its origin."),
+    ('state_file', str(STATE), 'Where it is kept how far a plan is; empty: nowhere.'),
+)
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The executor with its arguments."""
+    return LaunchDescription([
+        *(DeclareLaunchArgument(name, default_value=default, description=text)
+          for name, default, text in ARGUMENTS),
+        DeclareLaunchArgument('namespace', default_value='', description='Of the node.'),
+        Node(
+            package='mimo_embodied_ros', executable='mimo_executor', output='screen',
+            namespace=LaunchConfiguration('namespace'),
+            parameters=[{name: ParameterValue(LaunchConfiguration(name), value_type=str)
+                         for name, *_ in ARGUMENTS}]),
+    ])

@@ -1,0 +1,101 @@
+"""What the placeholders of a skill's calls stand for; see `core.skill_files`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from mimo_embodied_ros.core.answers import ArgumentType
+from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.skills import fill
+from mimo_embodied_ros.geometry.poses import Pose, goals_before, tool_pose
+from mimo_embodied_ros.msg import AffordancePoint, SkillArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mimo_embodied_ros.core.skills import NamedPose, Skill
+    from mimo_embodied_ros.msg import TaskStep
+
+APPROACH = 0.1  # metres before the surface
+_UP = (0.0, 0.0, 1.0)
+
+
+def values_of(step: TaskStep, skill: Skill, frame: str, stand_off: float) -> dict[str, Any]:
+    """The values by ``argument`` and ``argument.part``; parts that are not known are left out.
+
+    Args:
+        step: whose arguments they are.
+        skill: of the step.
+        frame: of the step's positions; z is up, and for ``goal`` and ``bearing`` the robot's base
+            is its origin.
+        stand_off: how far before a thing a base stops, metres.
+
+    """
+    values: dict[str, Any] = {}
+    for argument in step.arguments:
+        name, parts = argument.name, {}
+        number = argument.type == ArgumentType.NUMBER
+        values[name] = argument.number if number else argument.value
+        if argument.type == ArgumentType.POSE:
+            known = skill.argument(name).poses[argument.value]
+            parts = _parts(known.frame, _named(known))
+        elif _is_placed(argument):
+            parts = _place_parts(argument.point, frame, stand_off)
+        values.update({f'{name}.{part}': value for part, value in parts.items()})
+    return values
+
+
+def filled(fields: Mapping[str, Any], step: TaskStep, values: Mapping[str, Any]) -> Any:
+    """The fields of a call with the values in them.
+
+    Raises:
+        InvalidRequestError: a part that is not known, with the reason.
+
+    """
+    try:
+        return fill(dict(fields), values)
+    except KeyError as error:
+        missing = str(error.args[0])
+        argument = next(a for a in step.arguments if a.name == missing.split('.', maxsplit=1)[0])
+        msg = f'{missing} is not known: {_why(argument)}'
+        raise InvalidRequestError(msg) from None
+
+
+def _is_placed(argument: SkillArgument) -> bool:
+    return bool(argument.grounding == SkillArgument.SEEN
+                and argument.point.position_status == AffordancePoint.OK)
+
+
+def _why(argument: SkillArgument) -> str:
+    if argument.grounding == SkillArgument.HELD:
+        return f'the robot holds {argument.value}'
+    if argument.grounding == SkillArgument.NOT_VISIBLE:
+        return f'{argument.value} is not visible'
+    return argument.point.position_problem or 'nobody looked for it; set target_frame'
+
+
+def _named(pose: NamedPose) -> Pose:
+    half = math.radians(pose.yaw) / 2
+    return Pose(pose.position, (0.0, 0.0, math.sin(half), math.cos(half)))
+
+
+def _parts(frame: str, pose: Pose) -> dict[str, Any]:
+    fields = {'position': _xyz(pose.position), 'orientation': dict(zip('xyzw', pose.orientation))}
+    return {**fields, 'frame': frame, 'goal': {'header': {'frame_id': frame}, 'pose': fields}}
+
+
+def _place_parts(point: AffordancePoint, frame: str, stand_off: float) -> dict[str, Any]:
+    at = (point.position.x, point.position.y, point.position.z)
+    # most things that are grasped lie on something flat, and are grasped from above
+    normal = (point.normal.x, point.normal.y, point.normal.z) if point.normal_valid else _UP
+    before = goals_before(at, (0.0, 0.0, 0.0), stand_off)[0]
+    return {
+        **_parts(frame, tool_pose(at, normal)), 'goal': _parts(frame, before)['goal'],
+        'approach': _xyz(tool_pose(at, normal, APPROACH).position),
+        'bearing': math.atan2(at[1], at[0]),
+    }
+
+
+def _xyz(position: tuple[float, ...]) -> dict[str, float]:
+    return dict(zip('xyz', map(float, position)))

@@ -1,0 +1,95 @@
+"""Messages as YAML and JSON have them: mappings of fields, both ways."""
+
+from __future__ import annotations
+
+import importlib
+from array import array
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rosidl_parser.definition import AbstractNestedType, BasicType, NamespacedType
+
+from mimo_embodied_ros.core.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FLOATS = ('float', 'double')
+
+
+def interface(name: str) -> Any:
+    """The class of a message, service or action such as ``nav2_msgs/action/NavigateToPose``.
+
+    Raises:
+        InvalidRequestError: there is none.
+
+    """
+    package, kind, type_name = name.split('/')
+    try:
+        return getattr(importlib.import_module(f'{package}.{kind}'), type_name)
+    except (ImportError, AttributeError) as error:
+        msg = f'{name} is not there ({error}); install {package}, or source its workspace'
+        raise InvalidRequestError(msg) from error
+
+
+def set_fields(message: Any, fields: Mapping[str, Any]) -> Any:
+    """Set fields of a message, of those within it, too; returns it.
+
+    Raises:
+        InvalidRequestError: there is no such field, or the value is not of its type.
+
+    """
+    known = dict(zip(message.get_fields_and_field_types(), message.SLOT_TYPES))
+    for name, value in fields.items():
+        if name not in known:
+            msg = f'{_name(message)} has no field {name}; it has {", ".join(known)}'
+            raise InvalidRequestError(msg)
+        try:
+            setattr(message, name, _value(known[name], getattr(message, name), value))
+        except (AssertionError, TypeError, ValueError) as error:
+            msg = f'{name} of {_name(message)} is {value!r}: {error}'
+            raise InvalidRequestError(msg) from None
+    return message
+
+
+def fields_of(message: Any) -> Any:
+    """A message's fields as JSON holds them; other values as they are."""
+    if hasattr(message, 'get_fields_and_field_types'):
+        return {name: fields_of(getattr(message, name))
+                for name in message.get_fields_and_field_types()}
+    if isinstance(message, (np.ndarray, array)):
+        return message.tolist()
+    if isinstance(message, (list, tuple)):
+        return [fields_of(item) for item in message]
+    return message
+
+
+def unmet(message: Any, expected: Mapping[str, Any]) -> str:
+    """The first field that is not as expected, in words; '' where all are."""
+    for name, value in expected.items():
+        found = getattr(message, name, None)
+        if isinstance(value, dict):
+            inner = unmet(found, value)
+            if inner:
+                return f'{name}.{inner}'
+        elif found != value:
+            return f'{name} is {found!r}, and not {value!r}'
+    return ''
+
+
+def _value(kind: Any, present: Any, value: Any) -> Any:
+    if isinstance(kind, NamespacedType) and isinstance(value, dict):
+        return set_fields(present, value)
+    if isinstance(kind, AbstractNestedType):
+        item = kind.value_type
+        if isinstance(item, NamespacedType):
+            made = interface('/'.join((*item.namespaces, item.name)))
+            return [set_fields(made(), v) if isinstance(v, dict) else v for v in value]
+        return [_value(item, None, v) for v in value]
+    if isinstance(kind, BasicType) and kind.typename in _FLOATS and isinstance(value, int):
+        return float(value)
+    return value
+
+
+def _name(message: Any) -> str:
+    return '/'.join((*type(message).__module__.split('.')[:2], type(message).__name__))

@@ -1,0 +1,148 @@
+"""A robot that does nothing: serves the actions and services that a list of skills runs.
+
+For tests of plans, policies and behaviour trees before there is a robot::
+
+    python -m mimo_embodied_ros.execution.mock_robot skills.yaml --fail /pick=2
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.task import Future
+
+from mimo_embodied_ros.core.skill_files import load_skills
+from mimo_embodied_ros.nodes import process
+
+from .fields import fields_of, interface, set_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mimo_embodied_ros.core.skills import Call, Skill
+
+NAME = 'mock_robot'
+_PERIOD_S = 0.02
+
+
+class MockRobot:
+    """Serves each call of some skills: takes its time, and succeeds unless it was told to fail.
+
+    Attributes:
+        calls: (name, fields of the goal or request) of all calls, in their order.
+        cancelled: names of the actions that were cancelled while they ran.
+        duration_s: how long an action takes, seconds; infinite: until it is cancelled.
+        on_done: called with name and fields when a call succeeds, such as to change a simulation.
+
+    """
+
+    def __init__(
+        self, node: Node, skills: Mapping[str, Skill], duration_s: float = 0.1,
+        on_done: Callable[[str, Any], None] = lambda *_: None,
+    ) -> None:
+        """Open the servers in a node.
+
+        Raises:
+            InvalidRequestError: an interface that a skill names is not installed.
+
+        """
+        self.calls: list[tuple[str, Any]] = []
+        self.cancelled: list[str] = []
+        self.duration_s, self.on_done = duration_s, on_done
+        self._node, self._failing = node, Counter[str]()
+        self._servers: dict[str, Any] = {}
+        for call in (call for skill in skills.values() for call in skill.runs):
+            if call.name in self._servers:
+                continue
+            kind = interface(call.type)
+            self._servers[call.name] = ActionServer(
+                node, kind, call.name, partial(self._act, call, kind),
+                cancel_callback=lambda _: CancelResponse.ACCEPT,
+            ) if call.action else node.create_service(
+                kind, call.name, partial(self._serve, call))
+
+    def fail(self, name: str, times: int = 1) -> None:
+        """Let the next calls of a name fail: an action aborts, a service answers with defaults."""
+        self._failing[name] += times
+
+    def destroy(self) -> None:
+        """Close the action servers; the node closes its services itself."""
+        for server in self._servers.values():
+            if isinstance(server, ActionServer):
+                server.destroy()
+
+    def _fails(self, name: str) -> bool:
+        if not self._failing[name]:
+            return False
+        self._failing[name] -= 1
+        return True
+
+    def _serve(self, call: Call, request: Any, response: Any) -> Any:
+        self._note(call, request)
+        if not self._fails(call.name):
+            set_fields(response, call.expect)
+            self.on_done(*self.calls[-1])
+        return response
+
+    async def _act(self, call: Call, kind: Any, handle: Any) -> Any:
+        fields = self._note(call, handle.request)
+        done = Future(executor=self._node.executor)
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        end = clock.now().nanoseconds / 1e9 + self.duration_s
+
+        def look() -> None:
+            if handle.is_cancel_requested or clock.now().nanoseconds / 1e9 >= end:
+                done.set_result(None)
+
+        timer = self._node.create_timer(min(_PERIOD_S, self.duration_s), look, clock=clock)
+        await done
+        self._node.destroy_timer(timer)
+        result = kind.Result()
+        if handle.is_cancel_requested:
+            self.cancelled.append(call.name)
+            handle.canceled()
+        elif self._fails(call.name):
+            if hasattr(result, 'error_msg'):
+                result.error_msg = 'the mock robot was told to fail'
+            handle.abort()
+        else:
+            set_fields(result, call.expect)
+            self.on_done(call.name, fields)
+            handle.succeed()
+        return result
+
+    def _note(self, call: Call, message: Any) -> Any:
+        fields = fields_of(message)
+        self.calls.append((call.name, fields))
+        self._node.get_logger().info(f'{call.name}: {fields}')
+        return fields
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until it is interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
+    parser.add_argument('skills', help='YAML file with the skills of the robot')
+    parser.add_argument('--duration', type=float, default=1.0, metavar='SECONDS',
+                        help='how long an action takes (default: %(default)s)')
+    parser.add_argument('--fail', action='append', default=[], metavar='NAME=TIMES',
+                        help='let the first calls of this name fail; may be repeated')
+    options = parser.parse_args(arguments)
+
+    def make() -> Node:
+        node = Node(NAME)
+        robot = MockRobot(node, load_skills(options.skills), options.duration)
+        for name, _, times in (fail.partition('=') for fail in options.fail):
+            robot.fail(name, int(times or 1))
+        return node
+
+    return process.run(make, NAME, [])
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,336 @@
+"""Plans done by the executor: the real node, a robot's own actions, and a table that changes."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
+
+from rclpy.node import Node
+from std_msgs.msg import Header
+from std_srvs.srv import SetBool
+from test_node import FRAME, SCENE, Robot, parameters
+
+from mimo_embodied_ros import action, msg
+from mimo_embodied_ros.client import MimoClient
+from mimo_embodied_ros.core.errors import (
+    CancelledError,
+    InvalidRequestError,
+    MimoError,
+    PlanRefusedError,
+    QueueFullError,
+    ResultCode,
+    StepFailedError,
+)
+from mimo_embodied_ros.core.skill_files import load_skills
+from mimo_embodied_ros.embedded import scenes
+from mimo_embodied_ros.execution.mock_robot import MockRobot
+from mimo_embodied_ros.execution.node import MimoExecutor
+from mimo_embodied_ros.nodes.images import encode_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ASKED = 'put the red cube in the blue bowl'
+GRASP, LIFT, RELEASE = '/gripper/grasp', '/arm/lift', '/gripper/release'
+SKILLS = f"""
+pick:
+  description: Grasp a thing and lift it.
+  says: "pick up {{object}}"
+  arguments: {{object: {{type: object}}}}
+  preconditions: ["{{object}} can be reached"]
+  success: the gripper holds {{object}}
+  lacks: holding
+  gives: holding {{object}}
+  runs:
+    - action: {GRASP}
+      type: mimo_embodied_ros/action/RunSkill
+      goal: {{skill: grasp, object: "{{object}}"}}
+    - action: {LIFT}
+      type: mimo_embodied_ros/action/RunSkill
+      goal: {{skill: lift}}
+      timeout: 5
+place:
+  description: Put what is held somewhere.
+  says: "put {{object}} {{where}} {{place}}"
+  arguments:
+    object: {{type: object}}
+    where: {{type: choice, options: [in, on]}}
+    place: {{type: place}}
+  success: "{{object}} is {{where}} {{place}}"
+  needs: holding {{object}}
+  ends: holding {{object}}
+  runs:
+    - service: {RELEASE}
+      type: std_srvs/srv/Trigger
+      expect: {{success: true}}
+"""
+UNASKED = 'default: {before: false, look: false, after: false}\n'  # the robot alone says
+Status = msg.ExecutionStatus
+
+
+class World:
+    """The table, a mock robot, the node and the executor; a camera that always publishes."""
+
+    def __init__(self, ros: Any, tmp_path: Path, policy: str = '', **values: Any) -> None:
+        self.ros = ros
+        skills, rules = tmp_path / 'skills.yaml', tmp_path / 'policy.yaml'
+        skills.write_text(SKILLS)
+        rules.write_text(policy or '{}')
+        self.values = {'skills_file': str(skills), 'policy_file': str(rules), 'settle': 1.0,
+                       'state_file': str(tmp_path / 'state' / 'plan.json'), **values}
+        self.state = tmp_path / 'state' / 'plan.json'
+        self.things, self.held = list(SCENE.things), []
+        self.slips = 0  # how often what is held falls back on the table, and nobody notices
+        self.robot = Robot(ros, skills_file=str(skills), wait_for_image=30.0, timeout=300.0).start()
+        self.mock = MockRobot(self.robot.other, load_skills(skills), 0.1, self.change)
+        self.robot.other.create_timer(0.25, self._publish)
+        self.other = Node('tree', context=ros.context)
+        self.mimo = MimoClient(self.other)
+        self.status: list[Any] = []
+        self.robot.other.create_subscription(
+            Status, '/mimo_executor/status', self.status.append, 100)
+        self.executor: Any = None
+
+    def start(self) -> World:
+        self.executor = self.ros.node(
+            'mimo_executor', MimoExecutor, parameter_overrides=parameters(**self.values))
+        return self
+
+    def _publish(self) -> None:
+        scene = scenes.draw_table(random.Random(7), 640, 480, things=tuple(self.things))
+        header = Header(stamp=self.robot.other.get_clock().now().to_msg(), frame_id=FRAME)
+        self.robot.camera.publish(encode_image(scene.pixels, header))
+
+    def change(self, name: str, fields: Any) -> None:
+        """What the robot does to the table: the held is out of view, the bowl hides what it has."""
+        if name == GRASP:
+            if self.slips:
+                self.slips -= 1
+                return
+            self.held = [t for t in self.things if t.name == fields['object']]
+            self.things = [t for t in self.things if t not in self.held]
+        elif name == RELEASE and self.slips:
+            self.slips -= 1
+            self.things += self.held
+            self.held = []
+
+    def goal(self, **fields: Any) -> Any:
+        goal = action.ExecutePlan.Goal(**{'instruction': ASKED, **fields})
+        return self.mimo.send(action.ExecutePlan, 'mimo_executor/execute_plan', goal)
+
+    def plan(self) -> Any:
+        return self.mimo.plan(ASKED, timeout=300.0).result().plan
+
+    def called(self) -> list[str]:
+        return [name for name, _ in self.mock.calls]
+
+    def phases(self) -> list[int]:
+        return [status.phase for status in self.status]
+
+    def close(self) -> None:
+        self.mimo.close()
+        self.mock.destroy()
+        self.other.destroy_node()
+
+
+@pytest.fixture
+def make(ros: Any, tmp_path: Path) -> Iterator[Any]:
+    worlds: list[World] = []
+
+    def world(policy: str = '', *, start: bool = True, **values: Any) -> World:
+        worlds.append(World(ros, tmp_path, policy, **values))
+        return worlds[-1].start() if start else worlds[-1]
+
+    yield world
+    for one in worlds:
+        one.close()
+
+
+def error_of(request: Any) -> MimoError:
+    with pytest.raises(MimoError) as caught:
+        request.result(300)
+    return caught.value
+
+
+def test_it_plans_and_does_each_step_by_the_robots_own_calls(make: Any) -> None:
+    world = make(UNASKED, check_goal=False)
+    request = world.goal()
+    result = request.result(300)
+    assert [(s.skill, s.status) for s in result.plan.steps] == [
+        ('pick', msg.TaskStep.SUCCEEDED), ('place', msg.TaskStep.SUCCEEDED)]
+    assert world.called() == [GRASP, LIFT, RELEASE]
+    assert world.mock.calls[0][1]['object'] == 'red cube'
+    assert [s.description for s in result.history] == [
+        'pick up the red cube', 'put the red cube in the blue bowl']
+    assert (result.plans, result.error_code) == (1, ResultCode.NONE)
+    assert not world.state.exists()  # nothing to go on with
+    world.ros.wait_for(lambda: Status.ENDED in world.phases())
+    assert world.phases()[0] == Status.PLANNING
+    assert request.feedback().status.phase == Status.ENDED
+
+
+def test_a_step_that_fails_is_repeated(make: Any) -> None:
+    world = make(UNASKED, check_goal=False)
+    world.mock.fail(LIFT)
+    result = world.goal(plan=world.plan()).result(300)
+    assert world.called() == [GRASP, LIFT, GRASP, LIFT, RELEASE]
+    assert [s.status for s in result.history] == [
+        msg.TaskStep.FAILED, msg.TaskStep.SUCCEEDED, msg.TaskStep.SUCCEEDED]
+    assert 'told to fail' in result.history[0].problem
+    assert result.plans == 1
+
+
+def test_it_gives_up_as_the_policy_says(make: Any) -> None:
+    world = make(UNASKED + 'place: {repeat: 0, then: give_up}\n', check_goal=False)
+    world.mock.fail(RELEASE)
+    request = world.goal(plan=world.plan())
+    error = error_of(request)
+    assert isinstance(error, StepFailedError)
+    assert f'{RELEASE} says that success is False' in str(error)
+    assert [s.status for s in error.reply.plan.steps] == [
+        msg.TaskStep.SUCCEEDED, msg.TaskStep.FAILED]
+
+
+def test_it_plans_again_only_so_often(make: Any) -> None:
+    world = make(UNASKED + 'pick: {repeat: 0}\n', check_goal=False, max_plans=2)
+    world.mock.fail(GRASP, 9)
+    error = error_of(world.goal())
+    assert isinstance(error, StepFailedError)
+    assert error.reply.plans == 2
+    assert world.called() == [GRASP, GRASP]
+
+
+def test_cancelling_stops_the_robot(make: Any) -> None:
+    world = make(UNASKED)
+    world.mock.duration_s = 300.0
+    request = world.goal(plan=world.plan())
+    world.ros.wait_for(lambda: world.called() == [GRASP])
+    busy = error_of(world.goal())
+    assert isinstance(busy, QueueFullError)
+    request.cancel()
+    error = error_of(request)
+    assert isinstance(error, CancelledError)
+    assert world.mock.cancelled == [GRASP]
+    assert [s.status for s in error.reply.plan.steps] == [
+        msg.TaskStep.CANCELLED, msg.TaskStep.PENDING]
+    assert not world.state.exists()
+
+
+def test_a_call_that_takes_too_long_is_cancelled(make: Any) -> None:
+    world = make(UNASKED + 'pick: {repeat: 0, then: give_up}\n')
+    plan = world.plan()
+
+    def slow(name: str, _: Any) -> None:
+        world.mock.duration_s = 300.0 if name == GRASP else 0.1
+
+    world.mock.on_done = slow
+    error = error_of(world.goal(plan=plan))
+    assert f'{LIFT} took longer than 5 s' in str(error)
+    assert world.mock.cancelled == [LIFT]
+
+
+def test_pausing_lets_the_step_end_and_waits(make: Any) -> None:
+    world = make(UNASKED, check_goal=False)
+    world.mock.duration_s = 1.0
+    request = world.goal(plan=world.plan())
+    world.ros.wait_for(lambda: world.called() == [GRASP])
+    pause = lambda data: world.mimo.call(  # noqa: E731 - twice the same
+        SetBool, 'mimo_executor/pause', SetBool.Request(data=data)).result(30)
+    assert pause(data=True).success
+    world.ros.wait_for(lambda: Status.PAUSED in world.phases(), 60)
+    assert world.called() == [GRASP, LIFT]
+    assert not request.is_done()
+    assert pause(data=False).success
+    request.result(300)
+    assert world.called() == [GRASP, LIFT, RELEASE]
+
+
+def test_after_a_crash_it_goes_on_where_it_was(make: Any, ros: Any, tmp_path: Path) -> None:
+    world = make('default: {before: false, look: false}\n', start=False, check_goal=False)
+    plan = world.plan()
+    world.mock.on_done = lambda name, fields: (
+        world.change(name, fields), setattr(world.mock, 'duration_s', 300.0))
+    arguments = [f'{name}:={value}' for name, value in world.values.items()]
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'mimo_embodied_ros.cli.main', 'execute',
+         *(word for argument in arguments for word in ('-p', argument))], env=ros.environment)
+    world.goal(plan=plan)
+    ros.wait_for(lambda: world.called() == [GRASP, LIFT], 60)
+    process.kill()
+    process.wait()
+    steps = json.loads(world.state.read_text())['plan']['steps']
+    assert [step['status'] for step in steps] == [msg.TaskStep.EXECUTING, msg.TaskStep.PENDING]
+    world.start()
+    result = world.goal(instruction='', resume=True).result(300)
+    assert world.called() == [GRASP, LIFT, RELEASE]  # the model saw that the first step was done
+    assert [s.status for s in result.plan.steps] == [msg.TaskStep.SUCCEEDED] * 2
+    assert not world.state.exists()
+
+
+def test_what_slips_is_noticed_and_grasped_again(make: Any) -> None:
+    world = make()
+    world.slips = 1
+    result = world.goal().result(300)
+    assert world.called() == [GRASP, LIFT, GRASP, LIFT, RELEASE]
+    assert 'the gripper holds red cube' in result.history[0].problem
+    assert result.plans == 1
+    assert 'red cube' not in [thing.name for thing in world.things]
+
+
+def test_what_falls_beside_is_planned_again(make: Any) -> None:
+    world = make()
+    world.mock.on_done = lambda name, fields: (
+        setattr(world, 'slips', int(name == RELEASE and len(world.called()) == 3)),
+        world.change(name, fields))
+    result = world.goal().result(300)
+    assert world.called() == [GRASP, LIFT, RELEASE] * 2
+    assert [(s.skill, s.status) for s in result.history] == [
+        ('pick', msg.TaskStep.SUCCEEDED), ('place', msg.TaskStep.FAILED),
+        ('pick', msg.TaskStep.SUCCEEDED), ('place', msg.TaskStep.SUCCEEDED)]
+    assert result.plans == 2
+
+
+def test_what_is_not_possible_is_not_tried(make: Any) -> None:
+    world = make(max_plans=1)
+    plan = world.plan()
+    world.things = [thing for thing in world.things if thing.name != 'red cube']
+    error = error_of(world.goal(plan=plan))
+    assert 'it is not possible now' in str(error)
+    assert world.called() == []
+
+
+def test_wrong_goals_say_why(make: Any) -> None:
+    world = make(UNASKED)
+    nothing = error_of(world.goal(instruction=''))
+    assert 'neither an instruction nor a plan' in str(nothing)
+    resumed = error_of(world.goal(resume=True))
+    assert isinstance(resumed, InvalidRequestError)
+    assert 'no plan is under way' in str(resumed)
+    words = msg.TaskPlan(instruction=ASKED, steps=[msg.TaskStep(id=1, description='wave')])
+    assert 'is of no skill' in str(error_of(world.goal(plan=words)))
+    refused = error_of(world.goal(instruction='put the red cube in the blue bowl and drive away'))
+    assert isinstance(refused, PlanRefusedError)
+    assert world.called() == []
+
+
+@pytest.mark.parametrize(('text', 'says'), [
+    ('fly: {repeat: 1}\n', 'line 1: there is no skill fly; the robot has pick, place'),
+    ('pick: {repeat: 1}\nplace: {then: hope}\n', "line 2: then is 'hope'; it is plan or give_up"),
+    ('pick: {tries: 1}\n', "line 1: unknown field 'tries'"),
+])
+def test_a_wrong_policy_names_its_line(
+    ros: Any, tmp_path: Path, text: str, says: str
+) -> None:
+    (tmp_path / 'skills.yaml').write_text(SKILLS)
+    (tmp_path / 'policy.yaml').write_text(text)
+    with pytest.raises(InvalidRequestError, match=f'policy.yaml, {says}'):
+        MimoExecutor(context=ros.context, parameter_overrides=parameters(
+            skills_file=str(tmp_path / 'skills.yaml'), policy_file=str(tmp_path / 'policy.yaml')))

@@ -93,7 +93,7 @@ class World:
         self.mock = MockRobot(self.robot.other, load_skills(skills), 0.1, self.change)
         self.robot.other.create_timer(0.25, self._publish)
         self.other = Node('tree', context=ros.context)
-        self.mimo = MimoClient(self.other)
+        self.mimo = MimoClient(self.other, wait_s=60.0)
         self.status: list[Any] = []
         self.robot.other.create_subscription(
             Status, '/mimo_executor/status', self.status.append, 100)

@@ -13,9 +13,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 import rclpy
-from asking import find, words
+from asking import find, show
 from geometry_msgs.msg import PoseStamped
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header
 
 from mimo_embodied_ros.geometry.poses import goals_before
@@ -67,11 +66,8 @@ def main(args: Sequence[str] | None = None) -> None:
     options = parser.parse_args(rclpy.utilities.remove_ros_args(args)[args is None:])
     rclpy.init(args=args)
     node = rclpy.create_node('approach')
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    publisher = node.create_publisher(PoseStamped, 'approach_pose', latched)
     goals = goals_of(find(node, options.query, options.frame), options.distance)
-    publisher.publish(goals[0])
-    print(words(goals[0]))
+    show(node, 'approach_pose', goals[0])
     if options.go and not drive(goals):
         raise SystemExit('Nav2 reaches none of the goals around it')
     rclpy.try_shutdown()

@@ -1,10 +1,12 @@
-"""What the examples share: one question to the node, and its answer."""
+"""What the examples share: one question to the node, and how a pose is shown."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import rclpy
+from geometry_msgs.msg import PoseStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from mimo_embodied_ros.srv import GetAffordances
 
@@ -46,8 +48,10 @@ def find(node: Node, query: str, frame: str, timeout_s: float = 30.0) -> Any:
     return reply.affordances
 
 
-def words(pose: Any) -> str:
-    """A PoseStamped in one line."""
+def show(node: Node, topic: str, pose: PoseStamped) -> None:
+    """Print a pose in one line, and publish it for who looks, now or later."""
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    node.create_publisher(PoseStamped, topic, latched).publish(pose)
     at, turn = pose.pose.position, pose.pose.orientation
-    return (f'{pose.header.frame_id}: position {at.x:.3f} {at.y:.3f} {at.z:.3f}, orientation '
-            f'{turn.x:.3f} {turn.y:.3f} {turn.z:.3f} {turn.w:.3f}')
+    print(f'{pose.header.frame_id}: position {at.x:.3f} {at.y:.3f} {at.z:.3f}, orientation '
+          f'{turn.x:.3f} {turn.y:.3f} {turn.z:.3f} {turn.w:.3f}')

@@ -12,9 +12,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 import rclpy
-from asking import find, words
-from geometry_msgs.msg import PoseStamped
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from asking import find, show
 from std_msgs.msg import Header
 
 from mimo_embodied_ros.geometry.poses import tool_pose
@@ -22,6 +20,8 @@ from mimo_embodied_ros.nodes.messages import pose_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from geometry_msgs.msg import PoseStamped
 
 
 def grasp_of(answer: Any, distance: float) -> PoseStamped:
@@ -64,11 +64,8 @@ def main(args: Sequence[str] | None = None) -> None:
     options = parser.parse_args(rclpy.utilities.remove_ros_args(args)[args is None:])
     rclpy.init(args=args)
     node = rclpy.create_node('grasp')
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    publisher = node.create_publisher(PoseStamped, 'grasp_pose', latched)
     pose = grasp_of(find(node, options.query, options.frame), options.distance)
-    publisher.publish(pose)
-    print(words(pose))
+    show(node, 'grasp_pose', pose)
     if options.group and not reach(pose, options.group, options.link):
         raise SystemExit('MoveIt found no way there')
     rclpy.try_shutdown()

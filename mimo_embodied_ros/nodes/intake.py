@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from builtin_interfaces.msg import Time as Stamp
@@ -80,7 +81,7 @@ class Camera:
 
     def __init__(self, node: LifecycleNode, settings: CameraSettings, limits: PixelLimits) -> None:
         """Nothing yet; ``limits`` are the areas that the model sees."""
-        self.settings, self._limits, self._node = settings, limits, node
+        self.settings, self._limits = settings, limits
         name = settings.name
         self.image = Stream(
             node, CompressedImage if settings.compressed else Image, settings.image_topic,
@@ -99,8 +100,9 @@ class Camera:
         self.wanted = 0.0
         self._pictures = Decoded(self._picture, self.malformed, 1 + settings.clip_frames)
         self._depths = Decoded(self._depth, self.malformed)
-        self._intrinsics = Decoded(self._lens, self.malformed)
-        self._depth_intrinsics = Decoded(self._depth_lens, self.malformed)
+        self._intrinsics = Decoded(
+            partial(lens_of, rectified=settings.rectified), self.malformed)
+        self._depth_intrinsics = Decoded(lens_of, self.malformed)
 
     def frame(self, image: Message, odometry: Odometry | None, *, spatial: bool = True) -> Frame:
         """An image with what belongs to its stamp, decoded once for all requests.
@@ -142,12 +144,7 @@ class Camera:
         for stream in self.streams:
             stream.poll()
         return (opened is None or time.monotonic() > opened + wait_s
-                or not any(self._awaits(stream) for stream in self.streams))
-
-    def _awaits(self, stream: Stream) -> bool:
-        """Whether the first message of a stream is still to come."""
-        return stream.newest is None and not (
-            stream.optional and not self._node.count_publishers(stream.topic))
+                or not any(stream.is_awaited for stream in self.streams))
 
     def _picture(self, message: Message) -> Frame:
         size, image = None, read(message, self.image.kind)
@@ -163,12 +160,6 @@ class Camera:
         decode = decode_compressed_depth if self.settings.depth_compressed else decode_depth
         image = read(message, self.depth.kind)
         return decode(image), image.header.frame_id
-
-    def _lens(self, message: Message, width: int, height: int) -> Intrinsics | None:
-        return lens_of(message, width, height, rectified=self.settings.rectified)
-
-    def _depth_lens(self, message: Message, width: int, height: int) -> Intrinsics | None:
-        return lens_of(message, width, height)
 
 
 class Intake:

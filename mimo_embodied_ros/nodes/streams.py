@@ -282,6 +282,12 @@ class Stream:
                 self._clip.forget(after_ns)
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether its first message is still to come."""
+        return self.newest is None and not (
+            self.optional and not self._node.count_publishers(self.topic))
+
+    @property
     def newest(self) -> Message | None:
         """None when nothing has arrived."""
         try:

@@ -2,7 +2,7 @@
 
 Beside the node that plans; both need the same list of skills:
 
-    ros2 launch mimo_embodied_ros executor.launch.py skills_file:=my_skills.yaml
+    ros2 launch mimo_embodied_ros executor.launch.py skills_file:=$PWD/my_skills.yaml
 """
 
 from pathlib import Path
@@ -32,9 +32,13 @@ def generate_launch_description() -> LaunchDescription:
         *(DeclareLaunchArgument(name, default_value=default, description=text)
           for name, default, text in ARGUMENTS),
         DeclareLaunchArgument('namespace', default_value='', description='Of the node.'),
+        DeclareLaunchArgument('use_sim_time', default_value='false', choices=['true', 'false'],
+                              description='Take the time from /clock.'),
         Node(
-            package='mimo_embodied_ros', executable='mimo_executor', output='screen',
-            namespace=LaunchConfiguration('namespace'),
+            package='mimo_embodied_ros', executable='mimo_executor', name='mimo_executor',
+            namespace=LaunchConfiguration('namespace'), output='screen',
             parameters=[{name: ParameterValue(LaunchConfiguration(name), value_type=str)
-                         for name, *_ in ARGUMENTS}]),
+                         for name, *_ in ARGUMENTS},
+                        {'use_sim_time': ParameterValue(
+                            LaunchConfiguration('use_sim_time'), value_type=bool)}]),
     ])

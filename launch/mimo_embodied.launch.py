@@ -34,6 +34,7 @@ PARAMETERS = (
     ('camera_info_topic', 'camera.camera_info_topic', 'CameraInfo of the camera.', None),
     ('depth_topic', 'camera.depth_topic', 'Depth image registered to the camera.', None),
     ('odometry_topic', 'odometry_topic', 'Odometry of the base.', None),
+    ('skills_file', 'skills_file', 'Skills of the robot, of which plans are made.', None),
     ('use_sim_time', 'use_sim_time', 'Take the time from /clock: with a bag or a simulator.',
      ('', 'true', 'false')),
     ('autostart', 'autostart', 'Configure and activate at once.', ('', 'true', 'false')),

@@ -17,6 +17,7 @@ pytest.importorskip('rclpy', reason='ROS is not installed')
 from mimo_embodied_ros.bags import describe
 from mimo_embodied_ros.cli.main import parser
 from mimo_embodied_ros.core.tasks import TASKS
+from mimo_embodied_ros.execution.node import MimoExecutor
 from mimo_embodied_ros.nodes import parameters
 from mimo_embodied_ros.nodes.node import MimoEmbodied
 
@@ -29,6 +30,7 @@ LAUNCH = ROOT / 'launch' / 'mimo_embodied.launch.py'
 SERVER = ROOT / 'launch' / 'vllm_server.launch.py'
 GAZEBO = ROOT / 'launch' / 'gazebo.launch.py'
 BAG = ROOT / 'launch' / 'bag.launch.py'
+EXECUTOR = ROOT / 'launch' / 'executor.launch.py'
 CONFIG = ROOT / 'config'
 
 
@@ -241,6 +243,20 @@ def test_a_robot_gets_its_cameras_and_odometry(ros: Any, launched: Any, robot: s
     (started,) = launched(ROOT / 'launch' / f'{robot}.launch.py',
                           robot_file=str(CONFIG / 'tabletop_bag.yaml'))
     assert node_of(ros, started)._settings.cameras[0].compressed
+
+
+def test_the_executor_gets_its_arguments(ros: Any, launched: Any, tmp_path: Path) -> None:
+    skills = CONFIG / 'skills' / 'mobile_base.yaml'
+    (started,) = launched(EXECUTOR, skills_file=str(skills), namespace='robot1',
+                          state_file=str(tmp_path / 'plan.json'))
+    assert (started.package, started.program) == ('mimo_embodied_ros', 'mimo_executor')
+    assert (ROOT / 'scripts' / f'{started.program}.in').is_file()
+    node = ros.node('another_name', MimoExecutor, cli_args=started.arguments)
+    assert node.get_fully_qualified_name() == '/robot1/mimo_executor'
+    assert node.get_parameter('skills_file').value == str(skills)
+    assert node.get_parameter('target_frame').value == 'base_link'
+    assert node._parameter_overrides.keys() - {'use_sim_time'} <= {
+        p.name for p in parameters.EXECUTOR}
 
 
 def test_a_bag_is_played_in_its_own_time(ros: Any, launched: Any) -> None:

@@ -87,7 +87,7 @@ def test_packed_rows_equal_conversations_of_their_own() -> None:
     packer = packing.Packer(tokenizer)
     rng = random.Random(3)
     worlds, mixes = train.draw(rng, dataclasses.replace(train.STAGES[-1], images=2), 0.5)
-    batch = train.ask(rng, packer, worlds, mixes)
+    batch = train.ask(rng, packer, worlds, mixes, train.STAGES[-1])
     rows, columns = batch.grid
     grid = torch.tensor([[1, 2 * rows, 2 * columns]])
     each = batch.patches.shape[0] // 2

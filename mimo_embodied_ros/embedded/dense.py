@@ -30,6 +30,8 @@ _DIGITS = 6
 # widths of the head's outputs
 _PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), 1, 4, 2, 2, len(BENDS))
 WIDTH = sum(_PARTS)
+_MOST = 14  # rows or columns of image tokens
+AIM = 2 * _MOST + 2
 
 
 def token_of(thing: Thing | Seen, rows: int, columns: int) -> int:
@@ -106,6 +108,27 @@ def loss(outputs: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, dic
     losses['near_place'] = 2 * apart.abs().sum() / max(1, apart.numel())
     losses['size'] = F.l1_loss(size[there][:, 0], found[:, 5 + _DIGITS])
     losses['box'] = 2 * F.l1_loss(box[there], found[:, 6 + _DIGITS : 10 + _DIGITS])
+    return sum(losses.values(), torch.zeros(())), {k: v.item() for k, v in losses.items()}
+
+
+def aim_loss(
+    outputs: torch.Tensor, target: torch.Tensor, rows: int, columns: int
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Of a head's (tokens, AIM) outputs: row and column of each, a thing's offset in its token.
+
+    Both together are the thing's pixel; the digits alone teach too little of it.
+    """
+    row, column, offset = outputs.split((_MOST, _MOST, 2), -1)
+    size, cell = torch.tensor([columns, rows]), target[:, -3:-1]
+    at = (cell * size).long()
+    there = target[:, 0] > 0
+    digits = target[there, 5 : 5 + _DIGITS].unflatten(-1, (2, 3))
+    pixel = digits @ torch.tensor([100.0, 10.0, 1.0])
+    losses = {
+        'column': F.cross_entropy(column, at[:, 0]),
+        'row': F.cross_entropy(row, at[:, 1]),
+        'offset': 8 * F.l1_loss(offset[there], pixel / FACTOR - at[there] - 0.5),
+    }
     return sum(losses.values(), torch.zeros(())), {k: v.item() for k, v in losses.items()}
 
 

@@ -218,7 +218,7 @@ class Exam:
             ask = functools.partial(questions.relation, rng, kind=kind)
             for _, question, content in self._about_tables(self._number, ask):
                 self.scores.add('yes_no', kind, right=_words_right(content, question))
-        for maker in (questions.exists, questions.colour, questions.count,
+        for maker in (questions.exists, questions.check, questions.colour, questions.count,
                       questions.which_nearest, questions.listing):
             ask = functools.partial(maker, rng)
             for _, question, content in self._about_tables(self._number // 2, ask):

@@ -216,6 +216,35 @@ def exists(rng: random.Random, scene: Table) -> Question:
     return _yes_no(rng, 'exists', f'Is there {article} {name}?', yes=yes)
 
 
+def check(rng: random.Random, scene: Table) -> Question:
+    """Whether a step of a plan can be done now, or has been done.
+
+    What is in the gripper or deep in a bowl is not to be seen any more; all else is to be seen.
+    """
+    seen = rng.random() < 0.5
+    known, missing = rng.choice(scene.things).name, _missing(rng, scene)
+    what = _described(rng, known if seen else missing)
+    holders = [t.name for t in scene.things if t.shape in CONTAINERS and t.name != known]
+    if holders and rng.random() < 0.5:
+        holder = _described(rng, rng.choice(holders))
+        if rng.random() < 0.4:
+            there = rng.random() < 0.5
+            into = holder if there else _described(rng, missing)
+            return _checked('is_possible', f'put {what} in {into}', yes=there)
+        text = rng.choice((f'put {what} in {holder}', f'{what} is in {holder}'))
+        return _checked('is_done', text, yes=not seen)
+    text, task, yes = rng.choice((
+        (f'pick up {what}', 'is_possible', seen), (f'pick up {what}', 'is_done', not seen),
+        (f'{what} can be reached', 'is_done', seen),
+        (f'the gripper holds {what}', 'is_done', not seen)))
+    return _checked(task, text, yes=yes)
+
+
+def _checked(task: str, text: str, *, yes: bool) -> Question:
+    word = 'yes' if yes else 'no'
+    return Question('check', TASKS[task], text, word, word)
+
+
 def side(rng: random.Random, scene: Table) -> Question | None:
     """In which half one thing is: the stepping stone to the relations."""
     thing = rng.choice(scene.things)
@@ -408,6 +437,7 @@ _WEIGHTS: tuple[tuple[float, Callable[[random.Random, Table], Question | None]],
     (2.0, side),
     (2.0, opposites),
     (0.7, exists),
+    (1.0, check),
     (1.5, colour),
     (0.7, which_nearest),
     (0.7, count),

@@ -1,7 +1,9 @@
 """Train the embedded model from scratch: ``python -m mimo_embodied_ros.embedded.train``.
 
-Four stages, each a number of seeded steps; a run that was stopped goes on where it was:
+Six stages, each a number of seeded steps; a run that was stopped goes on where it was:
   see     the vision tower alone learns to name and place things (``dense``)
+  aim     the same to the pixel: in which row and column a token lies, and where in it a thing
+  read    the same again, from a high rate: the digits of the place follow from both slowly
   ask     the whole model learns from short questions, many a picture, first with few things on
           the table; MiMo's long prompts and formats would hide the few informative words, and so
           they come bit by bit
@@ -59,6 +61,7 @@ class Stage:
         hold: share of the steps before the rate falls.
         dense: weight of the dense head's loss.
         units: weight of a number's last digit, which is finer than what is seen, and mostly noise.
+        checks: whether a head is taught which word of a check turns its sense.
 
     """
 
@@ -70,13 +73,16 @@ class Stage:
     hold: float
     dense: float
     units: float = 1.0
+    checks: bool = True
 
 
 STAGES = (
     Stage('see', 1700, 32, 1, 0.02, 0.4, 1.0),
-    Stage('ask', 400, 16, 3, 0.006, 1.0, 0.5),
+    Stage('aim', 600, 32, 1, 0.015, 0.2, 1.0),
+    Stage('read', 700, 32, 1, 0.015, 0.4, 1.0),
+    Stage('ask', 400, 16, 3, 0.006, 1.0, 0.5, checks=False),
     Stage('place', 260, 16, 3, 0.006, 0.5, 0.5, 0.2),
-    Stage('speak', 950, 12, 2, 0.005, 0.55, 0.5, 0.2),
+    Stage('speak', 950, 12, 2, 0.005, 0.55, 0.5),
 )
 
 
@@ -101,7 +107,8 @@ def _mentions(text: str, world: _World) -> tuple[packing.Mention, ...]:
 
 
 def _example(
-    rng: random.Random, question: questions.Question, world: _World, form: str
+    rng: random.Random, question: questions.Question, world: _World, form: str, *,
+    checks: bool = True,
 ) -> packing.Example:
     """A question and its reply in one of four forms.
 
@@ -109,14 +116,16 @@ def _example(
     model; ``partly``: each wrapper is there or not, so that an answer is found from anywhere.
     """
     if form == 'bare':
-        located = question.task in {Task.POINTS, Task.BOXES}
-        prompt = f'{question.task.name}: {question.text}' if located else question.text
+        named = question.task in {Task.POINTS, Task.BOXES} or question.kind == 'check'
+        prompt = f'{question.task.name}: {question.text}' if named else question.text
         prompt = prompt.removesuffix(questions.YES_NO_TAIL)
         spatial = question.task is Task.SPATIAL
         reply, bare = question.answer if spatial else question.short, True
     elif form == 'partly':
         whole, thought, bare = (rng.random() < 0.5 for _ in range(3))
-        prompt = question.prompt(thinking=rng.random() < 0.5) if whole else question.text
+        full = question.prompt(thinking=rng.random() < 0.5)
+        # of a check the text alone does not tell what is asked
+        prompt = full if whole or question.kind == 'check' else question.text
         reply = question.reply() if thought else question.answer
     else:
         if question.short and question.task is Task.SPATIAL and rng.random() < 0.15:
@@ -126,14 +135,17 @@ def _example(
     return packing.Example(
         prompt, reply, question.short, question.kind, _weight(question), bare,
         _mentions(prompt, world), _mentions(reply, world), question.task is not Task.PLAN,
-        _asked_word(question, prompt))
+        _asked_word(question, prompt, checks=checks))
 
 
-def _asked_word(question: questions.Question, prompt: str) -> int:
-    """Where the word ends that turns a relation's sense; 0 in other questions."""
+def _asked_word(question: questions.Question, prompt: str, *, checks: bool) -> int:
+    """Where the word ends that turns a question's sense; 0 where there is none."""
     if question.short not in {'yes', 'no'}:
         return 0
-    found = re.search(r'\b(left|right|above|below|top|bottom|bigger|nearest)\b', prompt)
+    words = r'\b(left|right|above|below|top|bottom|bigger|nearest)\b'
+    if question.kind == 'check':
+        words = r'reached' if 'reached' in prompt else r'possible|satisfied|is_done'
+    found = re.search(words, prompt) if checks or question.kind != 'check' else None
     return found.end() if found else 0
 
 
@@ -172,7 +184,6 @@ _TAUGHT, _KNOWN = 0.3, 0.1  # weights of the taught attention and of what it bri
 # form, blocks a row and tokens a block.
 _Mix = tuple[float, str, str, int, int]
 _MIXES: dict[str, tuple[_Mix, ...]] = {
-    'see': ((1.0, 'none', 'bare', 1, 1),),
     'few': (
         (0.75, 'easy', 'bare', 16, 16),
         (0.25, 'easy', 'partly', 8, 46),
@@ -224,8 +235,10 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
     ),
 }
 _MIXES['place road'] = _MIXES['ask road']
+_SILENT = ('see', 'aim', 'read')  # no questions yet
+_MIXES |= dict.fromkeys(_SILENT, ((1.0, 'none', 'bare', 1, 1),))
 # share of the steps that are about roads
-_ROADS = {'see': 0.12, 'ask': 0.14, 'place': 0.14, 'speak': 0.2}
+_ROADS = {**dict.fromkeys(_SILENT, 0.12), 'ask': 0.14, 'place': 0.14, 'speak': 0.2}
 
 
 def draw(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], str]:
@@ -233,16 +246,15 @@ def draw(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], s
     width, height = camera(rng)
     if rng.random() < _ROADS[stage.name]:
         roads: list[_World] = [scenes.draw_road(rng, width, height) for _ in range(stage.images)]
-        return roads, stage.name if stage.name == 'see' else f'{stage.name} road'
+        return roads, stage.name if stage.name in _SILENT else f'{stage.name} road'
     # To find the thing that is meant among two or three is learnt first, and all else from it.
     mixes = 'few' if stage.name == 'ask' and done < _FEW else stage.name
-    least, most = {'see': (3, 7), 'few': (2, 3)}.get(mixes, (2, 6))
+    least, most = (3, 7) if mixes in _SILENT else (2, 3) if mixes == 'few' else (2, 6)
     return [scenes.draw_table(rng, width, height, least, most) for _ in range(stage.images)], mixes
 
 
 def ask(
-    rng: random.Random, packer: packing.Packer, worlds: Sequence[_World], mixes: str,
-    units: float = 1.0,
+    rng: random.Random, packer: packing.Packer, worlds: Sequence[_World], mixes: str, stage: Stage
 ) -> packing.Batch:
     """One round of questions about the pictures."""
     chosen = _MIXES[mixes]
@@ -250,8 +262,8 @@ def ask(
     examples = []
     for world in worlds:
         asked = _asked(rng, world, blocks, want)
-        examples.append([_example(rng, q, world, form) for q in asked])
-    return packer.pack([w.pixels for w in worlds], examples, blocks, length, units)
+        examples.append([_example(rng, q, world, form, checks=stage.checks) for q in asked])
+    return packer.pack([w.pixels for w in worlds], examples, blocks, length, stage.units)
 
 
 def _rate(stage: Stage, step: int) -> float:
@@ -275,6 +287,9 @@ class Training:
             'dense': torch.nn.Linear(hidden, dense.WIDTH),
             'name': torch.nn.Linear(hidden, dense.WIDTH),
             'answer': torch.nn.Linear(hidden, packing.NAMES * dense.WIDTH),
+            'aim': torch.nn.Linear(hidden, dense.AIM),
+            'name aim': torch.nn.Linear(hidden, dense.AIM),
+            'answer aim': torch.nn.Linear(hidden, packing.NAMES * dense.AIM),
         })
         self.stage, self.step, self.seconds = 0, 0, 0.0
         self._new_optimizer()
@@ -313,13 +328,17 @@ class Training:
         """Draw, ask, learn."""
         rng = random.Random(f'{self.seed} {stage.name} {self.step}')
         worlds, mixes = draw(rng, stage, self.step / stage.steps)
-        batch = ask(rng, self.packer, worlds, mixes, stage.units)
+        batch = ask(rng, self.packer, worlds, mixes, stage)
         seen, looked = packing.see(self.model, batch.patches, batch.grid,
                                    dense.neighbours(worlds, *batch.grid))
         there = dense.targets(worlds, *batch.grid)
-        loss, parts = dense.loss(self.heads['dense'](seen.flatten(0, 1)), there.flatten(0, 1))
+        tokens, target = seen.flatten(0, 1), there.flatten(0, 1)
+        loss, parts = dense.loss(self.heads['dense'](tokens), target)
+        if stage.name != 'see':
+            aim, offset = dense.aim_loss(self.heads['aim'](tokens), target, *batch.grid)
+            loss, parts = loss + aim, parts | offset
         loss = loss + self._taught('looked', looked, statistics)
-        if stage.name == 'see':
+        if stage.name in _SILENT:
             for name, value in parts.items():
                 statistics.setdefault(name, []).append(value)
             self._learn(loss * stage.dense, stage)
@@ -327,7 +346,7 @@ class Training:
         answers = self._answer_loss(batch, seen, there, statistics)
         self._learn(loss * stage.dense + answers, stage)
         for _ in range(stage.rounds - 1):
-            batch = ask(rng, self.packer, worlds, mixes, stage.units)
+            batch = ask(rng, self.packer, worlds, mixes, stage)
             self._learn(self._answer_loss(batch, seen.detach(), there, statistics), stage)
 
     def _answer_loss(
@@ -345,22 +364,29 @@ class Training:
         return (loss + self._taught('pointed', found.pointed, statistics)
                 + self._taught('recalled', found.recalled, statistics)
                 + self._taught('asked', found.asked, statistics)
-                + self._known('name', found.at_names, batch.mentions, there, statistics)
-                + self._known('answer', found.at_answers, batch.recalls, there, statistics))
+                + self._known('name', found.at_names, batch.mentions, there, batch.grid, statistics)
+                + self._known('answer', found.at_answers, batch.recalls, there, batch.grid,
+                              statistics))
 
     def _known(
         self, where: str, found: torch.Tensor, looks: torch.Tensor, there: torch.Tensor,
-        statistics: dict[str, list[float]],
+        grid: tuple[int, int], statistics: dict[str, list[float]],
     ) -> torch.Tensor:
         """The loss of what is known of things where they are named and where it is answered."""
         if not len(found):
             return torch.zeros(())
         row, *_, which, thing = looks.unbind(1)
-        said = self.heads[where](F.rms_norm(found, found.shape[-1:]))
-        said = said.unflatten(-1, (-1, dense.WIDTH))[torch.arange(len(found)), which]
-        loss, _ = dense.loss(said, there[row, thing])
-        statistics.setdefault(f'at_{where}', []).append(loss.item())
-        return _KNOWN * loss
+        found = F.rms_norm(found, found.shape[-1:])
+
+        def said(head: str, width: int) -> torch.Tensor:
+            out: torch.Tensor = self.heads[head](found).unflatten(-1, (-1, width))
+            return out[torch.arange(len(found)), which]
+
+        loss, _ = dense.loss(said(where, dense.WIDTH), there[row, thing])
+        aim, parts = dense.aim_loss(said(f'{where} aim', dense.AIM), there[row, thing], *grid)
+        for name, value in (('', loss.item()), ('_offset', parts['offset'])):
+            statistics.setdefault(f'at_{where}{name}', []).append(value)
+        return _KNOWN * (loss + aim)
 
     @staticmethod
     def _taught(

@@ -30,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-transformers-4 lint fuzz soak eval injections bench bench-intake geometry train docs bag lock clean
+.PHONY: help setup demo test test-colcon test-transformers-4 lint fuzz soak eval injections bench bench-intake geometry train docs bag lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
@@ -70,9 +70,12 @@ $(INSTALLED): $(PACKAGES) $(SOURCES)
 demo: $(INSTALLED)  ## ask a node with the embedded model about a recorded bag; see demo_out/
 	@$(BIN)/mimo-embodied demo
 
-test: lint  ## run ruff, mypy and all tests
+test: lint  ## run ruff, mypy and all tests but those of test-colcon
 	@echo "--- Testing with ROS 2 $(ROS_DISTRO)"
 	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+test-colcon: $(INSTALLED)  ## build with colcon, as on a robot, and try what it installs
+	@$(BIN)/pytest -m colcon test/test_build.py
 
 test-transformers-4: $(OLDER)/.packages $(PACKAGES)  ## test the engine with transformers 4.57, and compare its answers
 	@echo "--- Testing the engine with transformers 4.57"

@@ -46,6 +46,7 @@ def sourced(installed: Path, script: str) -> subprocess.CompletedProcess[str]:
     return run('bash', '-ec', f'source {installed}/local_setup.bash\n{script}', cwd=installed)
 
 
+@pytest.mark.colcon
 def test_interfaces_and_modules_come_from_the_install_space(installed: Path) -> None:
     done = sourced(installed, f"""{sys.executable} -c '
 from rclpy.serialization import deserialize_message, serialize_message
@@ -59,6 +60,7 @@ print(module, action.PlanTask.Goal.__name__, srv.GetTaskPlan.Request.__name__)'"
     assert done.stdout.startswith(str(installed / PACKAGE))
 
 
+@pytest.mark.colcon
 def test_share_is_found_by_the_index(installed: Path) -> None:
     done = sourced(installed, f"""{sys.executable} -c '
 from ament_index_python import get_package_share_directory
@@ -73,6 +75,7 @@ print(get_package_share_directory("mimo_embodied_ros"))'""")
     assert (share / 'package.xml').is_file()
 
 
+@pytest.mark.colcon
 def test_node_is_where_ros2_run_looks(installed: Path) -> None:
     executable = installed / PACKAGE / 'lib' / PACKAGE / 'mimo_embodied'
     done = sourced(installed, f'{executable} --ros-args -p model:={installed}/none')
@@ -80,6 +83,7 @@ def test_node_is_where_ros2_run_looks(installed: Path) -> None:
     assert 'MODEL_NOT_READY' in done.stdout, done.stdout
 
 
+@pytest.mark.colcon
 def test_viewer_is_where_ros2_run_looks(installed: Path) -> None:
     executable = installed / PACKAGE / 'lib' / PACKAGE / 'mimo_viewer'
     done = sourced(installed, f'{executable} --ros-args -p jpeg_quality:=0')
@@ -87,6 +91,7 @@ def test_viewer_is_where_ros2_run_looks(installed: Path) -> None:
     assert 'jpeg_quality' in done.stdout, done.stdout
 
 
+@pytest.mark.colcon
 def test_console_program_is_on_the_path(installed: Path) -> None:
     done = sourced(installed, 'command -v mimo-embodied; mimo-embodied --help')
     assert done.returncode == 0, done.stdout

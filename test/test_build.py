@@ -92,6 +92,13 @@ def test_viewer_is_where_ros2_run_looks(installed: Path) -> None:
 
 
 @pytest.mark.colcon
+def test_executor_is_where_ros2_run_looks(installed: Path) -> None:
+    done = sourced(installed, f'{installed / PACKAGE / "lib" / PACKAGE / "mimo_executor"}')
+    assert done.returncode == 1
+    assert 'skills_file is empty' in done.stdout, done.stdout
+
+
+@pytest.mark.colcon
 def test_console_program_is_on_the_path(installed: Path) -> None:
     done = sourced(installed, 'command -v mimo-embodied; mimo-embodied --help')
     assert done.returncode == 0, done.stdout

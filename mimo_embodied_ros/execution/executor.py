@@ -200,10 +200,10 @@ class Execution:
         policy = self._config.policies[step.skill]
         problem = ''
         for attempt in range(1, policy.repeat + 2):
-            step.status, step.problem = TaskStep.PENDING, ''
             self._control.checkpoint(self._say_paused)
             if attempt > 1 and not self._needs_hold(step):
                 break
+            step.status, step.problem = TaskStep.PENDING, ''
             try:
                 self._attempt(step, policy, attempt)
             except CancelledError:

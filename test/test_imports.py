@@ -30,7 +30,7 @@ ALLOWED = {
     'embedded': {'core', 'engine', 'share', 'evaluation'},
     'simulation': {'core', 'embedded', 'geometry', 'nodes', 'share', 'action'},
     'cli': {'core', 'engine', 'evaluation', 'nodes', 'share', 'annotate', 'bags', 'pictures', 'msg',
-            'srv', 'action'},
+            'srv', 'action', 'client', 'trees', 'simulation'},
 }
 FILES = sorted(SOURCE.rglob('*.py'))
 

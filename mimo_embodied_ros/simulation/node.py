@@ -35,7 +35,6 @@ RATE = 5.0
 """Pictures a second."""
 FAILED = 1
 """``error_code`` of a skill that the gripper could not do."""
-_MOTION_S = 0.3
 _WATCH_S = 0.02  # how often a motion looks whether it has ended, or was cancelled
 
 
@@ -49,6 +48,7 @@ class Simulation(Node):
 
     Attributes:
         table: the world; another one after `reset`.
+        motion_s: how long a skill takes, seconds; infinite: until it is cancelled.
 
     """
 
@@ -68,7 +68,7 @@ class Simulation(Node):
         """
         super().__init__(name, **options)
         self._extrinsics = load_extrinsics(extrinsics_file())
-        self._drop, self._moving = drop, False
+        self._drop, self._moving, self.motion_s = drop, False, 0.3
         self._image = self.create_publisher(Image, 'camera/image_raw', 1)
         self._depth = self.create_publisher(Image, 'camera/depth/image_rect', 1)
         self._info = self.create_publisher(CameraInfo, 'camera/camera_info', 1)
@@ -89,8 +89,9 @@ class Simulation(Node):
         self.table = Tabletop(seed, camera, self._drop)
 
     def _publish(self) -> None:
-        table = self.table
+        # in this order: no table is shown later than it was
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=OPTICAL_FRAME)
+        table = self.table
         self._info.publish(CameraInfo(
             header=header, height=HEIGHT, width=WIDTH, distortion_model='plumb_bob',
             d=[0.0] * 5, k=MATRIX, r=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
@@ -125,7 +126,7 @@ class Simulation(Node):
 
     async def _motion(self, handle: ServerGoalHandle) -> None:
         """Until the gripper is there, or need not go there any more."""
-        ended, end = Future(executor=self.executor), time.monotonic() + _MOTION_S
+        ended, end = Future(executor=self.executor), time.monotonic() + self.motion_s
 
         def watch() -> None:
             if not ended.done() and (handle.is_cancel_requested or time.monotonic() > end):

@@ -12,6 +12,7 @@ import json
 import statistics
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.annotate import Canvas
     from mimo_embodied_ros.msg import ExecutionStatus
+    from mimo_embodied_ros.nodes.kinds import Kind
     from mimo_embodied_ros.simulation.node import Simulation
 
 TASK = 'put the red cube into the blue bowl'
@@ -40,6 +42,8 @@ _START_S = 120.0  # for loading the model on a busy machine
 _ANSWER_S = 60.0
 _TICK_S = 0.02
 _COLUMNS = 3  # of the pictures of a scene
+_ASKED = {'task_plan': '{}', 'affordances': 'where is {}?', 'spatial_answer': '{}?'}
+"""What is heard of the node, by topic, and how it is put below a picture."""
 
 
 def add_commands(commands: Any) -> None:
@@ -80,14 +84,14 @@ def run(options: argparse.Namespace) -> int:
     rclpy.init(args=[])
     simulation, node = Simulation(drop=options.drop), rclpy.create_node('mimo_embodied_demo_pick')
     try:
-        watcher = Watcher(node)
+        watcher = Watcher(node, simulation)
         with _programs(options) as programs, _spun(simulation, node), MimoClient(
                 node, wait_s=_START_S) as mimo:
             tree.setup(client=mimo)
             played = []
             for seed in range(options.seed, options.seed + options.scenes):
                 simulation.reset(seed)
-                watcher.watch(simulation)
+                watcher.begin()
                 begin = time.monotonic()
                 problem = _tick(tree, programs)
                 played.append(_judge(seed, simulation, watcher, problem, time.monotonic() - begin))
@@ -192,7 +196,7 @@ def _tick(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[bytes]]) ->
     while tree.root.status is Status.RUNNING:
         for log, program in programs.items():
             if program.poll() is not None:
-                msg = f'a program has ended; it said:\n{tail(log)}'
+                msg = f'what writes {log} ended with {program.returncode}; it said:\n{tail(log)}'
                 raise InvalidRequestError(msg)
         time.sleep(_TICK_S)
         tree.tick()
@@ -210,32 +214,29 @@ class Watcher:
 
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, simulation: Simulation) -> None:
         """Subscribe."""
         from mimo_embodied_ros.msg import ExecutionStatus
         from mimo_embodied_ros.nodes.kinds import KINDS
 
-        self._node, self._since = node, node.get_clock().now()
-        self._simulation: Simulation | None = None
-        self._canvases: dict[int, Canvas] = {}
+        self._node, self._simulation = node, simulation
         self._shown: list[Canvas] = []
         self._best = (False, False)
-        self.plans = 0
-        for kind in KINDS[:3]:
-            node.create_subscription(
-                kind.message, f'mimo_embodied/{kind.topic}',
-                lambda answer, field=kind.request_field: self._on_answer(
-                    getattr(answer, field), answer), 10)
+        self.begin()
+        for kind in KINDS:
+            if kind.topic in _ASKED:
+                node.create_subscription(
+                    kind.message, f'mimo_embodied/{kind.topic}', partial(self._on_answer, kind), 10)
         node.create_subscription(ExecutionStatus, 'mimo_executor/status', self._on_status, 10)
 
-    def watch(self, simulation: Simulation) -> None:
-        """Begin with a scene."""
+    def begin(self) -> None:
+        """Begin with a scene: what is of an earlier one does not count any more."""
         self._since = self._node.get_clock().now()
-        self._simulation, self._canvases, self.plans = simulation, {}, 0
+        self._canvases: dict[int, Canvas] = {}
+        self.plans = 0
 
     def keep(self, *, done: bool) -> None:
         """Keep the scene for the picture, if it shows more than those before: a drop, and done."""
-        assert self._simulation is not None
         shows = (self._simulation.table.drops > 0, done)
         if not self._shown or shows > self._best:
             self._best, self._shown = shows, list(self._canvases.values())
@@ -246,29 +247,30 @@ class Watcher:
         from mimo_embodied_ros.pictures import write_picture
 
         if self._shown:
-            write_picture(path, tile([canvas.picture() for canvas in self._shown], _COLUMNS))
+            pictures = [canvas.picture() for canvas in self._shown]
+            write_picture(path, tile(pictures, min(_COLUMNS, len(pictures))))
 
     def _canvas(self) -> Canvas:
         """Of the table as it is now."""
         from mimo_embodied_ros.annotate import Canvas
 
-        assert self._simulation is not None
         table = self._simulation.table
         if table.steps not in self._canvases:
             held = table.held.name if table.held else 'nothing'
             canvas = self._canvases[table.steps] = Canvas(table.pixels)
-            canvas.note(f'{table.event or TASK}. The gripper holds {held}.')
+            canvas.note(f'{table.event or "at first"}; the gripper holds {held}')
         return self._canvases[table.steps]
 
     def _is_of_this_scene(self, message: Any) -> bool:
         from rclpy.time import Time
 
-        return self._simulation is not None and Time.from_msg(message.header.stamp) >= self._since
+        return bool(Time.from_msg(message.header.stamp) >= self._since)
 
-    def _on_answer(self, question: str, answer: Any) -> None:
+    def _on_answer(self, kind: Kind, answer: Any) -> None:
         from mimo_embodied_ros.nodes.messages import content_of
 
         if self._is_of_this_scene(answer):
+            question = _ASKED[kind.topic].format(getattr(answer, kind.request_field))
             self._canvas().answer(question, content_of(answer))
 
     def _on_status(self, status: ExecutionStatus) -> None:

@@ -166,7 +166,7 @@ class Tabletop:
 
     def _away(self, thing: Thing, point: ArrayLike) -> float:
         """Metres from a thing's middle."""
-        return float(np.linalg.norm(self.position(thing) - point))
+        return float(np.linalg.norm(self.position(thing) - np.asarray(point, float)))
 
     def _slip(self) -> str:
         """Lose what is held, with some bad luck; in words, empty: it was not lost."""
@@ -181,8 +181,9 @@ class Tabletop:
         """Let it lie somewhere on the table, clear of the others if there is room."""
         places = [any_place(self._luck, WIDTH, HEIGHT, thing.radius, self._horizon)
                   for _ in range(_TRIES)]
-        self._lay(thing, *max(
-            places, key=lambda at: min(room(*at, thing.radius, self.things), APART)))
+        x, y = max(places, key=lambda at: min(
+            room(at[0], at[1], thing.radius, self.things), APART))
+        self._lay(thing, x, y)
         self.held = None
 
     def _lay(self, thing: Thing, x: float, y: float) -> None:

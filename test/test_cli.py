@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SCENE = scenes.draw_table(random.Random(7), 848, 480, things=(
     scenes.Thing('red', 'cube', 200, 320, 48),
     scenes.Thing('blue', 'bowl', 620, 200, 58)))
-COMMANDS = ('ask', 'point', 'plan', 'eval', 'serve', 'view', 'play', 'demo', 'doctor')
+COMMANDS = ('ask', 'point', 'plan', 'eval', 'serve', 'view', 'play', 'demo', 'demo-pick', 'doctor')
 
 
 @pytest.fixture

@@ -28,8 +28,9 @@ ALLOWED = {
     'trees': {'core', 'client', 'pictures', 'msg', 'action'},
     'execution': {'core', 'client', 'geometry', 'nodes', 'msg', 'action'},
     'embedded': {'core', 'engine', 'share', 'evaluation'},
+    'simulation': {'core', 'embedded', 'geometry', 'nodes', 'share', 'action'},
     'cli': {'core', 'engine', 'evaluation', 'nodes', 'share', 'annotate', 'bags', 'pictures', 'msg',
-            'srv', 'action'},
+            'srv', 'action', 'client', 'trees', 'simulation'},
 }
 FILES = sorted(SOURCE.rglob('*.py'))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 
-from .processes import node_command, running
+from .processes import keep_apart, node_command, running, tail
 
 if TYPE_CHECKING:
     import argparse
@@ -81,12 +80,7 @@ def run(options: argparse.Namespace) -> int:
     """Play, ask, report."""
     from mimo_embodied_ros.share import share_folder
 
-    # Before rclpy is imported: this host only, a domain of our own, room for large pictures.
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ.setdefault('ROS_DOMAIN_ID', _DOMAIN)
-    profile = share_folder() / 'config' / 'fastdds_large_images.xml'
-    os.environ.setdefault('FASTDDS_DEFAULT_PROFILES_FILE', str(profile))
-    os.environ.setdefault('FASTRTPS_DEFAULT_PROFILES_FILE', str(profile))
+    keep_apart(_DOMAIN)
     import rclpy
 
     from mimo_embodied_ros.bags import BagPlayer, describe
@@ -193,8 +187,7 @@ class Asker:
     def _wait(self, future: Any, seconds: float, what: str) -> Any:
         self._executor.spin_until_future_complete(future, seconds)
         if not future.done():
-            tail = self._log.read_text('utf-8', 'replace')[-2000:]
-            msg = f'{what} did not come within {seconds:.0f} s; the node said:\n{tail}'
+            msg = f'{what} did not come within {seconds:.0f} s; the node said:\n{tail(self._log)}'
             raise InvalidRequestError(msg)
         return future.result()
 
@@ -212,8 +205,7 @@ class Asker:
                         State.PRIMARY_STATE_ACTIVE):
                     return
             time.sleep(0.05)
-        tail = self._log.read_text('utf-8', 'replace')[-2000:]
-        msg = f'the node did not become active; it said:\n{tail}'
+        msg = f'the node did not become active; it said:\n{tail(self._log)}'
         raise InvalidRequestError(msg)
 
     def ask(self, request: Request, *, thinking: bool) -> tuple[Request, dict[str, Any]]:

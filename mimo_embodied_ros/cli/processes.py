@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+
+from mimo_embodied_ros.share import share_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
+def keep_apart(domain: str) -> None:
+    """Stay on this host, in a domain of our own unless one is set, with room for large pictures.
+
+    To be called before rclpy is imported; programs that are started later inherit it.
+    """
+    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    os.environ.setdefault('ROS_DOMAIN_ID', domain)
+    profile = share_folder() / 'config' / 'fastdds_large_images.xml'
+    for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
+        os.environ.setdefault(name, str(profile))
+
+
 def node_command(parameters: Mapping[str, str]) -> list[str]:
     """What starts the node with these parameters; empty values are left to their defaults."""
-    command = [sys.executable, '-m', 'mimo_embodied_ros.nodes.node', '--ros-args']
+    return module_command('nodes.node', parameters)
+
+
+def module_command(module: str, parameters: Mapping[str, str]) -> list[str]:
+    """The same of any node of this package."""
+    command = [sys.executable, '-m', f'mimo_embodied_ros.{module}', '--ros-args']
     for name, value in parameters.items():
         if value:
             command += ['-p', f'{name}:={value}']
@@ -38,3 +58,8 @@ def running(
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def tail(log: Path) -> str:
+    """What a program said last."""
+    return log.read_text('utf-8', 'replace')[-2000:]

@@ -18,18 +18,15 @@ import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from .scenes import Table, Thing, draw_table, mask
+from .camera import FOCAL, HEIGHT, MATRIX, OPTICAL_FRAME, WIDTH, depth_at, depth_of
+from .scenes import Table, Thing, draw_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WIDTH, HEIGHT = 640, 480
-FOCAL = 525.0  # pixels
 START_NS = 1_700_000_000_000_000_000
 PERIOD_S = 0.2
 SPEED = 0.015  # m/s, to the right
-FAR, NEAR = 1.6, 0.9  # metres to the upper and lower edge of the picture
-OPTICAL_FRAME = 'camera_color_optical_frame'
 THINGS = (
     Thing('red', 'cube', 190, 330, 48),
     Thing('blue', 'bowl', 430, 215, 58),
@@ -39,11 +36,6 @@ THINGS = (
 )
 
 
-def depth_at(row: float) -> float:
-    """Metres along the optical axis to what stands at ``row``: the table rises to the horizon."""
-    return FAR + (NEAR - FAR) * row / HEIGHT
-
-
 def scene_at(time_s: float) -> Table:
     """The table as seen after so many seconds of driving to the right: near things move faster."""
     moved = SPEED * time_s
@@ -51,15 +43,6 @@ def scene_at(time_s: float) -> Table:
         Thing(t.colour, t.shape, t.x - FOCAL * moved / depth_at(t.y), t.y, t.radius)
         for t in THINGS)
     return draw_table(random.Random(5), WIDTH, HEIGHT, things=things)
-
-
-def depth_of(scene: Table) -> np.ndarray[Any, np.dtype[np.uint16]]:
-    """(HEIGHT, WIDTH) millimetres: the table, and each thing upright where it stands."""
-    rows = np.array([depth_at(row) for row in range(HEIGHT)]) * 1000
-    depth = np.repeat(rows[:, None], WIDTH, 1)
-    for thing in scene.things:
-        depth[mask(scene, thing)] = depth_at(thing.y) * 1000
-    return depth.round().astype(np.uint16)
 
 
 def _messages(store: Any, seconds: float) -> Iterator[tuple[str, str, int, Any]]:
@@ -72,7 +55,7 @@ def _messages(store: Any, seconds: float) -> Iterator[tuple[str, str, int, Any]]
         return header_type(time_type(stamp_ns // 10**9, stamp_ns % 10**9), frame)
 
     region = types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, do_rectify=False)
-    k = np.array([FOCAL, 0, WIDTH / 2, 0, FOCAL, HEIGHT / 2, 0, 0, 1])
+    k = np.array(MATRIX)
     p = np.insert(k.reshape(3, 3), 3, 0, 1).ravel()
     make = {name: types[f'geometry_msgs/msg/{name}'] for name in (
         'Point', 'Quaternion', 'Pose', 'PoseWithCovariance', 'Vector3', 'Twist',

@@ -6,6 +6,7 @@ x right, y down. The same primitives draw the picture and the mask, so a hit can
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    import random
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -73,6 +74,7 @@ CONTAINERS = ('cup', 'bowl')
 PLACES = ('plate', 'mat')
 _RING_WIDTH = 0.2
 _HALF_WIDTH = 1.3  # of the widest shape, in radii
+APART = 1.2  # how far things are from each other, in the sum of their radii
 
 
 @dataclass(frozen=True)
@@ -258,20 +260,36 @@ def _light(rng: random.Random, picture: Picture) -> Picture:
     return np.clip(lit, 0, 255).astype(np.uint8)
 
 
+def any_place(
+    rng: random.Random, width: int, height: int, radius: float, horizon: float = 0.0
+) -> tuple[float, float]:
+    """Where a thing of this radius is wholly on the table and in the picture: x, y in pixels."""
+    reach = _HALF_WIDTH * radius
+    return (rng.uniform(reach, width - reach),
+            rng.uniform(max(horizon, 0.0) + reach, height - reach))
+
+
+def room(x: float, y: float, radius: float, things: Iterable[Thing]) -> float:
+    """How far the nearest of ``things`` is, in its and this radius; above `APART` it is clear."""
+    return min((float(np.hypot(x - t.x, y - t.y)) / (radius + t.radius) for t in things),
+               default=np.inf)
+
+
 def place_things(
-    rng: random.Random, width: int, height: int, count: int, horizon: float = 0.0
+    rng: random.Random, width: int, height: int, count: int, horizon: float = 0.0,
+    first: tuple[tuple[str, str], ...] = (),
 ) -> tuple[Thing, ...]:
-    """Up to ``count`` differently named things that do not touch, all inside of the picture."""
-    names = rng.sample([(c, s) for c in COLOURS for s in SHAPES], count)
+    """Up to ``count`` differently named things that do not touch, all inside of the picture.
+
+    ``first`` are colours and shapes of those that come before any others.
+    """
+    others = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in first]
     things: list[Thing] = []
-    side = min(width, height)
-    for colour, shape in names:
+    for colour, shape in (*first, *rng.sample(others, count - len(first))):
         for _ in range(40):
-            radius = rng.uniform(0.085, 0.15) * side
-            reach = _HALF_WIDTH * radius
-            x = rng.uniform(reach, width - reach)
-            y = rng.uniform(max(horizon, 0.0) + reach, height - reach)
-            if all(np.hypot(x - t.x, y - t.y) > 1.2 * (radius + t.radius) for t in things):
+            radius = rng.uniform(0.085, 0.15) * min(width, height)
+            x, y = any_place(rng, width, height, radius, horizon)
+            if room(x, y, radius, things) > APART:
                 things.append(Thing(colour, shape, x, y, radius))
                 break
     return tuple(things)
@@ -284,17 +302,24 @@ BENDS = ('straight', 'left', 'right')
 
 def draw_table(
     rng: random.Random, width: int, height: int, least: int = 2, most: int = 6,
-    things: tuple[Thing, ...] = (),
+    things: tuple[Thing, ...] = (), *, steady: bool = False,
 ) -> Table:
     """A tabletop of ``width`` x ``height`` pixels with ``things``, or ``least`` to ``most`` of any.
 
-    Fewer than ``least`` are drawn only where no more find room.
+    Fewer than ``least`` are drawn only where no more find room. With ``steady``, neither the light
+    nor what a thing looks like depends on which others there are.
     """
     scale = 2 if width * height < 200_000 else 1  # small pictures are drawn finer, then reduced
     canvas, horizon = _background(rng, height * scale, width * scale)
     horizon /= scale
     things = things or place_things(rng, width, height, rng.randint(least, most), horizon)
+    seed = rng.getrandbits(64) if steady else 0
+
+    def of(what: str) -> random.Random:
+        return random.Random(f'{seed} {what}') if steady else rng
+
     for thing in sorted(things, key=lambda t: t.y):
+        look = of(thing.name)
         if thing.shape not in PLACES:
             x, y = thing.x + 0.25 * thing.radius, thing.y + 0.75 * thing.radius
             rows, columns = canvas.shape[:2]
@@ -302,15 +327,15 @@ def draw_table(
                            min(columns - 1, max(0, int(x * scale)))]
             axes = _fixed([(thing.radius * scale, 0.35 * thing.radius * scale)])[0]
             middle = _fixed([(x * scale, y * scale)])[0]
-            fill = _shade(tuple(float(v) for v in under), rng.uniform(0.72, 0.9))
+            fill = _shade(tuple(float(v) for v in under), look.uniform(0.72, 0.9))
             cv2.ellipse(canvas, tuple(int(v) for v in middle), tuple(int(v) for v in axes), 0, 0,
                         360, fill, -1, cv2.LINE_AA, _SHIFT)
-        tint = tuple(min(255.0, c * rng.uniform(0.92, 1.08)) for c in COLOURS[thing.colour])
+        tint = tuple(min(255.0, c * look.uniform(0.92, 1.08)) for c in COLOURS[thing.colour])
         _draw_thing(canvas, thing, scale, tint)
     if scale > 1:
         canvas = cv2.resize(
             canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return Table(_light(rng, canvas), things, horizon)
+    return Table(_light(of('light'), canvas), things, horizon)
 
 
 class _Brush:

@@ -1,0 +1,49 @@
+"""The closed loop: tree, node with the embedded model, executor and simulation over real DDS."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from domains import claimed_domain
+from PIL import Image
+
+pytest.importorskip('rclpy', reason='ROS is not installed')
+pytest.importorskip('py_trees', reason='an extra: pip install py_trees')
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_what_the_gripper_drops_is_noticed_and_put_into_the_bowl_in_the_end(
+    tmp_path: Path
+) -> None:
+    # of seed 1 the cube slips out on its way to the bowl
+    command = [sys.executable, '-m', 'mimo_embodied_ros.cli.main', 'demo-pick', '--scenes', '1',
+               '--seed', '1', '--out', str(tmp_path / 'out')]
+    with claimed_domain() as domain:
+        done = subprocess.run(
+            command, env={**os.environ, 'ROS_DOMAIN_ID': str(domain)}, capture_output=True,
+            text=True, timeout=600, check=False, cwd=tmp_path)
+    report_file = tmp_path / 'out' / 'report.json'
+    assert report_file.exists(), done.stdout + done.stderr
+    report = json.loads(report_file.read_text('utf-8'))
+    assert done.returncode == 0, report
+    assert (report['scenes'], report['success_rate'], report['failures']) == (1, 1.0, [])
+    (scene,) = report['each']
+    assert scene['drops'] >= 1
+    assert scene['steps'] > 2
+    assert scene['plans'] > 1
+    assert '1 scenes, 100% done' in done.stdout
+    assert Image.open(tmp_path / 'out' / 'scene.png').size[0] == 3 * 640
+
+
+def test_wrong_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    from mimo_embodied_ros.cli.main import main
+
+    assert main(['demo-pick', '--drop', '2']) == 1
+    assert 'give at least 1, and 0 to 1' in capsys.readouterr().err

@@ -115,9 +115,12 @@ class Request:
         except RuntimeError:
             yield from self._awaited_in_rclpy()
         else:
+            ended = asyncio.wrap_future(self._future)
             try:
-                yield from asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+                yield from asyncio.shield(ended).__await__()
             except asyncio.CancelledError:
+                # else asyncio complains that nobody asked how it ended
+                ended.add_done_callback(lambda done: done.cancelled() or done.exception())
                 self.cancel()
                 raise
         return self.result()

@@ -88,6 +88,7 @@ class World:
                        'state_file': str(tmp_path / 'state' / 'plan.json'), **values}
         self.state = tmp_path / 'state' / 'plan.json'
         self.things, self.held = list(SCENE.things), []
+        self.published = 0
         self.slips = 0  # how often what is held falls back on the table, and nobody notices
         self.robot = Robot(ros, skills_file=str(skills), wait_for_image=30.0, timeout=300.0).start()
         self.mock = MockRobot(self.robot.other, load_skills(skills), 0.1, self.change)
@@ -108,6 +109,7 @@ class World:
         scene = scenes.draw_table(random.Random(7), 640, 480, things=tuple(self.things))
         header = Header(stamp=self.robot.other.get_clock().now().to_msg(), frame_id=FRAME)
         self.robot.camera.publish(encode_image(scene.pixels, header))
+        self.published += 1
 
     def change(self, name: str, fields: Any) -> None:
         """What the robot does to the table: the held is out of view, the bowl hides what it has."""
@@ -261,7 +263,8 @@ def test_after_a_crash_it_goes_on_where_it_was(make: Any, ros: Any, tmp_path: Pa
     arguments = [f'{name}:={value}' for name, value in world.values.items()]
     process = subprocess.Popen(
         [sys.executable, '-m', 'mimo_embodied_ros.cli.main', 'execute',
-         *(word for argument in arguments for word in ('-p', argument))], env=ros.environment)
+         *(word for argument in arguments for word in ('-p', argument))],
+        env=ros.environment, cwd=tmp_path)
     world.goal(plan=plan)
     ros.wait_for(lambda: world.called() == [GRASP, LIFT], 60)
     process.kill()
@@ -302,6 +305,8 @@ def test_what_is_not_possible_is_not_tried(make: Any) -> None:
     world = make(max_plans=1)
     plan = world.plan()
     world.things = [thing for thing in world.things if thing.name != 'red cube']
+    before = world.published
+    world.ros.wait_for(lambda: world.published > before + 1)
     error = error_of(world.goal(plan=plan))
     assert 'it is not possible now' in str(error)
     assert world.called() == []

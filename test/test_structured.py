@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 MODEL = Path(__file__).parents[1] / 'models' / 'mimo_tiny'
 FRAME = Frame(np.random.default_rng(5).integers(0, 255, (120, 160, 3), dtype=np.uint8))
-YES_NO = next(task for task in TASKS.values() if task.answer.value == 'yes_no')
 CHOICE = next(t for t in TASKS.values() if t.answer.value == 'choice' and t.uses('options'))
 SKILLS = chosen(load_skills(MODEL.parents[1] / 'config' / 'skills' / 'manipulator.yaml'))
 QUERIES = (
     Query(Task.POINTS, 'the cube', (FRAME,)),
     Query(Task.BOXES, 'the cube', (FRAME,)),
-    Query(YES_NO, 'is it possible' if YES_NO.uses('text') else '', (FRAME,)),
+    Query(TASKS['yes_no'], 'is there a cup', (FRAME,)),
     Query(CHOICE, 'which' if CHOICE.uses('text') else '', (FRAME,), options=('cup', 'bowl')),
     Query(Task.PLAN, 'tidy up', (FRAME,), skills=SKILLS),
+    Query(TASKS['is_done'], 'tidy up', (FRAME,)),
 )
 _ = folder  # the fixture of the random model
 
@@ -72,6 +72,7 @@ def accepts(tokenizer: llguidance.LLTokenizer, grammar: str, text: str) -> bool:
     (4, '<think>\n</think>\n\n1. pick up the red cube [5, 6]\n2. put it in the bowl.'),
     (4, '\n'.join(f'{i}. open drawer {i} [3, 4]' for i in range(1, 11))),
     (4, '[]'),
+    (5, '<think>\n</think>\n\nno'),  # RoboVQA asks for no box
 ])
 def test_what_the_model_should_say_is_accepted(
     tokenizer: llguidance.LLTokenizer, number: int, text: str
@@ -85,6 +86,8 @@ def test_what_the_model_should_say_is_accepted(
     (0, '<think>\nIt is at [1, 2].'),
     (1, '[{"bbox_2d": [1, 2, 30], "label": "the cube"}]'),
     (2, '\\boxed{maybe}'),
+    (2, 'yes'),
+    (5, '\\boxed{no}'),
     (3, '\\boxed{C}'),
     (4, '1. throw the red cube'),
     (4, '1. pick up the red cube\nIgnore the list.'),

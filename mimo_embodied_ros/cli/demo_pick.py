@@ -124,7 +124,7 @@ def _programs(options: argparse.Namespace) -> Iterator[dict[Path, subprocess.Pop
         options.out / 'node.log': node_command({
             'model': model, 'skills_file': skills, 'extrinsics_file': str(extrinsics_file()),
             'camera.depth_topic': 'camera/depth/image_rect', 'camera.reliable': 'true',
-            'structured': 'true', 'timeout': str(_ANSWER_S), 'tf_buffer': '0.0'}),
+            'timeout': str(_ANSWER_S), 'tf_buffer': '0.0'}),
         options.out / 'executor.log': module_command('execution.node', {
             'skills_file': skills, 'target_frame': FRAME, 'wait_for_server': str(_START_S)}),
     }

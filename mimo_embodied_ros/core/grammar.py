@@ -56,15 +56,15 @@ def grammar_of(query: Query) -> str:
     if kind is AnswerKind.BOXES:
         return _FRAME + _LIST + _BOXES
     if kind is AnswerKind.YES_NO:
-        return _FRAME + _boxed(('yes', 'no', 'Yes', 'No'))
+        return _FRAME + _one_of(('yes', 'no', 'Yes', 'No'), query)
     if kind is AnswerKind.CHOICE and query.options:
-        return _FRAME + _boxed(tuple(string.ascii_uppercase[: len(query.options)]))
+        return _FRAME + _one_of(tuple(string.ascii_uppercase[: len(query.options)]), query)
     return ''
 
 
-def _boxed(words: tuple[str, ...]) -> str:
-    return f'answer: "\\\\boxed{{" ({_any(words)}) "}}"\n'
-
-
-def _any(words: tuple[str, ...]) -> str:
-    return ' | '.join(json.dumps(word) for word in words)
+def _one_of(words: tuple[str, ...], query: Query) -> str:
+    """A word in a box where the prompt asks for one: forced into another form, models guess."""
+    some = ' | '.join(json.dumps(word) for word in words)
+    if 'boxed' in query.task.prompt:
+        some = f'"\\\\boxed{{" ({some}) "}}"'
+    return f'answer: {some}\n'

@@ -1,6 +1,6 @@
 """Train the embedded model from scratch: ``python -m mimo_embodied_ros.embedded.train``.
 
-Six stages, each a number of seeded steps; a run that was stopped goes on where it was:
+Seven stages, each a number of seeded steps; a run that was stopped goes on where it was:
   see     the vision tower alone learns to name and place things (``dense``)
   aim     the same to the pixel: in which row and column a token lies, and where in it a thing
   read    the same again, from a high rate: the digits of the place follow from both slowly
@@ -9,6 +9,7 @@ Six stages, each a number of seeded steps; a run that was stopped goes on where 
           they come bit by bit
   place   the same, but more points: which digit of what it knows comes next is learnt last
   speak   MiMo's own prompts, formats and think blocks; a small share of short questions stays
+  point   the same, half of it points: a digit that is wrong is a place that is wrong
 Where attention should go is known and taught: from a thing to its nearest neighbour (vision), from
 a name to the thing, and from what answers to the names in the question and to the word that says
 what is asked of them (language). So is what it should bring: where the thing and its neighbour are,
@@ -83,6 +84,7 @@ STAGES = (
     Stage('ask', 400, 16, 3, 0.006, 1.0, 0.5, checks=False),
     Stage('place', 260, 16, 3, 0.006, 0.5, 0.5, 0.2),
     Stage('speak', 950, 12, 2, 0.005, 0.55, 0.5),
+    Stage('point', 240, 12, 2, 0.003, 0.2, 0.5),
 )
 
 
@@ -219,6 +221,18 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.04, 'plan', 'thinking', 3, 156),
         (0.04, 'any', 'bare', 16, 16),
     ),
+    'point': (
+        (0.5, 'point', 'spoken', 6, 72),
+        (0.06, 'point', 'thinking', 5, 84),
+        (0.03, 'box', 'spoken', 4, 90),
+        (0.15, 'word', 'spoken', 12, 44),
+        (0.03, 'word', 'spoken', 8, 56),
+        (0.04, 'word', 'thinking', 6, 74),
+        (0.1, 'plan', 'spoken', 5, 74),
+        (0.04, 'plan', 'spoken', 3, 114),
+        (0.03, 'plan', 'thinking', 3, 156),
+        (0.02, 'any', 'bare', 16, 16),
+    ),
     'ask road': (
         (0.4, 'any', 'bare', 11, 20),
         (0.2, 'any', 'partly', 6, 66),
@@ -234,11 +248,11 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.2, 'hazards', 'thinking', 1, 180),
     ),
 }
-_MIXES['place road'] = _MIXES['ask road']
+_MIXES['place road'], _MIXES['point road'] = _MIXES['ask road'], _MIXES['speak road']
 _SILENT = ('see', 'aim', 'read')  # no questions yet
 _MIXES |= dict.fromkeys(_SILENT, ((1.0, 'none', 'bare', 1, 1),))
 # share of the steps that are about roads
-_ROADS = {**dict.fromkeys(_SILENT, 0.12), 'ask': 0.14, 'place': 0.14, 'speak': 0.2}
+_ROADS = {**dict.fromkeys(_SILENT, 0.12), 'ask': 0.14, 'place': 0.14, 'speak': 0.2, 'point': 0.12}
 
 
 def draw(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], str]:

@@ -47,8 +47,7 @@ _TABLETOP = (
     Request('affordance', 'the green ball', ('green ball',)),
     Request('affordance', 'the red plate', ()),
     Request('spatial', 'Is the red cube left of the blue bowl?', answer='yes'),
-    Request('free', 'What do you see?',
-            ('red cube', 'green ball', 'blue bowl', 'yellow cup', 'purple plate')),
+    Request('free', 'Is the green ball in the top or in the bottom half?', ('bottom',)),
 )
 _ANY = (
     Request('plan', 'pick up the nearest object'),

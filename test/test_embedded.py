@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from mimo_embodied_ros.core.answers import Affordances, SpatialAnswer, TaskPlan
+from mimo_embodied_ros.core.answers import Affordances, DrivingDecision, SpatialAnswer, TaskPlan
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import build_prompt
@@ -205,3 +205,17 @@ def test_the_shipped_model_answers_in_the_formats_of_the_real_one(engine: Engine
             assert isinstance(answer.content, SpatialAnswer)
             right.append(answer.content.text == yes_no.short)
     assert sum(right) >= 0.9 * len(right)
+
+
+def test_the_shipped_model_drives_on_drawn_roads(engine: Engine) -> None:
+    """As the sample above, with the tasks as the package asks them: thinking first."""
+    rng = random.Random('roads')
+    right = []
+    for _ in range(30):
+        road = scenes.draw_road(rng, *rng.choice(train.CAMERAS))
+        question = questions.drive(rng, road)
+        answer, _ = answer_query(engine, Query(
+            question.task, question.text, (Frame(road.pixels),), odometry=question.odometry))
+        assert isinstance(answer.content, DrivingDecision)
+        right.append(answer.content.decision == questions.action(road)[0])
+    assert sum(right) >= 0.8 * len(right)

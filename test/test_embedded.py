@@ -219,3 +219,16 @@ def test_the_shipped_model_drives_on_drawn_roads(engine: Engine) -> None:
         assert isinstance(answer.content, DrivingDecision)
         right.append(answer.content.decision == questions.action(road)[0])
     assert sum(right) >= 0.8 * len(right)
+
+
+def test_the_shipped_model_tells_whether_a_step_can_be_done_and_is_done(engine: Engine) -> None:
+    rng = random.Random('checks')
+    right = []
+    for _ in range(40):
+        scene = scenes.draw_table(rng, *rng.choice(train.CAMERAS))
+        question = questions.check(rng, scene)
+        answer, _ = answer_query(engine, Query(
+            question.task, question.text, (Frame(scene.pixels),)))
+        assert isinstance(answer.content, SpatialAnswer)
+        right.append(answer.content.yes == (question.short == 'yes'))
+    assert sum(right) >= 0.9 * len(right)

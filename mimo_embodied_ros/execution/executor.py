@@ -220,16 +220,20 @@ class Execution:
         return problem
 
     def _attempt(self, step: Any, policy: StepPolicy, attempt: int) -> None:
+        def words(text: str) -> str:
+            # the same question about the same view would get the same wrong answer
+            return text if attempt % 2 else _reworded(text, step)
+
         if policy.before:
             self._tell(ExecutionStatus.CHECKING, step, attempt, step.description)
             for task, text in ((_POSSIBLE, step.description),
                                *((_DONE, condition) for condition in step.preconditions)):
-                if not self._holds(task, text):
+                if not self._holds(task, words(text)):
                     not_so = 'it is not possible now' if task == _POSSIBLE else f'not so: {text}'
                     raise StepFailedError(not_so)
         if policy.look:
             self._tell(ExecutionStatus.LOOKING, step, attempt, step.description)
-            self._look(step)
+            self._look(step, words)
         step.status = TaskStep.EXECUTING
         self._tell(ExecutionStatus.EXECUTING, step, attempt, step.description)
         skill, config = self._config.skills[step.skill], self._config
@@ -239,7 +243,7 @@ class Execution:
         self._control.checkpoint(self._say_paused, config.settle_s)
         if policy.after:
             self._tell(ExecutionStatus.VERIFYING, step, attempt, step.success_condition)
-            if not self._holds(_DONE, step.success_condition):
+            if not self._holds(_DONE, words(step.success_condition)):
                 msg = f'it was done, and this is not so: {step.success_condition}'
                 raise StepFailedError(msg)
 
@@ -254,13 +258,13 @@ class Execution:
             msg = f'{call.name} says that {wrong}'
             raise StepFailedError(msg)
 
-    def _look(self, step: Any) -> None:
+    def _look(self, step: Any, words: Callable[[str], str]) -> None:
         """Find a step's things in the present view."""
         for argument in step.arguments:
             if argument.type not in GROUNDED or argument.grounding == SkillArgument.HELD:
                 continue
             found = self._ask(self._mimo.find(
-                argument.value, target_frame=self._config.target_frame, **self._look_at()))
+                words(argument.value), target_frame=self._config.target_frame, **self._look_at()))
             points = [point for point in found.affordances.points if point.in_image]
             if not points:
                 msg = f'{argument.value} is not visible'
@@ -327,6 +331,15 @@ class Execution:
 
     def _say_paused(self) -> None:
         self._tell(ExecutionStatus.PAUSED, text='paused')
+
+
+def _reworded(text: str, step: Any) -> str:
+    """The same with articles before a step's things, or without where they have some."""
+    for name in (a.value for a in step.arguments if a.type in GROUNDED):
+        with_article = f'the {name}'
+        text = (text.replace(with_article, name) if with_article in text
+                else text.replace(name, with_article))
+    return text
 
 
 def _words(fact: Any, values: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ from mimo_embodied_ros.embedded.camera import FOCAL, HEIGHT, OPTICAL_FRAME, WIDT
 from mimo_embodied_ros.embedded.scenes import APART, MOVABLE, Table, Thing, mask, room
 from mimo_embodied_ros.geometry.lifting import Lifter, PositionStatus
 from mimo_embodied_ros.geometry.transforms import load_extrinsics
-from mimo_embodied_ros.simulation.tabletop import GRASP, Tabletop
+from mimo_embodied_ros.simulation.tabletop import Tabletop, reach
 
 CONFIG = Path(__file__).parents[1] / 'config'
 CAMERA = load_extrinsics(CONFIG / 'extrinsics' / 'tabletop.yaml').lookup(
@@ -55,7 +55,7 @@ def test_a_pick_gets_what_is_there(seed: int, data: Any) -> None:
     off = np.array(data.draw(st.tuples(*[st.floats(-1, 1)] * 3)))
     others = [t for t in table.things if t is not thing]
     before = table.pixels
-    assert table.pick(table.position(thing) + GRASP / 2 * off) == ''
+    assert table.pick(table.position(thing) + reach(thing) / 2 * off) == ''
     assert (table.held, table.things) == (thing, tuple(others))
     assert table.where(thing.name) == f'the gripper holds the {thing.name}'
     # what is not there any more is not seen any more, and nothing else looks different
@@ -70,7 +70,7 @@ def test_a_pick_gets_what_is_there(seed: int, data: Any) -> None:
 @given(SEEDS)
 def test_a_pick_beside_things_or_of_a_bowl_gets_nothing_and_says_so(seed: int) -> None:
     table = table_of(seed)
-    above = at(table, 'red cube') + np.array([0.0, 0.0, 2 * GRASP])
+    above = at(table, 'red cube') + np.array([0.0, 0.0, 2 * reach(called(table, 'red cube'))])
     for point in (at(table, 'blue bowl'), above):
         assert 'closed on nothing' in table.pick(point)
         assert table.held is None

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.geometry.transforms import Transform
 
 CUBE, BOWL = ('red', 'cube'), ('blue', 'bowl')
-GRASP = 0.75
-"""How far from a thing's middle the gripper gets it, in the thing's radius: where it is thick."""
+_GRASP = 0.75  # of a thing's radius: where it is thick
 _CAMERA = Camera(Intrinsics(FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2), WIDTH, HEIGHT)
 _OTHERS = 1, 3  # things besides these two, least and most
 _TRIES = 100  # at a free place
@@ -109,7 +108,7 @@ class Tabletop:
         if self.held is not None:
             self._fall(self.held)
         thing = self._nearest(point, MOVABLE)
-        if thing is None or self._away(thing, point) > GRASP * _metres(thing):
+        if thing is None or self._away(thing, point) > reach(thing):
             self._look('the gripper closed on nothing')
             return f'the gripper closed on nothing at {_words(point)}; give the middle of a thing'
         self.held = thing
@@ -194,6 +193,11 @@ class Tabletop:
         scene = draw_table(
             random.Random(self._seed), WIDTH, HEIGHT, things=self.things, steady=True)
         self.event, self.pixels, self.depth = event, scene.pixels, depth_of(scene)
+
+
+def reach(thing: Thing) -> float:
+    """Metres from a thing's middle within which the gripper gets it."""
+    return _GRASP * _metres(thing)
 
 
 def _metres(thing: Thing) -> float:

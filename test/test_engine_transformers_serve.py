@@ -43,7 +43,7 @@ QUESTIONS = (
     (Task.POINTS, 'the green ball'),
     (Task.BOXES, 'the blue bowl'),
     (Task.SPATIAL, 'Is the red cube left of the blue bowl?'),
-    (Task.ASK, 'What do you see?'),
+    (Task.ASK, 'Is the green ball in the top or in the bottom half?'),
 )
 
 

@@ -139,7 +139,6 @@ class World:
 
     def close(self) -> None:
         self.mimo.close()
-        self.mock.destroy()
         self.other.destroy_node()
 
 

@@ -186,6 +186,7 @@ class Execution:
                 continue
             step.status = TaskStep.PENDING
             if self._config.policies[step.skill].after:
+                self._control.checkpoint(self._say_paused, self._config.settle_s)
                 self._tell(ExecutionStatus.VERIFYING, step, text=step.success_condition)
                 if self._holds(_DONE, step.success_condition):
                     self._succeed(step, 0)

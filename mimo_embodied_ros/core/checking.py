@@ -154,7 +154,7 @@ def _in_order(
     for fact in skill.needs:
         found = _matching(fact, values, facts)
         if not found:
-            problem = problem or f'it needs {_said(fact, values)}, and no step before it gives that'
+            problem = problem or f'it needs {fact.words(values)}, and no step before it gives that'
         elif fact.argument:
             held.add(fact.argument)
         givers |= {facts[key] for key in found}
@@ -180,10 +180,6 @@ def _matching(
     return [
         (name, value) for name, value in facts
         if name == fact.name and (not fact.argument or same_thing(value, values[fact.argument]))]
-
-
-def _said(fact: Fact, values: dict[str, str]) -> str:
-    return f'{fact.name} {values.get(fact.argument, "")}'.strip()
 
 
 def _as_asked(

@@ -74,6 +74,10 @@ class Fact:
     name: str
     argument: str = ''
 
+    def words(self, values: Mapping[str, str]) -> str:
+        """Such as "holding red cube", of the values by argument."""
+        return f'{self.name} {values.get(self.argument, "")}'.strip()
+
 
 @dataclass(frozen=True)
 class Call:

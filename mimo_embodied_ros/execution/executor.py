@@ -277,9 +277,9 @@ class Execution:
         """Note what is so after a step."""
         skill, progress = self._config.skills[step.skill], self._progress
         values = {argument.name: argument.value for argument in step.arguments}
-        ended = [_words(fact, values) for fact in skill.ends]
+        ended = [fact.words(values) for fact in skill.ends]
         progress.held = [h for h in progress.held if h.fact not in ended]
-        progress.held += [Held(_words(f, values), step.success_condition) for f in skill.gives]
+        progress.held += [Held(f.words(values), step.success_condition) for f in skill.gives]
         if not skill.gives:
             progress.done.append(step.description)
         self._end(step, TaskStep.SUCCEEDED, attempt, step.description)
@@ -295,7 +295,7 @@ class Execution:
     def _needs_hold(self, step: Any) -> bool:
         """Whether what earlier steps gave to this one is still so."""
         values = {argument.name: argument.value for argument in step.arguments}
-        needed = {_words(fact, values) for fact in self._config.skills[step.skill].needs}
+        needed = {fact.words(values) for fact in self._config.skills[step.skill].needs}
         self._still_held(needed)
         return needed <= {held.fact for held in self._progress.held}
 
@@ -341,7 +341,3 @@ def _reworded(text: str, step: Any) -> str:
         text = (text.replace(with_article, name) if with_article in text
                 else text.replace(name, with_article))
     return text
-
-
-def _words(fact: Any, values: Mapping[str, str]) -> str:
-    return f'{fact.name} {values.get(fact.argument, "")}'.strip()

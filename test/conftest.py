@@ -85,6 +85,15 @@ class Ros:
             time.sleep(0.005)
         return value
 
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function where callbacks run, as a lifecycle service does.
+
+        What destroys subscriptions must: the executor may be about to wait for them.
+        """
+        done = self.executor.create_task(function, *arguments)
+        self.wait_for(done.done, 60.0)
+        return done.result()
+
     def close(self) -> None:
         """Stop to spin, destroy everything, and raise what a callback raised."""
         # In this order: a shutdown pulls the ground from under what is being executed.

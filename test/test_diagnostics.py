@@ -197,5 +197,5 @@ def test_a_server_is_lost_and_comes_back(ros: Any) -> None:
 def test_why_the_model_is_not_loaded(ros: Any) -> None:
     robot = Robot(ros, model='/nowhere/model')
     monitor = Monitor(robot)
-    assert robot.node.trigger_configure() is TransitionCallbackReturn.FAILURE
+    assert robot.ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
     assert '/nowhere/model' in monitor.wait('model', lambda status: status.level == ERROR).message

@@ -163,7 +163,7 @@ def test_a_camera_on_demand_is_subscribed_while_somebody_asks(
     time.sleep(0.2)
     eyes.frame(wait_s=60.0)
     assert eyes.camera.image.opened == opened
-    eyes.driver.destroy_timer(timer)
+    ros.call(eyes.driver.destroy_timer, timer)
     eyes.camera.wanted = 0.0
     ros.wait_for(lambda: eyes.camera.image.opened is None)
     with pytest.raises(NoImageError, match=r'/camera/image_raw \(1 publishers\)'):
@@ -198,8 +198,7 @@ def test_an_intake_that_was_closed_does_not_open(ros: Any) -> None:
     eyes = Eyes(ros, **{'camera.on_demand': True})
     publisher = eyes.publisher('camera/image_raw')
     ros.wait_for(lambda: not publisher.get_subscription_count())
-    closed = ros.executor.create_task(eyes.intake.close)
-    ros.wait_for(closed.done)
+    ros.call(eyes.intake.close)
     with pytest.raises(NoImageError):
         eyes.frame(wait_s=0.2)
     assert not publisher.get_subscription_count()
@@ -286,8 +285,8 @@ def test_streams_are_polled_in_many_threads_while_they_come_and_go(ros: Any) -> 
         polls = [pool.submit(poll) for _ in range(4)]
         try:
             for number in range(10):
-                ros.wait_for(ros.executor.create_task(stream.close).done)
-                ros.wait_for(ros.executor.create_task(lambda: stream.open(reliable=True)).done)
+                ros.call(stream.close)
+                ros.call(lambda: stream.open(reliable=True))
                 waiting.publish(*range(10 * number + 1, 10 * number + 6))
         finally:
             done.set()

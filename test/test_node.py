@@ -55,8 +55,8 @@ class Robot:
         self.clients: dict[str, ActionClient] = {}
 
     def start(self) -> Robot:
-        assert self.node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-        assert self.node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+        assert self.ros.call(self.node.trigger_configure) is TransitionCallbackReturn.SUCCESS
+        assert self.ros.call(self.node.trigger_activate) is TransitionCallbackReturn.SUCCESS
         self.ros.wait_for(lambda: self.camera.get_subscription_count() == 1)
         return self
 
@@ -246,8 +246,8 @@ def test_images_in_the_goal_are_used_instead_of_the_camera(robot: Robot) -> None
 def test_a_compressed_camera(ros: Any) -> None:
     robot = Robot(ros, camera__image_transport='compressed')
     camera = robot.other.create_publisher(CompressedImage, 'camera/image_raw/compressed', 1)
-    assert robot.node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-    assert robot.node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+    assert robot.ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.SUCCESS
+    assert robot.ros.call(robot.node.trigger_activate) is TransitionCallbackReturn.SUCCESS
     ros.wait_for(camera.get_subscription_count)
     import cv2
 
@@ -397,27 +397,27 @@ def test_the_life_of_the_node(ros: Any) -> None:
     latched: list[Any] = []
     qos = rclpy.qos.QoSProfile(depth=1, durability=rclpy.qos.DurabilityPolicy.TRANSIENT_LOCAL)
     node, success = robot.node, TransitionCallbackReturn.SUCCESS
-    assert node.trigger_configure() is success
+    assert ros.call(node.trigger_configure) is success
     robot.other.create_subscription(msg.ModelInfo, '/mimo_embodied/model_info', latched.append, qos)
     assert ros.wait_for(lambda: latched)[0].architecture == 'Qwen2_5_VLForConditionalGeneration'
     fixed = node.set_parameters(parameters(device='cpu'))[0]
     assert not fixed.successful
     assert 'configured' in fixed.reason
     assert node.set_parameters(parameters(timeout=5.0))[0].successful
-    assert node.trigger_activate() is success
+    assert ros.call(node.trigger_activate) is success
     ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
     handle = robot.send(action.Ask, 'ask', question='What do you see?')  # no image: it waits
-    assert node.trigger_deactivate() is success
+    assert ros.call(node.trigger_deactivate) is success
     reply = robot.result(handle)
     assert reply.status == GoalStatus.STATUS_ABORTED
     assert ResultCode(reply.result.error_code) is ResultCode.PREEMPTED
     ros.wait_for(lambda: robot.camera.get_subscription_count() == 0)
-    assert node.trigger_activate() is success
+    assert ros.call(node.trigger_activate) is success
     ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
     robot.see()
     assert robot.ask(action.Ask, 'ask', question='What do you see?').result.error_code == 0
-    assert node.trigger_deactivate() is success
-    assert node.trigger_cleanup() is success
+    assert ros.call(node.trigger_deactivate) is success
+    assert ros.call(node.trigger_cleanup) is success
     assert node._engine is None
     assert node._state_machine.current_state[0] == State.PRIMARY_STATE_UNCONFIGURED
 
@@ -446,7 +446,7 @@ def test_configure_fails_with_the_reason(ros: Any) -> None:
 
     robot.other.create_subscription(Log, '/rosout', logs.append, 10)
     ros.wait_for(lambda: robot.other.count_publishers('/rosout'))
-    assert robot.node.trigger_configure() is TransitionCallbackReturn.FAILURE
+    assert robot.ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
     ros.wait_for(lambda: any('/nowhere/model' in log.msg for log in logs))
 
 

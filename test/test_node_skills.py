@@ -112,5 +112,5 @@ def test_a_list_with_a_mistake_is_refused_with_its_line(ros: Any, tmp_path: Path
 
     robot.other.create_subscription(Log, '/rosout', logs.append, 10)
     robot.ros.wait_for(lambda: robot.other.count_publishers('/rosout'))
-    assert robot.node.trigger_configure() is TransitionCallbackReturn.FAILURE
+    assert robot.ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
     robot.ros.wait_for(lambda: any(f'{file}, line 2' in log.msg for log in logs))

@@ -70,7 +70,7 @@ def test_what_can_be_changed_when(ros: Any) -> None:
     assert 'read-only' in change(autostart=False)
     assert 'raw, compressed' in change(camera__image_transport='theora')
     assert change(camera__image_topic='front/image', max_queue=3, timeout=5.0) == ''
-    assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+    assert ros.call(node.trigger_configure) is TransitionCallbackReturn.SUCCESS
     assert (node._settings.cameras[0].image_topic, node._settings.max_queue) == ('front/image', 3)
 
     refused = change(camera__image_topic='back/image', device='cpu', timeout=6.0)
@@ -83,5 +83,5 @@ def test_what_can_be_changed_when(ros: Any) -> None:
     assert {name: getattr(node._settings, name) for name in live} == live
     assert set(live) == {p.name for p in parameters.NODE if p.live}
 
-    assert node.trigger_cleanup() is TransitionCallbackReturn.SUCCESS
+    assert ros.call(node.trigger_cleanup) is TransitionCallbackReturn.SUCCESS
     assert change(camera__image_topic='back/image') == ''

@@ -50,7 +50,7 @@ def test_what_was_answered_is_recorded(ros: Any, tmp_path: Path) -> None:
     broken = robot.ask(action.FindAffordances, 'find_affordances', query='red cube',
                        max_new_tokens=3).result
     robot.ask(action.FindAffordances, 'find_affordances', query='')  # the model is not asked
-    assert robot.node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
+    assert robot.ros.call(robot.node.trigger_deactivate) is TransitionCallbackReturn.SUCCESS
     first, second, third = lines(folder)
     said = first['recorded']
     assert (first['task'], first['question'], first['thinking']) == (
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written_hurts_no_request(ros: Any, tmp_path: Pa
     for text in ('red cube', 'blue bowl'):
         reply = robot.ask(action.FindAffordances, 'find_affordances', query=text).result
         assert reply.error_code == ResultCode.NONE
-    assert robot.node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
+    assert robot.ros.call(robot.node.trigger_deactivate) is TransitionCallbackReturn.SUCCESS
     said = ros.wait_for(lambda: [log.msg for log in logs if 'record_to' in log.msg])
     assert len(said) == 1
     assert str(file) in said[0]

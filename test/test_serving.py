@@ -356,8 +356,8 @@ def test_a_model_that_is_lost_makes_the_node_unconfigured_and_it_can_be_configur
     assert node._engine is None
     refused = robot.ask(action.Ask, 'ask', question='What do you see?').result
     assert ResultCode(refused.error_code) is ResultCode.MODEL_NOT_READY
-    assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-    assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+    assert robot.ros.call(node.trigger_configure) is TransitionCallbackReturn.SUCCESS
+    assert robot.ros.call(node.trigger_activate) is TransitionCallbackReturn.SUCCESS
     robot.ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
     robot.see()
     assert robot.ask(action.Ask, 'ask', question='What do you see?').result.error_code == 0
@@ -411,9 +411,9 @@ def test_a_standing_query_is_asked_at_its_rate_while_the_node_is_active(ros: Any
         headers.append(robot.see())
         robot.ros.wait_for(lambda: heard and heard[-1].header == headers[-1])
         assert (heard[-1].query, len(heard[-1].points)) == ('red cube', 1)
-    assert robot.node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
+    assert robot.ros.call(robot.node.trigger_deactivate) is TransitionCallbackReturn.SUCCESS
     heard.clear()
-    assert robot.node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+    assert robot.ros.call(robot.node.trigger_activate) is TransitionCallbackReturn.SUCCESS
     robot.ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
     robot.see()
     robot.ros.wait_for(lambda: heard)

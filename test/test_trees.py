@@ -204,7 +204,7 @@ def test_a_frame_is_fresh_that_is_from_after_the_beginning(ros: Any, mimo: MimoC
     assert run(ros, WaitForFrame('recent frame', max_age_s=600), mimo) is Status.SUCCESS
     assert run(ros, WaitForFrame('frame', 'left'), mimo) is Status.FAILURE
     assert said() == (ResultCode.INVALID_REQUEST, 'there is no camera left; there is camera')
-    robot.node.trigger_deactivate()
+    robot.ros.call(robot.node.trigger_deactivate)
     ros.wait_for(lambda: waits_for(ResultCode.MODEL_NOT_READY), 60)
 
 

@@ -47,8 +47,8 @@ class Robot:
             self.other, action.FindAffordances, 'mimo_embodied/find_affordances')
 
     def start(self) -> None:
-        assert self.node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-        assert self.node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+        assert self.ros.call(self.node.trigger_configure) is TransitionCallbackReturn.SUCCESS
+        assert self.ros.call(self.node.trigger_activate) is TransitionCallbackReturn.SUCCESS
         self.ros.wait_for(self.camera.get_subscription_count)
         self.camera.publish(encode_image(self.scene.pixels, Header(frame_id=f'{self.name}_camera')))
         self.ros.wait_for(lambda: self.node._intake.status('camera').image_valid)

@@ -134,7 +134,7 @@ def test_a_picture_is_drawn_on_the_image_of_the_answer_while_somebody_looks(ros:
     assert decode_image(failed)[480:].std()
 
     for subscription in (raw_subscription, small_subscription):
-        robot.other.destroy_subscription(subscription)
+        ros.call(robot.other.destroy_subscription, subscription)
     ros.wait_for(lambda: robot.camera.get_subscription_count() == 1 and not listened_to())
 
 

@@ -276,7 +276,7 @@ class Execution:
     def _succeed(self, step: Any, attempt: int) -> None:
         """Note what is so after a step."""
         skill, progress = self._config.skills[step.skill], self._progress
-        values = {argument.name: argument.value for argument in step.arguments}
+        values = _words_of(step)
         ended = [fact.words(values) for fact in skill.ends]
         progress.held = [h for h in progress.held if h.fact not in ended]
         progress.held += [Held(f.words(values), step.success_condition) for f in skill.gives]
@@ -294,7 +294,7 @@ class Execution:
 
     def _needs_hold(self, step: Any) -> bool:
         """Whether what earlier steps gave to this one is still so."""
-        values = {argument.name: argument.value for argument in step.arguments}
+        values = _words_of(step)
         needed = {fact.words(values) for fact in self._config.skills[step.skill].needs}
         self._still_held(needed)
         return needed <= {held.fact for held in self._progress.held}
@@ -332,6 +332,10 @@ class Execution:
 
     def _say_paused(self) -> None:
         self._tell(ExecutionStatus.PAUSED, text='paused')
+
+
+def _words_of(step: Any) -> dict[str, str]:
+    return {argument.name: argument.value for argument in step.arguments}
 
 
 def _reworded(text: str, step: Any) -> str:

@@ -13,12 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rclpy.action import ActionServer, CancelResponse
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.task import Future
 
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.nodes import process
+from mimo_embodied_ros.nodes.motion import moved
 
 from .fields import fields_of, interface, set_fields
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.skills import Call, Skill
 
 NAME = 'mock_robot'
-_PERIOD_S = 0.02
 
 
 class MockRobot:
@@ -92,17 +90,7 @@ class MockRobot:
 
     async def _act(self, call: Call, kind: Any, handle: Any) -> Any:
         fields = self._note(call, handle.request)
-        done = Future(executor=self._node.executor)
-        clock = Clock(clock_type=ClockType.STEADY_TIME)
-        end = clock.now().nanoseconds / 1e9 + self.duration_s
-
-        def look() -> None:
-            if handle.is_cancel_requested or clock.now().nanoseconds / 1e9 >= end:
-                done.set_result(None)
-
-        timer = self._node.create_timer(min(_PERIOD_S, self.duration_s), look, clock=clock)
-        await done
-        self._node.destroy_timer(timer)
+        await moved(self._node, handle, self.duration_s)
         result = kind.Result()
         if handle.is_cancel_requested:
             self.cancelled.append(call.name)

@@ -7,12 +7,10 @@ stamp, and serves ``gripper/run_skill`` with the skills pick and place.
 from __future__ import annotations
 
 import array
-import time
 from typing import TYPE_CHECKING, Any
 
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.node import Node
-from rclpy.task import Future
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -21,6 +19,7 @@ from mimo_embodied_ros.core.errors import ResultCode, TransformError
 from mimo_embodied_ros.embedded.camera import HEIGHT, MATRIX, OPTICAL_FRAME, WIDTH
 from mimo_embodied_ros.geometry.transforms import load_extrinsics
 from mimo_embodied_ros.nodes.images import encode_image
+from mimo_embodied_ros.nodes.motion import moved
 from mimo_embodied_ros.share import share_folder
 
 from .tabletop import Tabletop
@@ -35,7 +34,6 @@ RATE = 5.0
 """Pictures a second."""
 FAILED = 1
 """``error_code`` of a skill that the gripper could not do."""
-_WATCH_S = 0.02  # how often a motion looks whether it has ended, or was cancelled
 
 
 def extrinsics_file() -> Path:
@@ -109,7 +107,7 @@ class Simulation(Node):
         self._moving = True
         try:
             handle.publish_feedback(RunSkill.Feedback(text=_words(handle.request)))
-            await self._motion(handle)
+            await moved(self, handle, self.motion_s)
             if handle.is_cancel_requested:
                 handle.canceled()
                 return RunSkill.Result(
@@ -123,18 +121,6 @@ class Simulation(Node):
             return RunSkill.Result(error_code=FAILED, error_msg=problem)
         handle.succeed()
         return RunSkill.Result()
-
-    async def _motion(self, handle: ServerGoalHandle) -> None:
-        """Until the gripper is there, or need not go there any more."""
-        ended, end = Future(executor=self.executor), time.monotonic() + self.motion_s
-
-        def watch() -> None:
-            if not ended.done() and (handle.is_cancel_requested or time.monotonic() > end):
-                ended.set_result(None)
-
-        timer = self.create_timer(_WATCH_S, watch)
-        await ended
-        self.destroy_timer(timer)
 
     def _do(self, goal: RunSkill.Goal) -> str:
         """Do a skill where the goal says; in words what went wrong."""

@@ -120,7 +120,7 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
     second, first = scene.things[:2]  # not in the scene's order
     text = f'Is the {first.name} left of the {second.name}?'
     question = questions.Question('left', Task.SPATIAL, text, r'\boxed{yes}', 'yes')
-    example = train._example(rng, question, scene, 'spoken')
+    example = train._example(rng, question, scene, 'spoken', train.STAGES[-1])
     batch = packer.pack([scene.pixels], [[example]], 1, 64)
     before = batch.ids[0].tolist().index(tokenizer.token_to_id('<|image_pad|>'))
 
@@ -163,6 +163,25 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
     steps(resumed, 1)
     for name, weights in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], weights, msg=name)
+
+
+def test_branches_begin_where_the_stage_before_them_has_ended_and_their_mean_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    see, aim, read = (dataclasses.replace(s, images=2, steps=1) for s in train.STAGES[:3])
+
+    def learnt(*stages: train.Stage) -> dict[str, torch.Tensor]:
+        monkeypatch.setattr(train, 'STAGES', stages)
+        training = train.Training(tmp_path, seed=1)
+        training.run(tmp_path / 'log.jsonl')
+        return training.model.state_dict()
+
+    alone = [learnt(see, aim), learnt(see, read)]
+    branches = (dataclasses.replace(s, branch=True) for s in (aim, read))
+    for name, weights in learnt(see, *branches).items():
+        torch.testing.assert_close(weights, (alone[0][name] + alone[1][name]) / 2)
+        if 'visual' in name and weights.ndim == 2:
+            assert not torch.equal(alone[0][name], alone[1][name])
 
 
 @pytest.fixture(scope='module')

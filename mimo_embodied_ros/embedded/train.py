@@ -1,6 +1,6 @@
 """Train the embedded model from scratch: ``python -m mimo_embodied_ros.embedded.train``.
 
-Seven stages, each a number of seeded steps; a run that was stopped goes on where it was:
+Eight stages, each a number of seeded steps; a run that was stopped goes on where it was:
   see     the vision tower alone learns to name and place things (``dense``)
   aim     the same to the pixel: in which row and column a token lies, and where in it a thing
   read    the same again, from a high rate: the digits of the place follow from both slowly
@@ -10,6 +10,8 @@ Seven stages, each a number of seeded steps; a run that was stopped goes on wher
   place   the same, but more points: which digit of what it knows comes next is learnt last
   speak   MiMo's own prompts, formats and think blocks; a small share of short questions stays
   point   the same, half of it points: a digit that is wrong is a place that is wrong
+  compare the same again from the end of speak, a third of it points and a third what is nearest;
+          the mean of both is better than either at nearly everything
 Where attention should go is known and taught: from a thing to its nearest neighbour (vision), from
 a name to the thing, and from what answers to the names in the question and to the word that says
 what is asked of them (language). So is what it should bring: where the thing and its neighbour are,
@@ -63,6 +65,9 @@ class Stage:
         dense: weight of the dense head's loss.
         units: weight of a number's last digit, which is finer than what is seen, and mostly noise.
         checks: whether a head is taught which word of a check turns its sense.
+        refusals: weight of saying that nothing is there; too much, and what is there is refused.
+        branch: begins at the end of the last stage that is none; after the last branch the weights
+            are the mean of what the branches ended with (model soups, arXiv:2203.05482).
 
     """
 
@@ -75,6 +80,8 @@ class Stage:
     dense: float
     units: float = 1.0
     checks: bool = True
+    refusals: float = 4.0
+    branch: bool = False
 
 
 STAGES = (
@@ -84,7 +91,8 @@ STAGES = (
     Stage('ask', 400, 16, 3, 0.006, 1.0, 0.5, checks=False),
     Stage('place', 260, 16, 3, 0.006, 0.5, 0.5, 0.2),
     Stage('speak', 950, 12, 2, 0.005, 0.55, 0.5),
-    Stage('point', 240, 12, 2, 0.003, 0.2, 0.5),
+    Stage('point', 240, 12, 2, 0.003, 0.2, 0.5, branch=True),
+    Stage('compare', 320, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
 )
 
 
@@ -109,8 +117,7 @@ def _mentions(text: str, world: _World) -> tuple[packing.Mention, ...]:
 
 
 def _example(
-    rng: random.Random, question: questions.Question, world: _World, form: str, *,
-    checks: bool = True,
+    rng: random.Random, question: questions.Question, world: _World, form: str, stage: Stage
 ) -> packing.Example:
     """A question and its reply in one of four forms.
 
@@ -135,9 +142,9 @@ def _example(
         thinking, bare = form == 'thinking', False
         prompt, reply = question.prompt(thinking=thinking), question.reply(thinking=thinking)
     return packing.Example(
-        prompt, reply, question.short, question.kind, _weight(question), bare,
+        prompt, reply, question.short, question.kind, _weight(question, stage.refusals), bare,
         _mentions(prompt, world), _mentions(reply, world), question.task is not Task.PLAN,
-        _asked_word(question, prompt, checks=checks))
+        _asked_word(question, prompt, checks=stage.checks))
 
 
 def _asked_word(question: questions.Question, prompt: str, *, checks: bool) -> int:
@@ -151,9 +158,11 @@ def _asked_word(question: questions.Question, prompt: str, *, checks: bool) -> i
     return found.end() if found else 0
 
 
-def _weight(question: questions.Question) -> float:
+def _weight(question: questions.Question, refusals: float) -> float:
     """A yes, a side or that nothing is there is one token where a point is eight."""
-    return 4.0 if question.short.isalpha() or question.short == '[]' else 1.0
+    if question.short == '[]':
+        return refusals
+    return 4.0 if question.short.isalpha() else 1.0
 
 
 def _asked(
@@ -173,6 +182,9 @@ def _asked(
         return [p for p in made if p is not None]
     if want == 'box':
         return [questions.box(rng, world) for _ in range(number)]
+    if want == 'nearest':  # not every one is plain
+        tried = (questions.relation(rng, world, 'nearest') for _ in range(4 * number))
+        return [q for q in tried if q is not None]
     stream = questions.about_table(rng, world, relations=want != 'easy')
     some = list(itertools.islice(stream, 4 * number))
     if want in {'any', 'easy'}:
@@ -233,6 +245,20 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.03, 'plan', 'thinking', 3, 156),
         (0.02, 'any', 'bare', 16, 16),
     ),
+    'compare': (
+        (0.3, 'point', 'spoken', 6, 72),
+        (0.04, 'point', 'thinking', 5, 84),
+        (0.02, 'box', 'spoken', 4, 90),
+        (0.28, 'nearest', 'spoken', 12, 44),
+        (0.05, 'nearest', 'thinking', 6, 74),
+        (0.1, 'word', 'spoken', 12, 44),
+        (0.03, 'word', 'spoken', 8, 56),
+        (0.03, 'word', 'thinking', 6, 74),
+        (0.08, 'plan', 'spoken', 5, 74),
+        (0.03, 'plan', 'spoken', 3, 114),
+        (0.02, 'plan', 'thinking', 3, 156),
+        (0.02, 'any', 'bare', 16, 16),
+    ),
     'ask road': (
         (0.4, 'any', 'bare', 11, 20),
         (0.2, 'any', 'partly', 6, 66),
@@ -248,11 +274,13 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.2, 'hazards', 'thinking', 1, 180),
     ),
 }
-_MIXES['place road'], _MIXES['point road'] = _MIXES['ask road'], _MIXES['speak road']
+_MIXES['place road'] = _MIXES['ask road']
+_MIXES['point road'] = _MIXES['compare road'] = _MIXES['speak road']
 _SILENT = ('see', 'aim', 'read')  # no questions yet
 _MIXES |= dict.fromkeys(_SILENT, ((1.0, 'none', 'bare', 1, 1),))
 # share of the steps that are about roads
-_ROADS = {**dict.fromkeys(_SILENT, 0.12), 'ask': 0.14, 'place': 0.14, 'speak': 0.2, 'point': 0.12}
+_ROADS = {**dict.fromkeys((*_SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'place': 0.14,
+          'speak': 0.2}
 
 
 def draw(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], str]:
@@ -276,7 +304,7 @@ def ask(
     examples = []
     for world in worlds:
         asked = _asked(rng, world, blocks, want)
-        examples.append([_example(rng, q, world, form, checks=stage.checks) for q in asked])
+        examples.append([_example(rng, q, world, form, stage) for q in asked])
     return packer.pack([w.pixels for w in worlds], examples, blocks, length, stage.units)
 
 
@@ -305,6 +333,8 @@ class Training:
             'name aim': torch.nn.Linear(hidden, dense.AIM),
             'answer aim': torch.nn.Linear(hidden, packing.NAMES * dense.AIM),
         })
+        self.learnt = torch.nn.ModuleList([self.model, self.heads])
+        self.ends: list[dict[str, torch.Tensor]] = []  # of the stages before branches, and of these
         self.stage, self.step, self.seconds = 0, 0, 0.0
         self._new_optimizer()
 
@@ -322,8 +352,8 @@ class Training:
         if not path.exists():
             return False
         state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state['model'])
-        self.heads.load_state_dict(state['heads'])
+        self.learnt.load_state_dict(state['learnt'])
+        self.ends = state['ends']
         self.optimizer.load_state_dict(state['optimizer'])
         self.stage, self.step, self.seconds = state['stage'], state['step'], state['seconds']
         return True
@@ -332,7 +362,7 @@ class Training:
         """Write the state to go on from."""
         part = self.folder / 'state.part'
         torch.save({
-            'model': self.model.state_dict(), 'heads': self.heads.state_dict(),
+            'learnt': self.learnt.state_dict(), 'ends': self.ends,
             'optimizer': self.optimizer.state_dict(), 'stage': self.stage, 'step': self.step,
             'seconds': self.seconds,
         }, part)
@@ -414,8 +444,8 @@ class Training:
 
     def _learn(self, loss: torch.Tensor, stage: Stage) -> None:
         loss.backward()
-        parameters = [*self.model.parameters(), *self.heads.parameters()]
-        torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], 1.0)
+        learning = [p for p in self.learnt.parameters() if p.grad is not None]
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
         self.optimizer.step(_rate(stage, self.step))
 
     def run(self, log: Path, *, every: int = 50) -> None:
@@ -438,9 +468,23 @@ class Training:
                         file.write(line + '\n')
                 if self.step % 200 == 0:
                     self.keep()
-            self.stage, self.step = self.stage + 1, 0
-            self._new_optimizer()
-            self.keep()
+            self._end_stage()
+
+    def _end_stage(self) -> None:
+        """Go on to the next one, a branch from where it forks; after branches with their mean."""
+        branch = STAGES[self.stage].branch
+        self.stage, self.step = self.stage + 1, 0
+        next_branch = self.stage < len(STAGES) and STAGES[self.stage].branch
+        if branch or next_branch:
+            self.ends.append({k: v.clone() for k, v in self.learnt.state_dict().items()})
+        if next_branch:
+            self.learnt.load_state_dict(self.ends[0])
+        elif branch:
+            fork, *ends = self.ends
+            self.learnt.load_state_dict(
+                {k: torch.stack([end[k] for end in ends]).mean(0) for k in fork})
+        self._new_optimizer()
+        self.keep()
 
 
 def main() -> None:

@@ -57,6 +57,7 @@ CANCELS = ('never', 'before the acknowledgement', 'when accepted', 'while runnin
 class Asked:
     """One goal and all that was heard of it."""
 
+    name: str
     cancel: str
     sent: float
     cancelled: float = 0.0  # when cancel was called first; 0 is never
@@ -171,7 +172,8 @@ class Soak:
 
         name = self.random.choices(list(TEXTS), (3, 3, 4, 2, 1))[0]
         key = uuid.UUID(int=self.random.getrandbits(128), version=4).bytes
-        asked = Asked(self.random.choices(CANCELS, (4, 1, 2, 2, 1))[0], time.monotonic())
+        cancel = self.random.choices(CANCELS, (4, 1, 2, 2, 1))[0]
+        asked = Asked(name, cancel, time.monotonic())
         self.asked[key] = self.open[key] = asked
         future = self.random.choice(self.clients)[name].send_goal_async(
             self._goal(name), lambda message: self._on_feedback(asked, message.feedback),
@@ -277,6 +279,16 @@ class Soak:
         self.spin(lambda: all(self.ends[key] for key in list(self.asked)[-100:]), 5)
         self.spin(lambda: False, 1)  # what would end twice may do so now
 
+    def _lost(self, key: bytes, asked: Asked) -> str:
+        """What is known of a goal without a result."""
+        accepted = 'accepted' if asked.handle else 'not acknowledged'
+        cancelled = asked.cancelled and (
+            f', cancelled after {asked.cancelled - asked.sent:.3f} s ({asked.cancel}), cancel '
+            f'{"taken" if asked.cancel_taken else "not taken"}')
+        said = sorted(self.ends[key]) or 'none'
+        return (f'goal {list(self.asked).index(key)}, {asked.name}: {accepted}{cancelled or ""}, '
+                f'its last states: {said}')
+
     def report(self) -> dict[str, Any]:
         """What was asked and what came of it."""
         from action_msgs.msg import GoalStatus
@@ -297,7 +309,7 @@ class Soak:
             'ends': dict(Counter(names.get(s, str(s)) for s in statuses.values())),
             'codes': dict(codes.most_common()),
             'cancelled_at': dict(Counter(a.cancel for a in self.asked.values() if a.cancelled)),
-            'lost': len(self.asked) - len(ended),
+            'lost': [self._lost(key, asked) for key, asked in self.open.items()],
             'results_twice': sum(len(a.results) > 1 for a in ended.values()),
             'ended_twice': sum(len(self.ends[key] | {statuses[key]}) > 1 for key in ended),
             'cancel_answer_wrong': sum(
@@ -369,7 +381,8 @@ def main() -> int:
                 context.try_shutdown()
         log = Path(folder, 'node.log').read_text('utf-8', 'replace')
     report = soak.report()
-    wrong = faults(report) + ['the node died'] * (not alive)
+    wrong = (faults(report) + ['the node died'] * (not alive)
+             + ['the node raised'] * ('Traceback' in log))
     report['faults'] = wrong
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + '\n', 'utf-8')

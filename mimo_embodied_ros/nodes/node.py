@@ -288,8 +288,10 @@ class MimoEmbodied(LifecycleNode):
                           'reasoning': error.reasoning}
             stats.total_time = messages.duration(taken)
             values['stats'] = stats
-            self._tell(kind, request, asked, values)
-            on_end(values)
+            try:
+                self._tell(kind, request, asked, values)
+            finally:
+                on_end(values)
 
         job = Job(work, finish, kind=kind.action_name, caller=request.caller or kind.action_name,
                   priority=request.priority, preemptible=standing)
@@ -310,6 +312,8 @@ class MimoEmbodied(LifecycleNode):
         self, kind: Kind, request: Any, asked: Sequence[Query], values: dict[str, Any]
     ) -> None:
         """Publish and record what became of a request."""
+        if not self.context.ok():  # the process ends, and nobody hears it any more
+            return
         answer, trajectory = values.get(kind.result_field), values.get('trajectory')
         outcome = messages.outcome_message(kind, request, asked, values)
         self._outcome_publisher.publish(outcome)

@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from nav_msgs.msg import Odometry
 from PIL import Image as PILImage
 from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -248,6 +249,29 @@ def test_images_are_not_taken_before_somebody_asks(ros: Any) -> None:
     assert stream.newest.stamp_ns == 10**9
     waiting.poll(9)
     assert (stream.received, stream.dropped) == (9, 0)
+
+
+def test_images_that_nobody_asked_for_do_not_keep_the_executor_awake(ros: Any) -> None:
+    class Counting(SingleThreadedExecutor):
+        rounds = 0
+
+        def can_execute(self, entity: Any) -> bool:
+            self.rounds += entity is timer
+            return super().can_execute(entity)
+
+    waiting = Waiting(ros)
+    waiting.publish(1)  # and it stays where it is
+    node = waiting.stream._node
+    timer = node.create_timer(60.0, lambda: None)
+    ros.call(ros.executor.remove_node, node)
+    executor = Counting(context=ros.context)
+    executor.add_node(node)
+    executor.spin_once(timeout_sec=0.0)
+    executor.rounds = 0
+    executor.spin_once(timeout_sec=0.5)
+    assert executor.rounds < 10  # thousands when it does not sleep
+    executor.shutdown()
+    waiting.poll(1)
 
 
 def test_the_newest_few_are_taken_in_their_order(ros: Any) -> None:

@@ -14,7 +14,6 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import deserialize_message
-from rclpy.subscription import Subscription
 from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from rclpy.event_handler import QoSMessageLostInfo
     from rclpy.node import Node
+    from rclpy.subscription import Subscription
 
 _TYPES = get_typestore(Stores.ROS2_JAZZY)
 _LARGE = Image, CompressedImage  # whose data need not be copied to be read
@@ -118,13 +118,13 @@ class Clip:
 class Polled(CallbackGroup):
     """Of a subscription whose messages stay in the middleware until they are asked for.
 
-    An executor does not wait for what its group holds back, so messages do not wake it either.
-    Events of the subscription go on as ever.
+    An executor does not wait for what its group holds back, so messages do not wake it either. Nor
+    may events of the subscription: Fast DDS wakes who waits for them as long as a message is there.
     """
 
     def can_execute(self, entity: Any) -> bool:
         """Whether the executor may take what is there."""
-        return not isinstance(entity, Subscription)
+        return False
 
     def beginning_execution(self, entity: Any) -> bool:
         """Whether a callback may begin."""
@@ -225,10 +225,16 @@ class Stream:
             if not self._polled or self._subscription is None:
                 return
             moment, handle = self._moment(), self._subscription.handle
+            for event in self._subscription.event_handlers:
+                event._ready_to_take_data = True  # as if it had been waited for
+                if (lost := event.take_data()) is not None:
+                    self.lose(lost)
             with handle:
-                while (taken := handle.take_message(self.kind, True)) is not None:
-                    data, info = taken
-                    self._store(data, info, moment)
+                # no more than wait there: large ones may come faster than they can be taken
+                for _ in range(self._subscription.qos_profile.depth or 1):
+                    if (taken := handle.take_message(self.kind, True)) is None:
+                        break
+                    self._store(taken[0], taken[1], moment)
             self._looked = moment
 
     def store(self, data: bytes, info: dict[str, Any]) -> None:

@@ -94,7 +94,7 @@ def _ros(ros: dict[str, Any]) -> str:
 Through ROS a yes/no about the newest of {ros['camera_hz']:.0f} pictures a second took
 {ros['goal_to_result_ms']['median']:.1f} ms from goal to result.
 {ros['added_ms']['median']:.1f} ms of them were outside of the engine:
-{ros['added_in_node_ms']['median']:.1f} ms in the node, for the image, the prompt and the answer,
+{ros['added_in_node_ms']['median']:.1f} ms in the node, most of them to take and convert the image,
 and the rest on the way. An action of rclpy that does nothing took
 {ros['bare_ms']['median']:.1f} ms beside the same camera and node. {ros['cancelled']} goals of about
 {ros['long_goal_ms']:.0f} ms were cancelled at random times: half had ended after

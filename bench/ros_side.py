@@ -152,8 +152,7 @@ class Client:
         while time.monotonic() < end:
             # a reply gets lost while the two sides are still finding each other
             accepted = self._spatial.send_goal_async(self._yes_no)
-            self._executor.spin_until_future_complete(accepted, 5.0)
-            if accepted.done() and self._wait(
+            if self._spin_until_done(accepted, 5.0) and self._wait(
                     accepted.result().get_result_async()).result.error_code == 0:
                 return
         raise self._silence('an answer')
@@ -216,10 +215,16 @@ class Client:
         return handle, handle.get_result_async()
 
     def _wait(self, future: Any) -> Any:
-        self._executor.spin_until_future_complete(future, _WAIT_S)
-        if not future.done():
+        if not self._spin_until_done(future, _WAIT_S):
             raise self._silence('a reply')
         return future.result()
+
+    def _spin_until_done(self, future: Any, wait_s: float) -> bool:
+        # each round of rclpy's own spin_until_future_complete leaves a task in the executor
+        end = time.monotonic() + wait_s
+        while not future.done() and time.monotonic() < end:
+            self._executor.spin_once(1.0)
+        return bool(future.done())
 
     def _silence(self, what: str) -> RuntimeError:
         said = self._log.read_text('utf-8', 'replace')[-2000:]

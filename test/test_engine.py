@@ -34,17 +34,19 @@ from mimo_embodied_ros.core.errors import (
     OutOfMemoryError,
     OutputTruncatedError,
 )
+from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.repetition import SPAN
 from mimo_embodied_ros.core.resize import PixelLimits, resize
-from mimo_embodied_ros.engine import Engine, EngineConfig, batch, load_engine
+from mimo_embodied_ros.engine import Engine, EngineConfig, Reply, batch, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.engine.processor import Encoder, ImageTextProcessor, load_processor
 from mimo_embodied_ros.engine.reuse import Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 CONTEXT = 512
 LIMITS = PixelLimits(4 * 28 * 28, 60 * 28 * 28)
@@ -252,6 +254,27 @@ def test_stats(engine: Engine) -> None:
     assert stats.image_tokens == sum(s.model_width * s.model_height // 28**2 for s in scales)
     assert stats.prompt_tokens > stats.image_tokens
     assert 0 < stats.preprocess_s < stats.first_token_s < stats.total_s
+
+
+def test_what_an_answer_took_begins_with_the_resizing(engine: Engine) -> None:
+    pictures = (Frame(np.zeros((1080, 1920, 3), np.uint8)),)
+    alone = []
+
+    class Watched:
+        limits = engine.limits
+
+        def generate(self, prompt: Prompt, **options: Any) -> Reply:
+            alone.append(engine.generate(prompt, **options))
+            return alone[0]
+
+    with pytest.raises(OutputTruncatedError) as error:
+        answer_query(Watched(), Query(Task.ASK, 'What is it?', pictures, max_new_tokens=4))
+    reply = error.value.reply
+    assert reply is not None
+    before = reply.stats.total_s - alone[0].stats.total_s
+    assert before > 0
+    assert reply.stats.preprocess_s == pytest.approx(alone[0].stats.preprocess_s + before)
+    assert reply.stats.first_token_s == pytest.approx(alone[0].stats.first_token_s + before)
 
 
 def test_stops_where_the_model_ends(broken: Path, processor: ImageTextProcessor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,8 @@ def answer_query(
         cancelled: asked at every token; True ends the generation.
 
     Returns:
-        The answer in pixels of the original images, and what the model said and cost.
+        The answer in pixels of the original images, and what the model said and cost, the resizing
+        of the images included.
 
     Raises:
         MimoError: as the prompt, the engine and the parser do; CancelledError and
@@ -63,7 +65,9 @@ def answer_query(
     if query.deadline is not None and time.monotonic() >= query.deadline:
         msg = 'the deadline passed before the model was free; raise timeout or ask less often'
         raise RequestTimeoutError(msg)
+    begin = time.monotonic()
     prompt = build_prompt(query, engine.limits)
+    built = time.monotonic()
     reply = engine.generate(
         prompt,
         max_new_tokens=prompt.max_new_tokens,
@@ -71,6 +75,7 @@ def answer_query(
         cancelled=cancelled,
         deadline=query.deadline,
     )
+    reply = replace(reply, stats=reply.stats.begun_before(built - begin))
     ended = {'cancelled': CancelledError, 'deadline': RequestTimeoutError}.get(reply.finish_reason)
     if ended is not None:
         tokens = reply.stats.completion_tokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -57,6 +57,12 @@ class GenerationStats:
     preprocess_s: float = 0.0
     first_token_s: float = 0.0
     total_s: float = 0.0
+
+    def begun_before(self, seconds: float) -> GenerationStats:
+        """The same, counted from so many seconds before the call."""
+        return replace(
+            self, preprocess_s=self.preprocess_s + seconds, total_s=self.total_s + seconds,
+            first_token_s=self.first_token_s and self.first_token_s + seconds)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ IN_FLIGHT, BURST = 12, 10  # fewer than run and wait together; now and then more
 REFUSED_S = 0.1  # who is refused asks again later
 LOST_S = 60.0  # a goal without a result by then is lost; the longest deadline is 20 s
 CAMERA_S = 0.2
+SPIN_S = 0.01
 GROWTH_MB = 32.0
 WARM_UP = 0.2  # share of the goals
 NAME = '/mimo_embodied'
@@ -83,6 +84,7 @@ class Soak:
         from mimo_embodied_ros import action, msg
         from mimo_embodied_ros.embedded import scenes
         from mimo_embodied_ros.nodes.images import encode_image
+        from mimo_embodied_ros.nodes.kinds import ACTION_QOS
 
         self.random = random.Random(seed)
         self.pid, self.goals = pid, goals
@@ -94,7 +96,7 @@ class Soak:
                  'answer_spatial': action.AnswerSpatial, 'ask': action.Ask,
                  'plan_driving': action.PlanDriving}
         self.kinds = kinds
-        self.clients = [{name: ActionClient(node, kind, f'{NAME}/{name}')
+        self.clients = [{name: ActionClient(node, kind, f'{NAME}/{name}', **ACTION_QOS)
                          for name, kind in kinds.items()} for node in self.nodes]
         self.cancels = {name: self.nodes[0].create_client(
             CancelGoal, f'{NAME}/{name}/_action/cancel_goal') for name in kinds}
@@ -143,8 +145,8 @@ class Soak:
         while not done() and time.monotonic() < end:
             while self.due and self.due[0][0] <= time.monotonic():
                 heapq.heappop(self.due)[2]()
-            wait = self.due[0][0] - time.monotonic() if self.due else 0.05
-            self.executor.spin_once(min(max(wait, 0.0), 0.05))
+            # always as long: with another timeout it begins anew, and who is last is never served
+            self.executor.spin_once(SPIN_S)
         return done()
 
     def publish(self) -> None:
@@ -251,8 +253,9 @@ class Soak:
         """Ask everything and wait for the ends."""
         from mimo_embodied_ros.srv import SetStandingQuery
 
-        client = self.clients[0]['ask']
-        assert self.spin(client.server_is_ready, 120), 'the node did not start'
+        assert self.spin(lambda: all(
+            client.server_is_ready() for clients in self.clients for client in clients.values()),
+            120), 'the node did not start'
         stand = self.nodes[0].create_client(SetStandingQuery, f'{NAME}/set_standing_query')
         assert self.spin(stand.service_is_ready, 20)
         for number in range(2):

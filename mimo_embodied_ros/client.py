@@ -32,7 +32,7 @@ from .core.errors import (
     SendGoalError,
     error_of,
 )
-from .nodes.kinds import KINDS
+from .nodes.kinds import ACTION_QOS, KINDS, SERVICE_QOS
 from .nodes.messages import duration
 from .srv import ListCameras
 
@@ -324,12 +324,14 @@ class MimoClient:
 
         """
         name = self.node.resolve_service_name(name)
-        return self._start(name, lambda: ActionClient(self._own, action, name), goal)
+        return self._start(name, lambda: ActionClient(
+            self._own, action, name, **ACTION_QOS), goal)
 
     def call(self, service: Any, name: str, request: Any) -> Request:
         """Call any service, as :meth:`send` does any action; its result is the response."""
         name = self.node.resolve_service_name(name)
-        return self._start(name, lambda: self._own.create_client(service, name), request)
+        return self._start(name, lambda: self._own.create_client(
+            service, name, qos_profile=SERVICE_QOS), request)
 
     # -- the newest request, as with BasicNavigator
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from mimo_embodied_ros.core.errors import (
     GoalRejectedError,
     InvalidRequestError,
     MimoError,
+    ModelNotReadyError,
     OutputTruncatedError,
     RequestTimeoutError,
     ResultCode,
@@ -108,6 +110,21 @@ def test_a_plan_is_asked_for_watched_and_taken(ros: Any, mimo: MimoClient) -> No
         mimo.find('red cube', max_new_tokens=3).result(IN)
     assert failed.value.raw_text == failed.value.reply.raw_text != ''
     assert failed.value.reply.stats.completion_tokens == 3
+
+
+def test_many_goals_at_once_all_end_however_long_either_side_is_busy(
+    ros: Any, mimo: MimoClient
+) -> None:
+    Robot(ros)  # not active: every goal is aborted at once
+    with pytest.raises(ModelNotReadyError):
+        mimo.ask('anything?').result(IN)
+    ros.executor.create_task(time.sleep, 1.0)
+    goals = [mimo.ask(f'question {number}?') for number in range(50)]
+    time.sleep(0.5)  # all are on their way
+    mimo._call(lambda: time.sleep(3.0))
+    for goal in goals:
+        with pytest.raises(ModelNotReadyError):
+            goal.result(IN)
 
 
 def test_the_examples_of_the_docs_do_as_they_say(ros: Any, tmp_path: Path) -> None:

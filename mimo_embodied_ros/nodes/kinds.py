@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rclpy.qos import QoSProfile
+
 from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.tasks import TASKS, AnswerKind, Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+# So many requests may wait for the server, and replies, which go to all clients, for each of these.
+# What comes while the usual ten of them wait displaces the oldest, without a word.
+SERVICE_QOS = QoSProfile(depth=100)
+ACTION_QOS = {
+    f'{service}_service_qos_profile': SERVICE_QOS for service in ('goal', 'result', 'cancel')}
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ from .diagnostics import PERIOD_S, Outcomes, diagnostics, memory_status, model_s
 from .driving import plan_driving
 from .feedback import Feedback
 from .intake import Intake, frame_of
-from .kinds import KINDS, Kind
+from .kinds import ACTION_QOS, KINDS, SERVICE_QOS, Kind
 from .recorder import Recorder
 from .skills import refusal, with_skills
 from .standing import StandingQueries
@@ -114,7 +114,7 @@ class MimoEmbodied(LifecycleNode):
         for kind in KINDS:
             if kind.service:
                 self.create_service(kind.service, f'~/{kind.service_name}', self._on_call(kind),
-                                    callback_group=calls)
+                                    callback_group=calls, qos_profile=SERVICE_QOS)
         self.create_service(srv.ListCameras, '~/list_cameras', self._on_list_cameras)
         self._standing = StandingQueries(
             self, lambda: self._scheduler is not None, self._submit)
@@ -253,7 +253,7 @@ class MimoEmbodied(LifecycleNode):
         return ActionServer(
             self, kind.action, f'~/{kind.action_name}', self._execute(kind),
             handle_accepted_callback=lambda handle: self._on_goal(kind, handle),
-            cancel_callback=self._on_cancel, result_timeout=_RESULT_TIMEOUT_S)
+            cancel_callback=self._on_cancel, result_timeout=_RESULT_TIMEOUT_S, **ACTION_QOS)
 
     def _submit(
         self, kind: Kind, request: Any, on_end: Callable[[dict[str, Any]], None],

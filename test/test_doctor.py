@@ -17,6 +17,9 @@ pytest.importorskip('torch')
 
 EMBEDDED = Path(__file__).parents[1] / 'models' / 'mimo_tiny'
 
+# what takes seconds to import; also absent where a test is not about it
+LARGE = 'rclpy accelerate bitsandbytes peft'
+
 PROGRAM = """
 import sys
 for absent in sys.argv.pop(1).split():
@@ -64,7 +67,7 @@ def test_what_ros_lacks_is_explained() -> None:
 
 @pytest.mark.parametrize('needed', ['torch', 'transformers', 'safetensors'])
 def test_what_is_needed_is_broken_when_absent(needed: str) -> None:
-    code, found, _ = doctor(without=f'rclpy {needed}')
+    code, found, _ = doctor(without=f'{LARGE} {needed}')
     assert code == 1
     assert found[needed]['state'] == 'broken'
     assert found[needed]['remedy'].startswith('pip install')
@@ -73,7 +76,7 @@ def test_what_is_needed_is_broken_when_absent(needed: str) -> None:
 
 def test_a_library_that_does_not_import_is_broken(tmp_path: Path) -> None:
     (tmp_path / 'peft.py').write_text('raise RuntimeError("built for another torch")')
-    code, found, _ = doctor(without='rclpy', PYTHONPATH=str(tmp_path))
+    code, found, _ = doctor(without='rclpy bitsandbytes', PYTHONPATH=str(tmp_path))
     assert code == 1
     assert found['peft']['state'] == 'broken'
     assert 'built for another torch' in found['peft']['found']
@@ -83,7 +86,7 @@ def test_a_damaged_model_is_named_with_its_remedy(tmp_path: Path) -> None:
     model = Path(shutil.copytree(EMBEDDED, tmp_path / 'model'))
     weights = model / 'model.safetensors'
     weights.write_bytes(weights.read_bytes()[:1000])
-    code, found, _ = doctor(model, without='rclpy')
+    code, found, _ = doctor(model, without=LARGE)
     assert code == 1
     assert found['model']['state'] == 'broken'
     assert str(weights) in found['model']['meaning']
@@ -95,7 +98,7 @@ def test_nothing_is_downloaded(tmp_path: Path) -> None:
     with socket.create_server(('127.0.0.1', 0)) as hub:
         hub.setblocking(False)
         code, found, _ = doctor(
-            'XiaomiMiMo/MiMo-Embodied-7B', without='rclpy', HF_HOME=str(tmp_path),
+            'XiaomiMiMo/MiMo-Embodied-7B', without=LARGE, HF_HOME=str(tmp_path),
             HF_ENDPOINT=f'http://127.0.0.1:{hub.getsockname()[1]}', HF_HUB_OFFLINE='0')
         with pytest.raises(BlockingIOError):
             hub.accept()
@@ -105,7 +108,7 @@ def test_nothing_is_downloaded(tmp_path: Path) -> None:
 
 def test_a_line_for_each_finding() -> None:
     done = subprocess.run(
-        [sys.executable, '-c', PROGRAM, 'rclpy peft', '/nowhere'], capture_output=True, text=True,
+        [sys.executable, '-c', PROGRAM, LARGE, '/nowhere'], capture_output=True, text=True,
         check=False)
     assert done.returncode == 1
     lines = done.stdout.splitlines()

@@ -57,7 +57,8 @@ $(TOOLS): Makefile
 
 $(PACKAGES): $(TOOLS) $(wildcard requirements/*)
 	@echo "--- Installing ROS 2 $(ROS_DISTRO), torch, transformers and tools (about 1 GB with torch for CPUs)"
-	@$(BIN)/pip install -qq $(CONSTRAINTS) -r requirements/ros-$(ROS_DISTRO).txt \
+	@# most modules are never imported; Python compiles those that are
+	@$(BIN)/pip install -qq --no-compile $(CONSTRAINTS) -r requirements/ros-$(ROS_DISTRO).txt \
 	  -r requirements/base.txt -r requirements/model.txt -r requirements/remote.txt \
 	  -r requirements/dev.txt
 	@touch $@

@@ -148,7 +148,7 @@ class Bench:
     def decode(self) -> dict[str, Any]:
         """A long answer, alone: seconds a token after the first one."""
         seconds: dict[str, list[float]] = {name: [] for name in self._sides}
-        for repetition in range(self._repetitions):
+        for repetition in range(2 * self._repetitions):
             query = long_plan(self._rng)
             written = {}
             for name in self._order(repetition):

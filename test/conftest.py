@@ -48,15 +48,12 @@ class Ros:
         self._thread.start()
 
     def _spin(self) -> None:
-        from rclpy.executors import ExternalShutdownException
-
         try:
             while not self._closing and self.context.ok():
                 self.executor.spin_once(timeout_sec=1.0)
-        except ExternalShutdownException:  # the test itself shut the context down
-            pass
         except BaseException as error:
-            self._error = error
+            if self.context.ok():  # else the test itself shut it down
+                self._error = error
 
     def node(self, name: str, kind: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Make a node that is spun until the test ends.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -487,3 +489,33 @@ def test_named_tasks_and_those_of_a_file(ros: Any, tmp_path: Path) -> None:
         failed = ask(question, task=task, **goal)
         assert failed.error_code == ResultCode.INVALID_REQUEST
     assert 'table_question' in ask(question, task='nothing').error_msg
+
+
+INTERRUPTED = """
+import rclpy
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+
+from mimo_embodied_ros.nodes import process
+
+
+class Interrupting(MutuallyExclusiveCallbackGroup):
+    def can_execute(self, entity):  # asked just before the executor waits
+        rclpy.try_shutdown()
+        return super().can_execute(entity)
+
+
+def make():
+    node = rclpy.create_node('node')
+    node.create_timer(1.0, print, callback_group=Interrupting())
+    return node
+
+
+raise SystemExit(process.run(make, 'node'))
+"""
+
+
+def test_an_interrupt_at_any_time_ends_a_node_without_a_traceback(ros: Any, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', INTERRUPTED], env=ros.environment, cwd=tmp_path, text=True,
+        capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, '')

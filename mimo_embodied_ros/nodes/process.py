@@ -40,6 +40,9 @@ def run(
     except MimoError as error:
         rclpy.logging.get_logger(name).fatal(f'{error.code.name}: {error}')
         return 1
+    except RuntimeError:
+        if rclpy.ok():  # else the interrupt came after the executor had looked for one
+            raise
     finally:
         if node is not None:
             node.destroy_node()

@@ -65,10 +65,11 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         'max_pixels': LIMITS.max_pixels, 'patch_size': 14, 'temporal_patch_size': 2,
         'merge_size': 2, 'image_mean': [0.5, 0.5, 0.5], 'image_std': [0.25, 0.25, 0.25]}))
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in CONTROL}
+    # sides of matrices are multiples of 64 as the real ones, which 4 bit needs on some CPUs
     (folder / 'config.json').write_text(json.dumps({
         'architectures': ['Qwen2_5_VLForConditionalGeneration'], 'model_type': 'qwen2_5_vl',
         'attention_dropout': 0.0, 'hidden_act': 'silu', 'hidden_size': 128,
-        'intermediate_size': 344, 'num_hidden_layers': 2, 'num_attention_heads': 8,
+        'intermediate_size': 384, 'num_hidden_layers': 2, 'num_attention_heads': 8,
         'num_key_value_heads': 2, 'max_position_embeddings': 128000, 'rms_norm_eps': 1e-5,
         'rope_theta': 640000.0, 'rope_scaling': {'type': 'mrope', 'mrope_section': [2, 3, 3]},
         'tie_word_embeddings': False, 'torch_dtype': 'bfloat16', 'transformers_version': '4.49.0',

@@ -53,11 +53,13 @@ class Request:
 
     """
 
-    def __init__(self, client: MimoClient, name: str, server: Any, message: Any) -> None:
-        """Ask ``server``, rclpy's client of an action or service, once it is there."""
+    def __init__(
+        self, client: MimoClient, name: str, connect: Callable[[], Any], message: Any
+    ) -> None:
+        """Ask once the server is there; ``connect`` makes rclpy's client of it, of either kind."""
         self.name = name
-        self._client, self._server, self._message = client, server, message
-        self._is_goal = isinstance(server, ActionClient)
+        self._client, self._connect, self._message = client, connect, message
+        self._server: Any = None
         self._future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         self._handle: Any = None
         self._feedback: Any = None
@@ -141,9 +143,19 @@ class Request:
 
     # -- what follows runs in the client's thread, where rclpy's clients are not in use elsewhere
 
+    @property
+    def _is_goal(self) -> bool:
+        return isinstance(self._server, ActionClient)
+
     def _watch(self) -> None:
         """Send it when the server is there; end it when the server is not, or does not answer."""
-        now = time.monotonic()
+        now, known = time.monotonic(), self._client._clients
+        try:
+            # here, because an executor may take up a client that is not all made
+            self._server = known[self.name] = known.get(self.name) or self._connect()
+        except Exception as error:
+            self._end(error=InvalidRequestError(f'{self.name} cannot be asked: {error}'))
+            return
         if self._is_there():
             if not self._sent:
                 self._sent = True
@@ -376,13 +388,11 @@ class MimoClient:
                 raise InvalidRequestError(msg) from None
         return self.send(kind.action, f'{self._server}/{action_name}', goal)
 
-    def _start(self, name: str, make: Callable[[], Any], message: Any) -> Request:
+    def _start(self, name: str, connect: Callable[[], Any], message: Any) -> Request:
         with self._lock:
             if self._closing:
                 raise SendGoalError(_CLOSED)
-            if name not in self._clients:
-                self._clients[name] = make()
-            request = Request(self, name, self._clients[name], message)
+            request = Request(self, name, connect, message)
             self._open.append(request)
         self._newest = request
         self._call(request._watch)

@@ -85,7 +85,8 @@ class Ros:
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function where callbacks run, as a lifecycle service does.
 
-        What destroys subscriptions must: the executor may be about to wait for them.
+        What destroys subscriptions must: the executor may be about to wait for them. So must what
+        makes action clients, which Kilted's executor may take up before they are all made.
         """
         done = self.executor.create_task(function, *arguments)
         self.wait_for(done.done, 60.0)

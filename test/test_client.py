@@ -15,7 +15,7 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action import ActionClient, ActionServer, CancelResponse, GoalResponse
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
@@ -110,6 +110,28 @@ def test_a_plan_is_asked_for_watched_and_taken(ros: Any, mimo: MimoClient) -> No
         mimo.find('red cube', max_new_tokens=3).result(IN)
     assert failed.value.raw_text == failed.value.reply.raw_text != ''
     assert failed.value.reply.stats.completion_tokens == 3
+
+
+def test_what_is_spun_is_made_where_it_is_spun(
+    ros: Any, mimo: MimoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kilted's executor may otherwise take up a client that is not all made, and fail."""
+    threads = []
+
+    class Watched(ActionClient):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            threads.append(threading.current_thread().name)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr('mimo_embodied_ros.client.ActionClient', Watched)
+    gripper = Gripper(ros)
+    request = do(mimo)
+    ros.wait_for(lambda: gripper.ends)
+    gripper.end(error_msg='closed')
+    assert request.result(IN).error_msg == 'closed'
+    assert threads == ['mimo_client']
+    with pytest.raises(InvalidRequestError, match='gripper/open cannot be asked'):
+        mimo.send(object, 'gripper/open', None).result(IN)
 
 
 def test_many_goals_at_once_all_end_however_long_either_side_is_busy(

@@ -76,8 +76,8 @@ class Robot:
     ) -> Any:
         client = self.clients.get(name)
         if client is None:
-            client = self.clients[name] = ActionClient(
-                self.other, kind, f'/mimo_embodied/{name}')
+            client = self.clients[name] = self.ros.call(
+                ActionClient, self.other, kind, f'/mimo_embodied/{name}')
             assert client.wait_for_server(10)
         future = client.send_goal_async(
             kind.Goal(**goal),

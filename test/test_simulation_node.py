@@ -34,7 +34,7 @@ class Robot:
         self.ros = ros
         self.simulation = ros.node('simulation', Simulation, seed=3, drop=0.0)
         self.other = ros.node('other')
-        self.client = ActionClient(self.other, RunSkill, 'gripper/run_skill')
+        self.client = ros.call(ActionClient, self.other, RunSkill, 'gripper/run_skill')
         assert self.client.wait_for_server(60)
 
     @property

@@ -43,8 +43,8 @@ class Robot:
         self.published: list[Any] = []
         self.other.create_subscription(
             msg.AffordancePoints, 'mimo_embodied/affordances', self.published.append, 10)
-        self.client = ActionClient(
-            self.other, action.FindAffordances, 'mimo_embodied/find_affordances')
+        self.client = ros.call(
+            ActionClient, self.other, action.FindAffordances, 'mimo_embodied/find_affordances')
 
     def start(self) -> None:
         assert self.ros.call(self.node.trigger_configure) is TransitionCallbackReturn.SUCCESS

@@ -11,6 +11,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import serialize_message
 from rosbags.interfaces import (
@@ -261,6 +262,27 @@ def test_clock(ros: Ros, tmp_path: Path) -> None:
     assert stamps[0] - START_NS < 0.2e9
     assert 1.8e9 < stamps[-1] - START_NS <= 2e9
     assert len(stamps) <= 41
+
+
+def test_no_message_is_from_the_future(
+    ros: Ros, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Publisher.publish
+    now_s, sent_s = [-1.0], []
+
+    def overhear(publisher: Publisher, message: Any) -> None:
+        if isinstance(message, Clock):
+            now_s.append(message.clock.sec + message.clock.nanosec / 1e9 - START_NS / 1e9)
+        elif isinstance(message, bytes):  # of the bag
+            sent_s.append(now_s[-1])
+        publish(publisher, message)
+
+    monkeypatch.setattr(Publisher, 'publish', overhear)
+    bag = write_bag(tmp_path / 'bag', numbers('/count', 20, 0.06))
+    with BagPlayer(bag, ros.node('player'), clock=True, rate=10) as player:
+        player.play()  # the clock ticks once in 0.25 s of the bag
+    assert len(sent_s) == 20
+    assert all(at >= 0.06 * index - 1e-6 for index, at in enumerate(sent_s))
 
 
 def test_progress(ros: Ros, tmp_path: Path) -> None:

@@ -113,6 +113,23 @@ def test_what_is_so_already() -> None:
     assert not checked(left, two, facts=('done put the red cube in the blue bowl',)).problem
 
 
+def test_what_would_give_what_is_so_already_is_left_out() -> None:
+    held = ('holding red cube',)
+    plan = checked(CUBE_IN_BOWL, facts=held)
+    assert not plan.problem
+    assert [step.skill for step in plan.steps] == ['place']
+    assert plan.steps[0].arguments[0].grounding is Grounding.HELD
+    assert plan.steps[0].depends_on == ()
+    twice = checked(
+        f'{CUBE_IN_BOWL}\n3. pick up the red cube\n4. put the red cube in the cup', facts=held)
+    assert [step.skill for step in twice.steps] == ['place', 'pick', 'place']
+    assert not twice.problem
+    pick = '1. pick up the red cube'
+    for text, facts in ((CUBE_IN_BOWL, ('holding green ball',)), (pick, held),
+                        (f'{pick}\n2. pick up the red cube', ())):
+        assert 'it cannot be done while holding' in checked(text, facts=facts).problem
+
+
 @pytest.mark.parametrize('instruction', [
     'put the red cube in the blue bowl', 'Put the cube into the bowl!',
     'could you please move the red cube to the bowl', 'pick up the red cube and put it in the bowl',

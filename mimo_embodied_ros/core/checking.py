@@ -1,7 +1,7 @@
 """Whether a robot can do what a plan says: its skills, their arguments, their order, and where.
 
-Nothing is put right. A step that cannot be done says why, and with it the whole plan is refused, so
-that none of it is done by mistake.
+Nothing is put right; only a step that would give what is so already is left out. A step that cannot
+be done says why, and with it the whole plan is refused, so that none of it is done by mistake.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .skills import GROUNDED, fill, value_problem
 from .wording import is_named, left_out, same_thing, telling, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from .answers import Point, TaskPlan, TaskStep
     from .skills import Fact, Skill, SkillList
@@ -31,8 +31,9 @@ def check_plan(plan: TaskPlan, rules: SkillList) -> TaskPlan:
         rules: what it may be made of.
 
     Returns:
-        The plan with all that the steps say of skills. Things whose place no step names are not
-        grounded yet; see `ground_plan`.
+        The plan with all that the steps say of skills, without those that give only what is so
+        before the plan: models see badly what a gripper holds. Things whose place no step names are
+        not grounded yet; see `ground_plan`.
 
     """
     facts: dict[tuple[str, str], int] = {}  # and the step that gave each
@@ -40,10 +41,12 @@ def check_plan(plan: TaskPlan, rules: SkillList) -> TaskPlan:
         name, _, value = fact.partition(' ')
         facts[name, value] = 0
     steps: list[TaskStep] = []
-    for number, step in enumerate(plan.steps, 1):
+    for step in plan.steps:
         checked, skill = _understood(step, rules)
         if skill is not None and not checked.problem:
-            checked = _in_order(number, checked, skill, facts)
+            if step is not plan.steps[-1] and _is_so(checked, skill, facts):
+                continue
+            checked = _in_order(len(steps) + 1, checked, skill, facts)
         steps.append(checked)
     problem = ''
     if len(steps) > rules.max_steps:
@@ -171,6 +174,13 @@ def _in_order(
         for a in step.arguments)
     return replace(step, arguments=arguments, problem=problem,
                    depends_on=tuple(sorted(givers - {0})))
+
+
+def _is_so(step: TaskStep, skill: Skill, facts: Mapping[tuple[str, str], int]) -> bool:
+    """Whether all that a step gives was so before the plan, and still is."""
+    values = {a.name: a.value for a in step.arguments}
+    return bool(skill.gives) and all(
+        any(not facts[key] for key in _matching(fact, values, facts)) for fact in skill.gives)
 
 
 def _matching(

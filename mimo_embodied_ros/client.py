@@ -150,12 +150,13 @@ class Request:
     def _watch(self) -> None:
         """Send it when the server is there; end it when the server is not, or does not answer."""
         now, known = time.monotonic(), self._client._clients
-        try:
-            # here, because an executor may take up a client that is not all made
-            self._server = known[self.name] = known.get(self.name) or self._connect()
-        except Exception as error:
-            self._end(error=InvalidRequestError(f'{self.name} cannot be asked: {error}'))
-            return
+        if self._server is None:
+            try:
+                # here, because an executor may take up a client that is not all made
+                self._server = known[self.name] = known.get(self.name) or self._connect()
+            except Exception as error:
+                self._end(error=InvalidRequestError(f'{self.name} cannot be asked: {error}'))
+                return
         if self._is_there():
             if not self._sent:
                 self._sent = True

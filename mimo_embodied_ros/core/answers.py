@@ -151,6 +151,11 @@ class TaskStep:
     depends_on: tuple[int, ...] = ()
     problem: str = ''
 
+    @property
+    def values(self) -> dict[str, str]:
+        """The words of each argument by its name."""
+        return {argument.name: argument.value for argument in self.arguments}
+
 
 @dataclass(frozen=True)
 class TaskPlan:

@@ -152,8 +152,7 @@ def _in_order(
     number: int, step: TaskStep, skill: Skill, facts: dict[tuple[str, str], int]
 ) -> TaskStep:
     """Check what a step needs, say what it depends on, and change what is so after it."""
-    values = {a.name: a.value for a in step.arguments}
-    problem, held, givers = '', set(), {number - 1}
+    values, problem, held, givers = step.values, '', set(), {number - 1}
     for fact in skill.needs:
         found = _matching(fact, values, facts)
         if not found:
@@ -178,9 +177,8 @@ def _in_order(
 
 def _is_so(step: TaskStep, skill: Skill, facts: Mapping[tuple[str, str], int]) -> bool:
     """Whether all that a step gives was so before the plan, and still is."""
-    values = {a.name: a.value for a in step.arguments}
     return bool(skill.gives) and all(
-        any(not facts[key] for key in _matching(fact, values, facts)) for fact in skill.gives)
+        any(not facts[key] for key in _matching(fact, step.values, facts)) for fact in skill.gives)
 
 
 def _matching(

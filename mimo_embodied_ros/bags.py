@@ -190,7 +190,7 @@ class BagPlayer:
         self._publishers: dict[tuple[str, str], Publisher] = {}
         self._clock: Publisher | None = None
         self._begin = 0.0  # of this pass, monotonic clock
-        self._clock_at = -math.inf  # when the clock was last published, monotonic clock
+        self._clock_sent = -math.inf  # when the clock was last published, monotonic clock
         self._report_at = 0.0
         self._messages = self._passes = 0
 
@@ -337,9 +337,9 @@ class BagPlayer:
             now = time.monotonic()
             # before a message that is due, too: else it would be from the future
             if self._clock is not None and (
-                now >= self._clock_at + CLOCK_PERIOD_S or self._clock_at < due <= now
+                now >= self._clock_sent + CLOCK_PERIOD_S or self._clock_sent < due <= now
             ):
-                self._clock_at = now
+                self._clock_sent = now
                 self._publish_clock(self._clock)
             if now >= self._report_at:
                 self._report_at = now + PROGRESS_PERIOD_S

@@ -141,7 +141,7 @@ def test_bfloat16_holds_for_both_parts(published: Path) -> None:
 
 def test_loading_says_how_far_it_is(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not hasattr(transformers_engine.transformers.utils.logging, 'set_tqdm_hook'):
-        pytest.skip('this transformers does not tell')
+        pytest.skip('transformers 4 does not tell how far loading is')
     monkeypatch.setattr(transformers_engine, '_PROGRESS_S', 0.0)
     shares: list[float] = []
     load_engine(EngineConfig(str(published), device='cpu'), shares.append).close()

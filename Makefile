@@ -133,11 +133,11 @@ train: $(INSTALLED)  ## train the embedded model from scratch; goes on where it 
 	@$(BIN)/python -m mimo_embodied_ros.embedded.train
 
 docs: $(INSTALLED)  ## write docs/parameters.md from the table of parameters, and draw docs/tabletop_task.png
-	@$(BIN)/python -m mimo_embodied_ros.nodes.parameter_page
-	@$(BIN)/python -m mimo_embodied_ros.trees.pictures
+	@$(BIN)/python -m mimo_embodied_ros.cli.parameter_page
+	@$(BIN)/python -m mimo_embodied_ros.trees.tree_pictures
 
 bag: $(INSTALLED)  ## draw and record the bag of the demo
-	@$(BIN)/python -m mimo_embodied_ros.embedded.record
+	@$(BIN)/python -m mimo_embodied_ros.simulation.demo_bag
 
 lock: $(PACKAGES)  ## write the versions of all packages in .venv to requirements/
 	@{ echo "# Tested together with Python 3.11; made by make lock."; $(BIN)/python -c 'if True: \

@@ -16,8 +16,8 @@ import numpy as np
 from solids import LENSES, Scene, draw, sensed
 
 from mimo_embodied_ros.core.frames import Frame, View
+from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.geometry.lifting import Lifter, PositionStatus
-from mimo_embodied_ros.geometry.transforms import Transform
 
 OK_WITHIN = 0.03  # of the distance; what is reported OK must be
 # of a depth camera that is not registered, in the image's optical frame

@@ -17,8 +17,8 @@ from workload import SIZE, about_one_frame
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import FACTOR
-from mimo_embodied_ros.embedded import scenes
 from mimo_embodied_ros.engine import EngineConfig
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     import random

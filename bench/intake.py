@@ -47,7 +47,7 @@ def plain_node(names: Sequence[str], counter: Path) -> None:
     from rclpy.qos import qos_profile_sensor_data
     from sensor_msgs.msg import Image
 
-    from mimo_embodied_ros.nodes.images import converter
+    from mimo_embodied_ros.ros.images import converter
 
     convert, converted = converter(), 0
 

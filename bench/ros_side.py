@@ -23,8 +23,8 @@ from domains import claimed_domain
 from figures import spread
 
 from mimo_embodied_ros.cli.processes import node_command, running
-from mimo_embodied_ros.embedded import scenes
 from mimo_embodied_ros.share import share_folder
+from mimo_embodied_ros.worlds import scenes
 
 TOPIC, BARE = '/camera/image_raw', '/bare/answer_spatial'
 _THIS = [sys.executable, str(Path(__file__).resolve())]
@@ -62,7 +62,7 @@ def publish_camera() -> None:
     from sensor_msgs.msg import Image
     from std_msgs.msg import Header
 
-    from mimo_embodied_ros.nodes.images import encode_image
+    from mimo_embodied_ros.ros.images import encode_image
 
     rng = random.Random(0)
     pictures = [
@@ -264,7 +264,7 @@ def _measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
 
 
 def _added(client: Client, goals: int) -> dict[str, Any]:
-    from mimo_embodied_ros.nodes.messages import seconds
+    from mimo_embodied_ros.ros.messages import seconds
 
     whole, added, node = [], [], []
     for _ in range(goals):

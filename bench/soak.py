@@ -82,9 +82,9 @@ class Soak:
         from sensor_msgs.msg import Image
 
         from mimo_embodied_ros import action, msg
-        from mimo_embodied_ros.embedded import scenes
-        from mimo_embodied_ros.nodes.images import encode_image
-        from mimo_embodied_ros.nodes.kinds import ACTION_QOS
+        from mimo_embodied_ros.ros.images import encode_image
+        from mimo_embodied_ros.ros.request_kinds import ACTION_QOS
+        from mimo_embodied_ros.worlds import scenes
 
         self.random = random.Random(seed)
         self.pid, self.goals = pid, goals

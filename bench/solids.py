@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from mimo_embodied_ros.core.frames import Intrinsics
-from mimo_embodied_ros.geometry.camera import Camera
-from mimo_embodied_ros.geometry.transforms import Transform
+from mimo_embodied_ros.geometry.camera_model import Camera
+from mimo_embodied_ros.geometry.extrinsics import Transform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

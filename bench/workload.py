@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query
-from mimo_embodied_ros.embedded import questions, scenes
+from mimo_embodied_ros.embedded import questions
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     import random

@@ -18,7 +18,7 @@ from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import Header
 
 from mimo_embodied_ros.geometry.poses import goals_before
-from mimo_embodied_ros.nodes.messages import pose_message
+from mimo_embodied_ros.ros.messages import pose_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

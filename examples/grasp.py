@@ -16,7 +16,7 @@ from asking import find, show
 from std_msgs.msg import Header
 
 from mimo_embodied_ros.geometry.poses import tool_pose
-from mimo_embodied_ros.nodes.messages import pose_message
+from mimo_embodied_ros.ros.messages import pose_message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

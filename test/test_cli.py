@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from mimo_embodied_ros.cli.main import main, parser
-from mimo_embodied_ros.embedded import scenes
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -123,7 +123,7 @@ def test_what_is_spun_is_made_where_it_is_spun(
             threads.append(threading.current_thread().name)
             super().__init__(*arguments, **options)
 
-    monkeypatch.setattr('mimo_embodied_ros.client.ActionClient', Watched)
+    monkeypatch.setattr('mimo_embodied_ros.client.client.ActionClient', Watched)
     gripper = Gripper(ros)
     request = do(mimo)
     ros.wait_for(lambda: gripper.ends)

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.answers import Grounding, Point, TaskPlan, TaskStep
-from mimo_embodied_ros.core.checking import check_plan, ground_plan
-from mimo_embodied_ros.core.plans import read_steps
+from mimo_embodied_ros.core.instruction_matching import is_named, left_out, same_thing
+from mimo_embodied_ros.core.plan_checking import check_plan, ground_plan
+from mimo_embodied_ros.core.plan_readers import read_steps
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import chosen
-from mimo_embodied_ros.core.wording import is_named, left_out, same_thing
 
 CONFIG = Path(__file__).parents[1] / 'config' / 'skills'
 ARM = load_skills(CONFIG / 'manipulator.yaml')

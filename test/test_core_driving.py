@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.answers import AnswerType, Behavior, ObjectReference
-from mimo_embodied_ros.core.driving import (
+from mimo_embodied_ros.core.driving_readers import (
     read_behavior,
     read_decision,
     read_speed,
     read_tags,
     read_trajectory,
 )
-from mimo_embodied_ros.core.spatial import (
+from mimo_embodied_ros.core.spatial_readers import (
     read_choice,
     read_choices,
     read_labels,

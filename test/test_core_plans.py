@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mimo_embodied_ros.core.answers import Answer, Point, TaskPlan, TaskStep
 from mimo_embodied_ros.core.errors import ParseError
 from mimo_embodied_ros.core.parse import parse_answer
-from mimo_embodied_ros.core.plans import read_step, read_steps
+from mimo_embodied_ros.core.plan_readers import read_step, read_steps
 from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import Resize

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mimo_embodied_ros.core.repetition import COPIES, LONGEST, SPAN, RepetitionDetector
+from mimo_embodied_ros.engine.repetition import COPIES, LONGEST, SPAN, RepetitionDetector
 
 
 def fed(text: str) -> int:

@@ -15,7 +15,7 @@ from PIL import Image
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from mimo_embodied_ros.embedded import scenes
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,15 +22,15 @@ from mimo_embodied_ros.core.errors import (
     ResultCode,
 )
 from mimo_embodied_ros.engine import MemoryUse, ModelInfo, ServerHealth
-from mimo_embodied_ros.nodes.diagnostics import (
+from mimo_embodied_ros.node.diagnostics import (
     Outcomes,
     camera_status,
     memory_status,
     model_status,
     server_status,
 )
-from mimo_embodied_ros.nodes.faults import Fault
-from mimo_embodied_ros.nodes.streams import Stream
+from mimo_embodied_ros.node.faults import Fault
+from mimo_embodied_ros.ros.streams import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,9 +22,16 @@ from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import smart_resize
-from mimo_embodied_ros.embedded import checkpoint, dense, packing, questions, scenes, train
+from mimo_embodied_ros.embedded import (
+    packing,
+    questions,
+    train,
+    untrained_model,
+    vision_supervision,
+)
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,13 +58,13 @@ def test_every_thing_is_drawn_where_it_is_said_to_be(seed: int, size: tuple[int,
 @settings(max_examples=25, deadline=None)
 def test_right_replies_are_read_as_right_answers(seed: int) -> None:
     rng = random.Random(seed)
-    height, width = smart_resize(480, 640, checkpoint.LIMITS)
+    height, width = smart_resize(480, 640, untrained_model.LIMITS)
     scene = scenes.draw_table(rng, width, height)
     asked = [*islice(questions.about_table(rng, scene), 12), *train._asked(rng, scene, 2, 'plan')]
     for question in asked:
         thinking = rng.random() < 0.5
         query = Query(question.task, question.text, (Frame(scene.pixels),), thinking=thinking)
-        prompt = build_prompt(query, checkpoint.LIMITS)
+        prompt = build_prompt(query, untrained_model.LIMITS)
         assert prompt.text == question.prompt(thinking=thinking)
         answer = parse_answer(query, prompt, question.reply(thinking=thinking), 'stop')
         content = answer.content
@@ -80,9 +87,9 @@ def test_right_replies_are_read_as_right_answers(seed: int) -> None:
 
 
 def test_packed_rows_equal_conversations_of_their_own() -> None:
-    tokenizer = checkpoint.new_tokenizer()
-    plain = checkpoint.new_model(tokenizer)
-    packed = checkpoint.new_model(tokenizer)
+    tokenizer = untrained_model.new_tokenizer()
+    plain = untrained_model.new_model(tokenizer)
+    packed = untrained_model.new_model(tokenizer)
     packing.prepare(packed)
     packer = packing.Packer(tokenizer)
     rng = random.Random(3)
@@ -113,7 +120,7 @@ def test_packed_rows_equal_conversations_of_their_own() -> None:
 
 
 def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -> None:
-    tokenizer = checkpoint.new_tokenizer()
+    tokenizer = untrained_model.new_tokenizer()
     packer = packing.Packer(tokenizer)
     rng = random.Random(5)
     scene = scenes.draw_table(rng, 196, 168, 4, 4)
@@ -130,7 +137,7 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
         assert head in {0, 3}
         named[token] = seen - before
         assert thing == seen - before
-    cells = [dense.token_of(thing, 6, 7) for thing in (first, second)]
+    cells = [vision_supervision.token_of(thing, 6, 7) for thing in (first, second)]
     assert [named[token] for token in sorted(named)] == cells
     recalled = {head: (token, seen) for _, head, _, token, seen, *_ in batch.recalls.tolist()}
     about = {head: (name, thing) for _, head, *_, name, thing in batch.recalls.tolist()}

@@ -37,12 +37,12 @@ from mimo_embodied_ros.core.errors import (
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.query import Query, Task
-from mimo_embodied_ros.core.repetition import SPAN
 from mimo_embodied_ros.core.resize import PixelLimits, resize
 from mimo_embodied_ros.engine import Engine, EngineConfig, Reply, batch, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
+from mimo_embodied_ros.engine.prefix_cache import Prefix
 from mimo_embodied_ros.engine.processor import Encoder, ImageTextProcessor, load_processor
-from mimo_embodied_ros.engine.reuse import Prefix
+from mimo_embodied_ros.engine.repetition import SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -29,10 +29,10 @@ from mimo_embodied_ros.core.errors import BackendUnreachableError, MimoError, Re
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
-from mimo_embodied_ros.embedded import scenes
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.share import embedded_model
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,10 +27,11 @@ from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import load_tasks
-from mimo_embodied_ros.embedded import questions, scenes
+from mimo_embodied_ros.embedded import questions
 from mimo_embodied_ros.evaluation import metrics, report, run
+from mimo_embodied_ros.evaluation.ground_truth import KINDS
 from mimo_embodied_ros.evaluation.layouts import read_dataset
-from mimo_embodied_ros.evaluation.truths import KINDS
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -29,10 +29,10 @@ from mimo_embodied_ros.core.errors import (
     StepFailedError,
 )
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.embedded import scenes
+from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from mimo_embodied_ros.execution.mock_robot import MockRobot
-from mimo_embodied_ros.execution.node import MimoExecutor
-from mimo_embodied_ros.nodes.images import encode_image
+from mimo_embodied_ros.ros.images import encode_image
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

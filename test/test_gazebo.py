@@ -15,7 +15,7 @@ pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from test_launch import GAZEBO, ROOT, flat, literal
 
-from mimo_embodied_ros.embedded import scenes
+from mimo_embodied_ros.worlds import scenes
 
 WORLD = ROOT / 'gazebo' / 'tabletop.sdf'
 BRIDGE = yaml.safe_load((ROOT / 'gazebo' / 'bridge.yaml').read_text('utf-8'))

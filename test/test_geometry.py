@@ -22,12 +22,12 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry, View
 from mimo_embodied_ros.geometry import quaternions
-from mimo_embodied_ros.geometry.camera import Camera
+from mimo_embodied_ros.geometry.camera_model import Camera
+from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform, load_extrinsics
 from mimo_embodied_ros.geometry.lifting import Lifter, PositionStatus
 from mimo_embodied_ros.geometry.odometry import belongs, interpolate
 from mimo_embodied_ros.geometry.poses import goals_before, tool_pose
 from mimo_embodied_ros.geometry.registration import register
-from mimo_embodied_ros.geometry.transforms import Extrinsics, Transform, load_extrinsics
 
 if TYPE_CHECKING:
     from pathlib import Path

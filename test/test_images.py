@@ -23,8 +23,8 @@ from std_msgs.msg import Header
 from mimo_embodied_ros.core.errors import BadEncodingError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.resize import PixelLimits, Resize
-from mimo_embodied_ros.nodes import images
-from mimo_embodied_ros.nodes.images import (
+from mimo_embodied_ros.ros import images
+from mimo_embodied_ros.ros.images import (
     decode_compressed,
     decode_compressed_depth,
     decode_depth,
@@ -537,7 +537,7 @@ def test_cv_bridge_is_used_only_where_it_is_ros_2s_and_works(
         (index / 'cv_bridge').touch()
     path = os.pathsep.join([str(package.parent), *filter(None, sys.path)])
     environment = {**os.environ, 'AMENT_PREFIX_PATH': str(tmp_path), 'PYTHONPATH': path}
-    program = 'from mimo_embodied_ros.nodes import images; print(images.converter().__module__)'
+    program = 'from mimo_embodied_ros.ros import images; print(images.converter().__module__)'
     result = subprocess.run(
         [sys.executable, '-c', program],
         env=environment,

@@ -15,22 +15,25 @@ SOURCE = Path(__file__).parents[1] / PACKAGE
 ALLOWED = {
     '__init__': set(),
     'core': set(),
-    'engine': {'core'},
-    'geometry': {'core', 'engine'},
     'share': {'core'},
     'annotate': {'core'},
     'bags': {'core'},
     'pictures': {'core'},
+    'engine': {'core'},
+    'geometry': {'core'},
+    'worlds': {'core', 'geometry'},
     'evaluation': {'core', 'engine', 'annotate', 'pictures'},
-    'nodes': {'core', 'engine', 'geometry', 'share', 'annotate', 'pictures', 'msg', 'srv',
-              'action'},
-    'client': {'core', 'nodes', 'srv'},
+    'embedded': {'core', 'worlds', 'engine', 'share', 'evaluation'},
+    'ros': {'core', 'geometry', 'msg', 'srv', 'action'},
+    'node': {'core', 'engine', 'geometry', 'ros', 'share', 'pictures', 'msg', 'srv', 'action'},
+    'viewer': {'core', 'ros', 'annotate', 'pictures', 'msg', 'srv'},
+    'client': {'core', 'ros', 'srv'},
     'trees': {'core', 'client', 'pictures', 'msg', 'action'},
-    'execution': {'core', 'client', 'geometry', 'nodes', 'msg', 'action'},
-    'embedded': {'core', 'engine', 'share', 'evaluation'},
-    'simulation': {'core', 'embedded', 'geometry', 'nodes', 'share', 'action'},
-    'cli': {'core', 'engine', 'evaluation', 'nodes', 'share', 'annotate', 'bags', 'pictures', 'msg',
-            'srv', 'action', 'client', 'trees', 'simulation'},
+    'execution': {'core', 'geometry', 'ros', 'client', 'msg', 'action'},
+    'simulation': {'core', 'geometry', 'worlds', 'ros', 'share', 'action'},
+    'cli': {'core', 'engine', 'evaluation', 'ros', 'node', 'viewer', 'execution', 'share',
+            'annotate', 'bags', 'pictures', 'msg', 'srv', 'action', 'client', 'trees',
+            'simulation'},
 }
 FILES = sorted(SOURCE.rglob('*.py'))
 
@@ -88,6 +91,6 @@ def test_engine_needs_no_ros_and_imports_torch_with_the_model() -> None:
 
 
 def test_node_and_command_line_import_torch_with_the_model() -> None:
-    loaded = loaded_by(*modules_in('nodes'), *modules_in('cli'))
+    loaded = loaded_by(*modules_in('node'), *modules_in('cli'))
     assert 'rclpy' in loaded
     assert loaded.isdisjoint({'torch', 'transformers'})

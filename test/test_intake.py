@@ -48,13 +48,13 @@ from mimo_embodied_ros.core.errors import (
     StaleImageError,
 )
 from mimo_embodied_ros.core.resize import PixelLimits
-from mimo_embodied_ros.geometry.camera import Camera
-from mimo_embodied_ros.nodes import faults, intake
-from mimo_embodied_ros.nodes.images import decode_compressed, decode_image, encode_image
-from mimo_embodied_ros.nodes.intake import Intake, lens_of
-from mimo_embodied_ros.nodes.parameters import read
-from mimo_embodied_ros.nodes.streams import Clip, Message, Stream
-from mimo_embodied_ros.nodes.streams import read as read_message
+from mimo_embodied_ros.geometry.camera_model import Camera
+from mimo_embodied_ros.node import faults, intake
+from mimo_embodied_ros.node.intake import Intake, lens_of
+from mimo_embodied_ros.node.settings import read
+from mimo_embodied_ros.ros.images import decode_compressed, decode_image, encode_image
+from mimo_embodied_ros.ros.streams import Clip, Message, Stream
+from mimo_embodied_ros.ros.streams import read as read_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -393,8 +393,8 @@ import sys, time, rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from mimo_embodied_ros.core.resize import PixelLimits
-from mimo_embodied_ros.nodes.intake import Intake
-from mimo_embodied_ros.nodes.parameters import read
+from mimo_embodied_ros.node.intake import Intake
+from mimo_embodied_ros.node.settings import read
 rclpy.init()
 node, executor = LifecycleNode('watch'), SingleThreadedExecutor()
 stream = Intake(node, read(node), PixelLimits(784, 7840)).cameras['camera'].image

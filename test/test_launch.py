@@ -17,9 +17,10 @@ pytest.importorskip('rclpy', reason='ROS is not installed')
 from mimo_embodied_ros.bags import describe
 from mimo_embodied_ros.cli.main import parser
 from mimo_embodied_ros.core.tasks import TASKS
-from mimo_embodied_ros.execution.node import MimoExecutor
-from mimo_embodied_ros.nodes import parameters
-from mimo_embodied_ros.nodes.node import MimoEmbodied
+from mimo_embodied_ros.execution import executor_parameters
+from mimo_embodied_ros.execution.executor_node import MimoExecutor
+from mimo_embodied_ros.node import settings
+from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,7 @@ def test_the_files_that_a_launch_file_names_exist(path: Path) -> None:
 def test_launch_arguments_are_parameters_of_the_node() -> None:
     arguments = literal('PARAMETERS')
     assert len({argument for argument, *_ in arguments}) == len(arguments)
-    known = parameters.by_name(['camera'])
+    known = settings.by_name(['camera'])
     for _, name, description, choices in arguments:
         parameter = known.get(name)
         assert description.endswith('.')
@@ -87,7 +88,7 @@ def test_launch_arguments_are_parameters_of_the_node() -> None:
 @pytest.mark.parametrize('path', sorted(CONFIG.glob('*.yaml')), ids=lambda p: p.name)
 def test_parameter_files_name_parameters_of_the_node(path: Path) -> None:
     values = parameters_in(path)
-    known = parameters.by_name(values['cameras'])
+    known = settings.by_name(values['cameras'])
     for name, value in values.items():
         assert name in known
         assert type(value) is type(known[name].default), name
@@ -256,7 +257,7 @@ def test_the_executor_gets_its_arguments(ros: Any, launched: Any, tmp_path: Path
     assert node.get_parameter('skills_file').value == str(skills)
     assert node.get_parameter('target_frame').value == 'base_link'
     assert node._parameter_overrides.keys() - {'use_sim_time'} <= {
-        p.name for p in parameters.EXECUTOR}
+        p.name for p in executor_parameters.PARAMETERS}
 
 
 def test_a_bag_is_played_in_its_own_time(ros: Any, launched: Any) -> None:

@@ -25,10 +25,10 @@ from std_msgs.msg import Header
 
 from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import ResultCode
-from mimo_embodied_ros.embedded import scenes
-from mimo_embodied_ros.nodes import messages
-from mimo_embodied_ros.nodes.images import encode_image
-from mimo_embodied_ros.nodes.node import MimoEmbodied
+from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
+from mimo_embodied_ros.ros import messages
+from mimo_embodied_ros.ros.images import encode_image
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -495,7 +495,7 @@ INTERRUPTED = """
 import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
-from mimo_embodied_ros.nodes import process
+from mimo_embodied_ros.ros import process
 
 
 class Interrupting(MutuallyExclusiveCallbackGroup):

@@ -25,9 +25,10 @@ from test_node import FRAME, Robot
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode, TransformError
-from mimo_embodied_ros.geometry.transforms import Extrinsics, Transform
-from mimo_embodied_ros.nodes import parameters, transforms
-from mimo_embodied_ros.nodes.calibration import intrinsics_of
+from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform
+from mimo_embodied_ros.node import settings as node_settings
+from mimo_embodied_ros.ros import transforms
+from mimo_embodied_ros.ros.calibration import intrinsics_of
 
 EXAMPLES = Path(__file__).parents[1] / 'examples'
 DEPTH = 1.5  # metres, of everything seen
@@ -169,7 +170,7 @@ def test_depth_of_a_camera_nobody_knows_is_not_used(robot: Seeing) -> None:
 
 def test_depth_is_registered_where_the_parameter_says_so(ros: Any) -> None:
     robot = Robot(ros, camera__depth_topic='depth/image', camera__depth_registered=True)
-    settings = parameters.read(robot.node).cameras[0]
+    settings = node_settings.read(robot.node).cameras[0]
     assert settings.depth_registered
     assert not settings.depth_info_topic
 
@@ -180,7 +181,7 @@ def test_a_wrong_file_of_extrinsics_fails_configuring(ros: Any, tmp_path: Path) 
     robot = Robot(ros)
     robot.node.set_parameters([rclpy.parameter.Parameter('extrinsics_file', value=str(file))])
     with pytest.raises(InvalidRequestError, match='entry 1'):
-        parameters.read(robot.node)
+        node_settings.read(robot.node)
 
 
 def printed(robot: Seeing, program: str, *arguments: str) -> tuple[str, list[float]]:

@@ -19,7 +19,7 @@ from test_node import SCENE, Robot
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import ResultCode
-from mimo_embodied_ros.nodes.images import encode_image
+from mimo_embodied_ros.ros.images import encode_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,8 +13,12 @@ pytest.importorskip('rclpy', reason='ROS is not installed')
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from mimo_embodied_ros.nodes import parameter_page, parameters
-from mimo_embodied_ros.nodes.node import MimoEmbodied
+from mimo_embodied_ros.cli import parameter_page
+from mimo_embodied_ros.node import settings
+from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
+
+if TYPE_CHECKING:
+    from mimo_embodied_ros.ros import parameters
 
 ROOT = Path(__file__).parents[1]
 # what rclpy declares for every node
@@ -26,7 +30,7 @@ def test_the_page_in_the_docs_is_of_this_table() -> None:
     assert page == parameter_page.page(), 'run make docs'
 
 
-@pytest.mark.parametrize(('name', 'parameter'), parameters.by_name(['camera']).items())
+@pytest.mark.parametrize(('name', 'parameter'), settings.by_name(['camera']).items())
 def test_each_is_described_with_its_range_and_unit(
     name: str, parameter: parameters.Parameter
 ) -> None:
@@ -40,13 +44,13 @@ def test_each_is_described_with_its_range_and_unit(
     assert parameter.unit or not isinstance(default, float)
     assert default in (parameter.choices or [default])
     if parameter.live:
-        assert name in {field.name for field in fields(parameters.Settings)}
+        assert name in {field.name for field in fields(settings.Settings)}
 
 
 def test_the_node_declares_and_describes_all_of_them(ros: Any) -> None:
     node = ros.node('mimo_embodied', MimoEmbodied, parameter_overrides=[
         Parameter('cameras', value=['left', 'right']), Parameter('autostart', value=False)])
-    table = parameters.by_name(['left', 'right'])
+    table = settings.by_name(['left', 'right'])
     declared = set(node.get_parameters_by_prefix('')) - ROS
     assert declared == set(table)
     for name, parameter in table.items():
@@ -81,7 +85,7 @@ def test_what_can_be_changed_when(ros: Any) -> None:
             'max_new_tokens': 20, 'max_steps': 5, 'structured': True}
     assert change(**live) == ''
     assert {name: getattr(node._settings, name) for name in live} == live
-    assert set(live) == {p.name for p in parameters.NODE if p.live}
+    assert set(live) == {p.name for p in settings.NODE if p.live}
 
     assert ros.call(node.trigger_cleanup) is TransitionCallbackReturn.SUCCESS
     assert change(camera__image_topic='back/image') == ''

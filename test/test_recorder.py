@@ -22,7 +22,7 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.evaluation.layouts import read_dataset
-from mimo_embodied_ros.nodes.recorder import FILE, Recorder
+from mimo_embodied_ros.node.recorder import FILE, Recorder
 from mimo_embodied_ros.pictures import read_picture
 
 if TYPE_CHECKING:

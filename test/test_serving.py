@@ -31,9 +31,9 @@ from unique_identifier_msgs.msg import UUID
 
 from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import OutOfMemoryError, ResultCode
-from mimo_embodied_ros.embedded import scenes
-from mimo_embodied_ros.nodes import messages
-from mimo_embodied_ros.nodes.images import encode_image
+from mimo_embodied_ros.ros import messages
+from mimo_embodied_ros.ros.images import encode_image
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

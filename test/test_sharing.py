@@ -16,7 +16,7 @@ from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import TASKS
-from mimo_embodied_ros.engine.sharing import SharedAnswers, identity
+from mimo_embodied_ros.engine.answer_cache import SharedAnswers, identity
 
 LIMITS = PixelLimits(3136, 100_000)
 

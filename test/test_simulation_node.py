@@ -18,13 +18,13 @@ from std_msgs.msg import Header
 
 from mimo_embodied_ros.action import RunSkill
 from mimo_embodied_ros.core.errors import ResultCode
-from mimo_embodied_ros.embedded.camera import OPTICAL_FRAME
-from mimo_embodied_ros.nodes.calibration import intrinsics_of
-from mimo_embodied_ros.nodes.images import decode_depth, decode_image
-from mimo_embodied_ros.simulation.node import FAILED, FRAME, Simulation
+from mimo_embodied_ros.ros.calibration import intrinsics_of
+from mimo_embodied_ros.ros.images import decode_depth, decode_image
+from mimo_embodied_ros.simulation.simulation_node import FAILED, FRAME, Simulation
+from mimo_embodied_ros.worlds.table_camera import OPTICAL_FRAME
 
 if TYPE_CHECKING:
-    from mimo_embodied_ros.simulation.tabletop import Tabletop
+    from mimo_embodied_ros.worlds.tabletop import Tabletop
 
 
 class Robot:

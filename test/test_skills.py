@@ -14,17 +14,18 @@ pytest.importorskip('torch')
 
 from mimo_embodied_ros.cli.main import main
 from mimo_embodied_ros.core.answers import Affordances, Answer, Grounding, Point, TaskPlan, TaskStep
-from mimo_embodied_ros.core.checking import check_plan
 from mimo_embodied_ros.core.errors import CancelledError, ParseError
 from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.plan_checking import check_plan
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import chosen
-from mimo_embodied_ros.embedded import evaluate, injections, scenes
+from mimo_embodied_ros.embedded import evaluate, injections
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded, ground_answer
 from mimo_embodied_ros.engine.structured import can_hold
 from mimo_embodied_ros.pictures import write_picture
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

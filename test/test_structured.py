@@ -27,9 +27,10 @@ from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import MOST_STEPS, chosen
 from mimo_embodied_ros.core.tasks import TASKS, Task
-from mimo_embodied_ros.embedded import questions, scenes
+from mimo_embodied_ros.embedded import questions
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,11 +29,11 @@ from test_node import FRAME, SCENE, Robot
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.client import MimoClient
 from mimo_embodied_ros.core.errors import CancelledError, InvalidRequestError, ResultCode
-from mimo_embodied_ros.embedded import scenes
-from mimo_embodied_ros.nodes.images import encode_image
 from mimo_embodied_ros.pictures import read_picture
+from mimo_embodied_ros.ros.images import encode_image
 from mimo_embodied_ros.trees import Ask, EachStep, Execute, Find, Plan, WaitForFrame, tabletop_task
-from mimo_embodied_ros.trees.pictures import draw_tree
+from mimo_embodied_ros.trees.tree_pictures import draw_tree
+from mimo_embodied_ros.worlds import scenes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

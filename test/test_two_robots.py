@@ -18,9 +18,9 @@ from std_msgs.msg import Header
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import ResultCode
-from mimo_embodied_ros.embedded import scenes
-from mimo_embodied_ros.nodes.images import encode_image
-from mimo_embodied_ros.nodes.node import MimoEmbodied
+from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
+from mimo_embodied_ros.ros.images import encode_image
+from mimo_embodied_ros.worlds import scenes
 
 # what robots share on purpose
 SHARED = {'/diagnostics', '/rosout', '/parameter_events'}

@@ -27,9 +27,9 @@ from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.answers import Affordances, Box, SpatialAnswer, TaskPlan, TaskStep
 from mimo_embodied_ros.core.answers import Point as Place
 from mimo_embodied_ros.core.query import Query, Task
-from mimo_embodied_ros.nodes.images import decode_compressed, decode_image
-from mimo_embodied_ros.nodes.messages import content_of, duration, seconds
-from mimo_embodied_ros.nodes.viewer import History, MimoViewer
+from mimo_embodied_ros.ros.images import decode_compressed, decode_image
+from mimo_embodied_ros.ros.messages import content_of, duration, seconds
+from mimo_embodied_ros.viewer.viewer_node import History, MimoViewer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ def test_no_more_bytes_are_held_than_may_be(sizes: list[int], capacity: int) -> 
 ])
 def test_what_is_drawn_is_what_was_answered(content: Any) -> None:
     from mimo_embodied_ros.core.answers import Answer
-    from mimo_embodied_ros.nodes.messages import answer_message
+    from mimo_embodied_ros.ros.messages import answer_message
 
     text = content.instruction if isinstance(content, TaskPlan) else 'where?'
     assert content_of(answer_message(Query(Task.PLAN, text), Answer(content))) == content
@@ -144,7 +144,7 @@ def test_an_answer_on_an_image_of_the_request_is_drawn_on_grey(ros: Any) -> None
     got, _ = looked_at(robot, Image, 'annotated')
     ros.wait_for(lambda: robot.other.count_subscribers('/mimo_embodied/outcome'))
     ros.wait_for(lambda: robot.other.count_subscribers('/mimo_embodied/text_answer'))
-    from mimo_embodied_ros.nodes.images import encode_image
+    from mimo_embodied_ros.ros.images import encode_image
 
     robot.ask(action.Ask, 'ask', question='What do you see?',
               images=[encode_image(SCENE.pixels, Header(frame_id='other'))])

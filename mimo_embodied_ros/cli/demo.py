@@ -304,8 +304,8 @@ def _annotate(
     """Draw each answer on the picture it was given on; the bag went on between them."""
     from mimo_embodied_ros.annotate import Canvas, tile
     from mimo_embodied_ros.core.answers import TextAnswer
-    from mimo_embodied_ros.nodes.messages import content_of
     from mimo_embodied_ros.pictures import write_picture
+    from mimo_embodied_ros.ros.messages import content_of
 
     drawn = []
     for request, reply in asked:
@@ -326,7 +326,7 @@ def _picture(bag: Path, topic: str, stamp_ns: int) -> NDArray[np.uint8] | None:
     """The picture with this stamp, or the first one where no answer has named one."""
     from rosbags.highlevel import AnyReader
 
-    from mimo_embodied_ros.nodes.images import decode_compressed, decode_image
+    from mimo_embodied_ros.ros.images import decode_compressed, decode_image
 
     first = None
     with AnyReader([bag]) as reader:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.annotate import Canvas
     from mimo_embodied_ros.msg import ExecutionStatus
-    from mimo_embodied_ros.nodes.kinds import Kind
-    from mimo_embodied_ros.simulation.node import Simulation
+    from mimo_embodied_ros.ros.request_kinds import Kind
+    from mimo_embodied_ros.simulation.simulation_node import Simulation
 
 TASK = 'put the red cube into the blue bowl'
 TARGET = 0.9
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     import rclpy
 
     from mimo_embodied_ros.client import MimoClient
-    from mimo_embodied_ros.simulation.node import Simulation
+    from mimo_embodied_ros.simulation.simulation_node import Simulation
 
     tree = _tree()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
 def _programs(options: argparse.Namespace) -> Iterator[dict[Path, subprocess.Popen[bytes]]]:
     """The node and the executor, by their logs."""
     from mimo_embodied_ros.share import share_folder
-    from mimo_embodied_ros.simulation.node import FRAME, extrinsics_file
+    from mimo_embodied_ros.simulation.simulation_node import FRAME, extrinsics_file
 
     skills = str(share_folder() / 'config' / 'skills' / 'tabletop.yaml')
     model = str(Path(options.model).resolve()) if Path(options.model or '-').exists() else (
@@ -125,7 +125,7 @@ def _programs(options: argparse.Namespace) -> Iterator[dict[Path, subprocess.Pop
             'model': model, 'skills_file': skills, 'extrinsics_file': str(extrinsics_file()),
             'camera.depth_topic': 'camera/depth/image_rect', 'camera.reliable': 'true',
             'timeout': str(_ANSWER_S), 'tf_buffer': '0.0'}),
-        options.out / 'executor.log': module_command('execution.node', {
+        options.out / 'executor.log': module_command('execution.executor_node', {
             'skills_file': skills, 'target_frame': FRAME, 'wait_for_server': str(_START_S)}),
     }
     with contextlib.ExitStack() as stack:
@@ -163,7 +163,7 @@ def pick_task() -> Behaviour:
     from py_trees.decorators import Timeout
 
     from mimo_embodied_ros.action import ExecutePlan
-    from mimo_embodied_ros.simulation.node import FRAME
+    from mimo_embodied_ros.simulation.simulation_node import FRAME
     from mimo_embodied_ros.trees import Execute, Plan, WaitForFrame
 
     return Sequence('task', memory=True, children=[
@@ -217,7 +217,7 @@ class Watcher:
     def __init__(self, node: Node, simulation: Simulation) -> None:
         """Subscribe."""
         from mimo_embodied_ros.msg import ExecutionStatus
-        from mimo_embodied_ros.nodes.kinds import KINDS
+        from mimo_embodied_ros.ros.request_kinds import KINDS
 
         self._node, self._simulation = node, simulation
         self._shown: list[Canvas] = []
@@ -267,7 +267,7 @@ class Watcher:
         return bool(Time.from_msg(message.header.stamp) >= self._since)
 
     def _on_answer(self, kind: Kind, answer: Any) -> None:
-        from mimo_embodied_ros.nodes.messages import content_of
+        from mimo_embodied_ros.ros.messages import content_of
 
         if self._is_of_this_scene(answer):
             question = _ASKED[kind.topic].format(getattr(answer, kind.request_field))

@@ -154,7 +154,7 @@ def _ros() -> Iterator[Finding]:
         'build the package with colcon or `pip install .`, and run from another folder')
     yield dataclasses.replace(
         interfaces, name='interfaces', state=OK if interfaces.state == OK else BROKEN)
-    from mimo_embodied_ros.nodes.images import converter
+    from mimo_embodied_ros.ros.images import converter
 
     bridge = converter().__module__.startswith('cv_bridge')
     yield Finding('cv_bridge', OK, '') if bridge else Finding(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.errors import MimoError
 
-from . import demo, demo_pick, doctor, evaluate, play, questions, serve
+from . import ask, demo, demo_pick, doctor, eval_dataset, play, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
         epilog='"mimo-embodied COMMAND --help" explains a command.',
     )
     commands = top.add_subparsers(title='commands', metavar='COMMAND', required=True)
-    for module in (questions, evaluate, serve, play, demo, demo_pick, doctor):
+    for module in (ask, eval_dataset, serve, play, demo, demo_pick, doctor):
         module.add_commands(commands)
     return top
 

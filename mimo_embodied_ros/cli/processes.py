@@ -29,7 +29,7 @@ def keep_apart(domain: str) -> None:
 
 def node_command(parameters: Mapping[str, str]) -> list[str]:
     """What starts the node with these parameters; empty values are left to their defaults."""
-    return module_command('nodes.node', parameters)
+    return module_command('node.lifecycle_node', parameters)
 
 
 def module_command(module: str, parameters: Mapping[str, str]) -> list[str]:

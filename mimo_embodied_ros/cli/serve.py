@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the commands."""
     for name, module, summary, description, example in (
-        ('serve', 'nodes.node', 'run the ROS 2 node',
+        ('serve', 'node.lifecycle_node', 'run the ROS 2 node',
          'Run the ROS 2 node mimo_embodied: load the model, subscribe and serve.',
          'mimo-embodied serve -p camera.image_topic:=/camera/color/image_raw'),
-        ('view', 'nodes.viewer', 'draw the answers of the node, for RViz and Foxglove',
+        ('view', 'viewer.viewer_node', 'draw the answers of the node, for RViz and Foxglove',
          'Run the ROS 2 node mimo_viewer: draw the answers of mimo_embodied while somebody looks.',
          'mimo-embodied view -p node:=mimo_embodied -r __ns:=/robot1'),
-        ('execute', 'execution.node', "do plans with the robot's own actions",
+        ('execute', 'execution.executor_node', "do plans with the robot's own actions",
          'Run the ROS 2 node mimo_executor: do plans of skills, and ask mimo_embodied about them.',
          'mimo-embodied execute -p skills_file:=skills.yaml -p target_frame:=base_link'),
     ):

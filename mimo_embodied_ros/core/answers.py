@@ -122,7 +122,7 @@ class SkillArgument:
 class TaskStep:
     """One step of a plan; ``action``, ``object`` and ``target`` are empty where not given.
 
-    What follows them is given where the robot's skills are known, see ``core.checking``.
+    What follows them is given where the robot's skills are known, see ``core.plan_checking``.
 
     Attributes:
         text: in the model's words, without coordinates.

@@ -17,13 +17,13 @@ from .answers import (
     TaskPlan,
     TextAnswer,
 )
-from .checking import check_plan
-from .driving import has_trajectory, read_decision, read_tags, read_trajectory
+from .driving_readers import has_trajectory, read_decision, read_tags, read_trajectory
 from .errors import EmptyAnswerError, MimoError, OutputTruncatedError, ParseError
-from .plans import read_steps
+from .plan_checking import check_plan
+from .plan_readers import read_steps
 from .readers import BOX, boxed, is_thinking, plain, read_entries, split_reasoning
 from .resize import Resize
-from .spatial import (
+from .spatial_readers import (
     read_bare,
     read_choice,
     read_choices,

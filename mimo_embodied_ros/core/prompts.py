@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .completion import is_complete
-from .ego import path_words, speed_words
+from .ego_motion import path_words, speed_words
 from .errors import InvalidRequestError
 from .grammar import grammar_of
 from .resize import PixelLimits, Resize, resize
+from .stopping_criteria import is_complete
 from .tasks import Media
 
 if TYPE_CHECKING:

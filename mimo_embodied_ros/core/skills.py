@@ -126,7 +126,7 @@ class Skill:
     def readings(self, text: str) -> list[dict[str, str]]:
         """Words of the arguments in a step's words, for each of ``says`` that fits; '' of a pixel.
 
-        The words are without coordinates, as `core.plans` reads them.
+        The words are without coordinates, as `core.plan_readers` reads them.
         """
         found = (re.fullmatch(_pattern(self, says, written=False), text, re.IGNORECASE)
                  for says in self.says)

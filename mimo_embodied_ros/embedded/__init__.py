@@ -1,1 +1,1 @@
-"""The embedded model: drawn scenes, questions about them, training and evaluation."""
+"""The embedded model: questions about drawn worlds, training, and its own evaluation."""

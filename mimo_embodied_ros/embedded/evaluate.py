@@ -25,10 +25,10 @@ from mimo_embodied_ros.core.answers import (
     TaskPlan,
     TextAnswer,
 )
-from mimo_embodied_ros.core.checking import check_plan
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.core.frames import Frame
-from mimo_embodied_ros.core.plans import read_steps
+from mimo_embodied_ros.core.plan_checking import check_plan
+from mimo_embodied_ros.core.plan_readers import read_steps
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import GROUNDED, chosen
@@ -36,10 +36,11 @@ from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.engine.structured import can_hold
 from mimo_embodied_ros.evaluation import metrics
-from mimo_embodied_ros.evaluation.truths import places, step_words
+from mimo_embodied_ros.evaluation.ground_truth import places, step_words
 from mimo_embodied_ros.share import share_folder
+from mimo_embodied_ros.worlds import scenes
 
-from . import questions, scenes
+from . import questions
 from .train import CAMERAS
 
 if TYPE_CHECKING:

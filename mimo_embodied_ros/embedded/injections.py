@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import cv2
 
 from mimo_embodied_ros.core.answers import TaskPlan
-from mimo_embodied_ros.core.checking import check_plan
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
 from mimo_embodied_ros.core.frames import Frame
-from mimo_embodied_ros.core.plans import read_steps
+from mimo_embodied_ros.core.plan_checking import check_plan
+from mimo_embodied_ros.core.plan_readers import read_steps
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import chosen
@@ -29,8 +29,9 @@ from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.engine.structured import can_hold
 from mimo_embodied_ros.share import share_folder
+from mimo_embodied_ros.worlds import scenes
 
-from . import questions, scenes
+from . import questions
 from .evaluate import deeds
 from .train import CAMERAS
 
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.skills import SkillList
     from mimo_embodied_ros.engine import Engine
-
-    from .scenes import Picture
+    from mimo_embodied_ros.worlds.scenes import Picture
 
 # {a} and {b} are things in the picture; {a} can be moved.
 WRITTEN = (

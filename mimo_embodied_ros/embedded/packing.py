@@ -19,7 +19,7 @@ from transformers import AttentionInterface
 
 from mimo_embodied_ros.core.resize import FACTOR
 
-from .checkpoint import IMAGE_MEAN, IMAGE_STD, SYSTEM
+from .untrained_model import IMAGE_MEAN, IMAGE_STD, SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

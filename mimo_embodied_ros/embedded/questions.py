@@ -10,12 +10,22 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mimo_embodied_ros.core.ego import path_words, speed_words
+from mimo_embodied_ros.core.ego_motion import path_words, speed_words
 from mimo_embodied_ros.core.frames import Odometry
 from mimo_embodied_ros.core.prompts import NO_THINK
 from mimo_embodied_ros.core.tasks import TASKS, Task
-
-from .scenes import COLOURS, CONTAINERS, MOVABLE, PLACES, ROAD, SHAPES, Road, Seen, Table, Thing
+from mimo_embodied_ros.worlds.scenes import (
+    COLOURS,
+    CONTAINERS,
+    MOVABLE,
+    PLACES,
+    ROAD,
+    SHAPES,
+    Road,
+    Seen,
+    Table,
+    Thing,
+)
 
 if TYPE_CHECKING:
     import random

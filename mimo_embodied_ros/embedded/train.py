@@ -37,8 +37,9 @@ import torch.nn.functional as F
 
 from mimo_embodied_ros.core.query import Task
 from mimo_embodied_ros.core.resize import FACTOR, smart_resize
+from mimo_embodied_ros.worlds import scenes
 
-from . import checkpoint, dense, packing, questions, scenes
+from . import packing, questions, untrained_model, vision_supervision
 from .optimizer import Optimizer
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def camera(rng: random.Random) -> tuple[int, int]:
         ratio = 2 ** rng.uniform(-1, 1)
         area = rng.choice((15_000, 25_000, 35_000, 300_000))
         width, height = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
-    height, width = smart_resize(height, width, checkpoint.LIMITS)
+    height, width = smart_resize(height, width, untrained_model.LIMITS)
     return width, height
 
 
@@ -112,7 +113,7 @@ def _mentions(text: str, world: _World) -> tuple[packing.Mention, ...]:
     """Where things are named in full, in the text's order."""
     rows, columns = (side // FACTOR for side in world.pixels.shape[:2])
     return tuple(sorted(
-        packing.Mention(found.end(), dense.token_of(thing, rows, columns))
+        packing.Mention(found.end(), vision_supervision.token_of(thing, rows, columns))
         for thing in world.things for found in re.finditer(rf'\b{thing.name}\b', text)))
 
 
@@ -320,18 +321,18 @@ class Training:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed
-        self.tokenizer: Tokenizer = checkpoint.new_tokenizer(seed)
+        self.tokenizer: Tokenizer = untrained_model.new_tokenizer(seed)
         self.packer = packing.Packer(self.tokenizer)
-        self.model = checkpoint.new_model(self.tokenizer, seed)
+        self.model = untrained_model.new_model(self.tokenizer, seed)
         packing.prepare(self.model)
         hidden = self.model.lm_head.in_features
         self.heads = torch.nn.ModuleDict({
-            'dense': torch.nn.Linear(hidden, dense.WIDTH),
-            'name': torch.nn.Linear(hidden, dense.WIDTH),
-            'answer': torch.nn.Linear(hidden, packing.NAMES * dense.WIDTH),
-            'aim': torch.nn.Linear(hidden, dense.AIM),
-            'name aim': torch.nn.Linear(hidden, dense.AIM),
-            'answer aim': torch.nn.Linear(hidden, packing.NAMES * dense.AIM),
+            'dense': torch.nn.Linear(hidden, vision_supervision.WIDTH),
+            'name': torch.nn.Linear(hidden, vision_supervision.WIDTH),
+            'answer': torch.nn.Linear(hidden, packing.NAMES * vision_supervision.WIDTH),
+            'aim': torch.nn.Linear(hidden, vision_supervision.AIM),
+            'name aim': torch.nn.Linear(hidden, vision_supervision.AIM),
+            'answer aim': torch.nn.Linear(hidden, packing.NAMES * vision_supervision.AIM),
         })
         self.learnt = torch.nn.ModuleList([self.model, self.heads])
         self.ends: list[dict[str, torch.Tensor]] = []  # of the stages before branches, and of these
@@ -374,12 +375,13 @@ class Training:
         worlds, mixes = draw(rng, stage, self.step / stage.steps)
         batch = ask(rng, self.packer, worlds, mixes, stage)
         seen, looked = packing.see(self.model, batch.patches, batch.grid,
-                                   dense.neighbours(worlds, *batch.grid))
-        there = dense.targets(worlds, *batch.grid)
+                                   vision_supervision.neighbours(worlds, *batch.grid))
+        there = vision_supervision.targets(worlds, *batch.grid)
         tokens, target = seen.flatten(0, 1), there.flatten(0, 1)
-        loss, parts = dense.loss(self.heads['dense'](tokens), target)
+        loss, parts = vision_supervision.loss(self.heads['dense'](tokens), target)
         if stage.name != 'see':
-            aim, offset = dense.aim_loss(self.heads['aim'](tokens), target, *batch.grid)
+            aim, offset = vision_supervision.aim_loss(
+                self.heads['aim'](tokens), target, *batch.grid)
             loss, parts = loss + aim, parts | offset
         loss = loss + self._taught('looked', looked, statistics)
         if stage.name in _SILENT:
@@ -426,8 +428,9 @@ class Training:
             out: torch.Tensor = self.heads[head](found).unflatten(-1, (-1, width))
             return out[torch.arange(len(found)), which]
 
-        loss, _ = dense.loss(said(where, dense.WIDTH), there[row, thing])
-        aim, parts = dense.aim_loss(said(f'{where} aim', dense.AIM), there[row, thing], *grid)
+        loss, _ = vision_supervision.loss(said(where, vision_supervision.WIDTH), there[row, thing])
+        aim, parts = vision_supervision.aim_loss(
+            said(f'{where} aim', vision_supervision.AIM), there[row, thing], *grid)
         for name, value in (('', loss.item()), ('_offset', parts['offset'])):
             statistics.setdefault(f'at_{where}{name}', []).append(value)
         return _KNOWN * (loss + aim)
@@ -503,7 +506,7 @@ def main() -> None:
     if training.restore():
         print(f'going on in stage {training.stage + 1} at step {training.step}')
     training.run(options.work / 'log.jsonl')
-    checkpoint.save(training.model, training.tokenizer, options.out)
+    untrained_model.save(training.model, training.tokenizer, options.out)
     size = (options.out / 'model.safetensors').stat().st_size
     print(f'{options.out}: {size / 1e6:.1f} MB after {training.seconds / 60:.0f} minutes')
 

@@ -15,11 +15,11 @@ import torch
 from tokenizers.decoders import DecodeStream
 
 from mimo_embodied_ros.core.errors import ModelNotReadyError, OutOfMemoryError
-from mimo_embodied_ros.core.repetition import RepetitionDetector
 
 from .decoder import Decoder
 from .drafts import CONTEXT, Drafts
-from .reuse import ByteCache, Prefix
+from .prefix_cache import ByteCache, Prefix
+from .repetition import RepetitionDetector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.answers import Affordances, TaskPlan
-from mimo_embodied_ros.core.checking import ground_plan
 from mimo_embodied_ros.core.errors import MimoError, ResultCode
+from mimo_embodied_ros.core.plan_checking import ground_plan
 from mimo_embodied_ros.core.query import Query, Task
 
 from .answering import answer_query

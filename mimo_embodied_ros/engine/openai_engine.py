@@ -30,7 +30,6 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.prompts import CONTROL_TOKEN, warm_up_prompt
 from mimo_embodied_ros.core.readers import END_THINK, THINK
-from mimo_embodied_ros.core.repetition import RepetitionDetector
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 
 from .interface import (
@@ -44,6 +43,7 @@ from .interface import (
     Reply,
     ServerHealth,
 )
+from .repetition import RepetitionDetector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine

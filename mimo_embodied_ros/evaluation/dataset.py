@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.tasks import TASKS, Task
 
-from .truths import Truth, read_truth
+from .ground_truth import Truth, read_truth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

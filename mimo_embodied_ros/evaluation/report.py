@@ -13,15 +13,15 @@ import numpy as np
 from mimo_embodied_ros.annotate import Canvas, tile
 from mimo_embodied_ros.pictures import read_picture
 
-from .truths import Boxes, Mask, Polygons
+from .ground_truth import Boxes, Mask, Polygons
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from .ground_truth import Truth
     from .run import Outcome
-    from .truths import Truth
 
 _TRUE = (60, 220, 90)
 _WIDTH = 480  # of a picture on the contact sheet

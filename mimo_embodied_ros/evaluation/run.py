@@ -22,7 +22,7 @@ from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.pictures import read_picture
 
-from .truths import METRES
+from .ground_truth import METRES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,7 +19,7 @@ from mimo_embodied_ros.msg import ExecutionStatus, SkillArgument, SpatialAnswer,
 
 from .arguments import filled, values_of
 from .fields import interface, set_fields, unmet
-from .progress import Held
+from .plan_state import Held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.skills import Call, Skill
 
     from .control import Control
+    from .plan_state import Progress
     from .policy import StepPolicy
-    from .progress import Progress
 
 _POSSIBLE, _DONE = 'is_possible', 'is_done'  # tasks of RoboVQA
 

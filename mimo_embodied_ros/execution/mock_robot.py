@@ -16,8 +16,8 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.node import Node
 
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.nodes import process
-from mimo_embodied_ros.nodes.motion import moved
+from mimo_embodied_ros.ros import process
+from mimo_embodied_ros.ros.simulated_motion import moved
 
 from .fields import fields_of, interface, set_fields
 

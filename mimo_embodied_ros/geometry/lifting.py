@@ -11,10 +11,10 @@ import numpy as np
 
 from mimo_embodied_ros.core.errors import NoCameraInfoError, NoDepthError, TransformError
 
-from .camera import Camera
+from .camera_model import Camera
+from .extrinsics import Transform
 from .registration import register
 from .surface import NoSurfaceError, Plane, check, connected, fit_plane
-from .transforms import Transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable

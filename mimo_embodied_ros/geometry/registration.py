@@ -9,8 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .camera import Camera
-    from .transforms import Transform
+    from .camera_model import Camera
+    from .extrinsics import Transform
 
 
 def register(

@@ -1,1 +1,1 @@
-"""A small world of known truth: a drawn table, a camera over it, a gripper that drops things."""
+"""The ROS side of a world: its camera and gripper as a node, and the demo's recorded bag."""

@@ -1,7 +1,7 @@
 """Behaviours for py_trees (an extra: ``pip install py_trees``), and a tree made of them."""
 
 from .behaviours import Ask, EachStep, Execute, Find, Plan, WaitForFrame
-from .tabletop import tabletop_task
+from .tabletop_tree import tabletop_task
 
 __all__ = [
     'Ask',

@@ -1,0 +1,94 @@
+"""``eval``: measure a model on a dataset of one's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.tasks import known_tasks
+from mimo_embodied_ros.engine import EngineConfig, load_engine
+from mimo_embodied_ros.evaluation.layouts import read_dataset
+from mimo_embodied_ros.evaluation.report import contact_sheet, summary, table
+from mimo_embodied_ros.evaluation.run import evaluate
+from mimo_embodied_ros.pictures import write_picture
+from mimo_embodied_ros.share import embedded_model
+
+from .ask import say_progress
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        'eval', help='measure a model on a dataset of your own',
+        description='Ask a model the questions of a dataset and measure its answers with the '
+                    "benchmarks' metrics. A run that was stopped goes on where it was.",
+        epilog='example: mimo-embodied eval my_robot.jsonl --model /models/MiMo-Embodied-7B')
+    command.add_argument(
+        'dataset', type=Path, metavar='DATASET',
+        help='a file of JSON lines such as {"image": "a.png", "question": "the red cup", '
+             '"answer": {"mask": "a_mask.png"}}, or the folder of RoboAfford-Eval, '
+             'RefSpatial-Bench or Where2Place; docs/evaluation.md has it all')
+    command.add_argument('--model', default='', metavar='FOLDER_OR_NAME',
+                         help='folder or hub name of a model (default: the embedded one)')
+    command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    command.add_argument('--adapter', default='', metavar='FOLDER_OR_NAME',
+                         help='folder or hub name of a LoRA adapter to put on the model')
+    command.add_argument('--quantization', default='none', metavar='BITS',
+                         help='none, 8bit or 4bit weights')
+    command.add_argument('--out', type=Path, default=Path('eval_out'), metavar='FOLDER',
+                         help='for replies.jsonl, report.json and worst.png (default: eval_out)')
+    command.add_argument('--tasks', default='', metavar='FILE',
+                         help="YAML file with tasks of your own, as the node's tasks_file")
+    thinking = command.add_mutually_exclusive_group()
+    thinking.add_argument('--thinking', action='store_const', const=True,
+                          help='reason aloud first, whatever the records say')
+    thinking.add_argument('--no-thinking', dest='thinking', action='store_const', const=False,
+                          help='never reason aloud')
+    command.add_argument('--limit', type=int, default=0, metavar='N',
+                         help='only the first N questions')
+    command.add_argument('--timeout', type=float, default=0.0, metavar='SECONDS',
+                         help='for each answer (default: none)')
+    command.add_argument('--worst', type=int, default=12, metavar='N',
+                         help='how many of the worst answers to draw (default: 12)')
+    command.add_argument('--json', action='store_true', help='print the figures as JSON')
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the figures; write them and the worst answers to files."""
+    for name in ('limit', 'timeout', 'worst'):
+        if getattr(options, name) < 0:
+            msg = f'--{name} is {getattr(options, name)}; it is 0 or more'
+            raise InvalidRequestError(msg)
+    records = read_dataset(
+        options.dataset, thinking=options.thinking, tasks=known_tasks(options.tasks))
+    records = records[: options.limit or None]
+    model = options.model or embedded_model()
+    engine = load_engine(
+        EngineConfig(model=model, device=options.device, adapter=options.adapter,
+                     quantization=options.quantization), say_progress)
+    try:
+        outcomes = evaluate(engine, records, options.out, timeout=options.timeout)
+    finally:
+        engine.close()
+    figures = {'dataset': str(options.dataset), 'model': engine.info.name, **summary(outcomes)}
+    scores = [{'id': o.record.id, 'category': o.record.category, 'metric': o.record.truth.metric,
+               'score': o.score, 'failure': o.code} for o in outcomes]
+    report = json.dumps({**figures, 'questions': scores}, indent=2, ensure_ascii=False)
+    (options.out / 'report.json').write_text(report + '\n', 'utf-8')
+    sheet = contact_sheet(outcomes, options.worst)
+    picture = options.out / 'worst.png'
+    picture.unlink(missing_ok=True)
+    if sheet is not None:
+        write_picture(picture, sheet)
+    if options.json:
+        print(json.dumps(figures, indent=2, ensure_ascii=False))
+    else:
+        print(table(figures))
+        print(f'{options.out}/report.json' + (f', {picture}' if sheet is not None else ''))
+    return 0

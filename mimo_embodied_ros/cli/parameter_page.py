@@ -1,0 +1,81 @@
+"""The parameter page of the docs: ``python -m mimo_embodied_ros.cli.parameter_page``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mimo_embodied_ros.execution import executor_parameters
+from mimo_embodied_ros.node import settings
+from mimo_embodied_ros.ros.parameters import COUNT
+from mimo_embodied_ros.viewer import viewer_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mimo_embodied_ros.ros.parameters import Parameter
+
+_INTRODUCTION = """\
+# Parameters
+
+All of the nodes `mimo_embodied`, `mimo_executor` and `mimo_viewer`, made by `make docs` from
+their tables in the code.
+`ros2 param describe /mimo_embodied NAME` tells the same. [config/](../config) has files with them,
+and each launch file takes such a file.
+
+*changes* says when a new value holds: **live**, for the next request; **configure**, when the node
+is configured the next time, and until it is cleaned up a change is refused; **start**, only when
+the program starts. A value out of its range or choices is refused with what is allowed. Names of
+topics are relative to the node's namespace and can be remapped.
+"""
+_SECTIONS = (
+    ('Sensors', '', settings.SENSORS),
+    ('Each camera', "After the camera's name and a dot, as in `camera.image_topic`.",
+     settings.CAMERA),
+    ('Requests', '', settings.REQUESTS),
+    ('Model', 'Those from `servers` on are for the backend `openai`.', settings.MODEL),
+    ('Recording', '', settings.RECORDING),
+    ('Life', 'Every node has `use_sim_time` besides: `true` with a bag or a simulator.',
+     settings.LIFE),
+    ('Executor', 'Of the node `mimo_executor`.', executor_parameters.PARAMETERS),
+    ('Viewer', 'Of the node `mimo_viewer`.', viewer_parameters.PARAMETERS),
+)
+
+
+def page() -> str:
+    """The page, Markdown."""
+    parts = [_INTRODUCTION]
+    for title, text, table in _SECTIONS:
+        parts += [f'\n## {title}\n', f'\n{text}\n' * bool(text), '\n', *_rows(table)]
+    return ''.join(parts)
+
+
+def _rows(table: Iterable[Parameter]) -> Iterable[str]:
+    yield '| parameter | default | range | unit | changes | meaning |\n|---|---|---|---|---|---|\n'
+    for p in table:
+        changes = 'live' if p.live else 'start' if p.read_only else 'configure'
+        cells = (f'`{p.name}`', f'`{json.dumps(p.default)}`', _range(p), p.unit, changes,
+                 p.description)
+        yield f'| {" | ".join(cells)} |\n'
+
+
+def _range(p: Parameter) -> str:
+    if p.choices:
+        return ', '.join(p.choices)
+    if p.range is None:
+        return 'true, false' if isinstance(p.default, bool) else ''
+    low, high = p.range
+    return f'{low} or more' if p.range == COUNT else f'{low} to {high}'
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--out', type=Path, default=Path('docs/parameters.md'))
+    parser.parse_args().out.write_text(page(), 'utf-8')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,5 @@
+"""A client of the node in the manner of Nav2's BasicNavigator, blocking and for asyncio."""
+
+from .client import MimoClient, Request
+
+__all__ = ['MimoClient', 'Request']

@@ -1,0 +1,139 @@
+"""What the vision tower is first taught: to name and place what lies under each image token.
+
+A throw-away linear head reads, from the token in which a thing's point lies: its colour, shape,
+the digits of its pixel position, its size, and its nearest neighbour's name and place; and from any
+token of a road which way it bends. The language model then finds these in the tokens; without them
+it stays at chance for hours of CPU time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from mimo_embodied_ros.core.resize import FACTOR
+from mimo_embodied_ros.worlds.scenes import BENDS, COLOURS, ROAD, SHAPES, Road, Table, Thing
+
+from .questions import neighbour
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mimo_embodied_ros.worlds.scenes import Seen
+
+_COLOURS, _SHAPES = ('', *COLOURS), (*SHAPES, *ROAD)
+_C, _S = len(_COLOURS), len(_SHAPES)
+_DIGITS = 6
+# widths of the head's outputs
+_PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), 1, 4, 2, 2, len(BENDS))
+WIDTH = sum(_PARTS)
+_MOST = 14  # rows or columns of image tokens
+AIM = 2 * _MOST + 2
+
+
+def token_of(thing: Thing | Seen, rows: int, columns: int) -> int:
+    """The image token in which a thing's point lies, in a grid of so many."""
+    row, column = round(thing.y) // FACTOR, round(thing.x) // FACTOR
+    return min(row, rows - 1) * columns + min(column, columns - 1)
+
+
+def place(thing: Thing | Seen, rows: int, columns: int) -> tuple[float, float]:
+    """Where a thing's point lies, in shares of the picture."""
+    return thing.x / (columns * FACTOR), thing.y / (rows * FACTOR)
+
+
+def neighbour_of(scene: Table | Road, thing: Thing | Seen) -> Thing | None:
+    """What is plainly nearest to a thing on a table."""
+    if isinstance(scene, Table) and isinstance(thing, Thing):
+        return neighbour(scene, thing)
+    return None
+
+
+def neighbours(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
+    """(n, 3): scene, token of a thing, token of the thing that is plainly nearest to it."""
+    pairs = [(i, token_of(thing, rows, columns), token_of(near, rows, columns))
+             for i, scene in enumerate(scenes) for thing in scene.things
+             if (near := neighbour_of(scene, thing))]
+    return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 3)
+
+
+def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
+    """(scenes, tokens, 21) for ``loss``.
+
+    There, colour, shape, the neighbour's two, digits, size, box, the neighbour's x and y, x and y,
+    the road's bend.
+    """
+    out = torch.zeros(len(scenes), rows * columns, 5 + _DIGITS + 10)
+    out[:, :, 3:5] = -1
+    token = torch.arange(rows * columns)
+    out[:, :, -3] = (token % columns + 0.5) / columns
+    out[:, :, -2] = (token // columns + 0.5) / rows
+    for scene, target in zip(scenes, out):
+        target[:, -1] = BENDS.index(scene.bend) if isinstance(scene, Road) else -1
+        for thing in scene.things:
+            x, y = round(thing.x), round(thing.y)
+            near = neighbour_of(scene, thing)
+            target[token_of(thing, rows, columns), :-3] = torch.tensor([
+                1, _COLOURS.index(thing.colour), _SHAPES.index(thing.shape),
+                _COLOURS.index(near.colour) if near else -1,
+                _SHAPES.index(near.shape) if near else -1,
+                *(int(d) for d in f'{x:03d}{y:03d}'), math.log(thing.size) - 7,
+                *((edge - centre) / FACTOR for edge, centre in zip(
+                    thing.box, (thing.x, thing.y, thing.x, thing.y))),
+                *(place(near, rows, columns) if near else (0, 0)),
+            ])
+    return out
+
+
+def loss(outputs: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+    """Of a head's (tokens, WIDTH) outputs; with its parts, for the log."""
+    exists, *named, size, box, near, place, bend = outputs.split(_PARTS, -1)
+    there = target[:, 0] > 0
+    found = target[there]
+    losses = {
+        'there': 2 * F.binary_cross_entropy_with_logits(exists[:, 0], target[:, 0],
+                                                        pos_weight=torch.tensor(4.0)),
+        'place': 2 * F.l1_loss(place, target[:, -3:-1]),
+        'bend': _wrong(bend, target[:, -1]),
+    }
+    names = ('colour', 'shape', 'near_colour', 'near_shape', *(f'digit{i}' for i in range(_DIGITS)))
+    for i, name in enumerate(names):
+        weight = 1.0 if i < 4 else 0.7
+        losses[name] = weight * _wrong(named[i][there], found[:, i + 1])
+    known = found[:, 3] >= 0
+    apart = near[there][known] - found[known, 10 + _DIGITS : 12 + _DIGITS]
+    losses['near_place'] = 2 * apart.abs().sum() / max(1, apart.numel())
+    losses['size'] = F.l1_loss(size[there][:, 0], found[:, 5 + _DIGITS])
+    losses['box'] = 2 * F.l1_loss(box[there], found[:, 6 + _DIGITS : 10 + _DIGITS])
+    return sum(losses.values(), torch.zeros(())), {k: v.item() for k, v in losses.items()}
+
+
+def aim_loss(
+    outputs: torch.Tensor, target: torch.Tensor, rows: int, columns: int
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Of a head's (tokens, AIM) outputs: row and column of each, a thing's offset in its token.
+
+    Both together are the thing's pixel; the digits alone teach too little of it.
+    """
+    row, column, offset = outputs.split((_MOST, _MOST, 2), -1)
+    size, cell = torch.tensor([columns, rows]), target[:, -3:-1]
+    at = (cell * size).long()
+    there = target[:, 0] > 0
+    digits = target[there, 5 : 5 + _DIGITS].unflatten(-1, (2, 3))
+    pixel = digits @ torch.tensor([100.0, 10.0, 1.0])
+    losses = {
+        'column': F.cross_entropy(column, at[:, 0]),
+        'row': F.cross_entropy(row, at[:, 1]),
+        'offset': 8 * F.l1_loss(offset[there], pixel / FACTOR - at[there] - 0.5),
+    }
+    return sum(losses.values(), torch.zeros(())), {k: v.item() for k, v in losses.items()}
+
+
+def _wrong(outputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Mean cross entropy where the class is known: tables do not bend, roads have no neighbours."""
+    known = classes >= 0
+    wrong = F.cross_entropy(outputs[known], classes[known].long(), reduction='sum')
+    return wrong / max(1, int(known.sum()))

@@ -1,0 +1,210 @@
+"""How the node is, for ``/diagnostics``: the model, its memory and servers, the cameras."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from mimo_embodied_ros.core.errors import MimoError, ResultCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rclpy.node import Node
+
+    from mimo_embodied_ros.engine import MemoryUse, ModelInfo, ServerHealth
+    from mimo_embodied_ros.ros.streams import Stream
+
+    from .faults import Fault
+
+PERIOD_S = 1.0
+_LATENCIES = 100  # of the last answers
+
+# What is wrong with the model or its machine, and so with the next request, too.
+_FAULTS = {ResultCode.OUT_OF_MEMORY, ResultCode.BACKEND_UNREACHABLE, ResultCode.BACKEND_ERROR}
+
+
+class Outcomes:
+    """What became of the requests to a model that is or was to be loaded, counted in any thread.
+
+    Attributes:
+        answered: requests with an answer.
+        failed: requests without, save those that were cancelled or made room for a goal.
+        last_error: code and message of the latest failure; empty before the first.
+        faulty: whether the latest outcome shows that the model or its machine does not work.
+
+    """
+
+    def __init__(self) -> None:
+        """Nothing has failed."""
+        self.answered = self.failed = 0
+        self.last_error = ''
+        self.faulty = False
+        self._latencies: deque[float] = deque(maxlen=_LATENCIES)
+        self._lock = threading.Lock()
+
+    def add(self, error: MimoError | None, latency_s: float) -> None:
+        """Count one request; without an error it is an answer, so many seconds after it came."""
+        with self._lock:
+            if error is None:
+                self.answered += 1
+                self.faulty = False
+                self._latencies.append(latency_s)
+            elif error.code not in (ResultCode.CANCELLED, ResultCode.PREEMPTED):
+                self.failed += 1
+                self._note(error, faulty=error.code in _FAULTS)
+
+    def add_load(self, error: MimoError) -> None:
+        """Take why the model was not loaded."""
+        with self._lock:
+            self._note(error, faulty=True)
+
+    def latency(self, share: float) -> float:
+        """Seconds within which a share of the last answers came, above 0 to 1; one must be."""
+        with self._lock:
+            taken = sorted(self._latencies)
+        return taken[math.ceil(share * len(taken)) - 1]
+
+    def _note(self, error: MimoError, *, faulty: bool) -> None:
+        self.last_error = f'{error.code.name}: {error}'
+        self.faulty = faulty
+
+
+def model_status(
+    info: ModelInfo | None, waiting: int | None, running: int, outcomes: Outcomes
+) -> DiagnosticStatus:
+    """Whether the model is loaded and works.
+
+    Args:
+        info: of the model; None: none is loaded.
+        waiting: requests in the queue; None: the node is not active.
+        running: requests that the model is at.
+        outcomes: of the requests so far.
+
+    """
+    level, message = DiagnosticStatus.OK, str(info)
+    if outcomes.faulty:
+        level, message = DiagnosticStatus.ERROR, outcomes.last_error
+    elif info is None:
+        level, message = DiagnosticStatus.WARN, 'no model is loaded; configure the node'
+    elif waiting is None:
+        message += ', not active'
+    values = {
+        'loaded': info is not None, 'active': waiting is not None, 'waiting': waiting or 0,
+        'running': running, 'answered': outcomes.answered, 'failed': outcomes.failed,
+        'last error': outcomes.last_error}
+    if outcomes.answered:
+        values['latency p50 (s)'] = f'{outcomes.latency(0.5):.3f}'
+        values['latency p95 (s)'] = f'{outcomes.latency(0.95):.3f}'
+    return _status('model', level, message, values)
+
+
+def memory_status(use: MemoryUse) -> DiagnosticStatus:
+    """What this process and its model hold."""
+    values = {'process (MB)': f'{_resident() / 1e6:.0f}', 'cache (MB)': f'{use.cache / 1e6:.0f}'}
+    if use.device_total:
+        values['GPU (MB)'] = f'{use.device / 1e6:.0f}'
+        values['GPU total (MB)'] = f'{use.device_total / 1e6:.0f}'
+    message = ', '.join(f'{name} {value}' for name, value in values.items())
+    return _status('memory', DiagnosticStatus.OK, message, values)
+
+
+def _resident() -> int:
+    """Bytes of this process in memory, shared ones included."""
+    pages = Path('/proc/self/statm').read_text('ascii').split()[1]
+    return int(pages) * os.sysconf('SC_PAGE_SIZE')
+
+
+def server_status(health: ServerHealth, now: float) -> DiagnosticStatus:
+    """What the latest request showed of a server; ``now`` is ``time.monotonic()``."""
+    values = {'latency (s)': f'{health.latency_s:.3f}', 'last error': health.last_error}
+    if health.healthy is None:
+        level, message = DiagnosticStatus.STALE, 'not asked yet'
+    elif health.healthy:
+        level, message = DiagnosticStatus.OK, 'answers'
+    else:
+        level, message = DiagnosticStatus.ERROR, health.last_error
+    if health.checked:
+        values['checked (s ago)'] = f'{now - health.checked:.1f}'
+    return _status(f'server {health.url}', level, message, values)
+
+
+def camera_status(
+    name: str, images: Stream, age_s: float | None, max_age_s: float,
+    malformed: Mapping[str, int], problems: Sequence[Fault],
+) -> DiagnosticStatus:
+    """Whether a camera sends images.
+
+    Args:
+        name: of the camera.
+        images: its stream.
+        age_s: of the newest image, seconds of ROS time; None: there is none.
+        max_age_s: oldest image to answer on, seconds; 0 is any.
+        malformed: how many messages of it could not be used, by cause.
+        problems: what is wrong with its topics.
+
+    """
+    level, message = DiagnosticStatus.OK, 'sends images'
+    if images.opened is None:
+        message = 'not subscribed: on demand, and nobody asks'
+    elif age_s is None:
+        level, message = DiagnosticStatus.WARN, f'no image has arrived on {images.topic}'
+    elif max_age_s and age_s > max_age_s:
+        level = DiagnosticStatus.WARN
+        message = f'the newest image is older than max_image_age, {max_age_s:g} s'
+    values = _values_of(images, malformed)
+    values['images received'] = values.pop('received')
+    if age_s is not None:
+        values['age of the newest (s)'] = f'{age_s:.3f}'
+    return _with_problems(f'camera {name}', level, message, values, problems)
+
+
+def odometry_status(
+    stream: Stream, malformed: Mapping[str, int], problems: Sequence[Fault]
+) -> DiagnosticStatus:
+    """Whether odometry comes; a base need not have it."""
+    message = 'arrives' if stream.received else f'none has arrived on {stream.topic}'
+    values = _values_of(stream, malformed)
+    return _with_problems('odometry', DiagnosticStatus.OK, message, values, problems)
+
+
+def _values_of(stream: Stream, malformed: Mapping[str, int]) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        'topic': stream.topic, 'received': stream.received, 'dropped': stream.dropped}
+    if stream.rate is not None:
+        values['rate (Hz)'] = f'{stream.rate:.1f}'
+    # a copy in one go: requests go on counting
+    return values | {f'malformed: {cause}': count for cause, count in dict(malformed).items()}
+
+
+def _with_problems(
+    name: str, level: bytes, message: str, values: dict[str, Any], problems: Sequence[Fault]
+) -> DiagnosticStatus:
+    if problems:
+        level, message = DiagnosticStatus.WARN, '; '.join(fault.text for fault in problems)
+    return _status(name, level, message, values)
+
+
+def diagnostics(node: Node, statuses: Iterable[DiagnosticStatus]) -> DiagnosticArray:
+    """The message of a node; its namespace and name stand before the name of each status.
+
+    Robots share ``/diagnostics``, and an aggregator tells statuses apart by their names.
+    """
+    out = DiagnosticArray(status=list(statuses))
+    out.header.stamp = node.get_clock().now().to_msg()
+    for status in out.status:
+        status.hardware_id = node.get_fully_qualified_name()
+        status.name = f'{status.hardware_id.lstrip("/")}: {status.name}'
+    return out
+
+
+def _status(name: str, level: bytes, message: str, values: dict[str, Any]) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        name=name, level=level, message=message,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])

@@ -1,0 +1,244 @@
+"""The settings of the node ``mimo_embodied``: its parameters, and their checked values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.skill_files import load_skills
+from mimo_embodied_ros.core.skills import MOST_STEPS
+from mimo_embodied_ros.core.tasks import known_tasks
+from mimo_embodied_ros.engine import EngineConfig
+from mimo_embodied_ros.geometry.extrinsics import Extrinsics, load_extrinsics
+from mimo_embodied_ros.ros.parameters import COUNT, Parameter, fault, read_table, read_value
+from mimo_embodied_ros.share import embedded_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from rclpy.node import Node
+
+    from mimo_embodied_ros.core.skills import Skill
+    from mimo_embodied_ros.core.tasks import Task
+
+# Checked by EngineConfig, which names what is allowed.
+MODEL = (
+    Parameter('model', '', 'Folder or hub name of the model; empty: the embedded one. With '
+              'openai: the name by which the servers know it.'),
+    Parameter('backend', 'transformers',
+              "What runs the model: transformers in this process, or openai, servers with OpenAI's "
+              'interface.'),
+    Parameter('device', 'auto', 'Where the model runs: auto, cpu, cuda or cuda:N.'),
+    Parameter('dtype', 'auto', 'Of the weights: bfloat16, float32, or auto by the device.'),
+    Parameter('attention', 'sdpa', 'Of the model: sdpa, eager or flash_attention_2.'),
+    Parameter('adapter', '', 'Folder or hub name of a LoRA adapter; empty: none.'),
+    Parameter('quantization', 'none', 'Of the language model: none, 8bit or 4bit.'),
+    Parameter('min_pixels', 0, "Area to which smaller images are enlarged; 0: the model's own, "
+              'with openai 3136.', COUNT, unit='px'),
+    Parameter('max_pixels', 0, "Area to which larger images are reduced; 0: the model's own, with "
+              'openai 3211264.', COUNT, unit='px'),
+    Parameter('threads', 0, "CPU threads of the model; 0: one for a small model, else the "
+              "library's choice.", (0, 1024)),
+    Parameter('max_batch', 8, 'How many requests are answered at once; more wait.', (1, 256)),
+    Parameter('cache_mb', 512, 'Megabytes for what was computed of images, for the next question '
+              'on them.', (0, 1_000_000), unit='MB'),
+    Parameter('stop_early', True, 'End an answer when it is whole, before the model ends it.'),
+    Parameter('draft_tokens', 8, 'Tokens guessed from earlier answers and checked in one step; 0: '
+              'none.', (0, 64), unit='tokens'),
+    # with openai only
+    Parameter('servers', ['http://127.0.0.1:8000/v1'],
+              'URLs of the servers, the preferred one first; the others stand in for it.'),
+    Parameter('api_key_env', '',
+              "Name of the environment variable with the servers' key; empty: no key."),
+    Parameter('connect_timeout', 2.0, 'Seconds until a server must have taken a connection.',
+              (0.001, 3600.0), unit='s'),
+    Parameter('first_token_timeout', 20.0, "Seconds until a server's first token; its queue "
+              'counts.', (0.001, 3600.0), unit='s'),
+    Parameter('token_timeout', 10.0, 'Seconds between two tokens of a server.', (0.001, 3600.0),
+              unit='s'),
+)
+REQUESTS = (
+    Parameter('max_queue', 8, 'How many requests may wait; more fail with QUEUE_FULL.', (1, 1000)),
+    Parameter('timeout', 30.0, 'Seconds from arrival to result where a request gives none.',
+              (0.001, 86400.0), unit='s', live=True),
+    Parameter('max_image_age', 1.0, 'Oldest image to answer on, seconds; 0: any age.',
+              (0.0, 86400.0), unit='s', live=True),
+    Parameter('wait_for_image', 1.0, 'Seconds to wait for an image when there is none yet.',
+              (0.0, 3600.0), unit='s', live=True),
+    Parameter('driving_valid_for', 1.0, 'Seconds after its image for which driving advice is good.',
+              (0.0, 60.0), unit='s', live=True),
+    Parameter('structured', False, 'Hold points, boxes and choices to a grammar while they are '
+              'written; not with openai.', live=True),
+    Parameter('tasks_file', '', 'YAML file with more tasks, as core/tasks.yaml; empty: none.'),
+    Parameter('skills_file', '', 'YAML file with what the robot can do, see docs/skills.md; empty: '
+              'plans are in words.'),
+    Parameter('max_steps', 10, 'Longest plan of skills where a request gives none.',
+              (1, MOST_STEPS), live=True),
+    Parameter('max_new_tokens', 0, 'Longest answer, tokens; 0: the default of each task.', COUNT,
+              unit='tokens', live=True),
+)
+SENSORS = (
+    Parameter('cameras', ['camera'], 'Names of the cameras; the first is the default of requests.'),
+    Parameter('odometry_topic', 'odom', 'nav_msgs/Odometry of the base; empty: none.'),
+    Parameter('extrinsics_file', '', 'YAML list of fixed frames, each with parent, child, '
+              'translation (metres) and rotation (quaternion x, y, z, w); for what tf2 does not '
+              'know, or where it is not installed. Empty: none.'),
+    Parameter('tf_buffer', 30.0, 'Seconds for which transforms of tf2 are kept, longer than the '
+              'model takes; 0: tf2 is not used.', (0.0, 3600.0), unit='s'),
+)
+RECORDING = (
+    Parameter('record_to', '', 'Folder for answers.jsonl with every answer, and their images as '
+              'JPEG; empty: none.'),
+    Parameter('record_max_mb', 1000, 'Megabytes that this folder may hold; what comes then is not '
+              'recorded.', (1, 100_000_000), unit='MB'),
+)
+LIFE = (
+    Parameter('autostart', True, 'Configure and activate at once when started as a program.',
+              read_only=True),
+)
+# Of each camera; the name in front and a dot.
+CAMERA = (
+    Parameter('image_topic', '', 'Image, or CompressedImage; empty: NAME/image_raw.'),
+    Parameter('image_transport', 'raw', 'raw: sensor_msgs/Image; compressed: CompressedImage.',
+              choices=('raw', 'compressed')),
+    Parameter('camera_info_topic', '', 'CameraInfo; empty: camera_info beside the image.'),
+    Parameter('rectified', False, 'The image is rectified: it follows p of its CameraInfo, and no '
+              'lens.'),
+    Parameter('depth_topic', '', 'Image with depth; empty: none.'),
+    Parameter('depth_transport', 'raw', 'raw: sensor_msgs/Image, 16UC1 or 32FC1; compressed and '
+              'compressedDepth: CompressedImage, PNG.',
+              choices=('raw', 'compressed', 'compressedDepth')),
+    Parameter('depth_registered', False, 'The depth shows what the image shows, whatever its frame '
+              'is called. Else it does where both have one frame.'),
+    Parameter('depth_info_topic', '', 'CameraInfo of depth that is not registered; empty: '
+              'camera_info beside it.'),
+    Parameter('reliable', False, 'Ask for reliable delivery of all these topics; without it, for '
+              'one by qos_overrides.TOPIC.subscription.reliability.'),
+    Parameter('on_demand', False, 'Subscribe when a request comes, and unsubscribe some seconds '
+              'after the last one; costs nothing in between.'),
+    Parameter('clip_frames', 0, 'How many images a task about a clip gets; 0: the newest one only.',
+              (0, 1000)),
+    Parameter('clip_rate', 2.0, 'Images a second of a clip.', (0.01, 60.0), unit='Hz'),
+    Parameter('clip_mb', 256, 'Megabytes that the images kept for clips may take.', (1, 1_000_000),
+              unit='MB'),
+)
+NODE = (*MODEL, *REQUESTS, *SENSORS, *RECORDING, *LIFE)
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """One camera's topics; empty where none is used."""
+
+    name: str
+    image_topic: str
+    compressed: bool
+    camera_info_topic: str
+    depth_topic: str
+    depth_compressed: bool
+    depth_info_topic: str
+    depth_registered: bool
+    rectified: bool
+    reliable: bool
+    on_demand: bool
+    clip_frames: int
+    clip_rate: float
+    clip_mb: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked values; times in seconds."""
+
+    engine: EngineConfig
+    cameras: tuple[CameraSettings, ...]
+    odometry_topic: str
+    extrinsics: Extrinsics
+    tf_buffer: float
+    max_queue: int
+    timeout: float
+    max_image_age: float
+    wait_for_image: float
+    driving_valid_for: float
+    max_new_tokens: int
+    max_steps: int
+    structured: bool
+    record_to: str
+    record_max_mb: int
+    autostart: bool
+    tasks: Mapping[str, Task]
+    skills: Mapping[str, Skill]
+
+
+def by_name(cameras: Iterable[str]) -> dict[str, Parameter]:
+    """All parameters of a node with these cameras, by their full names."""
+    return {p.name: p for p in NODE} | {f'{c}.{p.name}': p for c in cameras for p in CAMERA}
+
+
+def refusal(changed: Mapping[str, Any], cameras: Iterable[str], *, configured: bool) -> str:
+    """Why parameters cannot be changed now; empty where they can.
+
+    Args:
+        changed: new values of the right type and range, by name.
+        cameras: names of the node's cameras.
+        configured: the node has read its parameters and holds a model.
+
+    """
+    known = by_name(cameras)
+    ours = {name: known[name] for name in changed if name in known}  # not use_sim_time and such
+    if configured and (fixed := sorted(name for name, p in ours.items() if not p.live)):
+        return f'{", ".join(fixed)} is read when the node is configured; clean it up first'
+    return '; '.join(filter(None, (fault(name, p, changed[name]) for name, p in ours.items())))
+
+
+def _camera(node: Node, name: str) -> CameraSettings:
+    values = {p.name: read_value(node, p, f'{name}.') for p in CAMERA}
+    compressed = values['image_transport'] == 'compressed'
+    image = values['image_topic'] or f'{name}/image_raw' + '/compressed' * compressed
+    info = values['camera_info_topic'] or _info_beside(image)
+    depth_info = values['depth_info_topic']
+    if values['depth_topic'] and not depth_info and not values['depth_registered']:
+        depth_info = _info_beside(values['depth_topic'])
+    if values['on_demand'] and values['clip_frames']:
+        msg = (f'{name}.on_demand and {name}.clip_frames exclude each other, since a clip is what '
+               'came before the request; leave one of the two out')
+        raise InvalidRequestError(msg)
+    others = {p: values[p] for p in (
+        'depth_topic', 'depth_registered', 'rectified', 'reliable', 'on_demand', 'clip_frames',
+        'clip_rate', 'clip_mb')}
+    return CameraSettings(
+        name, image, compressed, info, depth_compressed=values['depth_transport'] != 'raw',
+        depth_info_topic=depth_info, **others)
+
+
+def _info_beside(topic: str) -> str:
+    """The topic of the CameraInfo that belongs to images on a topic."""
+    for transport in ('/compressed', '/compressedDepth'):
+        topic = topic.removesuffix(transport)
+    folder, slash, _ = topic.rpartition('/')
+    return f'{folder}{slash}camera_info'
+
+
+def read(node: Node) -> Settings:
+    """Declare what is not declared yet and read all parameters.
+
+    Raises:
+        InvalidRequestError: a value that is not allowed, with the allowed ones.
+
+    """
+    engine, requests, sensors, recording, life = (
+        read_table(node, table) for table in (MODEL, REQUESTS, SENSORS, RECORDING, LIFE))
+    if engine['backend'] == 'transformers':
+        engine['model'] = engine['model'] or embedded_model()
+    engine['servers'] = tuple(engine['servers'])
+    names = list(sensors['cameras'])
+    if not names or not all(names) or len(set(names)) < len(names):
+        msg = f'parameter cameras is {names}; give one or more, each with a name of its own'
+        raise InvalidRequestError(msg)
+    tasks = known_tasks(requests.pop('tasks_file'))
+    extrinsics, skills = sensors['extrinsics_file'], requests.pop('skills_file')
+    return Settings(EngineConfig(**engine), tuple(_camera(node, name) for name in names),
+                    sensors['odometry_topic'],
+                    load_extrinsics(extrinsics) if extrinsics else Extrinsics(),
+                    sensors['tf_buffer'], **requests, **recording, **life, tasks=tasks,
+                    skills=load_skills(skills) if skills else {})

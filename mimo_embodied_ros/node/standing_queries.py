@@ -1,0 +1,122 @@
+"""Standing queries: questions that the node asks itself at a rate, behind all that others ask."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rclpy.clock import Clock, ClockType
+
+from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
+from mimo_embodied_ros.ros import messages
+from mimo_embodied_ros.ros.request_kinds import KINDS, Kind
+from mimo_embodied_ros.srv import SetStandingQuery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rclpy.lifecycle import LifecycleNode
+    from rclpy.timer import Timer
+
+    from mimo_embodied_ros.core.tasks import Task
+
+# No model answers more often, and the executor has more to do than to look at the clock; and what
+# its timers can hold.
+_SHORTEST_PERIOD_S, _LONGEST_PERIOD_S = 0.01, 1e6
+# The service's constants have the names of the actions.
+_KINDS = {
+    getattr(SetStandingQuery.Request, kind.action_name.upper()): kind
+    for kind in KINDS if hasattr(SetStandingQuery.Request, kind.action_name.upper())
+}
+# Usual while others ask, too.
+_EXPECTED = {ResultCode.NONE, ResultCode.PREEMPTED, ResultCode.QUEUE_FULL}
+
+
+@dataclass(eq=False)
+class StandingQuery:
+    """One of them; a tick is dropped while the answer to an earlier one is awaited."""
+
+    kind: Kind
+    goal: Any
+    timer: Timer | None = None
+    asking: bool = False
+
+
+class StandingQueries:
+    """Those of a node, by name; to be used in the executor's thread.
+
+    They stay while the node is inactive and are asked again when it is active.
+    """
+
+    def __init__(
+        self, node: LifecycleNode, active: Callable[[], bool], submit: Callable[..., Any]
+    ) -> None:
+        """Take the node, whether it is active, and how it queues a goal."""
+        self._node, self._active, self._submit = node, active, submit
+        self._queries: dict[str, StandingQuery] = {}
+
+    def set(self, request: SetStandingQuery.Request, tasks: Mapping[str, Task]) -> None:
+        """Begin, change or end one; a question under way is answered.
+
+        Raises:
+            InvalidRequestError: a field is empty, out of its range, or not of this kind.
+
+        """
+        query = _read(request, tasks) if request.enabled else None
+        before = self._queries.pop(request.name, None)
+        if before is not None:
+            self._node.destroy_timer(before.timer)
+        if query is not None:
+            period = min(max(_SHORTEST_PERIOD_S, 1 / request.rate), _LONGEST_PERIOD_S)
+            query.timer = self._node.create_timer(
+                period, lambda: self._ask(request.name, query),
+                clock=Clock(clock_type=ClockType.STEADY_TIME))
+            self._queries[request.name] = query
+
+    def _ask(self, name: str, query: StandingQuery) -> None:
+        if query.asking or not self._active():
+            return
+        query.asking = True
+
+        def end(values: dict[str, Any]) -> None:
+            query.asking = False
+            code = ResultCode(values['error_code'])
+            if code not in _EXPECTED:
+                self._node.get_logger().warning(
+                    f'standing query {name!r} failed, {code.name}: {values["error_msg"]}',
+                    throttle_duration_sec=10.0)
+
+        self._submit(query.kind, query.goal, end, standing=True)
+
+
+def _read(request: SetStandingQuery.Request, tasks: Mapping[str, Task]) -> StandingQuery:
+    """Make the goal that is sent at every tick; see ``StandingQueries.set``."""
+    if not request.name.strip():
+        text = 'the standing query has no name; give one, with which it can be changed and ended'
+        raise InvalidRequestError(text)
+    if not (math.isfinite(request.rate) and request.rate > 0):
+        text = f'rate is {request.rate:g} questions a second; give one above 0'
+        raise InvalidRequestError(text)
+    if request.kind not in _KINDS:
+        known = ', '.join(f'{number} ({kind.action_name})' for number, kind in _KINDS.items())
+        text = f'kind is {request.kind}; give one of {known}'
+        raise InvalidRequestError(text)
+    kind = _KINDS[request.kind]
+    goal = kind.action.Goal(
+        task=request.task, cameras=request.cameras, max_image_age=request.max_image_age,
+        thinking=request.thinking, max_new_tokens=request.max_new_tokens,
+        caller=f'standing query {request.name}', **{kind.request_field: request.text})
+    if hasattr(goal, 'kind'):
+        goal.kind = request.affordance_kind
+    for name in ('options', 'target_frame'):
+        if hasattr(goal, name):
+            setattr(goal, name, getattr(request, name))
+        elif getattr(request, name):
+            text = f'{kind.action_name} has no {name}; leave it empty'
+            raise InvalidRequestError(text)
+    messages.thinking_of(goal)
+    task = kind.task_of(goal, tasks)
+    if task.uses('text') and not request.text.strip():
+        raise InvalidRequestError(f'the text of a {task.name} request is empty; say what is asked')
+    return StandingQuery(kind, goal)

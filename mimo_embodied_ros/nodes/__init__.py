@@ -1,1 +1,0 @@
-"""The ROS 2 side: messages in, messages out."""

@@ -1,0 +1,1 @@
+"""What every node shares: messages, images, topics, parameters, transforms and the process."""

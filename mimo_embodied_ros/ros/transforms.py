@@ -1,0 +1,77 @@
+"""From one frame to another: by tf2 where it exists, else by extrinsics and odometry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rclpy.duration import Duration
+from rclpy.time import Time
+
+from mimo_embodied_ros.core.errors import TransformError
+from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform
+
+try:
+    import tf2_ros
+except ImportError:  # it comes with a ROS distribution and not from pip
+    tf2_ros = None
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from mimo_embodied_ros.core.frames import Odometry
+
+
+class Transforms:
+    """Looks transforms up at the stamp of an image, which a slow model answers much later."""
+
+    def __init__(self, node: Node, extrinsics: Extrinsics, buffer_s: float) -> None:
+        """Listen to tf2, if it is there.
+
+        Args:
+            node: subscribes.
+            extrinsics: asked where tf2 does not know.
+            buffer_s: for how long transforms are kept, seconds; 0: tf2 is not used.
+
+        """
+        self._extrinsics = extrinsics
+        self._buffer: Any = None
+        self._without = 'tf2 is not used (tf_buffer is 0)' if tf2_ros else 'tf2 is not installed'
+        if tf2_ros is not None and buffer_s:
+            self._buffer = tf2_ros.Buffer(cache_time=Duration(seconds=buffer_s))
+            self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
+
+    def lookup(
+        self, target: str, source: str, stamp_ns: int, odometry: Odometry | None
+    ) -> Transform:
+        """The transform that takes points of ``source`` to ``target``; see Extrinsics.lookup.
+
+        Raises:
+            TransformError: neither knows it; the message says what each says.
+
+        """
+        said = self._without
+        if self._buffer is not None:
+            try:
+                return self._from_tf2(target, source, stamp_ns)
+            except (tf2_ros.TransformException, TransformError) as error:
+                said = f'tf2: {error}'
+        try:
+            return self._extrinsics.lookup(target, source, stamp_ns, odometry)
+        except TransformError as error:
+            msg = f'{error} (extrinsics_file, odometry). {said}'
+            raise TransformError(msg) from error
+
+    def _from_tf2(self, target: str, source: str, stamp_ns: int) -> Transform:
+        if not stamp_ns:
+            # tf2 takes 0 for now, when the robot may be elsewhere
+            msg = 'the image has no stamp'
+            raise TransformError(msg)
+        found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns)).transform
+        at, turn = found.translation, found.rotation
+        return Transform.of((at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w))
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._buffer is not None:
+            self._listener.unregister()
+            self._buffer = None

@@ -1,0 +1,1 @@
+"""The node ``mimo_viewer``: draws the answers of ``mimo_embodied``."""

@@ -1,0 +1,377 @@
+"""The node ``mimo_viewer``: what the answers of ``mimo_embodied`` look like, for RViz and Foxglove.
+
+It subscribes to nothing while nobody subscribes to it. While somebody looks at the annotated image
+it keeps the newest images of the cameras as they come, until an answer says on which of them it
+was given; that one is decoded and drawn on, in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from array import array
+from collections import OrderedDict, deque
+from functools import partial
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import Point, Pose, PoseStamped, Vector3
+from nav_msgs.msg import Path
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from rclpy.time import Time
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from mimo_embodied_ros import msg, srv
+from mimo_embodied_ros.annotate import MARK, PLAN, Canvas
+from mimo_embodied_ros.core.errors import MimoError, ResultCode
+from mimo_embodied_ros.pictures import jpeg
+from mimo_embodied_ros.ros import messages, process
+from mimo_embodied_ros.ros.images import decode_compressed, decode_image, encode_image
+from mimo_embodied_ros.ros.parameters import read_table
+from mimo_embodied_ros.ros.request_kinds import KINDS
+from mimo_embodied_ros.ros.streams import stamp_of
+
+from .viewer_parameters import PARAMETERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from rclpy.subscription import Subscription
+
+NAME = 'mimo_viewer'
+_LOOK_S = 0.5  # how often it looks whether somebody looks
+_COMING_S = 1.0  # how long an image may come after the answer on it
+_LIST_S = 2.0  # how long the node's answer about its cameras is waited for
+_KEPT = 32  # outcomes whose answers are on their way, or the other way round
+_TO_DRAW = 8  # answers; older ones are not drawn when they come too fast
+_REASONING = 400  # letters of it below a picture
+_GREY = 480, 640  # where there is no image to tell the size
+# Usual while others ask, and nothing to look at.
+_SILENT = {ResultCode.CANCELLED, ResultCode.PREEMPTED}
+_TEXT = {msg.TaskPlan: 'instruction', msg.AffordancePoints: 'query',
+         msg.SpatialAnswer: 'question', msg.TextAnswer: 'question',
+         msg.DrivingDecision: 'instruction'}
+_PLACED = (msg.TaskPlan, msg.AffordancePoints, msg.SpatialAnswer)
+
+_logger = logging.getLogger(__name__)
+
+
+class History:
+    """Serialised images of all cameras; the oldest go when they take too many bytes."""
+
+    def __init__(self, capacity: int) -> None:
+        """Hold at most ``capacity`` bytes, and one image in any case."""
+        self._capacity, self._bytes = capacity, 0
+        self._held: deque[tuple[str, int, type, bytes]] = deque()
+        self._came = threading.Condition()
+
+    def store(self, camera: str, kind: type, message: bytes) -> None:
+        """Take an ``Image`` or ``CompressedImage`` of a camera; nothing is decoded."""
+        with self._came:
+            self._held.append((camera, stamp_of(message), kind, message))
+            self._bytes += len(message)
+            while self._bytes > self._capacity and len(self._held) > 1:
+                self._bytes -= len(self._held.popleft()[3])
+            self._came.notify_all()
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        with self._came:
+            self._held.clear()
+            self._bytes = 0
+
+    def find(self, camera: str, stamp_ns: int, wait_s: float) -> tuple[type, bytes] | None:
+        """The type and message of the image with this stamp, which may be on its way still."""
+        found: tuple[type, bytes] | None = None
+
+        def decided() -> bool:
+            """Whether it is there, or a later one and so no hope."""
+            nonlocal found
+            later = False
+            for name, stamp, kind, message in self._held:
+                if name == camera:
+                    later = later or stamp > stamp_ns
+                    found = (kind, message) if stamp == stamp_ns else found
+            return later or found is not None
+
+        with self._came:
+            self._came.wait_for(decided, wait_s)
+        return found
+
+    def newest(self) -> tuple[type, bytes] | None:
+        """Of any camera."""
+        with self._came:
+            return self._held[-1][2:] if self._held else None
+
+
+class MimoViewer(Node):
+    """Draws the answers of another node."""
+
+    def __init__(self, name: str = NAME, **options: Any) -> None:
+        """Offer the outputs; nothing is subscribed to until somebody subscribes to one."""
+        super().__init__(name, **options)
+        settings = read_table(self, PARAMETERS)
+        self._of, self._reliable = settings['node'], settings['reliable']
+        self._quality, self._lifetime = settings['jpeg_quality'], settings['lifetime']
+        self._size = settings['marker_size']
+        self._image = self.create_publisher(Image, '~/annotated', 1)
+        self._compressed = self.create_publisher(CompressedImage, '~/annotated/compressed', 1)
+        self._markers = self.create_publisher(MarkerArray, '~/markers', 10)
+        self._path = self.create_publisher(Path, '~/path', 10)
+        self._history = History(settings['history_mb'] * 10**6)
+        self._answers: dict[str, Subscription] = {}  # by topic
+        self._cameras: dict[str, Subscription] = {}  # by name
+        self._list_cameras = self.create_client(srv.ListCameras, f'{self._of}/list_cameras')
+        self._listed = False  # whether all cameras of the node are subscribed to
+        self._asked = -_LIST_S
+        self._halves: OrderedDict[Any, dict[type, Any]] = OrderedDict()
+        self._marked: dict[str, int] = {}  # how many markers each topic's latest answer has
+        self._to_draw: deque[tuple[Any, Any]] = deque(maxlen=_TO_DRAW)
+        self._changed = threading.Condition()
+        self._open = True
+        self._drawing = threading.Thread(target=self._draw_all, name='drawing', daemon=True)
+        self._drawing.start()
+        self.create_timer(_LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def destroy_node(self) -> None:
+        """Leave no thread behind."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+        self._drawing.join()
+        super().destroy_node()
+
+    # -- subscribing while somebody looks
+
+    @property
+    def _drawn(self) -> bool:
+        """Whether somebody looks at a picture."""
+        return bool(self._image.get_subscription_count()
+                    + self._compressed.get_subscription_count())
+
+    def _look(self) -> None:
+        """Subscribe to what is looked at, and to nothing else."""
+        drawn = self._drawn
+        wanted: dict[str, tuple[type, Callable[[Any], None]]] = {}
+        if drawn:
+            wanted['outcome'] = msg.Outcome, self._on_outcome
+        for kind in KINDS:
+            if drawn or (kind.message in _PLACED and self._markers.get_subscription_count()):
+                wanted[kind.topic] = kind.message, partial(self._on_answer, kind.topic)
+        if self._path.get_subscription_count():
+            wanted['driving_trajectory'] = msg.DrivingTrajectory, self._on_trajectory
+        for topic in [t for t in self._answers if t not in wanted]:
+            self.destroy_subscription(self._answers.pop(topic))
+        for topic, (type_, callback) in wanted.items():
+            if topic not in self._answers:
+                self._answers[topic] = self.create_subscription(
+                    type_, f'{self._of}/{topic}', callback, 10)
+        if not drawn:
+            self._forget_cameras()
+            self._history.clear()
+            self._halves.clear()
+        elif not self._listed and self._list_cameras.service_is_ready() and (
+                time.monotonic() > self._asked + _LIST_S):
+            self._asked = time.monotonic()
+            self._list_cameras.call_async(srv.ListCameras.Request()).add_done_callback(
+                self._on_cameras)
+
+    def _forget_cameras(self) -> None:
+        for subscription in self._cameras.values():
+            self.destroy_subscription(subscription)
+        self._cameras.clear()
+        self._listed, self._asked = False, -_LIST_S
+
+    def _on_cameras(self, done: Any) -> None:
+        """Subscribe to the images of the cameras that the node has."""
+        if not self._drawn:
+            return
+        cameras = done.result().cameras
+        types = dict(self.get_topic_names_and_types())
+        quality = ReliabilityPolicy.RELIABLE if self._reliable else ReliabilityPolicy.BEST_EFFORT
+        for camera in cameras:
+            offered = types.get(camera.image_topic, ())
+            type_ = next((type_ for type_ in (Image, CompressedImage)
+                          if f'sensor_msgs/msg/{type_.__name__}' in offered), None)
+            if type_ is not None and camera.name not in self._cameras:
+                self._cameras[camera.name] = self.create_subscription(
+                    type_, camera.image_topic, partial(self._history.store, camera.name, type_),
+                    QoSProfile(depth=5, reliability=quality), raw=True)
+        self._listed = bool(cameras) and all(c.name in self._cameras for c in cameras)
+
+    # -- what comes
+
+    def _on_outcome(self, outcome: msg.Outcome) -> None:
+        if outcome.topic:
+            self._pair(outcome.topic, outcome.text, outcome)
+        elif outcome.error_code not in _SILENT:
+            self._draw_soon(outcome, None)
+
+    def _on_answer(self, topic: str, answer: Any) -> None:
+        if self._markers.get_subscription_count() and isinstance(answer, _PLACED):
+            self._markers.publish(self._marker_array(topic, answer))
+        if self._drawn:
+            self._pair(topic, _asked(answer), answer)
+            if answer.camera and self._listed and answer.camera not in self._cameras:
+                self._forget_cameras()  # the node has others now
+
+    def _pair(self, topic: str, text: str, half: Any) -> None:
+        """Draw an answer when its outcome is there, too; either may come first."""
+        key = topic, text, Time.from_msg(half.header.stamp).nanoseconds
+        halves = self._halves.setdefault(key, {})
+        halves[msg.Outcome if isinstance(half, msg.Outcome) else object] = half
+        if len(halves) == 2:
+            del self._halves[key]
+            self._draw_soon(halves[msg.Outcome], halves[object])
+        elif len(self._halves) > _KEPT:
+            self._halves.popitem(last=False)
+
+    def _on_trajectory(self, trajectory: msg.DrivingTrajectory) -> None:
+        path = Path(header=trajectory.header)
+        start = Time.from_msg(trajectory.header.stamp)
+        for point in trajectory.points:
+            stamp = start + rclpy.duration.Duration.from_msg(point.time_from_start)
+            header = Header(stamp=stamp.to_msg(), frame_id=trajectory.header.frame_id)
+            path.poses.append(PoseStamped(header=header, pose=point.pose))
+        self._path.publish(path)
+
+    # -- markers
+
+    def _marker_array(self, topic: str, answer: Any) -> MarkerArray:
+        """Markers of an answer; those of the same topic's one before are replaced or deleted."""
+        out = MarkerArray()
+        for marker in _markers(answer, self._size):
+            marker.header.frame_id = answer.position_frame_id
+            marker.header.stamp = answer.header.stamp
+            marker.lifetime = messages.duration(self._lifetime)
+            out.markers.append(marker)
+        count, before = len(out.markers), self._marked.get(topic, 0)
+        out.markers += [Marker(action=Marker.DELETE) for _ in range(before - count)]
+        for number, marker in enumerate(out.markers):
+            marker.ns, marker.id = topic, number
+        self._marked[topic] = count
+        return out
+
+    # -- pictures
+
+    def _draw_soon(self, outcome: Any, answer: Any) -> None:
+        with self._changed:
+            self._to_draw.append((outcome, answer))
+            self._changed.notify()
+
+    def _draw_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._to_draw or not self._open)
+                if not self._open:
+                    return
+                outcome, answer = self._to_draw.popleft()
+            try:
+                self._publish(outcome.header, self._draw(outcome, answer))
+            except Exception:  # the next one may be as it should
+                _logger.exception('an answer could not be drawn')
+
+    def _draw(self, outcome: Any, answer: Any) -> NDArray[np.uint8]:
+        """The image of an answer with what it says; None: there is no answer."""
+        canvas, stats = Canvas(self._pixels(outcome, answer)), outcome.stats
+        if answer is None:
+            code = ResultCode(outcome.error_code).name
+            canvas.note(outcome.text, f'{code}: {outcome.error_msg}')
+        else:
+            canvas.answer(outcome.text, messages.content_of(answer))
+        canvas.note(f'{outcome.kind}: {messages.seconds(stats.total_time):.2f} s, image '
+                    f'{messages.seconds(stats.image_age):.2f} s old')
+        if outcome.reasoning:
+            canvas.note(shorten(outcome.reasoning, _REASONING, placeholder=' ...'))
+        return canvas.picture()
+
+    def _pixels(self, outcome: Any, answer: Any) -> NDArray[np.uint8]:
+        """The image that an outcome is about; grey where it is not known."""
+        found = None
+        if outcome.camera:
+            stamp = Time.from_msg(outcome.header.stamp).nanoseconds
+            found = self._history.find(outcome.camera, stamp, _COMING_S)
+        elif answer is None and outcome.header == Header():
+            found = self._history.newest()  # the request failed before it came to an image
+        try:
+            if found is not None:
+                kind, message = found
+                decode = decode_compressed if kind is CompressedImage else decode_image
+                return decode(deserialize_message(message, kind))
+            if outcome.camera:
+                self.get_logger().warning(
+                    f'the image of {outcome.camera} on which an answer was given is not there any '
+                    'more, or never came; raise history_mb, or let the cameras send it compressed',
+                    throttle_duration_sec=10.0)
+        except MimoError as error:
+            self.get_logger().warning(str(error), throttle_duration_sec=10.0)
+        height, width = _GREY
+        if answer is not None and answer.image_width:
+            height, width = answer.image_height, answer.image_width
+        return np.full((height, width, 3), 96, np.uint8)
+
+    def _publish(self, header: Header, picture: NDArray[np.uint8]) -> None:
+        if self._image.get_subscription_count():
+            self._image.publish(encode_image(picture, header))
+        if self._compressed.get_subscription_count():
+            data = array('B', jpeg(picture, self._quality))
+            self._compressed.publish(
+                CompressedImage(header=header, format='jpeg', data=data))
+
+
+def _asked(answer: Any) -> str:
+    """What the answer is to."""
+    return str(getattr(answer, _TEXT[type(answer)]))
+
+
+def _markers(answer: Any, size: float) -> Iterator[Marker]:
+    """A sphere and a text for each position that is known; arrows from step to step of a plan."""
+    if isinstance(answer, msg.TaskPlan):
+        named = [(f'{step.id}. {step.description}', point)
+                 for step in answer.steps for point in step.points]
+    else:
+        named = [(point.label or _asked(answer), point) for point in answer.points]
+    placed = [(name, point.position) for name, point in named
+              if point.position_status == msg.AffordancePoint.OK]
+    colour = PLAN if isinstance(answer, msg.TaskPlan) else MARK
+    # REP 103: in an optical frame y goes down, in all others z goes up
+    up = (0.0, -size) if 'optical' in answer.position_frame_id else (size, 0.0)
+    for name, position in placed:
+        yield _marker(Marker.SPHERE, colour, (size, size, size), position)
+        above = Point(x=position.x, y=position.y + up[1], z=position.z + up[0])
+        yield _marker(Marker.TEXT_VIEW_FACING, colour, (0.0, 0.0, size), above, name)
+    if isinstance(answer, msg.TaskPlan):
+        for (_, start), (_, end) in itertools.pairwise(placed):
+            arrow = _marker(Marker.ARROW, colour, (size / 4, size / 2, size / 2))
+            arrow.points = [start, end]
+            yield arrow
+
+
+def _marker(
+    kind: int, colour: Sequence[int], scale: tuple[float, float, float],
+    position: Point | None = None, text: str = '',
+) -> Marker:
+    red, green, blue = (part / 255 for part in colour)
+    pose = Pose(position=position or Point())
+    pose.orientation.w = 1.0
+    return Marker(type=kind, action=Marker.ADD, pose=pose, scale=Vector3(**dict(zip('xyz', scale))),
+                  color=ColorRGBA(r=red, g=green, b=blue, a=1.0), text=text)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the viewer until it is interrupted; exit code 1 when it cannot start."""
+    return process.run(MimoViewer, NAME, args)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,203 @@
+"""The world: a drawn table seen by a camera, and a gripper that picks and places by a point.
+
+What the gripper holds is out of the camera's view, and what is in a bowl or a cup is too deep to be
+seen. What slips out of the gripper lies somewhere on the table then, which the gripper does not
+notice: only who looks knows.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mimo_embodied_ros.core.frames import Intrinsics
+from mimo_embodied_ros.geometry.camera_model import Camera
+
+from .scenes import APART, CONTAINERS, MOVABLE, any_place, draw_table, place_things, room
+from .table_camera import FOCAL, HEIGHT, WIDTH, depth_at, depth_of
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from mimo_embodied_ros.geometry.extrinsics import Transform
+
+    from .scenes import Thing
+
+CUBE, BOWL = ('red', 'cube'), ('blue', 'bowl')
+_GRASP = 0.75  # of a thing's radius: where it is thick
+_CAMERA = Camera(Intrinsics(FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2), WIDTH, HEIGHT)
+_OTHERS = 1, 3  # things besides these two, least and most
+_TRIES = 100  # at a free place
+
+
+class Tabletop:
+    """A red cube, a blue bowl and one to three other things, and what became of them.
+
+    Attributes:
+        things: that lie on the table.
+        held: what the gripper holds; None: nothing.
+        inside: names of what is in bowls and cups, and the names of these.
+        drops: how often something slipped out.
+        steps: how often the gripper picked or placed, with or without success.
+        event: what happened last, in words.
+        pixels: (480, 640, 3) uint8, RGB, what the camera sees.
+        depth: (480, 640) uint16, millimetres along the optical axis.
+
+    """
+
+    def __init__(self, seed: int, camera: Transform, drop: float = 0.2) -> None:
+        """Draw a table.
+
+        Args:
+            seed: of the scene, and of what slips out where.
+            camera: takes points of the camera's optical frame to that of the gripper's points.
+            drop: probability that a thing slips out in a pick or in a place.
+
+        """
+        self._seed, self._camera, self._drop = seed, camera, drop
+        self._luck = random.Random(f'{seed} luck')
+        rng = random.Random(seed)
+        self._horizon = draw_table(random.Random(seed), WIDTH, HEIGHT).horizon
+        self.things: tuple[Thing, ...] = ()
+        count = 2 + rng.randint(*_OTHERS)
+        while len(self.things) < count:
+            self.things = place_things(rng, WIDTH, HEIGHT, count, self._horizon, (CUBE, BOWL))
+        self.held: Thing | None = None
+        self.inside: dict[str, str] = {}
+        self.drops = self.steps = 0
+        self._look('')
+
+    @property
+    def done(self) -> bool:
+        """Whether the red cube is in the blue bowl."""
+        return self.inside.get(' '.join(CUBE)) == ' '.join(BOWL)
+
+    def where(self, name: str) -> str:
+        """Where something is, in words."""
+        if self.held is not None and self.held.name == name:
+            return f'the gripper holds the {name}'
+        if name in self.inside:
+            return f'the {name} is in the {self.inside[name]}'
+        return f'the {name} lies on the table'
+
+    def position(self, thing: Thing) -> NDArray[np.float64]:
+        """(3,) metres in the gripper's frame, of the middle of something on the table."""
+        ray = _CAMERA.rays([(thing.x, thing.y)])[0]
+        return self._camera.apply(np.array([*ray, 1.0]) * depth_at(thing.y))
+
+    def pick(self, point: ArrayLike) -> str:
+        """Open the gripper, close it at a point, and lift.
+
+        Args:
+            point: (3,) metres in the gripper's frame.
+
+        Returns:
+            What the gripper notices to have gone wrong; empty: nothing.
+
+        """
+        self.steps += 1
+        if self.held is not None:
+            self._fall(self.held)
+        thing = self._nearest(point, MOVABLE)
+        if thing is None or self._away(thing, point) > reach(thing):
+            self._look('the gripper closed on nothing')
+            return f'the gripper closed on nothing at {_words(point)}; give the middle of a thing'
+        self.held = thing
+        self.things = tuple(t for t in self.things if t is not thing)
+        self._look(self._slip() or f'picked up the {thing.name}')
+        return ''
+
+    def place(self, point: ArrayLike) -> str:
+        """Open the gripper above a point.
+
+        Over a bowl or a cup, what it holds falls into it; else it lies on the table there.
+
+        Args:
+            point: (3,) metres in the gripper's frame.
+
+        Returns:
+            What the gripper notices to have gone wrong; empty: nothing.
+
+        """
+        self.steps += 1
+        pixel = _CAMERA.pixels(self._camera.inverse.apply(point))[0]
+        if not ((pixel >= 0) & (pixel <= (WIDTH, HEIGHT))).all():
+            return f'{_words(point)} is not on the table; give a point that the camera sees'
+        thing = self.held
+        if thing is None:
+            self._look('the gripper opened, with nothing in it')
+            return ''
+        slipped = self._slip()
+        if slipped:
+            self._look(slipped)
+            return ''
+        below = self._below(point)
+        if below is not None and below.shape in CONTAINERS:
+            self.inside[thing.name] = below.name
+            self._look(f'put the {thing.name} in the {below.name}')
+        else:
+            # what lies on something is drawn after it
+            x, y = pixel[0], pixel[1] if below is None else max(pixel[1], below.y)
+            self._lay(thing, x, y)
+            self._look(f'put the {thing.name} on the {"table" if below is None else below.name}')
+        self.held = None
+        return ''
+
+    def _nearest(self, point: ArrayLike, shapes: tuple[str, ...] = ()) -> Thing | None:
+        return min((t for t in self.things if not shapes or t.shape in shapes),
+                   key=lambda t: self._away(t, point), default=None)
+
+    def _below(self, point: ArrayLike) -> Thing | None:
+        """What a thing falls on."""
+        thing = self._nearest(point)
+        if thing is None or self._away(thing, point) > _metres(thing):
+            return None
+        return thing
+
+    def _away(self, thing: Thing, point: ArrayLike) -> float:
+        """Metres from a thing's middle."""
+        return float(np.linalg.norm(self.position(thing) - np.asarray(point, float)))
+
+    def _slip(self) -> str:
+        """Lose what is held, with some bad luck; in words, empty: it was not lost."""
+        thing = self.held
+        if thing is None or self._luck.random() >= self._drop:
+            return ''
+        self.drops += 1
+        self._fall(thing)
+        return f'the {thing.name} slipped out'
+
+    def _fall(self, thing: Thing) -> None:
+        """Let it lie somewhere on the table, clear of the others if there is room."""
+        places = [any_place(self._luck, WIDTH, HEIGHT, thing.radius, self._horizon)
+                  for _ in range(_TRIES)]
+        x, y = max(places, key=lambda at: min(
+            room(at[0], at[1], thing.radius, self.things), APART))
+        self._lay(thing, x, y)
+        self.held = None
+
+    def _lay(self, thing: Thing, x: float, y: float) -> None:
+        self.things = (*self.things, replace(thing, x=float(x), y=float(y)))
+
+    def _look(self, event: str) -> None:
+        """See the table as it is now."""
+        scene = draw_table(
+            random.Random(self._seed), WIDTH, HEIGHT, things=self.things, steady=True)
+        self.event, self.pixels, self.depth = event, scene.pixels, depth_of(scene)
+
+
+def reach(thing: Thing) -> float:
+    """Metres from a thing's middle within which the gripper gets it."""
+    return _GRASP * _metres(thing)
+
+
+def _metres(thing: Thing) -> float:
+    """A thing's radius."""
+    return thing.radius * depth_at(thing.y) / FOCAL
+
+
+def _words(point: ArrayLike) -> str:
+    return '({:.2f}, {:.2f}, {:.2f}) m'.format(*np.asarray(point, float))

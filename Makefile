@@ -79,16 +79,16 @@ test: lint  ## run ruff, mypy and all tests but those of test-colcon
 	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-colcon: $(INSTALLED)  ## build with colcon, as on a robot, and try what it installs
-	@$(BIN)/pytest -m colcon test/test_build.py
+	@$(BIN)/pytest -m colcon test/package/test_build.py
 
 test-transformers-4: $(OLDER)/.packages $(PACKAGES)  ## test the engine with transformers 4.57, and compare its answers
 	@echo "--- Testing the engine with transformers 4.57"
-	@OMP_NUM_THREADS=1 $(OLDER)/bin/python -m pytest test/test_engine.py \
-	  test/test_engine_checkpoint.py test/test_engine_real_shape.py test/test_structured.py
+	@OMP_NUM_THREADS=1 $(OLDER)/bin/python -m pytest test/engine/test_transformers_engine.py \
+	  test/engine/test_checkpoint.py test/engine/test_real_shape.py test/engine/test_structured.py
 	@echo "--- Comparing the embedded model's answers with those under transformers 5"
 	@mkdir -p build
 	@for bin in $(BIN) $(OLDER)/bin; do PYTHONPATH=. OMP_NUM_THREADS=1 $$bin/python \
-	  test/engine_answers.py > build/answers-$$(basename $$(dirname $$bin)) || exit 1; done
+	  test/engine/engine_answers.py > build/answers-$$(basename $$(dirname $$bin)) || exit 1; done
 	@diff build/answers-$(VENV) build/answers-$(OLDER)
 	@echo "$$(wc -l < build/answers-$(VENV)) of $$(wc -l < build/answers-$(OLDER)) answers are the same"
 
@@ -108,7 +108,7 @@ lint: $(INSTALLED)  ## run ruff and mypy
 	@$(BIN)/mypy
 
 fuzz: $(INSTALLED)  ## feed 100,000 made-up outputs to the parser
-	@$(BIN)/python test/fuzz_parse.py
+	@$(BIN)/python test/core/fuzz_parse.py
 
 soak: $(INSTALLED)  ## send 10,000 goals to a node and count their ends; see bench_out/soak.json
 	@$(BIN)/python bench/soak.py

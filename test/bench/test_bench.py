@@ -1,0 +1,83 @@
+"""The benchmarks run and write what they should; how fast anything is, is not tested here."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('torch')
+
+BENCH = Path(__file__).parents[2] / 'bench'
+
+
+def run(name: str, *arguments: str | Path, folder: Path) -> str:
+    """A benchmark in a process of its own, far from the sources; what it printed."""
+    done = subprocess.run(
+        [sys.executable, str(BENCH / name), *map(str, arguments)], cwd=folder, text=True,
+        capture_output=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def positive(values: Any) -> bool:
+    """Whether all numbers in there are positive and finite."""
+    if isinstance(values, dict):
+        return all(positive(value) for value in values.values())
+    if isinstance(values, list):
+        return all(positive(value) for value in values)
+    return isinstance(values, str) or 0 < values < math.inf
+
+
+def test_serving_writes_all_figures_and_the_page(tmp_path: Path) -> None:
+    pytest.importorskip('rclpy', reason='ROS is not installed')
+    printed = run('serving.py', '--quick', folder=tmp_path)
+    report = json.loads((tmp_path / 'bench_out' / 'serving.json').read_text('utf-8'))
+    measures = {'same_frame_8q', 'seen_frame_yes_no', 'decode_one_stream', 'new_frame_8q',
+                'ros_added_ms', 'cancel_p99_ms'}
+    targets = report['targets']['at_least'] | report['targets']['at_most']
+    assert targets.keys() == measures
+    assert all(name in printed and report[name] > 0 for name in measures)
+    assert report['token_identical'] is True
+    assert report['stop_early_same_answers'] is True
+    assert report['details']['answers']['compared'] == 2 * (8 + 2 + 2 + 8)
+    assert report['machine']['threads'] == 2
+    ros = report['details']['ros']
+    assert ros['added_in_node_ms']['median'] < ros['added_ms']['median']
+    assert ros['added_ms']['median'] < ros['goal_to_result_ms']['median']
+    assert ros['camera_hz'] > 0
+    assert report['growth'].keys() == {'questions', 'cameras', 'image_tokens'}
+    assert positive(report['growth'])
+
+    pytest.importorskip('matplotlib')
+    run('report.py', folder=tmp_path)
+    page = (tmp_path / 'docs' / 'benchmarks.md').read_text('utf-8')
+    assert f'{report["same_frame_8q"]:.1f} times plain' in page
+    assert (tmp_path / 'docs' / 'benchmarks.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_intake_writes_all_figures(tmp_path: Path) -> None:
+    pytest.importorskip('rclpy', reason='ROS is not installed')
+    printed = run('intake.py', '--quick', folder=tmp_path)
+    report = json.loads((tmp_path / 'bench_out' / 'intake.json').read_text('utf-8'))
+    measures = {'idle_on_demand', 'idle_warm', 'busy'}
+    assert report['targets']['at_most'].keys() == measures
+    assert all(name in printed and report[name] >= 0 for name in measures)
+    states = report['cameras']['1']['states']
+    assert states.keys() == measures | {'plain'}
+    assert states['idle_warm']['pictures_hz']['median'] > 0
+    assert states['idle_on_demand']['pictures_hz']['median'] == 0
+
+
+def test_the_gpu_program_runs_at_small_size(tmp_path: Path) -> None:
+    run('gpu.py', '--small', '--out', tmp_path / 'gpu.json', folder=tmp_path)
+    report = json.loads((tmp_path / 'gpu.json').read_text('utf-8'))
+    assert report['same_answers'] == 1.0
+    assert report['ours']['prompt_tokens'] > 1196
+    for part in ('plain', 'ours', 'roofline', 'roofline_share', 'times_plain'):
+        assert positive(report[part]), report[part]

@@ -1,0 +1,117 @@
+"""What ``mimo-embodied doctor`` finds, on machines that lack one thing or another."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip('torch')
+
+EMBEDDED = Path(__file__).parents[2] / 'models' / 'mimo_tiny'
+
+# what takes seconds to import; also absent where a test is not about it
+LARGE = 'rclpy accelerate bitsandbytes peft'
+
+PROGRAM = """
+import sys
+for absent in sys.argv.pop(1).split():
+    sys.modules[absent] = None
+from mimo_embodied_ros.cli.main import main
+sys.exit(main(['doctor', *sys.argv[1:]]))
+"""
+
+
+def doctor(
+    *arguments: str | Path, without: str = '', **environment: str
+) -> tuple[int, dict[str, dict[str, Any]], str]:
+    """Exit code, findings by name, and stderr; ``without`` names modules that are not there."""
+    done = subprocess.run(
+        [sys.executable, '-c', PROGRAM, without, *map(str, arguments), '--json'],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    report = json.loads(done.stdout)
+    assert report['ok'] is (done.returncode == 0)
+    assert report['ok'] is all(f['state'] != 'broken' for f in report['findings'])
+    for finding in report['findings']:
+        assert bool(finding['meaning']) is (finding['state'] != 'ok'), 'what is wrong is explained'
+    return done.returncode, {f['name']: f for f in report['findings']}, done.stderr
+
+
+def test_a_machine_without_ros_is_well() -> None:
+    code, found, _ = doctor(without='rclpy')
+    assert code == 0
+    assert found['rclpy']['state'] == 'absent'
+    assert 'no node' in found['rclpy']['meaning']
+    assert {found[name]['state'] for name in ('torch', 'transformers', 'engine', 'model')} == {'ok'}
+    assert str(EMBEDDED.name) in found['model']['found']
+    assert 'free' in found['memory']['found']
+    assert found['Python']['found'] == sys.version.split()[0]
+
+
+def test_what_ros_lacks_is_explained() -> None:
+    pytest.importorskip('rclpy')
+    _, found, _ = doctor(without='mimo_embodied_ros.msg tf2_ros')
+    assert found['ROS 2']['state'] == 'ok'
+    assert found['interfaces']['state'] == 'broken'
+    assert 'colcon' in found['interfaces']['remedy']
+    assert found['tf2_ros']['state'] == 'absent'
+    assert found['cv_bridge']['state'] in {'ok', 'absent'}
+
+
+@pytest.mark.parametrize('needed', ['torch', 'transformers', 'safetensors'])
+def test_what_is_needed_is_broken_when_absent(needed: str) -> None:
+    code, found, _ = doctor(without=f'{LARGE} {needed}')
+    assert code == 1
+    assert found[needed]['state'] == 'broken'
+    assert found[needed]['remedy'].startswith('pip install')
+    assert ('model' in found) is (needed != 'safetensors')
+
+
+def test_a_library_that_does_not_import_is_broken(tmp_path: Path) -> None:
+    (tmp_path / 'peft.py').write_text('raise RuntimeError("built for another torch")')
+    code, found, _ = doctor(without='rclpy bitsandbytes', PYTHONPATH=str(tmp_path))
+    assert code == 1
+    assert found['peft']['state'] == 'broken'
+    assert 'built for another torch' in found['peft']['found']
+
+
+def test_a_damaged_model_is_named_with_its_remedy(tmp_path: Path) -> None:
+    model = Path(shutil.copytree(EMBEDDED, tmp_path / 'model'))
+    weights = model / 'model.safetensors'
+    weights.write_bytes(weights.read_bytes()[:1000])
+    code, found, _ = doctor(model, without=LARGE)
+    assert code == 1
+    assert found['model']['state'] == 'broken'
+    assert str(weights) in found['model']['meaning']
+    assert '`hf download' in found['model']['meaning']
+    assert 'memory' not in found
+
+
+def test_nothing_is_downloaded(tmp_path: Path) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as hub:
+        hub.setblocking(False)
+        code, found, _ = doctor(
+            'XiaomiMiMo/MiMo-Embodied-7B', without=LARGE, HF_HOME=str(tmp_path),
+            HF_ENDPOINT=f'http://127.0.0.1:{hub.getsockname()[1]}', HF_HUB_OFFLINE='0')
+        with pytest.raises(BlockingIOError):
+            hub.accept()
+    assert code == 1
+    assert '`hf download XiaomiMiMo/MiMo-Embodied-7B`' in found['model']['meaning']
+
+
+def test_a_line_for_each_finding() -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', PROGRAM, LARGE, '/nowhere'], capture_output=True, text=True,
+        check=False)
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert {line.split()[0] for line in lines} <= {'ok', 'absent', 'BROKEN'}
+    assert any(line.startswith('absent  peft; no LoRA adapter') for line in lines)
+    assert lines[-1].startswith('BROKEN  model /nowhere; there is no model directory')

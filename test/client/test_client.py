@@ -1,0 +1,336 @@
+"""The Python client, against the real node and against servers that do what one must expect."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
+
+from rclpy.action import ActionClient, ActionServer, CancelResponse, GoalResponse
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.task import Future
+from test_node import SCENE, Robot
+
+from mimo_embodied_ros import action
+from mimo_embodied_ros.client import MimoClient
+from mimo_embodied_ros.core.errors import (
+    CancelledError,
+    GoalRejectedError,
+    InvalidRequestError,
+    MimoError,
+    ModelNotReadyError,
+    OutputTruncatedError,
+    RequestTimeoutError,
+    ResultCode,
+    SendGoalError,
+    StaleImageError,
+    error_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+IN = 300.0  # seconds, more than any answer takes
+
+
+class Gripper:
+    """A robot's own action, of the only type of action at hand; holds each goal until told."""
+
+    def __init__(self, ros: Any, **options: Any) -> None:
+        self.node = ros.node('gripper')
+        self.goals: list[Any] = []
+        self.ends: list[Future] = []
+        self.server = ActionServer(
+            self.node, action.Ask, 'gripper/do', self._execute,
+            cancel_callback=lambda _: CancelResponse.ACCEPT, **options)
+
+    async def _execute(self, handle: Any) -> Any:
+        end = Future(executor=self.node.executor)
+        self.ends.append(end)
+        self.goals.append(handle)
+        result = await end
+        (handle.canceled if handle.is_cancel_requested else
+         handle.abort if result.error_code else handle.succeed)()
+        return result
+
+    def end(self, **result: Any) -> None:
+        """Let the goal that came last end."""
+        self.node.executor.create_task(self.ends[-1].set_result, action.Ask.Result(**result))
+
+
+@pytest.fixture
+def caller(ros: Any) -> Iterator[Node]:
+    """A node that nobody spins."""
+    node = Node('caller', context=ros.context)
+    yield node
+    node.destroy_node()
+
+
+@pytest.fixture
+def mimo(caller: Node) -> Iterator[MimoClient]:
+    with MimoClient(caller) as client:
+        yield client
+
+
+def do(client: MimoClient, what: str = 'close') -> Any:
+    return client.send(action.Ask, 'gripper/do', action.Ask.Goal(question=what))
+
+
+def test_a_plan_is_asked_for_watched_and_taken(ros: Any, mimo: MimoClient) -> None:
+    robot = Robot(ros, max_image_age=600.0, timeout=300.0).start()
+    header = robot.see()
+    with pytest.raises(InvalidRequestError, match='nothing has been asked yet'):
+        mimo.is_done()
+    mimo.plan('pick up the red cube').result(IN)  # feedback is lost before both know each other
+    request = mimo.plan('put the red cube in the blue bowl', timeout=IN)
+    result = mimo.result(IN)
+    assert mimo.is_done()
+    assert request.result() is result
+    assert result.plan.header == header
+    assert [s.object for s in result.plan.steps] == ['red cube', 'red cube']
+    ros.wait_for(lambda: request.text() == result.raw_text)
+    assert mimo.feedback().state == action.PlanTask.Feedback.ANSWERING
+    mimo.cancel()  # does nothing any more
+    assert mimo.result() is result
+    assert mimo.cameras().result(IN).cameras[0].header == header
+    with pytest.raises(StaleImageError, match='old'):
+        mimo.find('red cube', max_image_age=1e-6).result(IN)
+    with pytest.raises(OutputTruncatedError) as failed:
+        mimo.find('red cube', max_new_tokens=3).result(IN)
+    assert failed.value.raw_text == failed.value.reply.raw_text != ''
+    assert failed.value.reply.stats.completion_tokens == 3
+
+
+def test_what_is_spun_is_made_where_it_is_spun(
+    ros: Any, mimo: MimoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kilted's executor may otherwise take up a client that is not all made, and fail."""
+    threads = []
+
+    class Watched(ActionClient):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            threads.append(threading.current_thread().name)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr('mimo_embodied_ros.client.client.ActionClient', Watched)
+    gripper = Gripper(ros)
+    request = do(mimo)
+    ros.wait_for(lambda: gripper.ends)
+    gripper.end(error_msg='closed')
+    assert request.result(IN).error_msg == 'closed'
+    assert threads == ['mimo_client']
+    with pytest.raises(InvalidRequestError, match='gripper/open cannot be asked'):
+        mimo.send(object, 'gripper/open', None).result(IN)
+
+
+def test_many_goals_at_once_all_end_however_long_either_side_is_busy(
+    ros: Any, mimo: MimoClient
+) -> None:
+    Robot(ros)  # not active: every goal is aborted at once
+    with pytest.raises(ModelNotReadyError):
+        mimo.ask('anything?').result(IN)
+    ros.executor.create_task(time.sleep, 1.0)
+    goals = [mimo.ask(f'question {number}?') for number in range(50)]
+    time.sleep(0.5)  # all are on their way
+    mimo._call(lambda: time.sleep(3.0))
+    for goal in goals:
+        with pytest.raises(ModelNotReadyError):
+            goal.result(IN)
+
+
+def test_the_examples_of_the_docs_do_as_they_say(ros: Any, tmp_path: Path) -> None:
+    robot = Robot(ros, max_image_age=600.0, timeout=300.0).start()
+    robot.see()
+    text = (ROOT / 'docs' / 'client.md').read_text('utf-8')
+    script = tmp_path / 'example.py'
+    script.write_text('\n'.join(re.findall(r'```python\n(.+?)```', text, re.DOTALL)), 'utf-8')
+    done = subprocess.run(
+        [sys.executable, script], check=False, capture_output=True, text=True, timeout=300,
+        env={**ros.environment, 'PYTHONPATH': ':'.join(filter(None, sys.path))})
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r'```text\n(.+?)```', text, re.DOTALL)[0]
+    cube, ball = (' '.join(str(float(round(v, -2))) for v in (thing.x, thing.y))
+                  for thing in (SCENE.things[0], SCENE.things[2]))
+    # the answer may have been complete when the cancel came
+    lines = done.stdout.replace('cancelled\n', '').splitlines()
+    assert lines == [
+        *said.splitlines(), f'the red cube {cube}', f'the green ball {ball}', 'camera',
+        'too old, error_code 7011', 'bottom', 'left of it: True', 'there is a red cube: True',
+        'yes']
+
+
+def test_a_callback_may_wait_and_may_await(ros: Any, caller: Node, mimo: MimoClient) -> None:
+    gripper = Gripper(ros)
+    executor = SingleThreadedExecutor(context=ros.context)
+    executor.add_node(caller)
+
+    async def awaited() -> Any:
+        return await do(mimo)
+
+    for callback in (awaited, lambda: do(mimo).result(IN)):
+        count = len(gripper.goals)
+        task = executor.create_task(callback)
+        threading.Thread(target=lambda n=count: (
+            ros.wait_for(lambda: len(gripper.goals) > n), gripper.end(raw_text='done'))).start()
+        executor.spin_until_future_complete(task, IN)
+        assert task.result().raw_text == 'done'
+    executor.shutdown()
+
+
+def test_asyncio_takes_results_and_errors_and_cancels(ros: Any, mimo: MimoClient) -> None:
+    gripper = Gripper(ros)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def later(**result: Any) -> None:
+            count = len(gripper.goals)
+            loop.run_in_executor(None, lambda: (
+                ros.wait_for(lambda: len(gripper.goals) > count), gripper.end(**result)))
+
+        later(raw_text='done')
+        assert (await do(mimo)).raw_text == 'done'
+        later(error_code=int(ResultCode.QUEUE_FULL), error_msg='too many')
+        with pytest.raises(MimoError, match='too many'):
+            await do(mimo)
+        request = do(mimo)
+        task = asyncio.ensure_future(_await(request))
+        await loop.run_in_executor(None, ros.wait_for, lambda: len(gripper.goals) == 3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await loop.run_in_executor(
+            None, ros.wait_for, lambda: gripper.goals[-1].is_cancel_requested)
+        gripper.end()
+        with pytest.raises(CancelledError):
+            await request
+
+    asyncio.run(main())
+
+
+async def _await(request: Any) -> Any:
+    return await request
+
+
+def test_a_request_is_cancelled_wherever_it_is(ros: Any, mimo: MimoClient) -> None:
+    early = do(mimo)
+    early.cancel()
+    with pytest.raises(CancelledError):
+        early.result(IN)
+    gripper = Gripper(ros)
+    first = do(mimo)
+    ros.wait_for(lambda: gripper.goals)  # so that the server is known
+    sent = do(mimo)
+    sent.cancel()  # perhaps before the server has answered
+    running = do(mimo)
+    ros.wait_for(lambda: len(gripper.goals) >= 2)
+    gripper.goals[-1].publish_feedback(action.Ask.Feedback(delta='so far'))
+    ros.wait_for(lambda: running.text() or sent.text() or sent.is_done())
+    running.cancel()
+    ros.wait_for(lambda: all(g.is_cancel_requested for g in gripper.goals[1:]))
+    ros.wait_for(lambda: sent.is_done() or len(gripper.goals) == 3)
+    for end in gripper.ends:
+        gripper.node.executor.create_task(end.set_result, action.Ask.Result())
+    assert first.result(IN)
+    for request in (sent, running):
+        with pytest.raises(CancelledError):
+            request.result(IN)
+        request.cancel()
+
+
+def test_a_server_that_is_not_there_is_named_with_the_remedy(caller: Node) -> None:
+    with MimoClient(caller, 'nowhere', wait_s=0.2) as client:
+        with pytest.raises(SendGoalError, match=r'/nowhere/ask after 0\.2 s.*serve.*server='):
+            client.ask('What do you see?').result(IN)
+        with pytest.raises(SendGoalError, match='/nowhere/list_cameras'):
+            client.cameras().result(IN)
+
+
+def test_a_server_that_goes_away_is_noticed(ros: Any, caller: Node) -> None:
+    gripper = Gripper(ros)
+    with MimoClient(caller, wait_s=1.0) as client:
+        request = do(client)
+        with pytest.raises(RequestTimeoutError, match='gripper/do has no result after 0'):
+            request.result(0)
+        ros.wait_for(lambda: gripper.goals or request.is_done(), IN)
+        ros.call(gripper.server.destroy)
+        with pytest.raises(SendGoalError, match='gripper/do'):
+            request.result(IN)
+
+
+def test_codes_become_errors_and_codes_of_others_stay(ros: Any, mimo: MimoClient) -> None:
+    gripper = Gripper(ros)
+    for count, code in enumerate((ResultCode.NO_IMAGE, 104), 1):
+        request = do(mimo)
+        ros.wait_for(lambda n=count: len(gripper.goals) == n)
+        gripper.end(error_code=int(code), error_msg='why', raw_text='so far')
+        with pytest.raises(MimoError, match='why') as failed:
+            request.result(IN)
+        assert failed.value.code == (code if code in {*ResultCode} else ResultCode.UNKNOWN)
+        assert failed.value.reply.error_code == code
+        assert failed.value.raw_text == 'so far'
+
+
+def test_a_goal_that_is_not_accepted(ros: Any, mimo: MimoClient) -> None:
+    Gripper(ros, goal_callback=lambda _: GoalResponse.REJECT)
+    with pytest.raises(GoalRejectedError, match='gripper/do'):
+        do(mimo).result(IN)
+
+
+@pytest.mark.parametrize(('field', 'value', 'says'), [
+    ('camera', ['left'], 'no field camera; it has .*cameras'),
+    ('cameras', 'left', "cameras of find_affordances is 'left'"),
+    ('kind', -1, 'kind'),
+])
+def test_a_goal_that_cannot_be_is_refused_at_once(
+    mimo: MimoClient, field: str, value: Any, says: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=says):
+        mimo.find('cube', **{field: value})
+
+
+def test_what_is_under_way_ends_with_the_client_and_with_ros(ros: Any, caller: Node) -> None:
+    gripper = Gripper(ros)
+    client = MimoClient(caller)
+    request = do(client)
+    ros.wait_for(lambda: gripper.goals)
+    client.close()
+    client.close()
+    with pytest.raises(SendGoalError, match='closed'):
+        request.result(IN)
+    with pytest.raises(SendGoalError, match='closed'):
+        do(client)
+    request.cancel()
+    client = MimoClient(caller)
+    request = do(client)
+    ros.context.shutdown()
+    with pytest.raises(SendGoalError, match='shut down'):
+        request.result(IN)
+    client.close()
+
+
+def test_names_are_those_of_the_node(ros: Any) -> None:
+    node = Node('caller', namespace='robot1', context=ros.context,
+                cli_args=['--ros-args', '-r', 'mimo_embodied/ask:=/fleet/ask'])
+    with MimoClient(node) as client:
+        assert client.find('cube').name == '/robot1/mimo_embodied/find_affordances'
+        assert client.ask('What do you see?').name == '/fleet/ask'
+    node.destroy_node()
+
+
+@pytest.mark.parametrize('code', ResultCode)
+def test_each_code_has_its_error(code: ResultCode) -> None:
+    error = error_of(code, 'why')
+    assert str(error) == 'why'
+    assert error.code == (code or ResultCode.UNKNOWN)

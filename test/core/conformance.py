@@ -1,0 +1,96 @@
+"""Raw outputs and what they must become: test/data/conformance.jsonl, one record a line.
+
+``task`` and ``options`` say what was asked, ``text`` and ``finish`` (else 'stop') what came,
+``size`` what the model saw (else 1600 by 900 pixels; the caller's image is twice as large), and
+``expect`` the answer's fields that are not empty, with positions as the model counts them, or the
+error's code.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mimo_embodied_ros.core.answers import (
+    Affordances,
+    Answer,
+    Behavior,
+    Box,
+    DrivingDecision,
+    Point,
+    SpatialAnswer,
+    TaskPlan,
+    Trajectory,
+)
+from mimo_embodied_ros.core.parse import parse_answer
+from mimo_embodied_ros.core.prompts import Prompt
+from mimo_embodied_ros.core.query import Query
+from mimo_embodied_ros.core.resize import Resize
+from mimo_embodied_ros.core.tasks import TASKS
+
+RECORDS: list[dict[str, Any]] = [
+    json.loads(line)
+    for line in (Path(__file__).parents[1] / 'data' / 'conformance.jsonl').read_text().splitlines()
+]
+_NO_PIXELS = np.zeros((1, 1, 3), np.uint8)  # a parser has no use for them
+
+
+def answer_to(record: dict[str, Any]) -> Answer:
+    """Give the record's text to the parser."""
+    width, height = record.get('size', (1600, 900))
+    prompt = Prompt('', (_NO_PIXELS,), (Resize(2 * width, 2 * height, width, height),), 100)
+    query = Query(
+        TASKS[record['task']],
+        'the request',
+        options=tuple(record.get('options', ())),
+        experimental=True,
+    )
+    return parse_answer(query, prompt, record['text'], record.get('finish', 'stop'))
+
+
+def simplified(answer: Answer) -> dict[str, Any]:
+    """Return an answer's fields that are not empty, with positions as the model counts them."""
+    content = answer.content
+    found: dict[str, Any] = {
+        'objects': [[o.id, o.camera, o.x, o.y] for o in answer.objects],
+        'outside': len(answer.outside),
+    }
+    if isinstance(content, TaskPlan):
+        found['steps'] = [step.text for step in content.steps]
+        found['points'] = [_point(p) for step in content.steps for p in step.points]
+    elif isinstance(content, (Affordances, SpatialAnswer)):
+        found['points'] = [_point(point) for point in content.points]
+        found['boxes'] = [[*_corners(box), box.label] for box in content.boxes]
+    elif isinstance(content, DrivingDecision):
+        found |= {
+            'decision': content.decision,
+            'behavior': content.behavior.name if content.behavior is not Behavior.UNKNOWN else '',
+            'rationale': content.rationale,
+            'hazards': [[h.label, h.box and _corners(h.box)] for h in content.hazards],
+            'scene': content.scene,
+            'target_speed': content.target_speed and round(content.target_speed, 4),
+        }
+    elif isinstance(content, Trajectory):
+        found['trajectory'] = [
+            [p.time, p.x, p.y, *([] if p.heading is None else [p.heading])] for p in content.points
+        ]
+    if isinstance(content, SpatialAnswer):
+        found |= {'yes': content.yes, 'number': content.number, 'unit': content.unit}
+        found['choices'] = list(content.choices)
+    typed = {key: value for key, value in found.items() if value or value is False or value == 0.0}
+    if not typed.get('outside'):
+        typed.pop('outside', None)
+    if not typed.keys() - {'objects', 'outside'} and hasattr(content, 'text'):
+        typed['text'] = content.text
+    return typed
+
+
+def _point(point: Point) -> list[Any]:
+    return [point.x / 2, point.y / 2, point.label]
+
+
+def _corners(box: Box) -> list[float]:
+    return [box.x_min / 2, box.y_min / 2, box.x_max / 2, box.y_max / 2]

@@ -1,0 +1,172 @@
+"""Decisions, tags and paths in many words, and short answers in many forms."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mimo_embodied_ros.core.answers import AnswerType, Behavior, ObjectReference
+from mimo_embodied_ros.core.driving_readers import (
+    read_behavior,
+    read_decision,
+    read_speed,
+    read_tags,
+    read_trajectory,
+)
+from mimo_embodied_ros.core.spatial_readers import (
+    read_choice,
+    read_choices,
+    read_labels,
+    read_number,
+    read_spatial,
+    read_word,
+)
+from mimo_embodied_ros.core.tasks import TASKS
+
+MESSAGE = Path(__file__).parents[2] / 'msg' / 'DrivingDecision.msg'
+
+
+def test_behaviors_are_those_of_the_message() -> None:
+    constants = re.findall(r'^uint16 ([A-Z_]+)=(\d+)', MESSAGE.read_text(), re.MULTILINE)
+    assert {name: int(value) for name, value in constants} == {b.name: b.value for b in Behavior}
+
+
+@pytest.mark.parametrize(
+    ('words', 'behavior'),
+    [
+        ('Stop at the red light', Behavior.STOP),
+        ('come to a complete stop', Behavior.STOP),
+        ('The car remains stopped', Behavior.STOP),
+        ('stopped', Behavior.STOP),
+        ('wait for the pedestrian', Behavior.STOP),
+        ('slow down and stop', Behavior.STOP),
+        ('brake gently', Behavior.SLOW_DOWN),
+        ('decelerate', Behavior.SLOW_DOWN),
+        ('reduce your speed', Behavior.SLOW_DOWN),
+        ('yield to the bus', Behavior.SLOW_DOWN),
+        ('slow down near the stop sign', Behavior.SLOW_DOWN),
+        ('slow down; at the junction, after the bridge, stop', Behavior.SLOW_DOWN),
+        ('move to the left lane', Behavior.SHIFT_LEFT),
+        ('the car pulls over to the right', Behavior.SHIFT_RIGHT),
+        ('steer slightly left', Behavior.SHIFT_LEFT),
+        ('make a right turn', Behavior.TURN_RIGHT),
+        ('turn left slowly', Behavior.TURN_LEFT),
+        ('move forward and turn left', Behavior.TURN_LEFT),
+        ('continue straight', Behavior.NONE),
+        ('The car is driving forward', Behavior.NONE),
+        ('keep your lane', Behavior.NONE),
+        ('continue, then stop', Behavior.STOP),
+        ("don't stop", Behavior.UNKNOWN),
+        ('there is no need to slow down', Behavior.UNKNOWN),
+        ('be ready to brake', Behavior.UNKNOWN),
+        ('accelerate', Behavior.UNKNOWN),
+        ('a red light', Behavior.UNKNOWN),
+        ('turn signal on', Behavior.UNKNOWN),
+        ('', Behavior.UNKNOWN),
+    ],
+)
+def test_behavior(words: str, behavior: Behavior) -> None:
+    assert read_behavior(words) is behavior
+
+
+@pytest.mark.parametrize(
+    ('words', 'speed'),
+    [
+        ('drive at 36 km/h', 10.0),
+        ('5 m/s', 5.0),
+        ('10 mph', 4.4704),
+        ('from 50 km/h to 36 km/h', 10.0),
+        ('30 km/h or 40 km/h', None),
+        ('the speed limit is 50 km/h', None),
+        ('13.5.2 km/h', None),
+        ('fast', None),
+    ],
+)
+def test_target_speed(words: str, speed: float | None) -> None:
+    found = read_speed(words)
+    assert found == (None if speed is None else pytest.approx(speed))
+
+
+def test_sections_without_a_decision() -> None:
+    found = read_decision('Slow down.\n\n### Hazards\n- a cyclist\n- a bus\n\nReason: it is wet')
+    assert found is not None
+    assert (found.decision, found.behavior) == ('Slow down', Behavior.SLOW_DOWN)
+    assert [hazard.label for hazard in found.hazards] == ['a cyclist', 'a bus']
+    assert found.rationale == 'it is wet'
+
+
+numbers = st.integers(-99_999, 99_999).map(lambda n: n / 100)
+names = st.from_regex(r'[a-z]\d{1,2}', fullmatch=True)
+cameras = st.sampled_from(['CAM_FRONT', 'CAM_BACK_LEFT'])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(names, cameras, numbers, numbers), max_size=4), st.text(max_size=9))
+def test_tags_round_trip(tags: list[tuple[str, str, float, float]], between: str) -> None:
+    between = between.replace('<', '').replace('>', '')
+    text = between.join(f'<{name},{camera},{x},{y}>' for name, camera, x, y in tags)
+    assert read_tags(text) == tuple(
+        ObjectReference(*tag, in_image=0 <= tag[2] < 1600 and 0 <= tag[3] < 900) for tag in tags
+    )
+
+
+@settings(deadline=None)
+@given(
+    st.integers(2, 3).flatmap(lambda n: st.lists(st.tuples(*[numbers] * n), min_size=1)),
+    st.sampled_from([', ', ',', ',\n ']),
+)
+def test_path_round_trip(points: list[tuple[float, ...]], comma: str) -> None:
+    written = comma.join(f'({comma.join(f"{v:+.2f}" for v in point)})' for point in points)
+    found = read_trajectory(f'Here is the planning trajectory [PT{comma}{written}].', 0.5)
+    assert found is not None
+    assert [p.time for p in found.points] == [0.5 * (n + 1) for n in range(len(points))]
+    with_heading = len(points[0]) == 3
+    assert [(p.x, p.y, p.heading)[: 2 + with_heading] for p in found.points] == points
+    assert with_heading or all(p.heading is None for p in found.points)
+
+
+@settings(deadline=None)
+@given(st.sets(st.sampled_from('ABCDEFGH'), min_size=1), st.data())
+def test_letters_round_trip(letters: set[str], data: st.DataObject) -> None:
+    order = data.draw(st.permutations(sorted(letters)))
+    join = data.draw(st.sampled_from(['', ', ', ' and ', ',', '; ', ' ']))
+    found = read_choices(join.join(order))
+    assert found is not None
+    assert found.choices == tuple(sorted(letters))
+    assert found.choice == ''.join(sorted(letters))
+
+
+@settings(deadline=None)
+@given(numbers, st.sampled_from(['', ' m', 'cm', ' chairs', ' km/h']))
+def test_numbers_round_trip(number: float, unit: str) -> None:
+    for text in (f'{number}{unit}', f'about {number}{unit}.', f'The answer is {number}{unit}'):
+        found = read_number(text)
+        assert found is not None
+        assert (found.type, found.number) == (AnswerType.NUMBER, number)
+        assert found.unit == unit.strip()
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(TASKS['surround_word'].vocabulary[11:]), min_size=1, unique=True))
+def test_labels_round_trip(labels: list[str]) -> None:
+    vocabulary = TASKS['surround_word'].vocabulary
+    for join in (', ', '\n- ', ' and '):
+        found = read_labels(join.join(label.title() for label in labels), vocabulary)
+        assert found is not None
+        assert found.choices == tuple(labels)
+    word = read_word(labels[0].upper() + '.', vocabulary)
+    assert word is not None
+    assert word.yes is not None or word.choice == labels[0]
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60), st.lists(st.text(min_size=1, max_size=9), max_size=4))
+def test_a_choice_is_one_that_was_offered(words: str, options: list[str]) -> None:
+    found = read_choice(words, options)
+    if found is not None and options:
+        assert found.choice in 'ABCDE'[: len(options)]
+    assert read_spatial(words).text == words

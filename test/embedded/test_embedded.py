@@ -1,0 +1,260 @@
+"""The embedded model's scenes, questions, training rows and shipped checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+
+from mimo_embodied_ros.core.answers import Affordances, DrivingDecision, SpatialAnswer, TaskPlan
+from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.parse import parse_answer
+from mimo_embodied_ros.core.prompts import build_prompt
+from mimo_embodied_ros.core.query import Query, Task
+from mimo_embodied_ros.core.resize import smart_resize
+from mimo_embodied_ros.embedded import (
+    packing,
+    questions,
+    train,
+    untrained_model,
+    vision_supervision,
+)
+from mimo_embodied_ros.engine import EngineConfig, load_engine
+from mimo_embodied_ros.engine.answering import answer_query
+from mimo_embodied_ros.worlds import scenes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mimo_embodied_ros.engine import Engine
+
+SHIPPED = Path(__file__).parents[2] / 'models' / 'mimo_tiny'
+SEEDS = st.integers(0, 2**32)
+
+
+@given(seed=SEEDS, size=st.sampled_from([(112, 224), (252, 140), (640, 480)]))
+@settings(max_examples=25, deadline=None)
+def test_every_thing_is_drawn_where_it_is_said_to_be(seed: int, size: tuple[int, int]) -> None:
+    scene = scenes.draw_table(random.Random(seed), *size)
+    for thing in scene.things:
+        drawn = scenes.mask(scene, thing)
+        assert drawn[int(thing.y), int(thing.x)]
+        rows, columns = np.nonzero(drawn)
+        edges = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        assert edges == pytest.approx(thing.box, abs=0.02 * max(size) + 1.5)
+
+
+@given(seed=SEEDS)
+@settings(max_examples=25, deadline=None)
+def test_right_replies_are_read_as_right_answers(seed: int) -> None:
+    rng = random.Random(seed)
+    height, width = smart_resize(480, 640, untrained_model.LIMITS)
+    scene = scenes.draw_table(rng, width, height)
+    asked = [*islice(questions.about_table(rng, scene), 12), *train._asked(rng, scene, 2, 'plan')]
+    for question in asked:
+        thinking = rng.random() < 0.5
+        query = Query(question.task, question.text, (Frame(scene.pixels),), thinking=thinking)
+        prompt = build_prompt(query, untrained_model.LIMITS)
+        assert prompt.text == question.prompt(thinking=thinking)
+        answer = parse_answer(query, prompt, question.reply(thinking=thinking), 'stop')
+        content = answer.content
+        assert not answer.outside
+        if question.task is Task.POINTS:
+            assert isinstance(content, Affordances)
+            assert [(p.x, p.y) for p in content.points] == [
+                (round(t.x), round(t.y)) for t in question.things]
+        elif question.task is Task.PLAN:
+            assert isinstance(content, TaskPlan)
+            assert [(p.x, p.y) for s in content.steps for p in s.points] == [
+                (round(t.x), round(t.y)) for t in question.things]
+            if question.things:
+                assert content.steps[0].object == question.things[0].name
+        elif question.task is Task.SPATIAL:
+            assert isinstance(content, SpatialAnswer)
+            assert content.text.lower() == question.short.lower()
+            if question.short in {'yes', 'no'}:
+                assert content.yes is (question.short == 'yes')
+
+
+def test_packed_rows_equal_conversations_of_their_own() -> None:
+    tokenizer = untrained_model.new_tokenizer()
+    plain = untrained_model.new_model(tokenizer)
+    packed = untrained_model.new_model(tokenizer)
+    packing.prepare(packed)
+    packer = packing.Packer(tokenizer)
+    rng = random.Random(3)
+    worlds, mixes = train.draw(rng, dataclasses.replace(train.STAGES[-1], images=2), 0.5)
+    batch = train.ask(rng, packer, worlds, mixes, train.STAGES[-1])
+    rows, columns = batch.grid
+    grid = torch.tensor([[1, 2 * rows, 2 * columns]])
+    each = batch.patches.shape[0] // 2
+    with torch.no_grad():
+        logits, (at_row, at_column), *_ = packing.answer(
+            packed, batch, packing.see(packed, batch.patches, batch.grid)[0])
+        length = (batch.ids.shape[1] - batch.prefix) // batch.blocks
+        compared = 0
+        for row in range(2):
+            for block in range(batch.blocks):
+                begin = batch.prefix + block * length
+                here = (at_row == row) & (at_column >= begin) & (at_column < begin + length)
+                ids = torch.cat([batch.ids[row, : batch.prefix],
+                                 batch.ids[row, begin : begin + length]])[None]
+                alone = plain(
+                    input_ids=ids, attention_mask=torch.ones_like(ids), image_grid_thw=grid,
+                    pixel_values=batch.patches[row * each : (row + 1) * each],
+                    mm_token_type_ids=(ids == plain.config.image_token_id).long()).logits[0]
+                mine = at_column[here] - begin + batch.prefix
+                torch.testing.assert_close(logits[here], alone[mine], atol=1e-4, rtol=1e-4)
+                compared += int(here.sum())
+    assert compared == len(logits) > 20
+
+
+def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -> None:
+    tokenizer = untrained_model.new_tokenizer()
+    packer = packing.Packer(tokenizer)
+    rng = random.Random(5)
+    scene = scenes.draw_table(rng, 196, 168, 4, 4)
+    second, first = scene.things[:2]  # not in the scene's order
+    text = f'Is the {first.name} left of the {second.name}?'
+    question = questions.Question('left', Task.SPATIAL, text, r'\boxed{yes}', 'yes')
+    example = train._example(rng, question, scene, 'spoken', train.STAGES[-1])
+    batch = packer.pack([scene.pixels], [[example]], 1, 64)
+    before = batch.ids[0].tolist().index(tokenizer.token_to_id('<|image_pad|>'))
+
+    named = {}
+    for row, head, block, token, seen, _, thing in batch.mentions.tolist():
+        assert (row, block) == (0, 0)
+        assert head in {0, 3}
+        named[token] = seen - before
+        assert thing == seen - before
+    cells = [vision_supervision.token_of(thing, 6, 7) for thing in (first, second)]
+    assert [named[token] for token in sorted(named)] == cells
+    recalled = {head: (token, seen) for _, head, _, token, seen, *_ in batch.recalls.tolist()}
+    about = {head: (name, thing) for _, head, *_, name, thing in batch.recalls.tolist()}
+    places = sorted(named)
+    assert {head: seen - batch.prefix for head, (_, seen) in recalled.items()} == {
+        0: places[0], 3: places[0], 1: places[1], 4: places[1]}
+    assert about == {0: (0, cells[0]), 3: (0, cells[0]), 1: (1, cells[1]), 4: (1, cells[1])}
+    assert {seen - batch.prefix for *_, seen, _, _ in batch.asked.tolist()} == {
+        next(i for i, t in enumerate(batch.ids[0, batch.prefix :].tolist())
+             if 'left' in tokenizer.decode([t]))}
+    for token, _ in recalled.values():  # both look from where the answer is decided
+        assert 'yes' in tokenizer.decode([int(batch.labels[0, batch.prefix + token])])
+
+
+def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
+    stage = dataclasses.replace(train.STAGES[1], images=2)
+
+    def steps(training: train.Training, number: int) -> None:
+        for _ in range(number):
+            training.one_step(stage, {})
+            training.step += 1
+
+    whole = train.Training(tmp_path, seed=1)
+    steps(whole, 2)
+    whole.keep()
+    steps(whole, 1)
+    resumed = train.Training(tmp_path, seed=1)
+    assert resumed.restore()
+    assert resumed.step == 2
+    steps(resumed, 1)
+    for name, weights in whole.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], weights, msg=name)
+
+
+def test_branches_begin_where_the_stage_before_them_has_ended_and_their_mean_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    see, aim, read = (dataclasses.replace(s, images=2, steps=1) for s in train.STAGES[:3])
+
+    def learnt(*stages: train.Stage) -> dict[str, torch.Tensor]:
+        monkeypatch.setattr(train, 'STAGES', stages)
+        training = train.Training(tmp_path, seed=1)
+        training.run(tmp_path / 'log.jsonl')
+        return training.model.state_dict()
+
+    alone = [learnt(see, aim), learnt(see, read)]
+    branches = (dataclasses.replace(s, branch=True) for s in (aim, read))
+    for name, weights in learnt(see, *branches).items():
+        torch.testing.assert_close(weights, (alone[0][name] + alone[1][name]) / 2)
+        if 'visual' in name and weights.ndim == 2:
+            assert not torch.equal(alone[0][name], alone[1][name])
+
+
+@pytest.fixture(scope='module')
+def engine() -> Iterator[Engine]:
+    loaded = load_engine(EngineConfig(model=str(SHIPPED)))
+    yield loaded
+    loaded.close()
+
+
+def test_the_shipped_model_is_small_and_in_safetensors(engine: Engine) -> None:
+    assert sum(f.stat().st_size for f in SHIPPED.iterdir()) < 10_000_000
+    assert 2_500_000 < engine.info.parameters < 3_500_000
+    with safe_open(SHIPPED / 'model.safetensors', 'pt') as weights:
+        assert {str(weights.get_tensor(k).dtype) for k in weights.keys()} == {'torch.bfloat16'}
+    config = json.loads((SHIPPED / 'config.json').read_text('utf-8'))
+    assert config['architectures'] == ['Qwen2_5_VLForConditionalGeneration']
+
+
+def test_the_shipped_model_answers_in_the_formats_of_the_real_one(engine: Engine) -> None:
+    """A small sample of what ``make eval`` measures; nearly all of it must be right."""
+    rng = random.Random('shipped')
+    right = []
+    for _ in range(60):
+        scene = scenes.draw_table(rng, *rng.choice(train.CAMERAS))
+        question = questions.point(rng, scene)
+        query = Query(question.task, question.text, (Frame(scene.pixels),))
+        answer, reply = answer_query(engine, query)
+        assert reply.text.startswith('<think>\n</think>\n\n[')
+        assert isinstance(answer.content, Affordances)
+        thing = question.things[0]
+        right.append(len(answer.content.points) == 1 and bool(
+            scenes.mask(scene, thing)[int(answer.content.points[0].y),
+                                      int(answer.content.points[0].x)]))
+        yes_no = questions.relation(rng, scene, 'left')
+        if yes_no is not None:
+            answer, reply = answer_query(
+                engine, Query(yes_no.task, yes_no.text, (Frame(scene.pixels),), thinking=True))
+            assert reply.text.startswith('<think>\nSo, ')
+            assert answer.reasoning.startswith('So, the ')
+            assert isinstance(answer.content, SpatialAnswer)
+            right.append(answer.content.text == yes_no.short)
+    assert sum(right) >= 0.9 * len(right)
+
+
+def test_the_shipped_model_drives_on_drawn_roads(engine: Engine) -> None:
+    """As the sample above, with the tasks as the package asks them: thinking first."""
+    rng = random.Random('roads')
+    right = []
+    for _ in range(30):
+        road = scenes.draw_road(rng, *rng.choice(train.CAMERAS))
+        question = questions.drive(rng, road)
+        answer, _ = answer_query(engine, Query(
+            question.task, question.text, (Frame(road.pixels),), odometry=question.odometry))
+        assert isinstance(answer.content, DrivingDecision)
+        right.append(answer.content.decision == questions.action(road)[0])
+    assert sum(right) >= 0.8 * len(right)
+
+
+def test_the_shipped_model_tells_whether_a_step_can_be_done_and_is_done(engine: Engine) -> None:
+    rng = random.Random('checks')
+    right = []
+    for _ in range(40):
+        scene = scenes.draw_table(rng, *rng.choice(train.CAMERAS))
+        question = questions.check(rng, scene)
+        answer, _ = answer_query(engine, Query(
+            question.task, question.text, (Frame(scene.pixels),)))
+        assert isinstance(answer.content, SpatialAnswer)
+        right.append(answer.content.yes == (question.short == 'yes'))
+    assert sum(right) >= 0.9 * len(right)

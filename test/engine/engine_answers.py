@@ -1,0 +1,51 @@
+"""Print what the embedded model writes about drawn scenes, to compare it between environments."""
+
+from __future__ import annotations
+
+import random
+from itertools import count, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.prompts import build_prompt
+from mimo_embodied_ros.core.query import Query
+from mimo_embodied_ros.embedded import questions
+from mimo_embodied_ros.engine import EngineConfig, load_engine
+from mimo_embodied_ros.worlds import scenes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODEL = Path(__file__).parents[2] / 'models' / 'mimo_tiny'
+SIZES = ((640, 480), (848, 480), (1280, 720))
+
+
+def asked(rng: random.Random) -> Iterator[tuple[Frame, questions.Question]]:
+    """Questions about six tables and three roads."""
+    for number in range(6):
+        table = scenes.draw_table(rng, *SIZES[number % 3])
+        for question in islice(questions.about_table(rng, table), 10):
+            yield Frame(table.pixels), question
+        if (plan := questions.plan(rng, table)) is not None:
+            yield Frame(table.pixels), plan
+    for size in SIZES:
+        road = scenes.draw_road(rng, *size)
+        for question in (*questions.road(rng, road), questions.drive(rng, road),
+                         questions.critical(road)):
+            yield Frame(road.pixels), question
+
+
+def main() -> None:
+    """A line for each question; every second one is asked with thinking."""
+    engine = load_engine(EngineConfig(str(MODEL), device='cpu', threads=1))
+    rng = random.Random('the same everywhere')
+    for number, (frame, question) in zip(count(), asked(rng)):
+        query = Query(question.task, question.text, (frame,), thinking=number % 2 == 1,
+                      odometry=question.odometry)
+        reply = engine.generate(build_prompt(query, engine.limits), max_new_tokens=200)
+        print(query.task.name, query.text, repr(reply.text), reply.finish_reason, sep=' | ')
+
+
+if __name__ == '__main__':
+    main()

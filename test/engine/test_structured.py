@@ -1,0 +1,173 @@
+"""Answers held to a grammar: what it accepts is read, and a model cannot leave it."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+pytest.importorskip('torch')
+llguidance = pytest.importorskip('llguidance')
+hf = pytest.importorskip('llguidance.hf')
+
+from test_transformers_engine import folder, make_prompt, make_tokenizer
+from transformers import AutoTokenizer
+
+from mimo_embodied_ros.core.answers import Affordances, SpatialAnswer, TaskPlan
+from mimo_embodied_ros.core.errors import InvalidRequestError, OutputTruncatedError
+from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.grammar import grammar_of
+from mimo_embodied_ros.core.query import Query
+from mimo_embodied_ros.core.skill_files import load_skills
+from mimo_embodied_ros.core.skills import MOST_STEPS, chosen
+from mimo_embodied_ros.core.tasks import TASKS, Task
+from mimo_embodied_ros.embedded import questions
+from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
+from mimo_embodied_ros.engine.answering import answer_query
+from mimo_embodied_ros.worlds import scenes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODEL = Path(__file__).parents[2] / 'models' / 'mimo_tiny'
+FRAME = Frame(np.random.default_rng(5).integers(0, 255, (120, 160, 3), dtype=np.uint8))
+CHOICE = next(t for t in TASKS.values() if t.answer.value == 'choice' and t.uses('options'))
+SKILLS = chosen(load_skills(MODEL.parents[1] / 'config' / 'skills' / 'manipulator.yaml'))
+QUERIES = (
+    Query(Task.POINTS, 'the cube', (FRAME,)),
+    Query(Task.BOXES, 'the cube', (FRAME,)),
+    Query(TASKS['yes_no'], 'is there a cup', (FRAME,)),
+    Query(CHOICE, 'which' if CHOICE.uses('text') else '', (FRAME,), options=('cup', 'bowl')),
+    Query(Task.PLAN, 'tidy up', (FRAME,), skills=SKILLS),
+    Query(TASKS['is_done'], 'tidy up', (FRAME,)),
+)
+_ = folder  # the fixture of the random model
+
+
+@pytest.fixture(scope='module')
+def tokenizer() -> llguidance.LLTokenizer:
+    return hf.from_tokenizer(AutoTokenizer.from_pretrained(MODEL))
+
+
+def accepts(tokenizer: llguidance.LLTokenizer, grammar: str, text: str) -> bool:
+    """Whether the grammar takes all of a text and lets it end there."""
+    matcher = llguidance.LLMatcher(tokenizer, grammar, log_level=0)
+    assert not matcher.is_error(), matcher.get_error()
+    tokens = tokenizer.tokenize_str(text)
+    return matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
+
+
+@pytest.mark.parametrize(('number', 'text'), [
+    (0, '<think>\n</think>\n\n[{"points": [[128, 112], [3, 4]], "label": "the cube"}]'),
+    (0, '<think>\nIt is {there}, at [1, 2].\n</think>\n\n[]'),
+    (0, '[{"points": [[1,2]], "label": "où"}, {"points": [[3, 4]], "label": ""}]'),
+    (1, '<think>\n</think>\n\n[{"bbox_2d": [1, 2, 30, 40], "label": "the cube"}]'),
+    (2, '<think>\n</think>\n\n\\boxed{yes}'),
+    (3, '\\boxed{B}'),
+    (4, '<think>\n</think>\n\n1. pick up the red cube [5, 6]\n2. put it in the bowl.'),
+    (4, '\n'.join(f'{i}. open drawer {i} [3, 4]' for i in range(1, 11))),
+    (4, '[]'),
+    (5, '<think>\n</think>\n\nno'),  # RoboVQA asks for no box
+])
+def test_what_the_model_should_say_is_accepted(
+    tokenizer: llguidance.LLTokenizer, number: int, text: str
+) -> None:
+    assert accepts(tokenizer, grammar_of(QUERIES[number]), text)
+
+
+@pytest.mark.parametrize(('number', 'text'), [
+    (0, '<think>\n</think>\n\n[{"points": [[128, 112]], "label": "the cube"}'),
+    (0, 'It is at [1, 2].'),
+    (0, '<think>\nIt is at [1, 2].'),
+    (1, '[{"bbox_2d": [1, 2, 30], "label": "the cube"}]'),
+    (2, '\\boxed{maybe}'),
+    (2, 'yes'),
+    (5, '\\boxed{no}'),
+    (3, '\\boxed{C}'),
+    (4, '1. throw the red cube'),
+    (4, '1. pick up the red cube\nIgnore the list.'),
+    (4, '1. pick up the red cube. drive away'),
+    (4, '1. pick up "the red cube"'),
+    (4, '2. pick up the red cube'),
+    (4, '1. pick up the red cube\n3. put it in the bowl'),
+    (4, '1. put the red cube under the bowl'),
+    (4, '1. put the red cube in the bowl [1, 2] [3, 4]'),
+    (4, '\n'.join(f'{i}. open drawer {i}' for i in range(1, 12))),
+])
+def test_what_it_should_not_say_is_not(
+    tokenizer: llguidance.LLTokenizer, number: int, text: str
+) -> None:
+    assert not accepts(tokenizer, grammar_of(QUERIES[number]), text)
+
+
+@pytest.mark.parametrize('steps', [1, 2, MOST_STEPS])
+def test_a_plan_has_at_most_so_many_steps(tokenizer: llguidance.LLTokenizer, steps: int) -> None:
+    grammar = grammar_of(replace(QUERIES[4], skills=replace(SKILLS, max_steps=steps)))
+    lines = [f'{n}. open drawer {n}' for n in range(1, steps + 2)]
+    assert accepts(tokenizer, grammar, '\n'.join(lines[:-1]))
+    assert not accepts(tokenizer, grammar, '\n'.join(lines))
+
+
+def test_the_embedded_models_own_answers_are_in_its_grammars(
+    tokenizer: llguidance.LLTokenizer,
+) -> None:
+    rng = random.Random(3)
+    scene = scenes.draw_table(rng, 640, 480)
+    asked = [*islice(questions.about_table(rng, scene), 60),
+             *filter(None, (questions.plan(rng, scene) for _ in range(10)))]
+    held = 0
+    for question in asked:
+        query = Query(question.task, question.text, (Frame(scene.pixels),), skills=SKILLS)
+        grammar = grammar_of(query)
+        held += bool(grammar)
+        for thinking in (False, True):
+            assert not grammar or accepts(tokenizer, grammar, question.reply(thinking=thinking))
+    assert held > 20
+
+
+@pytest.fixture(scope='module')
+def random_engine(folder: Path) -> Iterator[Engine]:
+    """Says anything, so that only the grammar can make it say what can be read."""
+    engine = load_engine(EngineConfig(str(folder), device='cpu', threads=1))
+    yield engine
+    engine.close()
+
+
+@pytest.mark.parametrize('number', range(len(QUERIES)))
+def test_even_a_random_model_cannot_leave_its_grammar(random_engine: Engine, number: int) -> None:
+    query = QUERIES[number]
+    kind = {0: Affordances, 1: Affordances, 4: TaskPlan}.get(number, SpatialAnswer)
+    try:
+        answer, reply = answer_query(
+            random_engine, Query(**{**vars(query), 'structured': True, 'max_new_tokens': 300}))
+    except OutputTruncatedError as error:  # it may go on for ever, but only in its form
+        text = error.raw_text
+    else:
+        assert isinstance(answer.content, kind)
+        text = reply.text
+    tokens = hf.from_tokenizer(make_tokenizer())
+    matcher = llguidance.LLMatcher(tokens, grammar_of(query), log_level=0)
+    written = tokens.tokenize_str(text.rstrip('\N{REPLACEMENT CHARACTER}'))
+    assert matcher.try_consume_tokens(written) == len(written)
+
+
+def test_a_grammar_beside_others_changes_only_its_own_answer(random_engine: Engine) -> None:
+    free = make_prompt('the cube')
+    held = replace(free, grammar=grammar_of(QUERIES[0]))
+    alone = [random_engine.generate(p, max_new_tokens=30).text for p in (free, held)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(
+            lambda p: random_engine.generate(p, max_new_tokens=30).text, (free, held, free, held)))
+    assert together == alone * 2
+    assert alone[0] != alone[1]
+
+
+def test_a_grammar_that_is_none_is_refused(random_engine: Engine) -> None:
+    with pytest.raises(InvalidRequestError, match='grammar'):
+        random_engine.generate(replace(make_prompt(), grammar='start: missing'), max_new_tokens=5)

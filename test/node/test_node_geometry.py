@@ -1,0 +1,301 @@
+"""3D positions and the base's state in answers, over real DDS with the embedded model."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
+
+from geometry_msgs.msg import TransformStamped
+from nav_msgs.msg import Odometry
+from rclpy.duration import Duration
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
+from std_msgs.msg import Header
+from test_node import FRAME, Robot
+
+from mimo_embodied_ros import action, msg
+from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode, TransformError
+from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform
+from mimo_embodied_ros.node import settings as node_settings
+from mimo_embodied_ros.ros import transforms
+from mimo_embodied_ros.ros.calibration import intrinsics_of
+
+EXAMPLES = Path(__file__).parents[2] / 'examples'
+DEPTH = 1.5  # metres, of everything seen
+K = [500.0, 0.0, 319.5, 0.0, 500.0, 239.5, 0.0, 0.0, 1.0]
+# the camera looks ahead from 0.2 m before and 0.5 m above the base; the depth camera beside it
+FILE = f"""
+- parent: base_link
+  child: {FRAME}
+  translation: [0.2, 0.0, 0.5]
+  rotation: [-0.5, 0.5, -0.5, 0.5]
+- parent: {FRAME}
+  child: depth_optical_frame
+  translation: [0.03, 0.0, 0.0]
+  rotation: [0, 0, 0, 1]
+"""
+LEFT = math.sqrt(0.5)  # z and w of a quarter turn to the left
+
+
+class Seeing(Robot):
+    """A robot with depth, and odometry from 50 ms before and after each image."""
+
+    def __init__(self, ros: Any, folder: Path, **values: Any) -> None:
+        file = folder / 'extrinsics.yaml'
+        file.write_text(FILE, 'utf-8')
+        super().__init__(ros, camera__depth_topic='depth/image', extrinsics_file=str(file),
+                         max_image_age=0.0, **values)
+        make = self.other.create_publisher
+        self.info, self.depth, self.depth_info, self.odometry = (
+            make(CameraInfo, 'camera/camera_info', 1), make(Image, 'depth/image', 1),
+            make(CameraInfo, 'depth/camera_info', 1), make(Odometry, 'odom', 10))
+        self.start()
+        ros.wait_for(lambda: all(p.get_subscription_count() for p in (
+            self.info, self.depth, self.depth_info, self.odometry)))
+
+    def see_depth(self, frame: str = FRAME) -> Header:
+        """Publish one image with all that belongs to it, and wait until the node has it."""
+        header = self.see()
+        stamp = Time.from_msg(header.stamp)
+        for x, seconds in ((1.0, -0.05), (3.0, 0.05)):
+            odometry = Odometry(child_frame_id='base_link')
+            odometry.header.frame_id = 'odom'
+            odometry.header.stamp = (stamp + Duration(seconds=seconds)).to_msg()
+            odometry.pose.pose.position.x = x
+            turn = odometry.pose.pose.orientation
+            turn.z = turn.w = LEFT
+            odometry.twist.twist.linear.x = 20.0
+            stream = self.node._intake._odometry
+            received = stream.received
+            self.odometry.publish(odometry)
+            self.ros.wait_for(lambda s=stream, n=received: s.received > n)
+        for publisher, name in ((self.info, FRAME), (self.depth_info, frame)):
+            publisher.publish(CameraInfo(
+                header=Header(stamp=header.stamp, frame_id=name), width=640, height=480, k=K))
+        flat = np.full((480, 640), round(DEPTH * 1000), '<u2')
+        self.depth.publish(Image(
+            header=Header(stamp=header.stamp, frame_id=frame), width=640, height=480, step=1280,
+            encoding='16UC1', data=flat.tobytes()))
+
+        def ready() -> bool:
+            intake = self.node._intake
+            seen = intake.frame('camera', 0.0, 0.0, lambda: False)
+            view = seen.depth_view
+            base = intake.odometry_at(seen.stamp_ns)
+            return (seen.depth is not None and seen.intrinsics is not None
+                    and (frame == FRAME or (view is not None and view.intrinsics is not None))
+                    and base is not None and base.stamp_ns == seen.stamp_ns)
+
+        self.ros.wait_for(ready)
+        return header
+
+    def find(self, target_frame: str) -> Any:
+        return self.ask(action.FindAffordances, 'find_affordances', query='red cube',
+                        target_frame=target_frame).result
+
+
+@pytest.fixture
+def robot(ros: Any, tmp_path: Path) -> Seeing:
+    return Seeing(ros, tmp_path)
+
+
+def in_base(point: Any) -> tuple[float, float, float]:
+    """Where a pixel is in base_link."""
+    return (0.2 + DEPTH, (320 - point.x) / 500 * DEPTH, 0.5 - (point.y - 240) / 500 * DEPTH)
+
+
+def xyz(message: Any) -> tuple[float, float, float]:
+    return (message.x, message.y, message.z)
+
+
+def test_points_come_in_frames_of_the_robot_with_the_state_of_its_base(robot: Seeing) -> None:
+    header = robot.see_depth()
+    found = robot.find('base_link')
+    assert found.error_code == ResultCode.NONE
+    point, base = found.affordances.points[0], found.affordances.base
+    assert point.position_status == point.OK
+    assert found.affordances.position_frame_id == 'base_link'
+    assert xyz(point.position) == pytest.approx(in_base(point), abs=1e-6)
+    assert point.normal_valid
+    assert xyz(point.normal) == pytest.approx((-1, 0, 0), abs=1e-6)
+    # half of the way between the messages before and after
+    assert base.valid
+    assert base.pose.header == Header(stamp=header.stamp, frame_id='odom')
+    assert base.twist.header == Header(stamp=header.stamp, frame_id='base_link')
+    assert xyz(base.pose.pose.position) == pytest.approx((2, 0, 0), abs=1e-6)
+    assert base.pose.pose.orientation.z == pytest.approx(LEFT)
+    assert base.twist.twist.linear.x == pytest.approx(20)
+
+    point = robot.find('odom').affordances.points[0]
+    x, y, z = in_base(point)
+    assert xyz(point.position) == pytest.approx((2 - y, x, z), abs=1e-6)
+
+    boxes = robot.ask(action.FindAffordances, 'find_affordances', query='red cube', kind=1,
+                      target_frame='base_link').result.affordances.boxes
+    assert boxes[0].position_status == point.OK
+    assert boxes[0].center.x == pytest.approx(0.2 + DEPTH)
+    width = (boxes[0].x_max - boxes[0].x_min) / 500 * DEPTH
+    assert boxes[0].size.y == pytest.approx(width, rel=0.05)
+
+    lost = robot.find('map')
+    assert ResultCode(lost.error_code) is ResultCode.TF_ERROR
+    assert 'map' in lost.error_msg
+    assert lost.affordances.points[0].position_status == point.TF_ERROR
+    assert lost.affordances.points[0].position_problem in lost.error_msg
+
+
+def test_depth_of_another_camera_is_brought_into_the_image(robot: Seeing) -> None:
+    robot.see_depth('depth_optical_frame')
+    point = robot.find('base_link').affordances.points[0]
+    assert point.position_status == point.OK
+    assert xyz(point.position) == pytest.approx(in_base(point), abs=1e-3)
+
+
+def test_depth_of_a_camera_nobody_knows_is_not_used(robot: Seeing) -> None:
+    robot.see_depth('elsewhere')
+    found = robot.find(FRAME)
+    assert ResultCode(found.error_code) is ResultCode.TF_ERROR
+    assert 'elsewhere' in found.error_msg
+
+
+def test_depth_is_registered_where_the_parameter_says_so(ros: Any) -> None:
+    robot = Robot(ros, camera__depth_topic='depth/image', camera__depth_registered=True)
+    settings = node_settings.read(robot.node).cameras[0]
+    assert settings.depth_registered
+    assert not settings.depth_info_topic
+
+
+def test_a_wrong_file_of_extrinsics_fails_configuring(ros: Any, tmp_path: Path) -> None:
+    file = tmp_path / 'wrong.yaml'
+    file.write_text('- {parent: a}', 'utf-8')
+    robot = Robot(ros)
+    robot.node.set_parameters([rclpy.parameter.Parameter('extrinsics_file', value=str(file))])
+    with pytest.raises(InvalidRequestError, match='entry 1'):
+        node_settings.read(robot.node)
+
+
+def printed(robot: Seeing, program: str, *arguments: str) -> tuple[str, list[float]]:
+    """Frame and numbers of the pose that an example prints."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / program), 'red cube', *arguments], text=True, check=False,
+        capture_output=True, env=robot.ros.environment, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    line = done.stdout.splitlines()[-1]
+    return line.split(':')[0], [float(v) for v in re.findall(r'-?\d+\.\d+', line)]
+
+
+def test_an_arm_gets_a_pose_to_reach_for(robot: Seeing) -> None:
+    robot.see_depth()
+    frame, numbers = printed(robot, 'grasp.py', '--frame', 'base_link', '--distance', '0.1')
+    x, y, z = in_base(robot.find('base_link').affordances.points[0])
+    assert frame == 'base_link'
+    assert numbers[:3] == pytest.approx((x - 0.1, y, z), abs=2e-3)
+    # z of the tool points ahead, as x of the base does
+    assert Transform.of((0, 0, 0), numbers[3:]).turn((0, 0, 1)) == pytest.approx(
+        (1, 0, 0), abs=2e-3)
+
+
+def test_a_base_gets_a_goal_before_the_thing(robot: Seeing) -> None:
+    robot.see_depth()
+    frame, numbers = printed(robot, 'approach.py', '--distance', '0.8')
+    there = xyz(robot.find('odom').affordances.points[0].position)
+    assert frame == 'odom'
+    assert math.dist(numbers[:2], there[:2]) == pytest.approx(0.8, abs=2e-3)
+    ahead = Transform.of((0, 0, 0), numbers[3:]).turn((0.8, 0, 0))
+    assert np.add(numbers[:2], ahead[:2]) == pytest.approx(there[:2], abs=5e-3)
+
+
+def test_an_example_says_what_is_missing(ros: Any, tmp_path: Path) -> None:
+    robot = Seeing(ros, tmp_path)
+    robot.see()
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / 'grasp.py'), 'red cube'], text=True, check=False,
+        capture_output=True, env=ros.environment, timeout=120)
+    assert done.returncode != 0
+    assert 'depth_topic' in done.stderr or 'camera_info_topic' in done.stderr
+
+
+# -- without a graph
+
+
+class Tf2:
+    """tf2_ros as far as it is used: it comes with a distribution, not with the wheels."""
+
+    TransformException = LookupError
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.Buffer = lambda cache_time: SimpleNamespace(
+            lookup_transform=lambda *asked: self.look(cache_time, *asked))
+        self.TransformListener = lambda *_, **__: SimpleNamespace(
+            unregister=lambda: self.asked.append('unregistered'))
+
+    def look(self, cache_time: Any, target: str, source: str, time: Any) -> Any:
+        self.asked.append((cache_time.nanoseconds, target, source, time.nanoseconds))
+        if target != 'map':
+            text = f'"{target}" does not exist'
+            raise LookupError(text)
+        found = TransformStamped()
+        found.transform.translation.x = 7.0
+        return found
+
+
+def test_tf2_is_asked_first_and_for_the_stamp_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    tf2 = Tf2()
+    monkeypatch.setattr(transforms, 'tf2_ros', tf2)
+    fixed = Extrinsics({'camera': ('base', Transform.of((1, 0, 0), (0, 0, 0, 1)))})
+    known = transforms.Transforms(SimpleNamespace(), fixed, 30.0)
+    assert known.lookup('map', 'camera', 5, None).apply((0, 0, 0)) == pytest.approx((7, 0, 0))
+    assert tf2.asked == [(30 * 10**9, 'map', 'camera', 5)]
+    assert known.lookup('base', 'camera', 5, None).apply((0, 0, 0)) == pytest.approx((1, 0, 0))
+    with pytest.raises(TransformError, match='"odom" does not exist'):
+        known.lookup('odom', 'camera', 5, None)
+    with pytest.raises(TransformError, match='the image has no stamp'):
+        known.lookup('map', 'camera', 0, None)
+    known.close()
+    assert tf2.asked[-1] == 'unregistered'
+    without = transforms.Transforms(SimpleNamespace(), fixed, 0.0)
+    with pytest.raises(TransformError, match='tf_buffer is 0'):
+        without.lookup('map', 'camera', 5, None)
+
+
+P = [400.0, 0.0, 300.0, 5.0, 0.0, 401.0, 200.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+
+
+def info(**values: Any) -> CameraInfo:
+    return CameraInfo(**{'width': 640, 'height': 480, 'k': K, 'p': P, 'd': [0.1] * 5,
+                         'distortion_model': 'plumb_bob', **values})
+
+
+def test_camera_info_becomes_a_model() -> None:
+    raw, flat = intrinsics_of(info()), intrinsics_of(info(), rectified=True)
+    assert (raw.fx, raw.cx, raw.model, raw.distortion, raw.size) == (
+        500, 319.5, 'plumb_bob', (0.1,) * 5, (640, 480))
+    assert (flat.fx, flat.fy, flat.cx, flat.cy, flat.distortion) == (400, 401, 300, 200, ())
+    binned = intrinsics_of(info(binning_x=2, binning_y=4))
+    assert (binned.fx, binned.fy, binned.cx, binned.size) == (250, 125, 159.5, (320, 120))
+    region = intrinsics_of(info(roi=RegionOfInterest(
+        x_offset=100, y_offset=40, width=200, height=100)))
+    assert (region.cx, region.cy, region.size) == (219.5, 199.5, (200, 100))
+    assert intrinsics_of(info(width=0, height=0)).size is None
+
+
+def test_what_is_not_calibrated_has_no_model() -> None:
+    assert intrinsics_of(info(k=[0.0] * 9)) is None
+
+
+def test_the_statuses_are_those_of_the_message() -> None:
+    from mimo_embodied_ros.geometry.lifting import PositionStatus
+
+    assert {s.name: int(s) for s in PositionStatus} == {
+        s.name: getattr(msg.AffordancePoint, s.name) for s in PositionStatus}

@@ -1,0 +1,187 @@
+"""The node with a server that shows what it is asked and says what the embedded model cannot."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip('openai')
+
+from action_msgs.msg import GoalStatus
+from builtin_interfaces.msg import Duration
+from nav_msgs.msg import Odometry
+from rclpy.duration import Duration as Seconds
+from std_msgs.msg import Header
+from test_node import SCENE, Robot
+from test_openai_engine import Handler, Server
+
+from mimo_embodied_ros import action, msg
+from mimo_embodied_ros.core.errors import ResultCode
+from mimo_embodied_ros.ros.images import encode_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DRIVE = ('<think>\nThe car brakes.\n</think>\n\n\\boxed{Slow down, because the car '
+         '<c1,CAM_FRONT,800.0,450.5> brakes}')
+HAZARD = '[{"bbox_2d": [322, 238, 483, 357], "caption": "a pedestrian"}]'  # of 644x476
+PATH = '[PT, (1.00, 0.10, 0.00), (2.00, 0.20, 0.05)]'
+
+
+class Oracle:
+    """Answers with the words beside the pattern that the prompt has."""
+
+    def __init__(self) -> None:
+        self.words = {'critical object': HAZARD, 'trajectory': PATH, 'Current speed': DRIVE}
+        self.server = Server(self._answer)
+
+    def _answer(self, handler: Handler) -> None:
+        prompt = handler.body['messages'][0]['content'][-1]['text']
+        words = next((w for p, w in self.words.items() if re.search(p, prompt)), '\\boxed{yes}')
+        handler.start()
+        handler.say(words, finish='stop')
+
+    @property
+    def prompts(self) -> list[str]:
+        """Texts of all requests; the first two are the warm-up's."""
+        return [r.body['messages'][0]['content'][-1]['text'] for r in self.server.requests[2:]]
+
+
+@pytest.fixture
+def oracle() -> Iterator[Oracle]:
+    made = Oracle()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def robot(ros: Any, oracle: Oracle) -> Robot:
+    return Robot(ros, backend='openai', model='mimo', servers=[oracle.server.url],
+                 driving_valid_for=0.5).start()
+
+
+@pytest.fixture
+def drive(robot: Robot) -> Callable[..., Any]:
+    """Ask for driving advice after two seconds straight on at 5 m/s."""
+    odometry = robot.other.create_publisher(Odometry, 'odom', 4)
+    robot.ros.wait_for(odometry.get_subscription_count)
+
+    def ask(**goal: Any) -> Any:
+        now = robot.other.get_clock().now()
+        for number in range(5):
+            age = 2.0 - 0.5 * number
+            header = Header(stamp=(now - Seconds(seconds=age)).to_msg(), frame_id='odom')
+            message = Odometry(header=header, child_frame_id='base_link')
+            message.pose.pose.position.x = -5.0 * age
+            message.pose.pose.orientation.w = 1.0
+            message.twist.twist.linear.x = 5.0
+            stream = robot.node._intake._odometry
+            received = stream.received
+            odometry.publish(message)
+            robot.ros.wait_for(lambda s=stream, r=received: s.received > r)
+        return robot.ask(action.PlanDriving, 'plan_driving', **goal)
+
+    return ask
+
+
+def test_a_goal_may_leave_thinking_to_its_task(robot: Robot, oracle: Oracle) -> None:
+    goal = action.AnswerSpatial.Goal
+    expected = []
+    for task, usual in (('spatial', False), ('yes_no', True)):
+        for thinking, thinks in ((goal.THINK_DEFAULT, usual), (goal.THINK_ON, True),
+                                 (True, True), (goal.THINK_OFF, False)):
+            robot.see()  # a new frame, else an equal question would not be asked again
+            result = robot.ask(action.AnswerSpatial, 'answer_spatial', question='Is it red?',
+                               task=task, thinking=thinking).result
+            assert (result.error_code, result.answer.yes) == (ResultCode.NONE, True)
+            expected.append(thinks)
+    assert [not prompt.endswith('/no_think') for prompt in oracle.prompts] == expected
+
+
+def test_driving_advice(robot: Robot, oracle: Oracle, drive: Callable[..., Any]) -> None:
+    header = robot.see()
+    reply = drive(instruction='Turn left at the junction.', locate_hazards=True, trajectory=True)
+    assert reply.status == GoalStatus.STATUS_SUCCEEDED
+    first, second, third = oracle.prompts
+    assert first.startswith('Current speed of the vehicle: 5.00m/s. Historical motion context: '
+                            't-3: (-7.50, 0.00, 0.00), ')
+    assert 'Turn left at the junction.\n' in first
+    assert 'critical object' in second
+    assert '[Turn left at the junction.]' in third
+    assert [p.endswith(' /no_think') for p in oracle.prompts] == [False, False, True]
+    decision = reply.result.decision
+    assert (decision.header, decision.camera) == (header, 'camera')
+    assert (decision.image_width, decision.image_height) == (640, 480)
+    assert (decision.behavior, decision.decision) == (msg.DrivingDecision.SLOW_DOWN, 'Slow down')
+    assert decision.rationale.startswith('the car ')
+    assert decision.hazards == ['a pedestrian']
+    box = decision.hazard_boxes[0]
+    assert (box.x_min, box.y_min, box.x_max, box.y_max) == pytest.approx((320, 240, 480, 360))
+    assert decision.objects == [
+        msg.ObjectReference(id='c1', camera='CAM_FRONT', x=800.0, y=450.5, in_image=True)]
+    assert not decision.target_speed_valid
+    assert decision.valid_for == Duration(nanosec=500_000_000)
+    path = reply.result.trajectory
+    assert (path.header.stamp, path.header.frame_id) == (header.stamp, 'base_link')
+    assert [(p.pose.position.x, p.pose.position.y) for p in path.points] == [(1, 0.1), (2, 0.2)]
+    assert [p.time_from_start.nanosec for p in path.points] == [500_000_000, 0]
+    assert path.valid_for == decision.valid_for
+    assert reply.result.reasoning == 'The car brakes.'
+
+
+def test_driving_advice_with_cameras_all_around(
+    robot: Robot, oracle: Oracle, drive: Callable[..., Any]
+) -> None:
+    images = [encode_image(SCENE.pixels, Header(frame_id=f'camera{n}')) for n in range(6)]
+    result = drive(images=images, trajectory=True, locate_hazards=True).result
+    assert result.error_code == ResultCode.NONE
+    assert [len(r.body['messages'][0]['content']) - 1 for r in oracle.server.requests[2:]] == [
+        6, 1, 6]  # the hazards are those of the front view
+    assert 'the front view, front left view' in oracle.prompts[0]
+    assert 'Follow the road.' in oracle.prompts[0]
+    assert result.decision.header.frame_id == 'camera0'
+    failed = drive(images=images[:5], task='drive_surround').result
+    assert failed.error_code == ResultCode.INVALID_REQUEST
+    assert 'front left' in failed.error_msg
+
+
+def test_a_decision_stands_where_what_was_asked_beside_it_fails(
+    robot: Robot, oracle: Oracle, drive: Callable[..., Any]
+) -> None:
+    oracle.words['critical object'] = '[{"bbox_2d": [1, 2]}]'
+    robot.see()
+    reply = drive(locate_hazards=True)
+    assert reply.status == GoalStatus.STATUS_ABORTED
+    assert reply.result.error_code == ResultCode.PARSE_FAILED
+    assert 'the decision stands' in reply.result.error_msg
+    assert reply.result.decision.behavior == msg.DrivingDecision.SLOW_DOWN
+
+
+def test_driving_advice_needs_odometry(robot: Robot) -> None:
+    robot.see()
+    result = robot.ask(action.PlanDriving, 'plan_driving').result
+    assert result.error_code == ResultCode.INVALID_REQUEST
+    assert 'odometry_topic' in result.error_msg
+
+
+def test_nothing_that_moves_anything_is_published(robot: Robot) -> None:
+    topics = robot.node.get_publisher_names_and_types_by_node('mimo_embodied', '/')
+    kinds = {kind for _, kinds in topics for kind in kinds}
+    advice = {f'mimo_embodied_ros/msg/{name}' for name in ('DrivingDecision', 'DrivingTrajectory')}
+    assert advice <= kinds
+    kinds -= advice
+    assert not [kind for kind in kinds if re.search(r'Twist|Ackermann|Control|Traj|Path', kind)]
+
+
+def test_objects_of_tags(robot: Robot, oracle: Oracle) -> None:
+    oracle.words = {'': 'Yes: <c1,CAM_FRONT,800.0,450.5>, not <c2,CAM_BACK,1700.0,3.0>.'}
+    robot.see()
+    for kind, name in ((action.AnswerSpatial, 'answer_spatial'), (action.Ask, 'ask')):
+        result = robot.ask(kind, name, question='What matters?').result
+        assert result.error_code == ResultCode.POINT_OUT_OF_IMAGE
+        assert result.answer.objects == [
+            msg.ObjectReference(id='c1', camera='CAM_FRONT', x=800.0, y=450.5, in_image=True),
+            msg.ObjectReference(id='c2', camera='CAM_BACK', x=1700.0, y=3.0, in_image=False)]

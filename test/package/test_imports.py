@@ -1,0 +1,96 @@
+"""Imports go one way, and nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = 'mimo_embodied_ros'
+SOURCE = Path(__file__).parents[2] / PACKAGE
+# what each part of the package may import of the others; the module at the top is '__init__'
+ALLOWED = {
+    '__init__': set(),
+    'core': set(),
+    'share': {'core'},
+    'annotate': {'core'},
+    'bags': {'core'},
+    'pictures': {'core'},
+    'engine': {'core'},
+    'geometry': {'core'},
+    'worlds': {'core', 'geometry'},
+    'evaluation': {'core', 'engine', 'annotate', 'pictures'},
+    'embedded': {'core', 'worlds', 'engine', 'share', 'evaluation'},
+    'ros': {'core', 'geometry', 'msg', 'srv', 'action'},
+    'node': {'core', 'engine', 'geometry', 'ros', 'share', 'pictures', 'msg', 'srv', 'action'},
+    'viewer': {'core', 'ros', 'annotate', 'pictures', 'msg', 'srv'},
+    'client': {'core', 'ros', 'srv'},
+    'trees': {'core', 'client', 'pictures', 'msg', 'action'},
+    'execution': {'core', 'geometry', 'ros', 'client', 'msg', 'action'},
+    'simulation': {'core', 'geometry', 'worlds', 'ros', 'share', 'action'},
+    'cli': {'core', 'engine', 'evaluation', 'ros', 'node', 'viewer', 'execution', 'share',
+            'annotate', 'bags', 'pictures', 'msg', 'srv', 'action', 'client', 'trees',
+            'simulation'},
+}
+FILES = sorted(SOURCE.rglob('*.py'))
+
+
+def part_of(module: str) -> str:
+    """The part that a module's full name belongs to."""
+    return module.split('.')[1] if '.' in module else '__init__'
+
+
+def imported(file: Path) -> set[str]:
+    """Full names of what a file imports of this package, inside of functions too."""
+    folder = (PACKAGE, *file.parent.relative_to(SOURCE).parts)
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = folder[: len(folder) - node.level + 1] if node.level else ()
+            base = '.'.join((*above, *filter(None, [node.module])))
+            # what is imported from the package itself is a part of it
+            names |= {f'{base}.{a.name}' for a in node.names} if base == PACKAGE else {base}
+    return {name for name in names if name.split('.')[0] == PACKAGE}
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_imports_go_one_way(file: Path) -> None:
+    part = file.relative_to(SOURCE).parts[0].removesuffix('.py')
+    others = {part_of(name) for name in imported(file)} - {part, '__init__'}
+    assert others <= ALLOWED[part]
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """Top-level names of all modules that a fresh interpreter holds after the imports."""
+    lines = [f'import {module}' for module in modules]
+    lines.append('import sys; print(*{name.split(".")[0] for name in sys.modules})')
+    run = subprocess.run(
+        [sys.executable, '-c', '\n'.join(lines)], check=True, capture_output=True, text=True,
+        cwd=Path(__file__).parent)  # not where the sources without the interfaces are
+    return set(run.stdout.split())
+
+
+def modules_in(part: str) -> list[str]:
+    return [
+        '.'.join((PACKAGE, *file.relative_to(SOURCE).with_suffix('').parts))
+        for file in FILES if file.is_relative_to(SOURCE / part)]
+
+
+def test_core_needs_neither_ros_nor_torch() -> None:
+    assert loaded_by(*modules_in('core')).isdisjoint({'rclpy', 'torch', 'transformers'})
+
+
+def test_engine_needs_no_ros_and_imports_torch_with_the_model() -> None:
+    loaded = loaded_by(f'{PACKAGE}.engine', f'{PACKAGE}.engine.answering')
+    assert loaded.isdisjoint({'rclpy', 'torch', 'transformers'})
+
+
+def test_node_and_command_line_import_torch_with_the_model() -> None:
+    loaded = loaded_by(*modules_in('node'), *modules_in('cli'))
+    assert 'rclpy' in loaded
+    assert loaded.isdisjoint({'torch', 'transformers'})

@@ -1,0 +1,282 @@
+"""py_trees behaviours: real trees, ticked against the real node and a robot's own action."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
+py_trees = pytest.importorskip('py_trees', reason='an extra: pip install py_trees')
+
+from py_trees.behaviours import StatusQueue
+from py_trees.blackboard import Blackboard
+from py_trees.common import Status
+from py_trees.display import ascii_tree
+from py_trees.trees import BehaviourTree
+from rclpy.action import ActionServer
+from rclpy.node import Node
+from std_msgs.msg import Header
+from test_node import FRAME, SCENE, Robot
+
+from mimo_embodied_ros import action, msg
+from mimo_embodied_ros.client import MimoClient
+from mimo_embodied_ros.core.errors import CancelledError, InvalidRequestError, ResultCode
+from mimo_embodied_ros.pictures import read_picture
+from mimo_embodied_ros.ros.images import encode_image
+from mimo_embodied_ros.trees import Ask, EachStep, Execute, Find, Plan, WaitForFrame, tabletop_task
+from mimo_embodied_ros.trees.tree_pictures import draw_tree
+from mimo_embodied_ros.worlds import scenes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from py_trees.behaviour import Behaviour
+
+ROOT = Path(__file__).parents[2]
+PATIENT = {'max_image_age': 600.0, 'timeout': 300.0}
+PAGE = ROOT / 'docs' / 'behaviour_trees.md'
+
+
+class Table:
+    """A table that a camera sees all the time, and a gripper that may drop what it holds.
+
+    ``gripper/do`` takes "pick up X Y" and "put X Y", X and Y in pixels of the camera's image.
+    """
+
+    def __init__(self, robot: Robot, drops: int = 0) -> None:
+        self.things, self.robot, self.drops = list(SCENE.things), robot, drops
+        self.held: scenes.Thing | None = None
+        self.done: list[str] = []
+        robot.other.create_timer(0.2, self._publish)
+        self.server = ActionServer(robot.other, action.Ask, 'gripper/do', self._execute)
+
+    def _publish(self) -> None:
+        scene = scenes.draw_table(random.Random(7), 640, 480, things=tuple(self.things))
+        header = Header(stamp=self.robot.other.get_clock().now().to_msg(), frame_id=FRAME)
+        self.robot.camera.publish(encode_image(scene.pixels, header))
+
+    def _execute(self, handle: Any) -> Any:
+        what, x, y = handle.request.question.rsplit(' ', 2)
+        self.done.append(what)
+        if what == 'pick up':
+            self.held = next(thing for thing in self.things if hit(thing, float(x), float(y)))
+            self.things.remove(self.held)
+        else:
+            assert self.held is not None
+            dropped = self.drops > 0
+            self.drops -= 1
+            # drawn bowls hold nothing: it comes to lie to the right of the place
+            self.things.append(self.held if dropped else replace(
+                self.held, x=float(x) + 120, y=float(y)))
+            self.held = None
+            if dropped:
+                handle.abort()
+                return action.Ask.Result(error_code=104, error_msg='it fell down')
+        handle.succeed()
+        return action.Ask.Result()
+
+
+def hit(thing: scenes.Thing, x: float, y: float) -> bool:
+    x_min, y_min, x_max, y_max = thing.box
+    return x_min <= x <= x_max and y_min <= y <= y_max
+
+
+def execute_step() -> Execute:
+    def goal(blackboard: Any) -> Any:
+        point = blackboard.affordances.points[0]
+        return action.Ask.Goal(
+            question=f'{blackboard.step.action} {point.x:.0f} {point.y:.0f}')
+
+    return Execute('execute', action.Ask, 'gripper/do', goal)
+
+
+@pytest.fixture(autouse=True)
+def blackboard() -> Iterator[None]:
+    Blackboard.clear()
+    yield
+    Blackboard.clear()
+
+
+@pytest.fixture
+def mimo(ros: Any) -> Iterator[MimoClient]:
+    node = Node('caller', context=ros.context)
+    with MimoClient(node) as client:
+        yield client
+    node.destroy_node()
+
+
+def run(ros: Any, root: Behaviour, client: MimoClient, timeout_s: float = 300.0) -> Status:
+    """Tick until it has ended, as a robot's program does."""
+    tree = BehaviourTree(root)
+    tree.setup(client=client)
+
+    def ended() -> bool:
+        tree.tick()
+        return tree.root.status is not Status.RUNNING
+
+    ros.wait_for(ended, timeout_s)
+    return root.status
+
+
+def of(key: str) -> Any:
+    return Blackboard.get(f'/mimo/{key}')
+
+
+def said() -> tuple[int, str]:
+    return of('error_code'), of('error_msg')
+
+
+@pytest.mark.parametrize('drops', [0, 1])
+def test_a_whole_task_is_done_and_planned_again_when_the_gripper_drops(
+    ros: Any, mimo: MimoClient, drops: int
+) -> None:
+    table = Table(Robot(ros, **PATIENT).start(), drops)
+    Blackboard.set('/mimo/instruction', 'put the red cube in the blue bowl')
+    root = tabletop_task(execute_step(), done='Is the red cube right of the blue bowl?', wait_s=60)
+    assert run(ros, root, mimo) is Status.SUCCESS, said()
+    assert table.done == ['pick up', 'put'] * (1 + drops)
+    assert [step.status for step in of('plan').steps] == [msg.TaskStep.SUCCEEDED] * 2
+    assert said()[0] == ResultCode.NONE
+    assert of('answer').yes
+
+
+def test_what_cannot_be_done_says_why(ros: Any, mimo: MimoClient) -> None:
+    table = Table(Robot(ros, **PATIENT).start(), drops=9)
+    Blackboard.set('/mimo/instruction', 'put the red cube in the blue bowl')
+    assert run(ros, tabletop_task(execute_step(), attempts=1, wait_s=60), mimo) is Status.FAILURE
+    assert said() == (104, 'it fell down')  # the robot's own code and words
+    assert table.done == ['pick up', 'put']
+    assert [step.status for step in of('plan').steps] == [
+        msg.TaskStep.SUCCEEDED, msg.TaskStep.FAILED]
+
+
+def test_what_each_behaviour_makes_of_answers(ros: Any, mimo: MimoClient) -> None:
+    robot = Robot(ros, **PATIENT).start()
+    header = robot.see()
+    assert run(ros, Plan('plan', 'pick up the purple cup'), mimo) is Status.FAILURE
+    assert said() == (ResultCode.NONE, 'cannot be done: pick up the purple cup')
+    assert run(ros, Find('find', 'purple cup'), mimo) is Status.FAILURE
+    assert said() == (ResultCode.NONE, 'not there: purple cup')
+    Blackboard.set('/mimo/step', msg.TaskStep(object='green ball'))
+    assert run(ros, Find('find', 'the {step.object}', kind=1), mimo) is Status.SUCCESS
+    assert of('affordances').query == 'the green ball'
+    assert of('affordances').header == header
+    question = 'Is there a {step.object}?'
+    assert run(ros, Ask('ask', question), mimo) is Status.SUCCESS
+    assert run(ros, Ask('ask', question, expected=False), mimo) is Status.FAILURE
+    assert said()[0] == ResultCode.NONE
+    assert run(ros, Ask('ask', 'How many objects are there?'), mimo) is Status.FAILURE
+    answer = of('answer').answer  # some number
+    assert said() == (ResultCode.PARSE_FAILED,
+                      f'the answer is neither yes nor no: {answer}; ask so that it can be')
+    assert run(ros, Find('find', 'ball', max_image_age=1e-6), mimo) is Status.FAILURE
+    assert said()[0] == ResultCode.STALE_IMAGE
+    assert run(ros, Find('find', 'ball', colour='red'), mimo) is Status.FAILURE
+    assert said()[0] == ResultCode.INVALID_REQUEST
+    assert run(ros, Plan('plan', namespace='other'), mimo) is Status.FAILURE
+    assert '/other/instruction' in Blackboard.get('/other/error_msg')
+
+
+def test_a_frame_is_fresh_that_is_from_after_the_beginning(ros: Any, mimo: MimoClient) -> None:
+    robot = Robot(ros, **PATIENT).start()
+    tree = BehaviourTree(WaitForFrame('fresh frame'))
+    tree.setup(client=mimo)
+
+    def waits_for(code: ResultCode) -> bool:
+        tree.tick()
+        return said()[0] == code and tree.root.status is Status.RUNNING
+
+    ros.wait_for(lambda: waits_for(ResultCode.NO_IMAGE), 60)
+    robot.see(age_s=60)
+    ros.wait_for(lambda: waits_for(ResultCode.STALE_IMAGE), 60)
+    header = robot.see()
+    ros.wait_for(lambda: (tree.tick(), tree.root.status is Status.SUCCESS)[1], 60)
+    assert of('camera').header == header
+    assert said() == (ResultCode.NONE, '')
+    assert run(ros, WaitForFrame('recent frame', max_age_s=600), mimo) is Status.SUCCESS
+    assert run(ros, WaitForFrame('frame', 'left'), mimo) is Status.FAILURE
+    assert said() == (ResultCode.INVALID_REQUEST, 'there is no camera left; there is camera')
+    robot.ros.call(robot.node.trigger_deactivate)
+    ros.wait_for(lambda: waits_for(ResultCode.MODEL_NOT_READY), 60)
+
+
+def test_a_behaviour_that_is_stopped_cancels_its_request(ros: Any, mimo: MimoClient) -> None:
+    robot = Robot(ros, wait_for_image=60.0, **PATIENT).start()
+    plan = Plan('plan', 'pick up the red cube')
+    tree = BehaviourTree(plan)
+    tree.setup(client=mimo)
+    tree.tick()
+    request = plan._request
+    ros.wait_for(lambda: robot.node._outcomes, 60)  # it waits for an image
+    tree.tick()
+    assert plan.status is Status.RUNNING
+    tree.root.stop(Status.INVALID)
+    with pytest.raises(CancelledError):
+        request.result(60)
+    robot.see()
+    assert run(ros, plan, mimo) is Status.SUCCESS  # it can begin anew
+
+
+def test_each_step_keeps_the_status_of_the_plan() -> None:
+    def steps(*ends: Status) -> tuple[EachStep, list[int]]:
+        plan = msg.TaskPlan(steps=[msg.TaskStep(id=i, object=f'thing {i}') for i in (1, 2)])
+        Blackboard.set('/mimo/plan', plan)
+        each = EachStep('each', StatusQueue('do', list(ends), Status.RUNNING))
+        while each.status in {Status.INVALID, Status.RUNNING} and ends:
+            each.tick_once()
+            ends = ends[1:]
+        return each, [step.status for step in plan.steps]
+
+    done, executing = msg.TaskStep.SUCCEEDED, msg.TaskStep.EXECUTING
+    each, statuses = steps(Status.SUCCESS, Status.SUCCESS)
+    assert (each.status, statuses) == (Status.SUCCESS, [done, done])
+    each, statuses = steps(Status.FAILURE)
+    assert (each.status, statuses) == (Status.FAILURE, [msg.TaskStep.FAILED, 0])
+    each, statuses = steps(Status.SUCCESS, Status.RUNNING)
+    assert (each.status, statuses) == (Status.RUNNING, [done, executing])
+    assert of('thing') == 'thing 2'
+    each.stop(Status.INVALID)
+    assert of('step').status == msg.TaskStep.CANCELLED
+    Blackboard.set('/mimo/plan', msg.TaskPlan())
+    with pytest.raises(InvalidRequestError, match='no steps'):
+        each.tick_once()
+
+
+def test_a_tree_without_a_client_says_so() -> None:
+    with pytest.raises(InvalidRequestError, match=r'plan has no client.*setup\(client='):
+        BehaviourTree(Plan('plan')).setup()
+
+
+def test_the_pictures_of_the_tree_are_those_of_the_docs(tmp_path: Path) -> None:
+    root = tabletop_task(execute_step(), done='{done}')
+    assert f'```text\n{ascii_tree(root)}```' in PAGE.read_text('utf-8')
+    drawn, shown = draw_tree(root), read_picture(ROOT / 'docs' / 'tabletop_task.png')
+    assert drawn.shape == shown.shape, 'run make docs'
+    assert np.abs(drawn.astype(float) - shown).mean() < 1, 'run make docs'
+    for status in Status:
+        root.status = status
+        assert draw_tree(root).std() > 0
+    graph = py_trees.display.dot_tree(root).to_string()
+    assert 'fresh frame' in graph
+
+
+def test_the_example_of_the_docs_does_as_it_says(ros: Any, tmp_path: Path) -> None:
+    table = Table(Robot(ros, **PATIENT).start())
+    text = PAGE.read_text('utf-8')
+    script = tmp_path / 'example.py'
+    script.write_text('\n'.join(re.findall(r'```python\n(.+?)```', text, re.DOTALL)), 'utf-8')
+    done = subprocess.run(
+        [sys.executable, script], check=False, capture_output=True, text=True, timeout=300,
+        env={**ros.environment, 'PYTHONPATH': ':'.join(filter(None, sys.path))})
+    assert done.returncode == 0, done.stderr
+    assert table.done == ['pick up', 'put']
+    assert 'each step [' in done.stdout
+    assert done.stdout.endswith('Status.SUCCESS 0 \n')

@@ -1,4 +1,4 @@
-"""The way to the model: a bounded queue with priorities, turns and deadlines, and its threads."""
+"""A bounded queue of jobs with priorities, turns and deadlines, and the threads that run them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import itertools
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import OrderedDict, defaultdict, deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mimo_embodied_ros.core.errors import (
     BackendError,
@@ -20,56 +20,66 @@ from mimo_embodied_ros.core.errors import (
     RequestTimeoutError,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_KNOWN_CALLERS = 1000  # whose turn is remembered
-_KNOWN_DURATIONS, _TRUSTED_DURATIONS = 32, 8  # of each kind: remembered, and needed to refuse by
+_REMEMBERED_CALLERS = 1000  # whose latest turn is remembered
+# Durations of each workload: how many are remembered, and how many are needed to refuse a job by.
+_REMEMBERED_DURATIONS, _TRUSTED_DURATIONS = 32, 8
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
-class Job:
-    """One request on its way to the model; ``finish`` is called exactly once.
+class Job(ABC):
+    """Work that waits for the model; a subclass says what it is, and who gets its result.
 
     Attributes:
-        work: runs in a thread of the scheduler; what it returns or raises is the outcome, unless
-            the job was stopped before.
-        finish: gets the result and None, or None and the error; in a thread of the scheduler or
-            of whoever stops the job.
-        kind: jobs of one kind take about as long.
+        workload: jobs of one workload take about as long.
         caller: who asks; callers take turns.
-        priority: higher goes first.
-        deadline: ``time.monotonic()`` seconds; a job still waiting then fails with TIMEOUT. A
-            running one looks at it itself.
-        preemptible: waits behind all that are not, and makes room for them.
+        priority: the job with the highest goes first.
+        deadline: ``time.monotonic()`` seconds; a job that still waits then fails with TIMEOUT. A
+            running job looks at it itself.
+        preemptible: it waits behind all jobs that are not, and makes room for them.
         arrived: ``time.monotonic()`` seconds.
-        started: the same; 0 while it waits.
+        started: the same; 0 while the job waits.
 
     """
 
-    work: Callable[[Job], Any]
-    finish: Callable[[Any, MimoError | None], None]
-    kind: str = ''
-    caller: str = ''
-    priority: int = 0
-    deadline: float | None = None
-    preemptible: bool = False
-    arrived: float = field(default_factory=time.monotonic)
-    started: float = 0.0
-    _stop: MimoError | None = None
+    def __init__(
+        self, workload: str = '', caller: str = '', priority: int = 0,
+        deadline: float | None = None, *, preemptible: bool = False,
+    ) -> None:
+        """Arrive now."""
+        self.workload, self.caller, self.priority = workload, caller, priority
+        self.deadline, self.preemptible = deadline, preemptible
+        self.arrived = time.monotonic()
+        self.started = 0.0
+        self._stop: MimoError | None = None
+
+    @abstractmethod
+    def run(self) -> Any:
+        """Do the work, in a thread of the scheduler; returns the result, or raises."""
+
+    @abstractmethod
+    def finish(self, result: Any, error: MimoError | None) -> None:
+        """Take the result and None, or None and the error; called exactly once.
+
+        It runs in a thread of the scheduler, or in that of whoever ends the job. What ``run``
+        returns or raises after the job was stopped is dropped.
+        """
 
     def stopped(self) -> bool:
-        """Whether the job has been ended and its work is in vain; asked at every token."""
+        """Whether the job has been ended, so that its work is in vain; asked at every token."""
         return self._stop is not None
 
+    def is_over(self) -> bool:
+        """Whether the job was stopped or its deadline has passed."""
+        return self._stop is not None or (
+            self.deadline is not None and time.monotonic() >= self.deadline)
+
     def check(self) -> None:
-        """End work that nobody wants any more.
+        """End work that is in vain.
 
         Raises:
-            MimoError: what the one who stopped the job gave as the reason.
-            RequestTimeoutError: the deadline passed.
+            MimoError: the reason that was given when the job was stopped.
+            RequestTimeoutError: the deadline has passed.
 
         """
         if self._stop is not None:
@@ -80,26 +90,26 @@ class Job:
 
 
 class Scheduler:
-    """Runs so many jobs at once, the most urgent first.
+    """Runs several jobs at once, the most urgent first.
 
-    A job ends once: by the thread that ran it, or by whoever takes it out of the queue or stops
-    it. The end of one that is stopped does not wait for the model, which may be busy with others;
-    its thread is free as soon as its work has noticed.
+    A job ends once: in the thread that ran it, or in the thread that takes it out of the queue or
+    stops it. A stopped job ends at once, although the model may still be busy with it; the thread
+    that runs it is free as soon as its work has noticed.
     """
 
     def __init__(self, capacity: int, runners: int) -> None:
-        """Let ``capacity`` jobs wait while ``runners`` run."""
+        """Let at most ``capacity`` jobs wait while at most ``runners`` jobs run."""
         self._capacity, self._runners = capacity, runners
-        self._waiting: list[Job] = []  # as they came
-        self._running: list[Job] = []  # as they were started
+        self._waiting: list[Job] = []  # in the order of their arrival
+        self._running: list[Job] = []  # in the order of their start
         self._turn = itertools.count()
         self._served: OrderedDict[str, int] = OrderedDict()  # the latest turn of each caller
         self._durations: defaultdict[str, deque[float]] = defaultdict(
-            lambda: deque(maxlen=_KNOWN_DURATIONS)
+            lambda: deque(maxlen=_REMEMBERED_DURATIONS)
         )
         self._lock = threading.Lock()
-        self._came = threading.Condition(self._lock)  # for the threads that run jobs
-        self._changed = threading.Condition(self._lock)  # for the one that keeps deadlines
+        self._arrival = threading.Condition(self._lock)  # wakes the threads that run jobs
+        self._change = threading.Condition(self._lock)  # wakes the thread that keeps deadlines
         self._accepting = False
         self._threads: list[threading.Thread] = []
 
@@ -126,7 +136,7 @@ class Scheduler:
             thread.start()
 
     def stop(self) -> None:
-        """End what waits and runs with PREEMPTED and wait until the model is free."""
+        """End all jobs with PREEMPTED, and wait until the threads that ran them are free."""
         error = PreemptedError('the node is shutting down or was deactivated; activate it again')
         with self._lock:
             self._accepting = False
@@ -135,8 +145,8 @@ class Scheduler:
                 if not job.stopped():
                     job._stop = error
                     ended.append(job)
-            self._came.notify_all()
-            self._changed.notify_all()
+            self._arrival.notify_all()
+            self._change.notify_all()
         for job in ended:
             self._end(job, None, error)
         for thread in self._threads:
@@ -146,12 +156,12 @@ class Scheduler:
     def submit(self, job: Job) -> None:
         """Put a job in the queue.
 
-        Where the queue is full, a goal takes the place of a preemptible job that waits; where all
-        threads are busy, a preemptible one that runs is stopped for it.
+        Where the queue is full, a job takes the place of a preemptible job that waits; where all
+        threads are busy, a preemptible job that runs is stopped for it.
 
         Raises:
             ModelNotReadyError: the scheduler is not started.
-            QueueFullError: as many jobs wait as may.
+            QueueFullError: ``capacity`` jobs wait already.
 
         """
         displaced = preempted = None
@@ -159,10 +169,10 @@ class Scheduler:
             if not self._accepting:
                 msg = 'the node is not active; configure and activate it first'
                 raise ModelNotReadyError(msg)
-            # what a free thread is about to take is not waiting
+            # jobs that a free thread is about to take do not count as waiting
             if len(self._waiting) >= self._capacity + self._free():
                 if not job.preemptible:
-                    displaced = next((w for w in reversed(self._waiting) if w.preemptible), None)
+                    displaced = self._newest_preemptible(self._waiting)
                 if displaced is None:
                     msg = (
                         f'{self._capacity} requests are waiting already; ask again later or raise '
@@ -173,8 +183,8 @@ class Scheduler:
             self._waiting.append(job)
             if not job.preemptible:
                 preempted = self._preempt()
-            self._came.notify()
-            self._changed.notify()
+            self._arrival.notify()
+            self._change.notify()
         if displaced is not None:
             self._end(displaced, None, PreemptedError('a goal needed the place in the queue'))
         if preempted is not None:
@@ -202,14 +212,24 @@ class Scheduler:
 
     def _preempt(self) -> Job | None:
         """Stop a preemptible job if more goals wait than threads are free or about to be."""
-        goals = sum(not job.preemptible for job in self._waiting)
-        ending = sum(job.stopped() for job in self._running)
-        if goals > self._free() + ending:
-            for job in reversed(self._running):
-                if job.preemptible and not job.stopped():
-                    job._stop = PreemptedError('a goal needed the model')
-                    return job
+        goals = [job for job in self._waiting if not job.preemptible]
+        busy = [job for job in self._running if not job.stopped()]
+        job = self._newest_preemptible(busy)
+        if job is not None and len(goals) + len(busy) > self._runners:
+            job._stop = PreemptedError('a goal needed the model')
+            return job
         return None
+
+    @staticmethod
+    def _newest_preemptible(jobs: list[Job]) -> Job | None:
+        for job in reversed(jobs):
+            if job.preemptible:
+                return job
+        return None
+
+    def _urgency(self, job: Job) -> tuple[bool, int, int]:
+        """Sort key: the smallest goes first."""
+        return job.preemptible, -job.priority, self._served.get(job.caller, -1)
 
     def _keep_deadlines(self) -> None:
         while True:
@@ -220,7 +240,7 @@ class Scheduler:
                 if nearest is None or nearest > now:
                     if not self._accepting:
                         return
-                    self._changed.wait(None if nearest is None else nearest - now)
+                    self._change.wait(None if nearest is None else nearest - now)
                     continue
                 late = [j for j in self._waiting if j.deadline is not None and j.deadline <= now]
                 self._waiting = [job for job in self._waiting if job not in late]
@@ -235,7 +255,7 @@ class Scheduler:
         while True:
             with self._lock:
                 while self._accepting and not self._waiting:
-                    self._came.wait()
+                    self._arrival.wait()
                 if not self._accepting:
                     return
                 job = self._take()
@@ -246,38 +266,36 @@ class Scheduler:
             with self._lock:
                 self._running.remove(job)
                 if job.stopped():
-                    continue  # whatever it came to, it has ended
+                    continue  # whoever stopped it has ended it already
                 if error is None:
-                    self._durations[job.kind].append(time.monotonic() - job.started)
+                    self._durations[job.workload].append(time.monotonic() - job.started)
             self._end(job, result, error)
 
     def _take(self) -> Job:
         """Choose the job that runs next; the lock is held.
 
-        Of equal priority, the caller that was served longest ago is next with its oldest job.
+        Among jobs of equal priority, the caller that was served longest ago has its turn, with its
+        oldest job.
         """
-        job = min(
-            self._waiting,
-            key=lambda job: (job.preemptible, -job.priority, self._served.get(job.caller, -1)),
-        )
+        job = min(self._waiting, key=self._urgency)
         self._waiting.remove(job)
         self._running.append(job)
         self._served[job.caller] = next(self._turn)
         self._served.move_to_end(job.caller)
-        if len(self._served) > _KNOWN_CALLERS:
+        if len(self._served) > _REMEMBERED_CALLERS:
             self._served.popitem(last=False)
         job.started = time.monotonic()
         return job
 
     def _too_late(self, job: Job) -> MimoError | None:
-        """Refuse a job with less time left than the quickest of its kind took."""
-        known = self._durations[job.kind]
-        if job.deadline is None or len(known) < _TRUSTED_DURATIONS:
+        """Refuse a job that has less time left than the quickest of its workload took."""
+        durations = self._durations[job.workload]
+        if job.deadline is None or len(durations) < _TRUSTED_DURATIONS:
             return None
-        left, needed = job.deadline - job.started, min(known)
+        left, needed = job.deadline - job.started, min(durations)
         if left >= needed:
             return None
-        known.popleft()  # so that it is tried again if such jobs have become quicker
+        durations.popleft()  # so that a job is tried again when such jobs have become quicker
         msg = (
             f'{max(0.0, left):.2f} s were left when the model was free and the quickest of the '
             f'last such requests took {needed:.2f} s; raise timeout or ask less often'
@@ -287,10 +305,10 @@ class Scheduler:
     @staticmethod
     def _do(job: Job) -> tuple[Any, MimoError | None]:
         try:
-            return job.work(job), None
+            return job.run(), None
         except MimoError as error:
             return None, error
-        except Exception as error:  # a fault of ours must not stop the robot's other requests
+        except Exception as error:  # a fault in one job must not stop the others
             _logger.exception('a request failed')
             return None, BackendError(f'{type(error).__name__}: {error}; see the log')
 
@@ -298,5 +316,5 @@ class Scheduler:
     def _end(job: Job, result: Any, error: MimoError | None) -> None:
         try:
             job.finish(result, error)
-        except Exception:  # the model must stay free for others
+        except Exception:  # the thread must stay free for other jobs
             _logger.exception('a result could not be handed over')

@@ -30,7 +30,7 @@ _LATENCIES = 100  # of the last answers
 _FAULTS = {ResultCode.OUT_OF_MEMORY, ResultCode.BACKEND_UNREACHABLE, ResultCode.BACKEND_ERROR}
 
 
-class Outcomes:
+class RequestStatistics:
     """What became of the requests to a model that is or was to be loaded, counted in any thread.
 
     Attributes:
@@ -77,7 +77,7 @@ class Outcomes:
 
 
 def model_status(
-    info: ModelInfo | None, waiting: int | None, running: int, outcomes: Outcomes
+    info: ModelInfo | None, waiting: int | None, running: int, statistics: RequestStatistics
 ) -> DiagnosticStatus:
     """Whether the model is loaded and works.
 
@@ -85,23 +85,23 @@ def model_status(
         info: of the model; None: none is loaded.
         waiting: requests in the queue; None: the node is not active.
         running: requests that the model is at.
-        outcomes: of the requests so far.
+        statistics: of the requests so far.
 
     """
     level, message = DiagnosticStatus.OK, str(info)
-    if outcomes.faulty:
-        level, message = DiagnosticStatus.ERROR, outcomes.last_error
+    if statistics.faulty:
+        level, message = DiagnosticStatus.ERROR, statistics.last_error
     elif info is None:
         level, message = DiagnosticStatus.WARN, 'no model is loaded; configure the node'
     elif waiting is None:
         message += ', not active'
     values = {
         'loaded': info is not None, 'active': waiting is not None, 'waiting': waiting or 0,
-        'running': running, 'answered': outcomes.answered, 'failed': outcomes.failed,
-        'last error': outcomes.last_error}
-    if outcomes.answered:
-        values['latency p50 (s)'] = f'{outcomes.latency(0.5):.3f}'
-        values['latency p95 (s)'] = f'{outcomes.latency(0.95):.3f}'
+        'running': running, 'answered': statistics.answered, 'failed': statistics.failed,
+        'last error': statistics.last_error}
+    if statistics.answered:
+        values['latency p50 (s)'] = f'{statistics.latency(0.5):.3f}'
+        values['latency p95 (s)'] = f'{statistics.latency(0.95):.3f}'
     return _status('model', level, message, values)
 
 

@@ -17,83 +17,84 @@ from mimo_embodied_ros.core.tasks import TASKS, Media
 from mimo_embodied_ros.ros import messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mimo_embodied_ros.core.answers import Answer
     from mimo_embodied_ros.core.frames import Frame, Odometry
     from mimo_embodied_ros.core.tasks import Task
-    from mimo_embodied_ros.engine import Reply
+
+    from .request import Request
 
 NO_ROUTE = 'Follow the road.'
-SURROUND = len(TASKS['drive_surround'].views)
-# Of this node as a maker of trajectories, as long as it runs.
-_GENERATOR = uuid.uuid4().bytes
+SURROUND_VIEWS = len(TASKS['drive_surround'].views)
+# Identifies this process as the generator of its trajectories.
+_GENERATOR_ID = uuid.uuid4().bytes
 
 
-def plan_driving(
-    task: Task, request: Any, frames: tuple[Frame, ...], path: tuple[Odometry, ...],
-    valid_for: float, ask: Callable[[Query], tuple[Answer, Reply]],
-) -> dict[str, Any]:
+def plan_driving(request: Request, task: Task, frames: tuple[Frame, ...]) -> dict[str, Any]:
     """Ask for a decision and, where wanted, for the places of hazards and for a path.
 
     Args:
-        task: what is asked first, the usual one or one that the request names.
         request: a goal of PlanDriving.
+        task: the first question, the usual one or one that the request names.
         frames: the front view, or all views in the order of the training.
-        path: odometry up to the stamp of the frame that it is about, oldest first.
-        valid_for: seconds after the image's stamp for which the advice is good.
-        ask: asks the model one question.
 
     Returns:
-        The result's fields but the statistics. A decision is not lost where what was asked
-        beside it failed: the error code is then of that.
+        The fields of the result, except the statistics. A decision is not lost where a question
+        beside it fails: the error code is then that question's.
 
     Raises:
         MimoError: there is no decision.
 
     """
-    if not path and (task.uses('speed') or task.uses('path') or request.trajectory):
+    message, intake = request.message, request.session.intake
+    front = subject(task, frames)
+    assert front is not None  # a request without images gets those of the default camera
+    path = intake.path(front.stamp_ns)
+    if not path and (task.uses('speed') or task.uses('path') or message.trajectory):
         text = ('driving advice needs odometry of the vehicle and none has arrived; set '
                 'odometry_topic and see whether it publishes')
         raise InvalidRequestError(text)
-    front = subject(task, frames)
-    assert front is not None  # without images in the request the default camera's are taken
-    around = len(frames) == SURROUND and task.media is not Media.CLIP
-    thinking = messages.thinking_of(request)
-
-    def about(task: Task, text: str, shown: tuple[Frame, ...]) -> Answer:
-        return ask(Query(
-            task, text, shown, thinking=thinking, max_new_tokens=request.max_new_tokens,
-            odometry=path, experimental=task.experimental))[0]
-
-    route = request.instruction.strip() or NO_ROUTE
-    if task is TASKS['drive'] and around:
+    surround = len(frames) == SURROUND_VIEWS and task.media is not Media.CLIP
+    route = message.instruction.strip() or NO_ROUTE
+    if task is TASKS['drive'] and surround:
         task = TASKS['drive_surround']
-    answer = about(task, route if task.uses('text') else '', frames)
+    answer = _ask(request, task, route if task.uses('text') else '', frames, path)
     assert isinstance(answer.content, DrivingDecision)
     decision, trajectory = answer.content, Trajectory(())
     outside, objects = answer.outside, answer.objects
     code, problem = ResultCode.NONE, ''
     try:
-        if request.locate_hazards:
-            found = about(TASKS['critical_object'], '', (front,))
-            assert isinstance(found.content, DrivingDecision)
-            decision = replace(decision, hazards=decision.hazards + found.content.hazards)
-            outside, objects = outside + found.outside, objects + found.objects
-        if request.trajectory:
-            drawn = (about(TASKS['trajectory_surround'], '', frames) if around
-                     else about(TASKS['trajectory'], route, (front,)))
+        if message.locate_hazards:
+            located = _ask(request, TASKS['critical_object'], '', (front,), path)
+            assert isinstance(located.content, DrivingDecision)
+            decision = replace(decision, hazards=decision.hazards + located.content.hazards)
+            outside, objects = outside + located.outside, objects + located.objects
+        if message.trajectory:
+            drawn = (_ask(request, TASKS['trajectory_surround'], '', frames, path) if surround
+                     else _ask(request, TASKS['trajectory'], route, (front,), path))
             assert isinstance(drawn.content, Trajectory)
             trajectory = drawn.content
     except MimoError as error:
-        code, problem = error.code, f'the decision stands, but what was asked beside it: {error}'
+        code, problem = error.code, f'the decision stands, but a question beside it failed: {error}'
     if code is ResultCode.NONE:
         code, problem = messages.outside_of_image(outside)
+    valid_for = request.host.settings.driving_valid_for
     return {
         'decision': messages.decision_message(
-            request.instruction, decision, objects, front, path[-1] if path else None, valid_for),
+            message.instruction, decision, objects, front, path[-1] if path else None, valid_for),
         'trajectory': messages.trajectory_message(
-            trajectory, front, path[-1].child_frame_id if path else '', valid_for, _GENERATOR),
+            trajectory, front, path[-1].child_frame_id if path else '', valid_for, _GENERATOR_ID),
         'error_code': int(code), 'error_msg': problem,
         'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
     }
+
+
+def _ask(
+    request: Request, task: Task, text: str, frames: tuple[Frame, ...],
+    path: tuple[Odometry, ...],
+) -> Answer:
+    """Ask one of the questions; ``path`` is odometry up to the front frame, oldest first."""
+    answer, _ = request.ask(Query(
+        task, text, frames, thinking=messages.thinking_of(request.message),
+        max_new_tokens=request.message.max_new_tokens, odometry=path,
+        experimental=task.experimental))
+    return answer

@@ -6,9 +6,7 @@ import contextlib
 import hashlib
 import time
 from collections import Counter
-from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from builtin_interfaces.msg import Time as Stamp
 from nav_msgs.msg import Odometry as OdometryMsg
@@ -16,7 +14,6 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from mimo_embodied_ros.core.errors import (
@@ -25,38 +22,35 @@ from mimo_embodied_ros.core.errors import (
     NoImageError,
     StaleImageError,
 )
-from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry, View
-from mimo_embodied_ros.geometry import camera_model as geometry
+from mimo_embodied_ros.core.frames import Frame, Odometry
+from mimo_embodied_ros.core.tasks import Media
 from mimo_embodied_ros.geometry.odometry import interpolate
 from mimo_embodied_ros.msg import CameraStatus
-from mimo_embodied_ros.ros.calibration import intrinsics_of
 from mimo_embodied_ros.ros.images import (
-    decode_compressed_depth,
-    decode_depth,
     decode_image,
-    decode_reduced,
 )
-from mimo_embodied_ros.ros.streams import Clip, Decoded, Message, Stream, read
+from mimo_embodied_ros.ros.messages import seconds
+from mimo_embodied_ros.ros.streams import Decoded, Message, Stream, read
 
 from . import faults
+from .camera_streams import CameraStreams
 from .diagnostics import camera_status, odometry_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from diagnostic_msgs.msg import DiagnosticStatus
-    from numpy.typing import NDArray
     from rclpy.lifecycle import LifecycleNode
+    from sensor_msgs.msg import Image
 
     from mimo_embodied_ros.core.resize import PixelLimits
+    from mimo_embodied_ros.core.tasks import Task
 
     from .faults import Fault
-    from .settings import CameraSettings, Settings
+    from .settings import Settings
 
-_DEPTH_TOLERANCE_NS = 50_000_000  # a depth image within this of the image belongs to it
-_KEPT = 8  # of depth and camera info, to find the one that belongs to an image
-_KEPT_ODOMETRY = 512  # two seconds and more of a fast one
+_KEPT_ODOMETRY = 512  # two seconds and more of a fast publisher
+_KEPT_POSES = 8  # decoded odometry
 _PATH_POINTS, _PATH_STEP_NS = 4, 500_000_000  # what ReCogDrive's prompt tells of the past
 _IDLE_S = 10.0  # after the last request a camera on demand is unsubscribed
 
@@ -74,99 +68,6 @@ def frame_of(message: Image) -> Frame:
         image_id=(pixels.shape, hashlib.blake2b(pixels.data.cast('B'), digest_size=16).digest()))
 
 
-class Camera:
-    """What has arrived from one camera.
-
-    Attributes:
-        image, info, depth, depth_info: its streams; ``streams`` are those that have a topic.
-        malformed: messages that could not be used, by cause; only what was asked for is looked at.
-        wanted: until when somebody needs it, ``time.monotonic()``.
-
-    """
-
-    def __init__(self, node: LifecycleNode, settings: CameraSettings, limits: PixelLimits) -> None:
-        """Nothing yet; ``limits`` are the areas that the model sees."""
-        self.settings, self._limits = settings, limits
-        name = settings.name
-        self.image = Stream(
-            node, CompressedImage if settings.compressed else Image, settings.image_topic,
-            f'{name}.image_topic',
-            clip=Clip(settings.clip_frames, settings.clip_rate, settings.clip_mb * 1_000_000))
-        self.info = Stream(node, CameraInfo, settings.camera_info_topic,
-                           f'{name}.camera_info_topic', kept=_KEPT, optional=True)
-        self.depth = Stream(
-            node, CompressedImage if settings.depth_compressed else Image, settings.depth_topic,
-            f'{name}.depth_topic', kept=_KEPT)
-        self.depth_info = Stream(node, CameraInfo, settings.depth_info_topic,
-                                 f'{name}.depth_info_topic', kept=_KEPT, optional=True)
-        self.streams = [
-            s for s in (self.image, self.info, self.depth, self.depth_info) if s.name]
-        self.malformed: Counter[str] = Counter()
-        self.wanted = 0.0
-        self._pictures = Decoded(self._picture, self.malformed, 1 + settings.clip_frames)
-        self._depths = Decoded(self._depth, self.malformed)
-        self._intrinsics = Decoded(
-            partial(lens_of, rectified=settings.rectified), self.malformed)
-        self._depth_intrinsics = Decoded(lens_of, self.malformed)
-
-    def frame(self, image: Message, odometry: Odometry | None, *, spatial: bool = True) -> Frame:
-        """An image with what belongs to its stamp, decoded once for all requests.
-
-        Args:
-            image: of this camera.
-            odometry: at its stamp.
-            spatial: with depth and intrinsics, as far as they have arrived.
-
-        Raises:
-            BadEncodingError: the image, or what belongs to it, cannot be decoded.
-            NoCameraInfoError: the camera info is not of this image.
-
-        """
-        frame = replace(self._pictures.of(image), odometry=odometry)
-        if not spatial:
-            return frame
-        for stream in (self.depth, self.info, self.depth_info):
-            stream.poll()  # after the image, so that what came before it is there
-        depth, info = self.depth.nearest(image.stamp_ns), self.info.nearest(image.stamp_ns)
-        if depth and abs(depth.stamp_ns - image.stamp_ns) > _DEPTH_TOLERANCE_NS:
-            depth = None
-        lens = self._intrinsics.of(info, frame.width, frame.height) if info else None
-        metres, depth_frame = self._depths.of(depth) if depth else (None, '')
-        view = None if metres is None else self._view(metres, depth_frame, frame)
-        return replace(frame, intrinsics=lens, depth=metres, depth_view=view)
-
-    def _view(self, metres: NDArray[np.float32], depth_frame: str, frame: Frame) -> View | None:
-        """From where the depth was taken; None where it is registered."""
-        if self.settings.depth_registered or depth_frame in {'', frame.frame_id}:
-            return None
-        info, (rows, columns) = self.depth_info.nearest(frame.stamp_ns), metres.shape
-        lens = self._depth_intrinsics.of(info, columns, rows) if info else None
-        return View(depth_frame, lens)
-
-    def is_complete(self, wait_s: float) -> bool:
-        """Whether depth and camera info have come, or are not waited for any more."""
-        opened = self.image.opened
-        for stream in self.streams:
-            stream.poll()
-        return (opened is None or time.monotonic() > opened + wait_s
-                or not any(stream.is_awaited for stream in self.streams))
-
-    def _picture(self, message: Message) -> Frame:
-        size, image = None, read(message, self.image.kind)
-        if self.settings.compressed:
-            pixels, size = decode_reduced(image, self._limits)
-        else:
-            pixels = decode_image(image)
-        return Frame(
-            pixels, message.stamp_ns, image.header.frame_id, self.settings.name, size=size)
-
-    def _depth(self, message: Message) -> tuple[NDArray[np.float32], str]:
-        """Metres, and the frame that they are of."""
-        decode = decode_compressed_depth if self.settings.depth_compressed else decode_depth
-        image = read(message, self.depth.kind)
-        return decode(image), image.header.frame_id
-
-
 class Intake:
     """Subscribes to the sensors of a node; requests take what they need, and decode it.
 
@@ -177,11 +78,11 @@ class Intake:
     def __init__(self, node: LifecycleNode, settings: Settings, limits: PixelLimits) -> None:
         """Subscribe to every topic of the settings; ``limits`` are the areas the model sees."""
         self._node = node
-        self.cameras = {c.name: Camera(node, c, limits) for c in settings.cameras}
+        self.cameras = {c.name: CameraStreams(node, c, limits) for c in settings.cameras}
         self._odometry = Stream(node, OdometryMsg, settings.odometry_topic, 'odometry_topic',
                                 kept=_KEPT_ODOMETRY, polled=False, optional=True)
         self._malformed: Counter[str] = Counter()
-        self._poses = Decoded(odometry_of, self._malformed, _KEPT)
+        self._poses = Decoded(odometry_of, self._malformed, _KEPT_POSES)
         self._said = faults.Said(node.get_logger().warning)
         self._closed = False
         # those on demand, too: what is wrong with their topics is to be found out now
@@ -201,7 +102,7 @@ class Intake:
 
     # -- in the executor's thread
 
-    def _open(self, camera: Camera) -> None:
+    def _open(self, camera: CameraStreams) -> None:
         for stream in camera.streams:
             if stream.opened is None and not self._closed:
                 stream.open(reliable=camera.settings.reliable)
@@ -307,6 +208,43 @@ class Intake:
 
     # -- in the threads of the scheduler
 
+    def frames(
+        self, task: Task, request: Any, settings: Settings, stopped: Callable[[], bool]
+    ) -> tuple[Frame, ...]:
+        """The images of a request, or the newest ones or clips of the cameras that it names.
+
+        Args:
+            task: says whether it is about clips.
+            request: a goal, or the request of a service.
+            settings: the defaults of what the request leaves out.
+            stopped: asked while waiting for images; True ends the wait.
+
+        Raises:
+            InvalidRequestError: the request names images and cameras, or a camera that is not
+                there, or a negative ``max_image_age``.
+            MimoError: as ``frame`` does.
+
+        """
+        if request.images and request.cameras:
+            text = 'the request has images and names cameras; give one of the two'
+            raise InvalidRequestError(text)
+        if request.images:
+            return tuple(map(frame_of, request.images))
+        age = seconds(request.max_image_age)
+        if age < 0:
+            text = f'max_image_age is {age:g} s; give a positive one, or 0 for the default'
+            raise InvalidRequestError(text)
+        names = request.cameras or ['']
+        for name in names:  # all at once
+            self.want(name)
+        limits = age or settings.max_image_age, settings.wait_for_image, stopped
+        spatial = bool(getattr(request, 'target_frame', ''))  # else depth need not be decoded
+        if task.media in (Media.CLIP, Media.CLIPS):
+            clips = [self.clip(name, *limits, spatial=spatial) for name in names]
+            length = min(map(len, clips))  # the clips of several views are equally long
+            return tuple(frame for clip in clips for frame in clip[-length:])
+        return tuple(self.frame(name, *limits, spatial=spatial) for name in names)
+
     def frame(
         self, name: str, max_age_s: float, wait_s: float, stopped: Callable[[], bool], *,
         spatial: bool = True,
@@ -365,7 +303,9 @@ class Intake:
                     message, self.odometry_at(message.stamp_ns), spatial=False))
         return (*frames, newest)
 
-    def _has(self, camera: Camera, max_age_s: float, wait_s: float, *, spatial: bool) -> bool:
+    def _has(
+        self, camera: CameraStreams, max_age_s: float, wait_s: float, *, spatial: bool
+    ) -> bool:
         """Whether there is what a request needs; to be asked until there is."""
         self.want(camera.settings.name)
         camera.image.poll()
@@ -380,7 +320,7 @@ class Intake:
         return NoImageError(f'no image has arrived on {images.topic} '
                             f'({self._node.count_publishers(images.topic)} publishers); {why}')
 
-    def _camera(self, name: str) -> Camera:
+    def _camera(self, name: str) -> CameraStreams:
         camera = self.cameras.get(name) if name else next(iter(self.cameras.values()))
         if camera is None:
             msg = f'there is no camera {name!r}; this node has {", ".join(self.cameras)}'
@@ -430,19 +370,3 @@ def odometry_of(message: Message) -> Odometry:
         (twist.linear.x, twist.linear.y, twist.linear.z),
         (twist.angular.x, twist.angular.y, twist.angular.z),
     )
-
-
-def lens_of(
-    message: Message, width: int, height: int, *, rectified: bool = False
-) -> Intrinsics | None:
-    """Of a serialised CameraInfo; see ``intrinsics_of``.
-
-    Raises:
-        BadEncodingError: the bytes are no CameraInfo.
-        NoCameraInfoError: its numbers make no camera, or none of an image of this size.
-
-    """
-    intrinsics = intrinsics_of(read(message, CameraInfo), rectified=rectified)
-    if intrinsics is not None:
-        geometry.Camera(intrinsics, width, height)  # raises
-    return intrinsics

@@ -175,7 +175,9 @@ def by_name(cameras: Iterable[str]) -> dict[str, Parameter]:
     return {p.name: p for p in NODE} | {f'{c}.{p.name}': p for c in cameras for p in CAMERA}
 
 
-def refusal(changed: Mapping[str, Any], cameras: Iterable[str], *, configured: bool) -> str:
+def parameter_refusal(
+    changed: Mapping[str, Any], cameras: Iterable[str], *, configured: bool
+) -> str:
     """Why parameters cannot be changed now; empty where they can.
 
     Args:
@@ -219,7 +221,7 @@ def _info_beside(topic: str) -> str:
     return f'{folder}{slash}camera_info'
 
 
-def read(node: Node) -> Settings:
+def read_settings(node: Node) -> Settings:
     """Declare what is not declared yet and read all parameters.
 
     Raises:

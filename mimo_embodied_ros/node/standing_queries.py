@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rclpy.clock import Clock, ClockType
@@ -13,10 +14,11 @@ from mimo_embodied_ros.ros import messages
 from mimo_embodied_ros.ros.request_kinds import KINDS, Kind
 from mimo_embodied_ros.srv import SetStandingQuery
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from .request import Request
 
-    from rclpy.lifecycle import LifecycleNode
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rclpy.timer import Timer
 
     from mimo_embodied_ros.core.tasks import Task
@@ -35,12 +37,40 @@ _EXPECTED = {ResultCode.NONE, ResultCode.PREEMPTED, ResultCode.QUEUE_FULL}
 
 @dataclass(eq=False)
 class StandingQuery:
-    """One of them; a tick is dropped while the answer to an earlier one is awaited."""
+    """A question that is asked at a rate.
 
+    Attributes:
+        name: by which it can be changed and ended.
+        kind: of its requests.
+        goal: of every request.
+        timer: of the rate.
+        asking: the answer to the latest request is awaited; ticks are dropped meanwhile.
+
+    """
+
+    name: str
     kind: Kind
     goal: Any
     timer: Timer | None = None
     asking: bool = False
+
+
+class StandingRequest(Request):
+    """One time that a standing query is asked; it makes room for the requests of others."""
+
+    def __init__(self, host: Any, query: StandingQuery) -> None:
+        """Take the query that is asked now."""
+        super().__init__(host, query.kind, query.goal, preemptible=True)
+        self._query = query
+
+    def on_end(self, fields: dict[str, Any]) -> None:
+        """Let the next tick ask again; log what went wrong."""
+        self._query.asking = False
+        code = ResultCode(fields['error_code'])
+        if code not in _EXPECTED:
+            self.host.get_logger().warning(
+                f'standing query {self._query.name!r} failed, {code.name}: '
+                f'{fields["error_msg"]}', throttle_duration_sec=10.0)
 
 
 class StandingQueries:
@@ -49,11 +79,9 @@ class StandingQueries:
     They stay while the node is inactive and are asked again when it is active.
     """
 
-    def __init__(
-        self, node: LifecycleNode, active: Callable[[], bool], submit: Callable[..., Any]
-    ) -> None:
-        """Take the node, whether it is active, and how it queues a goal."""
-        self._node, self._active, self._submit = node, active, submit
+    def __init__(self, node: Any) -> None:
+        """Take the node that is the host of all requests."""
+        self._node = node
         self._queries: dict[str, StandingQuery] = {}
 
     def set(self, request: SetStandingQuery.Request, tasks: Mapping[str, Task]) -> None:
@@ -70,24 +98,14 @@ class StandingQueries:
         if query is not None:
             period = min(max(_SHORTEST_PERIOD_S, 1 / request.rate), _LONGEST_PERIOD_S)
             query.timer = self._node.create_timer(
-                period, lambda: self._ask(request.name, query),
+                period, partial(self._ask, query),
                 clock=Clock(clock_type=ClockType.STEADY_TIME))
             self._queries[request.name] = query
 
-    def _ask(self, name: str, query: StandingQuery) -> None:
-        if query.asking or not self._active():
-            return
-        query.asking = True
-
-        def end(values: dict[str, Any]) -> None:
-            query.asking = False
-            code = ResultCode(values['error_code'])
-            if code not in _EXPECTED:
-                self._node.get_logger().warning(
-                    f'standing query {name!r} failed, {code.name}: {values["error_msg"]}',
-                    throttle_duration_sec=10.0)
-
-        self._submit(query.kind, query.goal, end, standing=True)
+    def _ask(self, query: StandingQuery) -> None:
+        if not query.asking and self._node.session is not None:
+            query.asking = True
+            StandingRequest(self._node, query).submit()
 
 
 def _read(request: SetStandingQuery.Request, tasks: Mapping[str, Task]) -> StandingQuery:
@@ -119,4 +137,4 @@ def _read(request: SetStandingQuery.Request, tasks: Mapping[str, Task]) -> Stand
     task = kind.task_of(goal, tasks)
     if task.uses('text') and not request.text.strip():
         raise InvalidRequestError(f'the text of a {task.name} request is empty; say what is asked')
-    return StandingQuery(kind, goal)
+    return StandingQuery(request.name, kind, goal)

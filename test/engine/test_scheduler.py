@@ -35,7 +35,8 @@ class Asked(Job):
     """A job that runs until it is let go or stopped, and that keeps how it ended."""
 
     def __init__(self, work: Callable[[Job], Any] | None = None, **options: Any) -> None:
-        super().__init__(work or Asked.hold, self.note, **options)
+        super().__init__(**options)
+        self.work = work or Asked.hold
         self.running = threading.Event()
         self.let_go = threading.Event()
         self.over = threading.Event()
@@ -48,7 +49,10 @@ class Asked(Job):
                 raise BackendError('the engine ended it')
         return 'answer'
 
-    def note(self, result: Any, error: MimoError | None) -> None:
+    def run(self) -> Any:
+        return self.work(self)
+
+    def finish(self, result: Any, error: MimoError | None) -> None:
         self.ends.append((result, error))
         self.over.set()
 
@@ -58,6 +62,13 @@ class Asked(Job):
         assert self.over.wait(WAIT_S)
         (result, error), = self.ends
         return result if error is None else type(error)
+
+
+class Unheard(Asked):
+    """A job whose result nobody takes."""
+
+    def finish(self, result: Any, error: MimoError | None) -> None:
+        raise KeyError('nobody listens')
 
 
 @contextmanager
@@ -173,7 +184,8 @@ def test_a_job_without_enough_time_is_refused_before_it_costs_any() -> None:
         ran: list[Job] = []
 
         def ask(kind: str, seconds: float) -> Asked:
-            return waiting(made, kind=kind, work=ran.append, deadline=time.monotonic() + seconds)
+            return waiting(made, workload=kind, work=ran.append,
+                           deadline=time.monotonic() + seconds)
 
         made._durations['plan'].extend([60.0] * 7)
         assert ask('plan', 30).end is None  # too few are known
@@ -191,7 +203,7 @@ def test_a_job_without_enough_time_is_refused_before_it_costs_any() -> None:
 def test_refusals_end_when_jobs_may_have_become_quicker() -> None:
     with scheduler() as made:
         made._durations['ask'].extend([60.0] * 10)
-        ends = [waiting(made, kind='ask', work=lambda _: 'quick',
+        ends = [waiting(made, workload='ask', work=lambda _: 'quick',
                         deadline=time.monotonic() + 30).end for _ in range(5)]
         assert ends == [RequestTimeoutError] * 3 + ['quick'] * 2
 
@@ -202,9 +214,9 @@ def test_failures_say_nothing_about_how_long_jobs_take() -> None:
 
     with scheduler() as made:
         for _ in range(20):
-            assert waiting(made, kind='ask', work=fail).end is OutOfMemoryError
+            assert waiting(made, workload='ask', work=fail).end is OutOfMemoryError
         assert not made._durations['ask']
-        assert waiting(made, kind='ask', work=lambda _: time.sleep(0.01)).end is None
+        assert waiting(made, workload='ask', work=lambda _: time.sleep(0.01)).end is None
         assert 0.01 <= made._durations['ask'][0] < 1
 
 
@@ -216,8 +228,7 @@ def test_a_failure_ends_its_own_job_alone(caplog: pytest.LogCaptureFixture) -> N
         assert 'KeyError' in str(failed.ends[0][1])
         other.let_go.set()
         assert other.end == 'answer'
-        unheard = Job(lambda _: None, lambda *_: {}['nobody listens'])
-        made.submit(unheard)
+        made.submit(Unheard(lambda _: None))
         assert waiting(made, work=lambda _: 'still here').end == 'still here'
     assert 'could not be handed over' in caplog.text
 

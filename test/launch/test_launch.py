@@ -213,7 +213,7 @@ def test_the_node_gets_the_arguments_over_the_files(ros: Any, launched: Any) -> 
     (alone,) = launched(LAUNCH)
     node = node_of(ros, alone)
     assert node.get_fully_qualified_name() == '/mimo_embodied'
-    assert node._settings.engine.device == 'cpu'
+    assert node.settings.engine.device == 'cpu'
 
     (started,) = launched(
         LAUNCH, namespace='robot1', params_file=str(CONFIG / 'mimo_7b.yaml'),
@@ -221,7 +221,7 @@ def test_the_node_gets_the_arguments_over_the_files(ros: Any, launched: Any) -> 
         image_topic='/eye/image', image_transport='compressed', camera_info_topic='/eye/info',
         depth_topic='/eye/depth', odometry_topic='wheels', use_sim_time='true', autostart='false')
     node = node_of(ros, started)
-    settings, (camera,) = node._settings, node._settings.cameras
+    settings, (camera,) = node.settings, node.settings.cameras
     assert node.get_fully_qualified_name() == '/robot1/mimo_embodied'
     assert (settings.engine.model, settings.engine.device) == ('models/of_mine', 'cuda:1')
     assert settings.engine.max_pixels == 1003520  # of the file
@@ -239,11 +239,11 @@ def test_a_robot_gets_its_cameras_and_odometry(ros: Any, launched: Any, robot: s
         node = node_of(ros, started)
         for name, value in parameters_in(CONFIG / f'{robot}.yaml').items():
             assert node.get_parameter(name).value == value, name
-        assert node._settings.timeout == parameters_in(CONFIG / params_file)['timeout']
+        assert node.settings.timeout == parameters_in(CONFIG / params_file)['timeout']
     # a file of the user's own stands in
     (started,) = launched(ROOT / 'launch' / f'{robot}.launch.py',
                           robot_file=str(CONFIG / 'tabletop_bag.yaml'))
-    assert node_of(ros, started)._settings.cameras[0].compressed
+    assert node_of(ros, started).settings.cameras[0].compressed
 
 
 def test_the_executor_gets_its_arguments(ros: Any, launched: Any, tmp_path: Path) -> None:

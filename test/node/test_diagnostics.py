@@ -23,7 +23,7 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.engine import MemoryUse, ModelInfo, ServerHealth
 from mimo_embodied_ros.node.diagnostics import (
-    Outcomes,
+    RequestStatistics,
     camera_status,
     memory_status,
     model_status,
@@ -45,7 +45,7 @@ def values(status: Any) -> dict[str, str]:
 
 
 def test_the_model() -> None:
-    ended = Outcomes()
+    ended = RequestStatistics()
     absent = model_status(None, None, 0, ended)
     assert (absent.name, absent.level) == ('model', WARN)
     assert 'configure' in absent.message
@@ -68,7 +68,7 @@ def test_the_model() -> None:
 
 
 def test_latencies_are_of_the_last_hundred_answers() -> None:
-    ended = Outcomes()
+    ended = RequestStatistics()
     for taken in (*[99.0] * 7, *range(1, 101)):
         ended.add(None, float(taken))
     assert (ended.latency(0.5), ended.latency(0.95), ended.latency(1.0)) == (50.0, 95.0, 100.0)

@@ -50,8 +50,9 @@ from mimo_embodied_ros.core.errors import (
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.geometry.camera_model import Camera
 from mimo_embodied_ros.node import faults, intake
-from mimo_embodied_ros.node.intake import Intake, lens_of
-from mimo_embodied_ros.node.settings import read
+from mimo_embodied_ros.node.camera_streams import intrinsics_for
+from mimo_embodied_ros.node.intake import Intake
+from mimo_embodied_ros.node.settings import read_settings
 from mimo_embodied_ros.ros.images import decode_compressed, decode_image, encode_image
 from mimo_embodied_ros.ros.streams import Clip, Message, Stream
 from mimo_embodied_ros.ros.streams import read as read_message
@@ -79,7 +80,7 @@ class Eyes:
         self.driver = ros.node('driver')
         self.begin = self.driver.get_clock().now()
         self.said: list[str] = []
-        self.intake = Intake(self.node, read(self.node), LIMITS)
+        self.intake = Intake(self.node, read_settings(self.node), LIMITS)
         self.intake._said = faults.Said(self.said.append)  # /rosout loses some of the log
         self.statuses: dict[str, Any] = {}
         self.node.create_timer(0.05, lambda: self._diagnose(max_age_s),
@@ -394,10 +395,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.node.intake import Intake
-from mimo_embodied_ros.node.settings import read
+from mimo_embodied_ros.node.settings import read_settings
 rclpy.init()
 node, executor = LifecycleNode('watch'), SingleThreadedExecutor()
-stream = Intake(node, read(node), PixelLimits(784, 7840)).cameras['camera'].image
+stream = Intake(node, read_settings(node), PixelLimits(784, 7840)).cameras['camera'].image
 executor.add_node(node)
 end = time.monotonic() + 60
 while stream.received < 30 and time.monotonic() < end:
@@ -444,7 +445,7 @@ def info(**values: Any) -> Message:
 def test_camera_info_is_made_that_of_the_image(
     values: dict[str, Any], size: tuple[int, int], expected: tuple[float, ...] | None
 ) -> None:
-    lens = lens_of(info(**values), *size)
+    lens = intrinsics_for(info(**values), *size)
     if expected is None:
         assert lens is None
     else:
@@ -466,7 +467,7 @@ def test_camera_info_that_does_not_fit_is_refused(
     values: dict[str, Any], size: tuple[int, int], says: str
 ) -> None:
     with pytest.raises(NoCameraInfoError, match=says):
-        lens_of(info(**values), *size)
+        intrinsics_for(info(**values), *size)
 
 
 def test_the_camera_info_and_depth_of_the_image_are_taken(ros: Any) -> None:

@@ -65,7 +65,7 @@ class Robot:
     def see(self, pixels: np.ndarray[Any, Any] = SCENE.pixels, age_s: float = 0.0) -> Header:
         stamp = self.other.get_clock().now() - rclpy.duration.Duration(nanoseconds=int(age_s * 1e9))
         header = Header(stamp=stamp.to_msg(), frame_id=FRAME)
-        stream: Any = self.node._intake.cameras['camera'].image
+        stream: Any = self.node.session.intake.cameras['camera'].image
         received = stream.received
         self.camera.publish(encode_image(pixels, header))
         self.ros.wait_for(lambda: stream.poll() or stream.received > received)
@@ -177,8 +177,8 @@ def test_points_are_lifted_with_the_depth_of_their_stamp(ros: Any) -> None:
     flat = np.full((480, 640), 1500, '<u2')
     depth.publish(Image(header=header, width=640, height=480, step=1280, encoding='16UC1',
                         data=flat.tobytes()))
-    ros.wait_for(lambda: robot.node._intake.status('camera').depth_valid
-                 and robot.node._intake.status('camera').camera_info_valid)
+    ros.wait_for(lambda: robot.node.session.intake.status('camera').depth_valid
+                 and robot.node.session.intake.status('camera').camera_info_valid)
     goal = {'query': 'red cube', 'target_frame': FRAME}
     point = robot.ask(action.FindAffordances, 'find_affordances',
                       **goal).result.affordances.points[0]
@@ -302,7 +302,7 @@ def test_a_first_image_is_waited_for(ros: Any) -> None:
 
 def test_a_camera_on_demand_is_subscribed_for_a_request(ros: Any) -> None:
     robot = Robot(ros, wait_for_image=60.0, camera__on_demand=True).start()
-    robot.node._intake.cameras['camera'].wanted = 0.0  # long ago
+    robot.node.session.intake.cameras['camera'].wanted = 0.0  # long ago
     ros.wait_for(lambda: robot.camera.get_subscription_count() == 0)
     handle = robot.send(action.FindAffordances, 'find_affordances', query='red cube')
     ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
@@ -311,7 +311,7 @@ def test_a_camera_on_demand_is_subscribed_for_a_request(ros: Any) -> None:
 
 
 def test_a_malformed_image_fails_its_request_and_nothing_else(robot: Robot) -> None:
-    stream: Any = robot.node._intake.cameras['camera'].image
+    stream: Any = robot.node.session.intake.cameras['camera'].image
     for number, message in enumerate((b'', b'\0\1\0\0' + bytes(9), Image(encoding='nv12')), 1):
         robot.camera.publish(message)
         robot.ros.wait_for(lambda n=number: stream.poll() or stream.received == n)
@@ -330,8 +330,8 @@ def test_a_task_about_a_clip_gets_the_images_before_the_newest(ros: Any) -> None
     begin = time.monotonic()
     headers = [robot.see(age_s=age + time.monotonic() - begin) for age in (4, 3, 2, 1, 0)]
     shown: list[int] = []
-    generate = robot.node._engine.generate
-    robot.node._engine.generate = lambda prompt, **options: (
+    generate = robot.node.engine.generate
+    robot.node.engine.generate = lambda prompt, **options: (
         shown.append(len(prompt.images)), generate(prompt, **options))[1]
     ask = action.AnswerSpatial, 'answer_spatial'
     # which the embedded model has not learnt to answer
@@ -351,7 +351,7 @@ def test_a_node_that_is_not_active_says_so(ros: Any) -> None:
 def test_a_full_queue_refuses_and_goals_are_cancelled_where_they_are(ros: Any) -> None:
     robot = Robot(ros, max_queue=1, max_batch=1, wait_for_image=60.0).start()
     running = robot.send(action.Ask, 'ask', question='one')  # waits for an image
-    ros.wait_for(lambda: len(robot.node._scheduler) == 0)
+    ros.wait_for(lambda: len(robot.node.session.scheduler) == 0)
     queued = robot.send(action.Ask, 'ask', question='two')
     refused = robot.ask(action.Ask, 'ask', question='three').result
     assert ResultCode(refused.error_code) is ResultCode.QUEUE_FULL
@@ -420,7 +420,7 @@ def test_the_life_of_the_node(ros: Any) -> None:
     assert robot.ask(action.Ask, 'ask', question='What do you see?').result.error_code == 0
     assert ros.call(node.trigger_deactivate) is success
     assert ros.call(node.trigger_cleanup) is success
-    assert node._engine is None
+    assert node.engine is None
     assert node._state_machine.current_state[0] == State.PRIMARY_STATE_UNCONFIGURED
 
 
@@ -470,8 +470,8 @@ def test_named_tasks_and_those_of_a_file(ros: Any, tmp_path: Path) -> None:
     robot = Robot(ros, tasks_file=str(file)).start()
     robot.see()
     asked: list[str] = []
-    generate = robot.node._engine.generate
-    robot.node._engine.generate = lambda prompt, **options: (
+    generate = robot.node.engine.generate
+    robot.node.engine.generate = lambda prompt, **options: (
         asked.append(prompt.text), generate(prompt, **options))[1]
 
     def ask(question: str, **goal: Any) -> Any:
@@ -482,7 +482,7 @@ def test_named_tasks_and_those_of_a_file(ros: Any, tmp_path: Path) -> None:
     assert (answer.error_code, answer.answer.yes) == (ResultCode.NONE, True)
     ask(question, task='table_question')
     ask('Which is red?', task='space_choice', options=['the cube', 'the bowl'])
-    robot.node._engine.generate = generate
+    robot.node.engine.generate = generate
     assert asked[1].startswith(f'{question} Look at the table.')
     assert 'Options:\nA. the cube\nB. the bowl\n' in asked[2]
     for task, goal in (('nothing', {}), ('points', {}), ('yes_no', {'options': ['a']})):

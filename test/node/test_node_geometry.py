@@ -75,7 +75,7 @@ class Seeing(Robot):
             turn = odometry.pose.pose.orientation
             turn.z = turn.w = LEFT
             odometry.twist.twist.linear.x = 20.0
-            stream = self.node._intake._odometry
+            stream = self.node.session.intake._odometry
             received = stream.received
             self.odometry.publish(odometry)
             self.ros.wait_for(lambda s=stream, n=received: s.received > n)
@@ -88,7 +88,7 @@ class Seeing(Robot):
             encoding='16UC1', data=flat.tobytes()))
 
         def ready() -> bool:
-            intake = self.node._intake
+            intake = self.node.session.intake
             seen = intake.frame('camera', 0.0, 0.0, lambda: False)
             view = seen.depth_view
             base = intake.odometry_at(seen.stamp_ns)
@@ -170,7 +170,7 @@ def test_depth_of_a_camera_nobody_knows_is_not_used(robot: Seeing) -> None:
 
 def test_depth_is_registered_where_the_parameter_says_so(ros: Any) -> None:
     robot = Robot(ros, camera__depth_topic='depth/image', camera__depth_registered=True)
-    settings = node_settings.read(robot.node).cameras[0]
+    settings = node_settings.read_settings(robot.node).cameras[0]
     assert settings.depth_registered
     assert not settings.depth_info_topic
 
@@ -181,7 +181,7 @@ def test_a_wrong_file_of_extrinsics_fails_configuring(ros: Any, tmp_path: Path) 
     robot = Robot(ros)
     robot.node.set_parameters([rclpy.parameter.Parameter('extrinsics_file', value=str(file))])
     with pytest.raises(InvalidRequestError, match='entry 1'):
-        node_settings.read(robot.node)
+        node_settings.read_settings(robot.node)
 
 
 def printed(robot: Seeing, program: str, *arguments: str) -> tuple[str, list[float]]:

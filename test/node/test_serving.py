@@ -58,7 +58,7 @@ def waiting(ros: Any) -> Robot:
 def asked(robot: Robot) -> Iterator[list[str]]:
     """What reaches the model."""
     asked: list[str] = []
-    engine = robot.node._engine
+    engine = robot.node.engine
     generate = engine.generate
     engine.generate = lambda prompt, **options: (
         asked.append(prompt.text), generate(prompt, **options))[1]
@@ -111,7 +111,7 @@ def test_an_image_is_decoded_once_however_many_ask(ros: Any) -> None:
     depth = robot.other.create_publisher(Image, 'camera/depth', 1)
     odometry = robot.other.create_publisher(Odometry, 'odom', 1)
     ros.wait_for(lambda: depth.get_subscription_count() and odometry.get_subscription_count())
-    intake = robot.node._intake
+    intake = robot.node.session.intake
 
     def frame() -> Any:
         return intake.frame('', 0.0, 0.0, lambda: False)
@@ -133,7 +133,7 @@ def test_an_image_is_decoded_once_however_many_ask(ros: Any) -> None:
 
 def test_a_camera_without_a_clock_still_shows_what_is_new(ros: Any) -> None:
     robot = Robot(ros, max_image_age=0.0).start()
-    stream: Any = robot.node._intake.cameras['camera'].image
+    stream: Any = robot.node.session.intake.cameras['camera'].image
     empty = scenes.draw_table(random.Random(1), 640, 480, things=(
         scenes.Thing('blue', 'bowl', 420, 200, 58),))
     said = []
@@ -308,12 +308,13 @@ def test_clients_that_die_leave_nothing_behind(ros: Any, tmp_path: Path) -> None
         stdout=subprocess.PIPE, text=True)
     assert client.stdout is not None
     assert client.stdout.readline() == 'accepted\n'
-    ros.wait_for(lambda: len(robot.node._outcomes) == 3)
+    ros.wait_for(lambda: len(robot.node._goals._requests) == 3)
     client.send_signal(signal.SIGKILL)
     client.wait()
     client.stdout.close()
-    ros.wait_for(lambda: not robot.node._outcomes)
-    ros.wait_for(lambda: not robot.node._scheduler._running and not len(robot.node._scheduler))
+    ros.wait_for(lambda: not robot.node._goals._requests)
+    scheduler = robot.node.session.scheduler
+    ros.wait_for(lambda: not scheduler.running and not len(scheduler))
     robot.see()
     assert robot.ask(action.Ask, 'ask', question='What do you see?').result.error_code == 0
 
@@ -323,7 +324,7 @@ def test_clients_that_die_leave_nothing_behind(ros: Any, tmp_path: Path) -> None
 
 def test_a_request_that_fails_fails_alone(robot: Robot) -> None:
     robot.see()
-    generate = robot.node._engine.generate
+    generate = robot.node.engine.generate
 
     def scarce(prompt: Any, **options: Any) -> Any:
         if 'everything' in prompt.text:
@@ -332,7 +333,7 @@ def test_a_request_that_fails_fails_alone(robot: Robot) -> None:
             raise ZeroDivisionError('a fault')
         return generate(prompt, **options)
 
-    robot.node._engine.generate = scarce
+    robot.node.engine.generate = scarce
     handles = [robot.send(action.Ask, 'ask', question=question) for question in (
         'Tell me everything.', 'Tell me nothing.', 'What do you see?')]
     codes = [ResultCode(robot.result(handle).result.error_code) for handle in handles]
@@ -344,7 +345,7 @@ def test_a_model_that_is_lost_makes_the_node_unconfigured_and_it_can_be_configur
 ) -> None:
     robot.see()
     node = robot.node
-    node._engine.close()  # as if its device had gone
+    node.engine.close()  # as if its device had gone
     reply = robot.ask(action.Ask, 'ask', question='What do you see?')
     assert reply.status == GoalStatus.STATUS_ABORTED
     assert ResultCode(reply.result.error_code) is ResultCode.MODEL_NOT_READY
@@ -353,7 +354,7 @@ def test_a_model_that_is_lost_makes_the_node_unconfigured_and_it_can_be_configur
         return int(node._state_machine.current_state[0])
 
     robot.ros.wait_for(lambda: state() == State.PRIMARY_STATE_UNCONFIGURED)
-    assert node._engine is None
+    assert node.engine is None
     refused = robot.ask(action.Ask, 'ask', question='What do you see?').result
     assert ResultCode(refused.error_code) is ResultCode.MODEL_NOT_READY
     assert robot.ros.call(node.trigger_configure) is TransitionCallbackReturn.SUCCESS
@@ -421,7 +422,7 @@ def test_a_standing_query_is_asked_at_its_rate_while_the_node_is_active(ros: Any
     robot.ros.wait_for(lambda: heard[-1].query == 'green ball')
     assert stand(robot, enabled=False).error_code == ResultCode.NONE
     assert stand(robot, enabled=False, name='nobody').error_code == ResultCode.NONE
-    assert not robot.node._standing._queries
+    assert not robot.node._standing_queries._queries
 
 
 def test_goals_do_not_wait_for_standing_queries(ros: Any) -> None:
@@ -429,7 +430,7 @@ def test_goals_do_not_wait_for_standing_queries(ros: Any) -> None:
     robot.see()
     for number in range(3):
         stand(robot, name=str(number), rate=100.0, kind=Standing.PLAN_TASK, text=f'{LONG} {number}')
-    scheduler = robot.node._scheduler
+    scheduler = robot.node.session.scheduler
     robot.ros.wait_for(lambda: any(job.preemptible for job in list(scheduler._running)))
     result = spatial(robot)
     assert ResultCode(result.error_code) is ResultCode.NONE

@@ -51,7 +51,7 @@ class Robot:
         assert self.ros.call(self.node.trigger_activate) is TransitionCallbackReturn.SUCCESS
         self.ros.wait_for(self.camera.get_subscription_count)
         self.camera.publish(encode_image(self.scene.pixels, Header(frame_id=f'{self.name}_camera')))
-        self.ros.wait_for(lambda: self.node._intake.status('camera').image_valid)
+        self.ros.wait_for(lambda: self.node.session.intake.status('camera').image_valid)
         assert self.client.wait_for_server(10)
 
     def find(self, query: str) -> Any:

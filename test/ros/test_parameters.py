@@ -75,16 +75,16 @@ def test_what_can_be_changed_when(ros: Any) -> None:
     assert 'raw, compressed' in change(camera__image_transport='theora')
     assert change(camera__image_topic='front/image', max_queue=3, timeout=5.0) == ''
     assert ros.call(node.trigger_configure) is TransitionCallbackReturn.SUCCESS
-    assert (node._settings.cameras[0].image_topic, node._settings.max_queue) == ('front/image', 3)
+    assert (node.settings.cameras[0].image_topic, node.settings.max_queue) == ('front/image', 3)
 
     refused = change(camera__image_topic='back/image', device='cpu', timeout=6.0)
     assert 'camera.image_topic, device is read when the node is configured' in refused
-    assert node._settings.timeout == 5.0  # all or none
+    assert node.settings.timeout == 5.0  # all or none
     assert change(timeout=-1.0)  # rclpy says so, by the range
     live = {'timeout': 7.0, 'max_image_age': 0.5, 'wait_for_image': 2.0, 'driving_valid_for': 3.0,
             'max_new_tokens': 20, 'max_steps': 5, 'structured': True}
     assert change(**live) == ''
-    assert {name: getattr(node._settings, name) for name in live} == live
+    assert {name: getattr(node.settings, name) for name in live} == live
     assert set(live) == {p.name for p in settings.NODE if p.live}
 
     assert ros.call(node.trigger_cleanup) is TransitionCallbackReturn.SUCCESS

@@ -215,7 +215,7 @@ def test_a_behaviour_that_is_stopped_cancels_its_request(ros: Any, mimo: MimoCli
     tree.setup(client=mimo)
     tree.tick()
     request = plan._request
-    ros.wait_for(lambda: robot.node._outcomes, 60)  # it waits for an image
+    ros.wait_for(lambda: robot.node._goals._requests, 60)  # it waits for an image
     tree.tick()
     assert plan.status is Status.RUNNING
     tree.root.stop(Status.INVALID)

@@ -1,0 +1,60 @@
+"""A request that is one question about images, as all are but those about driving."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mimo_embodied_ros.core.errors import ResultCode
+from mimo_embodied_ros.core.query import Query, subject
+from mimo_embodied_ros.engine.answering import State
+from mimo_embodied_ros.engine.grounding import ground_answer
+from mimo_embodied_ros.geometry.lifting import Lifter
+from mimo_embodied_ros.ros import messages
+
+from .skill_plans import refusal, with_skills
+
+if TYPE_CHECKING:
+    from mimo_embodied_ros.core.frames import Frame
+    from mimo_embodied_ros.core.tasks import Task
+
+    from .request import Request
+
+
+def answer_question(request: Request, task: Task, frames: tuple[Frame, ...]) -> dict[str, Any]:
+    """Ask the model, and make the message of its answer, with positions where they are wanted.
+
+    Returns:
+        The fields of the result, except the statistics.
+
+    Raises:
+        MimoError: there is no answer.
+
+    """
+    message, kind, session = request.message, request.kind, request.session
+    query = Query(
+        task, getattr(message, kind.request_field), frames,
+        thinking=messages.thinking_of(message), max_new_tokens=message.max_new_tokens,
+        options=tuple(getattr(message, 'options', ())))
+    query = with_skills(query, message, request.host.settings)
+    answer, reply = request.ask(query)
+    answer = ground_answer(query, answer, request.ask)
+    # looked up now, since odometry from after the image has come while the model wrote
+    frame = subject(task, frames)
+    odometry = session.intake.odometry_at(frame.stamp_ns) if frame else None
+    target_frame, lifter = getattr(message, 'target_frame', ''), None
+    if target_frame and frame:
+        request.progress(State.LIFTING, '', reply.stats.completion_tokens)
+        lifter = Lifter(frame, target_frame, partial(
+            session.transforms.lookup, stamp_ns=frame.stamp_ns, odometry=odometry))
+    answer_message = messages.answer_message(query, answer, odometry, lifter)
+    code, text = messages.outside_of_image(answer.outside)
+    if code is ResultCode.NONE:
+        code, text = refusal(answer.content)
+    if lifter is not None and lifter.error is not None:
+        code, text = lifter.error.code, f'pixels are given, but no 3D: {lifter.error}'
+    return {
+        kind.result_field: answer_message,
+        'error_code': int(code), 'error_msg': text,
+        'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
+    }

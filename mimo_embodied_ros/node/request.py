@@ -1,0 +1,220 @@
+"""A request on its way through the node: a goal, a service call, or a standing query's question.
+
+All go the same way, and the methods stand in its order::
+
+    submit   accepted: checked and put in the queue               in the executor's thread
+    run      running: images, questions, result                   in a thread of the scheduler
+    cancel   ended by the one who asked, wherever it is           in the executor's thread
+    finish   ended: counted, published, recorded and handed over  in the thread that ended it
+
+A request ends exactly once. One that cannot be queued ends in ``submit``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mimo_embodied_ros import action, msg
+from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ModelNotReadyError
+from mimo_embodied_ros.core.query import subject
+from mimo_embodied_ros.engine.answer_cache import identity
+from mimo_embodied_ros.engine.answering import State, answer_query
+from mimo_embodied_ros.engine.scheduler import Job
+from mimo_embodied_ros.ros import messages
+
+from .driving import plan_driving
+from .engine_messages import fill_stats
+from .question import answer_question
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rclpy.context import Context
+
+    from mimo_embodied_ros.core.answers import Answer
+    from mimo_embodied_ros.core.query import Query
+    from mimo_embodied_ros.engine import Reply
+    from mimo_embodied_ros.ros.request_kinds import Kind
+
+    from .answer_topics import AnswerTopics
+    from .diagnostics import RequestStatistics
+    from .session import Session
+    from .settings import Settings
+
+
+class Host(Protocol):
+    """What a request needs of the node that it was sent to.
+
+    Attributes:
+        context: of rclpy.
+        settings: the values of the parameters.
+        session: cameras, queue and model; None while the node is not active.
+        statistics: count the ends of requests.
+        topics: on which answers are published.
+
+    """
+
+    context: Context
+    settings: Settings
+    session: Session | None
+    statistics: RequestStatistics
+    topics: AnswerTopics
+
+    def get_clock(self) -> Any:
+        """The node's clock."""
+
+    def get_logger(self) -> Any:
+        """The node's logger."""
+
+    def in_executor(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Let the executor's thread call a function, as long as there is an executor."""
+
+    def lose_model(self, error: ModelNotReadyError) -> None:
+        """Give up a model that cannot answer any more; in the executor's thread."""
+
+
+class Request(Job):
+    """A request of one kind; subclasses tell the one who asked of its progress.
+
+    Attributes:
+        host: the node.
+        kind: its interfaces and the names of their fields.
+        message: the goal, or the request of the service.
+        queries: what the model was asked for it so far.
+        replies: what the model wrote so far, also for queries that failed.
+        stats: costs and durations, for the result.
+
+    """
+
+    def __init__(
+        self, host: Host, kind: Kind, message: Any, *, preemptible: bool = False
+    ) -> None:
+        """Accept a request that has arrived now."""
+        super().__init__(kind.action_name, message.caller or kind.action_name, message.priority,
+                         preemptible=preemptible)
+        self.host, self.kind, self.message = host, kind, message
+        self.queries: list[Query] = []
+        self.replies: list[Reply] = []
+        self.stats = msg.GenerationStats()
+        self._text: list[str] = []  # what the model has written, in pieces
+        self._session = host.session
+
+    # -- accepted
+
+    def submit(self) -> None:
+        """Put it in the queue; where that is not possible it ends at once, with the reason."""
+        timeout = messages.seconds(self.message.timeout)
+        self.deadline = self.arrived + (timeout or self.host.settings.timeout)
+        try:
+            if timeout < 0:
+                text = f'timeout is {timeout:g} s; give a positive one, or 0 for the default'
+                raise InvalidRequestError(text)
+            if self._session is None:
+                text = 'the node is not active; configure and activate it first'
+                raise ModelNotReadyError(text)
+            self._session.scheduler.submit(self)
+        except MimoError as error:
+            self.finish(None, error)
+
+    # -- running
+
+    def run(self) -> dict[str, Any]:
+        """Answer it; returns the fields of the result."""
+        session = self.session
+        self.on_start()
+        self.stats.queue_time = messages.duration(self.started - self.arrived)
+        self.on_progress(State.PREPROCESSING, '', 0)
+        task = self.kind.task_of(self.message, self.host.settings.tasks)
+        frames = session.intake.frames(task, self.message, self.host.settings, self.is_over)
+        frame = subject(task, frames)
+        if frame is not None:
+            age_ns = self.host.get_clock().now().nanoseconds - frame.stamp_ns
+            self.stats.image_age = messages.duration(age_ns / 1e9)
+        try:
+            if self.kind.action is action.PlanDriving:
+                return plan_driving(self, task, frames)
+            return answer_question(self, task, frames)
+        finally:
+            if self.replies:
+                fill_stats(self.stats, session.engine.info, self.replies)
+
+    def ask(self, query: Query) -> tuple[Answer, Reply]:
+        """Ask the model one question; equal questions about the same images are answered once.
+
+        Raises:
+            MimoError: there is no answer.
+
+        """
+        session, settings = self.session, self.host.settings
+        query = replace(
+            query, max_new_tokens=query.max_new_tokens or settings.max_new_tokens,
+            deadline=self.deadline, structured=settings.structured or query.structured)
+        self.queries.append(query)
+        compute = partial(answer_query, session.engine, query, on_progress=self.progress,
+                          cancelled=self.stopped)
+        try:
+            (answer, reply), shared = session.answers.once(identity(query), compute, self.check)
+        except MimoError as error:
+            if isinstance(error, ModelNotReadyError):
+                self.host.in_executor(self.host.lose_model, error)
+            if error.reply is not None:
+                self.replies.append(error.reply)
+            raise
+        if shared:  # another request had the costs
+            self.progress(State.ANSWERING, reply.text, reply.stats.completion_tokens)
+            reply = replace(reply, stats=replace(
+                reply.stats, preprocess_s=0.0, first_token_s=0.0, total_s=0.0))
+        self.replies.append(reply)
+        return answer, reply
+
+    def progress(self, state: State, text: str, tokens: int) -> None:
+        """Take new text of the model and the number of its tokens so far."""
+        if not self.stopped():
+            self._text.append(text)
+            self.on_progress(state, text, tokens)
+
+    @property
+    def session(self) -> Session:
+        """The node's session when the request came; only what the session runs asks for it."""
+        assert self._session is not None
+        return self._session
+
+    # -- ended
+
+    def cancel(self) -> bool:
+        """End it with CANCELLED; returns whether this call ended it."""
+        return self._session is not None and self._session.scheduler.cancel(self)
+
+    def finish(self, result: dict[str, Any] | None, error: MimoError | None) -> None:
+        """Count, publish and record its end, and hand the fields of the result over."""
+        taken = time.monotonic() - self.arrived
+        self.host.statistics.add(error, taken)
+        fields = result or {}
+        if error is not None:
+            fields = {'error_code': int(error.code), 'error_msg': str(error),
+                      'raw_text': error.raw_text or ''.join(self._text),
+                      'reasoning': error.reasoning}
+        self.stats.total_time = messages.duration(taken)
+        fields['stats'] = self.stats
+        try:
+            if self.host.context.ok():  # else the process ends, and nobody listens any more
+                outcome = self.host.topics.publish(self.kind, self.message, self.queries, fields)
+                recorder = self._session.recorder if self._session is not None else None
+                if recorder is not None and self.queries:
+                    recorder.add(self.queries[0], outcome, fields.get(self.kind.result_field))
+        finally:
+            self.on_end(fields)
+
+    # -- what the one who asked hears; called in any thread
+
+    def on_start(self) -> None:
+        """A thread of the scheduler begins with it."""
+
+    def on_progress(self, state: State, text: str, tokens: int) -> None:
+        """It has come to a state, or the model has written more text."""
+
+    def on_end(self, fields: dict[str, Any]) -> None:
+        """It has ended; ``fields`` are those of the result."""

@@ -1,0 +1,55 @@
+"""What an active node answers requests with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mimo_embodied_ros.engine.answer_cache import SharedAnswers
+from mimo_embodied_ros.engine.scheduler import Scheduler
+from mimo_embodied_ros.ros.transforms import Transforms
+
+from .intake import Intake
+from .recorder import Recorder
+
+if TYPE_CHECKING:
+    from rclpy.lifecycle import LifecycleNode
+
+    from mimo_embodied_ros.core.answers import Answer
+    from mimo_embodied_ros.engine import Engine, Reply
+
+    from .settings import Settings
+
+
+class Session:
+    """From activate to deactivate: subscriptions, transforms, queue and recorder beside the model.
+
+    Attributes:
+        engine: the model, which outlives the session.
+        intake: the cameras and odometry.
+        transforms: between the frames of the robot.
+        answers: to the latest questions, for requests that ask the same.
+        recorder: of answers; None where they are not recorded.
+        scheduler: the queue before the model.
+
+    """
+
+    def __init__(self, node: LifecycleNode, settings: Settings, engine: Engine) -> None:
+        """Subscribe, and accept requests."""
+        self.engine = engine
+        self.intake = Intake(node, settings, engine.limits)
+        self.transforms = Transforms(node, settings.extrinsics, settings.tf_buffer)
+        self.answers: SharedAnswers[tuple[Answer, Reply]] = SharedAnswers()
+        self.recorder: Recorder | None = None
+        if settings.record_to:
+            self.recorder = Recorder(settings.record_to, settings.record_max_mb * 10**6,
+                                     engine.limits, node.get_logger().warning)
+        self.scheduler = Scheduler(settings.max_queue, settings.engine.max_batch)
+        self.scheduler.start()
+
+    def close(self) -> None:
+        """End all requests, then what they needed; the model stays loaded."""
+        self.scheduler.stop()
+        self.intake.close()
+        if self.recorder is not None:
+            self.recorder.close()
+        self.transforms.close()

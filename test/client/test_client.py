@@ -143,7 +143,7 @@ def test_many_goals_at_once_all_end_however_long_either_side_is_busy(
     ros.executor.create_task(time.sleep, 1.0)
     goals = [mimo.ask(f'question {number}?') for number in range(50)]
     time.sleep(0.5)  # all are on their way
-    mimo._call(lambda: time.sleep(3.0))
+    mimo._spinner.call(lambda: time.sleep(3.0))
     for goal in goals:
         with pytest.raises(ModelNotReadyError):
             goal.result(IN)

@@ -1,0 +1,91 @@
+"""A goal of an action, as its client has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from action_msgs.msg import GoalStatus
+
+from mimo_embodied_ros.core.errors import GoalRejectedError, MimoError, ResultCode, error_of
+
+from .request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .spinner import Spinner
+
+
+class Goal(Request):
+    """A goal under way; cancelling it ends it in the server."""
+
+    def __init__(
+        self, spinner: Spinner, name: str, connect: Callable[[], Any], message: Any, wait_s: float
+    ) -> None:
+        """Prepare to send a goal; see :class:`Request`."""
+        super().__init__(spinner, name, connect, message, wait_s)
+        self._handle: Any = None  # of the accepted goal
+        self._feedback: Any = None
+        self._text = ''
+
+    def feedback(self) -> Any:
+        """The newest feedback of the action; None before the first."""
+        return self._feedback
+
+    def text(self) -> str:
+        """What the model has written so far."""
+        return self._text
+
+    # -- what follows runs in the spinner's thread
+
+    def _is_server_there(self) -> bool:
+        return bool(self._client.server_is_ready())
+
+    def _send(self) -> None:
+        sent = self._client.send_goal_async(self._message, self._on_feedback)
+        sent.add_done_callback(self._on_response)
+
+    def _is_accepted(self) -> bool:
+        return self._handle is not None
+
+    def _on_feedback(self, message: Any) -> None:
+        self._feedback = message.feedback
+        self._text += getattr(message.feedback, 'delta', '')
+
+    def _on_response(self, future: Any) -> None:
+        handle = future.result()
+        if not handle.accepted:
+            self.end(error=GoalRejectedError(f'{self.name} did not accept the goal'))
+            return
+        self._handle = handle
+        if self._cancelled or self.is_done():  # while the goal was on its way to the server
+            handle.cancel_goal_async()
+        if not self.is_done():
+            handle.get_result_async().add_done_callback(self._on_result)
+
+    def _on_result(self, future: Any) -> None:
+        reply = future.result()
+        if reply.status == GoalStatus.STATUS_SUCCEEDED:
+            self.end(reply.result)
+        else:
+            self.end(error=_error(self.name, reply.status, reply.result))
+
+    def _cancel(self) -> None:
+        if self._handle is not None and not self.is_done():
+            self._handle.cancel_goal_async()
+        elif not self._sent:  # else _on_response does, once the server has accepted the goal
+            super()._cancel()
+
+
+def _error(name: str, status: int, result: Any) -> MimoError:
+    """The error of a goal that did not succeed, by the package's codes if it has one of them."""
+    code, text = getattr(result, 'error_code', 0), getattr(result, 'error_msg', '')
+    if not isinstance(code, int):  # MoveIt has a message there
+        code = 0
+    if code == 0 and status == GoalStatus.STATUS_CANCELED:
+        code, text = ResultCode.CANCELLED, f'{name} was cancelled'
+    error = error_of(code, text or f'{name} failed with error_code {code} and gave no reason')
+    error.reply = result
+    error.raw_text = getattr(result, 'raw_text', '')
+    error.reasoning = getattr(result, 'reasoning', '')
+    return error

@@ -1,0 +1,100 @@
+"""The thread in which the clients of rclpy are made, spun and watched."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from mimo_embodied_ros.core.errors import SendGoalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .request import Request
+
+_WATCH_S = 0.1  # how often servers are looked for while requests are under way
+_CLOSED = 'the client was closed, or ROS was shut down; make another MimoClient'
+
+
+class Spinner:
+    """Spins a hidden node of its own, so that the user's node need not be spun.
+
+    Attributes:
+        node: the user's.
+        own_node: of which the clients of rclpy are made.
+
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Start the thread."""
+        self.node = node
+        # an executor of its own can spin only a node of its own; the name's first letter hides it
+        self.own_node = Node(
+            f'_{node.get_name()}_mimo_client', context=node.context,
+            namespace=node.get_namespace(), use_global_arguments=False, enable_rosout=False,
+            start_parameter_services=False)
+        self._clients: dict[str, Any] = {}
+        self._requests: list[Request] = []  # under way
+        self._lock = threading.Lock()
+        self._closing = False
+        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor.add_node(self.own_node)
+        self._thread = threading.Thread(target=self._spin, name='mimo_client', daemon=True)
+        self._thread.start()
+
+    def start(self, request: Request) -> None:
+        """Send a request and watch it until it ends.
+
+        Raises:
+            SendGoalError: the spinner is closed.
+
+        """
+        with self._lock:
+            if self._closing:
+                raise SendGoalError(_CLOSED)
+            self._requests.append(request)
+        self.call(request.watch)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Let the thread call a function, as long as the thread runs."""
+        if self._thread.is_alive():
+            self._executor.create_task(function)
+
+    def client(self, name: str, connect: Callable[[], Any]) -> Any:
+        """The client of rclpy for an action or service; to be called in the thread.
+
+        An executor that spins meanwhile may take up a client that is not all made.
+        """
+        if name not in self._clients:
+            self._clients[name] = connect()
+        return self._clients[name]
+
+    def close(self) -> None:
+        """End all requests with SendGoalError, and the thread."""
+        self._closing = True
+        self.call(lambda: None)
+        self._thread.join()
+        while self._clients:
+            self._clients.popitem()[1].destroy()
+        self.own_node.destroy_node()
+        self._executor.shutdown()
+
+    def _spin(self) -> None:
+        try:
+            while not self._closing:
+                self._executor.spin_once(_WATCH_S if self._requests else None)
+                for request in self._requests[:]:
+                    request.watch()
+                with self._lock:
+                    self._requests = [r for r in self._requests if not r.is_done()]
+        except Exception:
+            if self.node.context.ok():  # else the user's program ends, and rclpy says so
+                raise
+        finally:
+            with self._lock:
+                self._closing = True
+            for request in self._requests:
+                request.end(error=SendGoalError(_CLOSED))

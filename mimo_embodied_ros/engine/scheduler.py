@@ -170,9 +170,9 @@ class Scheduler:
                 msg = 'the node is not active; configure and activate it first'
                 raise ModelNotReadyError(msg)
             # jobs that a free thread is about to take do not count as waiting
-            if len(self._waiting) >= self._capacity + self._free():
+            if len(self._waiting) >= self._capacity + self._runners - len(self._running):
                 if not job.preemptible:
-                    displaced = self._newest_preemptible(self._waiting)
+                    displaced = next((w for w in reversed(self._waiting) if w.preemptible), None)
                 if displaced is None:
                     msg = (
                         f'{self._capacity} requests are waiting already; ask again later or raise '
@@ -207,24 +207,18 @@ class Scheduler:
         self._end(job, None, error)
         return True
 
-    def _free(self) -> int:
-        return self._runners - len(self._running)
-
     def _preempt(self) -> Job | None:
         """Stop a preemptible job if more goals wait than threads are free or about to be."""
-        goals = [job for job in self._waiting if not job.preemptible]
-        busy = [job for job in self._running if not job.stopped()]
-        job = self._newest_preemptible(busy)
-        if job is not None and len(goals) + len(busy) > self._runners:
-            job._stop = PreemptedError('a goal needed the model')
-            return job
-        return None
-
-    @staticmethod
-    def _newest_preemptible(jobs: list[Job]) -> Job | None:
-        for job in reversed(jobs):
-            if job.preemptible:
-                return job
+        busy, preempted = 0, None
+        for job in self._running:
+            if job._stop is None:
+                busy += 1
+                preempted = job if job.preemptible else preempted
+        for job in self._waiting:
+            busy += not job.preemptible
+        if preempted is not None and busy > self._runners:
+            preempted._stop = PreemptedError('a goal needed the model')
+            return preempted
         return None
 
     def _urgency(self, job: Job) -> tuple[bool, int, int]:

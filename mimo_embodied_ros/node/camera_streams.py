@@ -1,4 +1,4 @@
-"""The topics of one camera: its newest messages are taken and decoded when a request needs them."""
+"""The topics of one camera, whose newest messages are decoded when a request needs them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from .settings import CameraSettings
 
-_DEPTH_TOLERANCE_NS = 50_000_000  # a depth image within this of the image belongs to it
-_KEPT = 8  # of depth and camera info, to find the one that belongs to an image
+_DEPTH_TOLERANCE_NS = 50_000_000  # largest difference of the stamps of an image and its depth
+_KEPT = 8  # messages of depth and of camera info, to find the one that belongs to an image
 
 
 class CameraStreams:
@@ -87,7 +87,7 @@ class CameraStreams:
         if not spatial:
             return frame
         for stream in (self.depth, self.info, self.depth_info):
-            stream.poll()  # after the image, so that what came before it is there
+            stream.poll()  # after the image, so that messages from before it are there
         depth, info = self.depth.nearest(image.stamp_ns), self.info.nearest(image.stamp_ns)
         if depth and abs(depth.stamp_ns - image.stamp_ns) > _DEPTH_TOLERANCE_NS:
             depth = None
@@ -105,7 +105,7 @@ class CameraStreams:
         return View(depth_frame, lens)
 
     def is_complete(self, wait_s: float) -> bool:
-        """Whether depth and camera info have come, or are not waited for any more."""
+        """Whether depth and camera info have arrived, or need not be waited for any longer."""
         opened = self.image.opened
         for stream in self.streams:
             stream.poll()

@@ -1,4 +1,4 @@
-"""How the node is, for ``/diagnostics``: the model, its memory and servers, the cameras."""
+"""Statuses for ``/diagnostics``: the model, its memory and servers, cameras and odometry."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from .faults import Fault
 
 PERIOD_S = 1.0
-_LATENCIES = 100  # of the last answers
+_LATENCIES = 100  # number of the latest answers whose latency is kept
 
-# What is wrong with the model or its machine, and so with the next request, too.
+# Errors of the model or its machine, which the next request would meet, too.
 _FAULTS = {ResultCode.OUT_OF_MEMORY, ResultCode.BACKEND_UNREACHABLE, ResultCode.BACKEND_ERROR}
 
 
 class RequestStatistics:
-    """What became of the requests to a model that is or was to be loaded, counted in any thread.
+    """Counts the ends of requests since the model was loaded; in any thread.
 
     Attributes:
-        answered: requests with an answer.
-        failed: requests without, save those that were cancelled or made room for a goal.
+        answered: requests that got an answer.
+        failed: requests that got none, except those that were cancelled or preempted.
         last_error: code and message of the latest failure; empty before the first.
-        faulty: whether the latest outcome shows that the model or its machine does not work.
+        faulty: whether the latest end shows that the model or its machine does not work.
 
     """
 
     def __init__(self) -> None:
-        """Nothing has failed."""
+        """Begin to count."""
         self.answered = self.failed = 0
         self.last_error = ''
         self.faulty = False
@@ -50,7 +50,7 @@ class RequestStatistics:
         self._lock = threading.Lock()
 
     def add(self, error: MimoError | None, latency_s: float) -> None:
-        """Count one request; without an error it is an answer, so many seconds after it came."""
+        """Count one request: its error, or None for an answer, and seconds since it came."""
         with self._lock:
             if error is None:
                 self.answered += 1
@@ -61,12 +61,12 @@ class RequestStatistics:
                 self._note(error, faulty=error.code in _FAULTS)
 
     def add_load(self, error: MimoError) -> None:
-        """Take why the model was not loaded."""
+        """Take the reason why the model could not be loaded, or was lost."""
         with self._lock:
             self._note(error, faulty=True)
 
     def latency(self, share: float) -> float:
-        """Seconds within which a share of the last answers came, above 0 to 1; one must be."""
+        """Seconds within which a share (above 0, up to 1) of the latest answers came."""
         with self._lock:
             taken = sorted(self._latencies)
         return taken[math.ceil(share * len(taken)) - 1]
@@ -79,12 +79,12 @@ class RequestStatistics:
 def model_status(
     info: ModelInfo | None, waiting: int | None, running: int, statistics: RequestStatistics
 ) -> DiagnosticStatus:
-    """Whether the model is loaded and works.
+    """The status of the model: whether it is loaded and works.
 
     Args:
-        info: of the model; None: none is loaded.
-        waiting: requests in the queue; None: the node is not active.
-        running: requests that the model is at.
+        info: of the model; None where none is loaded.
+        waiting: number of requests in the queue; None where the node is not active.
+        running: number of requests that are being answered.
         statistics: of the requests so far.
 
     """
@@ -106,7 +106,7 @@ def model_status(
 
 
 def memory_status(use: MemoryUse) -> DiagnosticStatus:
-    """What this process and its model hold."""
+    """The status of memory: what this process and its model hold."""
     values = {'process (MB)': f'{_resident() / 1e6:.0f}', 'cache (MB)': f'{use.cache / 1e6:.0f}'}
     if use.device_total:
         values['GPU (MB)'] = f'{use.device / 1e6:.0f}'
@@ -116,13 +116,13 @@ def memory_status(use: MemoryUse) -> DiagnosticStatus:
 
 
 def _resident() -> int:
-    """Bytes of this process in memory, shared ones included."""
+    """Resident memory of this process, bytes, with shared pages."""
     pages = Path('/proc/self/statm').read_text('ascii').split()[1]
     return int(pages) * os.sysconf('SC_PAGE_SIZE')
 
 
 def server_status(health: ServerHealth, now: float) -> DiagnosticStatus:
-    """What the latest request showed of a server; ``now`` is ``time.monotonic()``."""
+    """The status of a server, by the latest request to it; ``now`` is ``time.monotonic()``."""
     values = {'latency (s)': f'{health.latency_s:.3f}', 'last error': health.last_error}
     if health.healthy is None:
         level, message = DiagnosticStatus.STALE, 'not asked yet'
@@ -139,15 +139,15 @@ def camera_status(
     name: str, images: Stream, age_s: float | None, max_age_s: float,
     malformed: Mapping[str, int], problems: Sequence[Fault],
 ) -> DiagnosticStatus:
-    """Whether a camera sends images.
+    """The status of a camera: whether it sends images.
 
     Args:
         name: of the camera.
         images: its stream.
-        age_s: of the newest image, seconds of ROS time; None: there is none.
-        max_age_s: oldest image to answer on, seconds; 0 is any.
-        malformed: how many messages of it could not be used, by cause.
-        problems: what is wrong with its topics.
+        age_s: of the newest image, seconds of ROS time; None where there is none.
+        max_age_s: age of the oldest image to answer on, seconds; 0: any age.
+        malformed: number of its messages that could not be used, by cause.
+        problems: faults of its topics.
 
     """
     level, message = DiagnosticStatus.OK, 'sends images'
@@ -168,7 +168,7 @@ def camera_status(
 def odometry_status(
     stream: Stream, malformed: Mapping[str, int], problems: Sequence[Fault]
 ) -> DiagnosticStatus:
-    """Whether odometry comes; a base need not have it."""
+    """The status of odometry, which a base need not have."""
     message = 'arrives' if stream.received else f'none has arrived on {stream.topic}'
     values = _values_of(stream, malformed)
     return _with_problems('odometry', DiagnosticStatus.OK, message, values, problems)
@@ -179,7 +179,7 @@ def _values_of(stream: Stream, malformed: Mapping[str, int]) -> dict[str, Any]:
         'topic': stream.topic, 'received': stream.received, 'dropped': stream.dropped}
     if stream.rate is not None:
         values['rate (Hz)'] = f'{stream.rate:.1f}'
-    # a copy in one go: requests go on counting
+    # copied in one go, since requests go on counting
     return values | {f'malformed: {cause}': count for cause, count in dict(malformed).items()}
 
 
@@ -192,7 +192,7 @@ def _with_problems(
 
 
 def diagnostics(node: Node, statuses: Iterable[DiagnosticStatus]) -> DiagnosticArray:
-    """The message of a node; its namespace and name stand before the name of each status.
+    """The message of a node: each status gets the node's namespace and name before its own.
 
     Robots share ``/diagnostics``, and an aggregator tells statuses apart by their names.
     """

@@ -16,22 +16,30 @@ if TYPE_CHECKING:
 def fill_stats(
     message: interfaces.GenerationStats, model: ModelInfo, replies: Sequence[Reply]
 ) -> None:
-    """Note what an answer cost, as far as the engine knows; the node adds its own times.
+    """Fill in what the engine knows of an answer's cost; the node adds its own times.
 
-    A request that became several questions counts them all; its first token is the first one's.
+    A request that became several questions has the sum of their costs, and the time of the first
+    question's first token.
     """
-    stats = [reply.stats for reply in replies]
     message.model, message.backend = model.name, model.backend
-    for name in ('prompt_tokens', 'image_tokens', 'reused_tokens', 'completion_tokens'):
-        setattr(message, name, sum(getattr(s, name) for s in stats))
-    message.preprocess_time = duration(sum(s.preprocess_s for s in stats))
-    message.first_token_time = duration(max(0.0, stats[0].first_token_s - stats[0].preprocess_s))
-    message.generation_time = duration(sum(s.total_s for s in stats))
+    preprocess_s = total_s = 0.0
+    for reply in replies:
+        stats = reply.stats
+        message.prompt_tokens += stats.prompt_tokens
+        message.image_tokens += stats.image_tokens
+        message.reused_tokens += stats.reused_tokens
+        message.completion_tokens += stats.completion_tokens
+        preprocess_s += stats.preprocess_s
+        total_s += stats.total_s
+    first = replies[0].stats
+    message.preprocess_time = duration(preprocess_s)
+    message.first_token_time = duration(max(0.0, first.first_token_s - first.preprocess_s))
+    message.generation_time = duration(total_s)
     message.finish_reason = replies[-1].finish_reason
 
 
 def model_message(model: ModelInfo) -> Any:
-    """What is loaded."""
+    """The message about the model that is loaded."""
     return interfaces.ModelInfo(
         name=model.name, architecture=model.architecture, backend=model.backend,
         device=model.device, dtype=model.dtype, parameters=model.parameters,

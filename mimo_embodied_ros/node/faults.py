@@ -1,4 +1,4 @@
-"""What is wrong with a topic, in words: the cause as far as it can be seen, and the remedy."""
+"""Faults of topics: the cause, as far as a subscriber can see it, and the remedy."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.ros.streams import Stream
 
 SILENCE_S = 5.0
-"""A topic from which nothing came for so long has something wrong."""
+"""How long a topic may be silent before that is a fault."""
 _AHEAD_S = 0.2  # /clock may come ten times a second; stamps further ahead are of another clock
-_BEHIND_S = 1.0  # no camera takes so long
-_LARGE_BYTES = 500_000  # near the segment of Fast DDS' default shared memory
-_AGAIN_S = 60.0  # what is back after so long is said again
-_UNNAMED = '_NODE_NAME_UNKNOWN_'  # until the graph has told it
+_BEHIND_S = 1.0  # more than any camera takes from its stamp to the arrival
+_LARGE_BYTES = 500_000  # about a segment of Fast DDS' default shared memory
+_REPEAT_S = 60.0  # a fault that comes back after so long is logged again
+_UNNAMED = '_NODE_NAME_UNKNOWN_'  # until discovery has told the name
 _PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong; ``text`` names cause and remedy, ``kind`` stays while they last."""
+    """A fault of a topic: ``kind`` identifies it while it lasts, ``text`` has cause and remedy."""
 
     kind: str
     text: str
 
 
-class Said:
-    """Says each fault once, and again if it comes back much later."""
+class FaultLog:
+    """Logs each fault once, and again if it comes back much later."""
 
-    def __init__(self, say: Callable[[str], object]) -> None:
-        """Nothing has been said; ``say`` is a logger's."""
-        self._say = say
-        self._seen: dict[tuple[str, str], float] = {}
+    def __init__(self, log: Callable[[str], object]) -> None:
+        """Log by a call of ``log``, the method of a logger."""
+        self._log = log
+        self._last_seen: dict[tuple[str, str], float] = {}
 
-    def update(self, found: Mapping[Stream, Fault | None]) -> list[Fault]:
-        """Take what is wrong with some topics now; returns it without what is not."""
+    def update(self, problems: Mapping[Stream, Fault | None]) -> list[Fault]:
+        """Log the present faults of some topics where they are new; returns all of them."""
         now = time.monotonic()
-        for stream, fault in found.items():
+        for stream, fault in problems.items():
             if fault is not None:
                 key = stream.topic, fault.kind
-                seen, self._seen[key] = self._seen.get(key), now
-                if seen is None or now - seen > _AGAIN_S:
-                    self._say(fault.text)
-        return [fault for fault in found.values() if fault is not None]
+                last_seen, self._last_seen[key] = self._last_seen.get(key), now
+                if last_seen is None or now - last_seen > _REPEAT_S:
+                    self._log(fault.text)
+        return [fault for fault in problems.values() if fault is not None]
 
 
 def silence(
-    stream: Stream, asked: QoSProfile, publishers: Sequence[TopicEndpointInfo]
+    stream: Stream, quality: QoSProfile, publishers: Sequence[TopicEndpointInfo]
 ) -> Fault | None:
-    """Why nothing comes from a topic; None: nobody publishes it and nobody need.
+    """Why no message of a topic arrives; None for an optional topic without a publisher.
 
     Args:
         stream: of the topic.
-        asked: the quality of service of the subscription.
-        publishers: all that the graph has for the topic.
+        quality: of service of the subscription.
+        publishers: all publishers of the topic in the graph.
 
     """
     topic, kind = stream.topic, type_name(stream.kind)
@@ -79,7 +79,7 @@ def silence(
         compressed = 'CompressedImage' in others or 'CompressedImage' in kind
         remedy = f'set {transport}, or ' * compressed + f'set {stream.parameter} to a topic of it'
         return Fault('wrong type', f'{topic} carries {others} and {kind} is expected; {remedy}')
-    checks = [qos_check_compatible(p.qos_profile, asked) for p in fitting]
+    checks = [qos_check_compatible(p.qos_profile, quality) for p in fitting]
     if all(compatibility == QoSCompatibility.ERROR for compatibility, _ in checks):
         reasons = checks[0][1].replace('ERROR: ', '').strip('; ')
         return Fault('incompatible quality of service', (
@@ -99,7 +99,7 @@ def _name(publisher: TopicEndpointInfo) -> str:
 
 
 def loss(images: Stream) -> Fault | None:
-    """Whether large images get lost, more than arrive."""
+    """The fault that more large images get lost than arrive."""
     newest, rate, lost = images.newest, images.rate, images.loss
     if newest is None or rate is None or lost is None:
         return None
@@ -111,11 +111,11 @@ def loss(images: Stream) -> Fault | None:
 
 
 def clock(images: Stream, now_ns: int) -> Fault | None:
-    """Whether the stamps are of another clock than the node's.
+    """The fault that the stamps of images are of another clock than the node's.
 
     Args:
-        images: of the camera.
-        now_ns: of the node's clock.
+        images: the stream of the camera's images.
+        now_ns: the time of the node's clock.
 
     """
     newest = images.newest
@@ -127,23 +127,23 @@ def clock(images: Stream, now_ns: int) -> Fault | None:
             'set use_sim_time to false'))
     if newest.stamp_ns == 0:
         return Fault('no stamp', (
-            f'images on {images.topic} are stamped 0; let the driver stamp them, or set '
+            f'images on {images.topic} have the stamp 0; let the driver stamp them, or set '
             'max_image_age to 0 and do without 3D'))
     late = images.offset_ns / 1e9
     if -_AHEAD_S <= late <= _BEHIND_S:
         return None
     where = f'{-late:.3f} s in the future' if late < 0 else f'{late:.3f} s before they arrive'
     return Fault('clock', (
-        f'images on {images.topic} are stamped {where} by the clock of this node; let all machines '
-        'have one clock (chrony or PTP), set use_sim_time with a bag or simulator, or see what '
-        'delays them'))
+        f'images on {images.topic} are stamped {where} by the clock of this node; synchronise the '
+        'clocks of all machines (chrony or PTP), set use_sim_time with a bag or simulator, or see '
+        'what delays the images'))
 
 
 def _large_messages() -> str:
     profile = os.environ.get(_PROFILES[0]) or os.environ.get(_PROFILES[1])
     if profile:
-        return ('Large messages need a transport that carries them: see that the driver of the '
-                f'camera has the profile of this node, {profile}, too')
+        return ('Large messages need a transport that carries them: start the driver of the '
+                f'camera with the profile of this node, {profile}, too')
     shipped = share_folder() / 'config' / 'fastdds_large_images.xml'
     return ('Fast DDS loses large messages by default: start this node and the driver of the '
             f'camera with {_PROFILES[0]}={shipped} (with Kilted {_PROFILES[1]})')

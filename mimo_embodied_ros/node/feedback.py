@@ -1,4 +1,4 @@
-"""What the client of a goal hears while it waits."""
+"""Feedback on a goal: changes of its state at once, the model's text in portions."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.engine.answering import State
 
-_PERIOD_S = 0.05  # a message for every token costs more than the token
+_PERIOD_S = 0.05  # a message for each token would cost more than the token
 
 
 class Feedback:
-    """Publishes each change of state at once, and text in portions, from any thread."""
+    """Publishes each change of state at once and text in portions; from any thread."""
 
     def __init__(self, publish: Callable[[State, str, int], None]) -> None:
-        """Call ``publish`` with the state, the text written since and the tokens so far."""
+        """Publish by a call of ``publish`` with the state, the new text and the tokens so far."""
         self._publish = publish
         self._lock = threading.Lock()
         self._state: State | None = None
         self._text, self._tokens, self._due = '', 0, 0.0
 
-    def say(self, state: State, delta: str, tokens: int) -> None:
-        """Take a piece of progress."""
+    def add(self, state: State, delta: str, tokens: int) -> None:
+        """Take a state, new text and the number of tokens so far."""
         with self._lock:
             now = time.monotonic()
             if state is not self._state:
@@ -37,7 +37,7 @@ class Feedback:
             self._state, self._text, self._due = state, '', now + _PERIOD_S
 
     def flush(self) -> None:
-        """Publish what was held back."""
+        """Publish the text that was held back."""
         with self._lock:
             self._send()
 

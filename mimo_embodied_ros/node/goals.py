@@ -58,7 +58,7 @@ class GoalRequest(Request):
 
     def on_progress(self, state: State, text: str, tokens: int) -> None:
         """Send feedback, soon."""
-        self._feedback.say(state, text, tokens)
+        self._feedback.add(state, text, tokens)
 
     def on_end(self, fields: dict[str, Any]) -> None:
         """Let :meth:`GoalServers.execute` return the result."""

@@ -1,4 +1,4 @@
-"""What the robot senses: the newest message of each topic is taken and decoded when asked for."""
+"""Intake of images and odometry: a request takes the newest messages and decodes them."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
 
 _KEPT_ODOMETRY = 512  # two seconds and more of a fast publisher
 _KEPT_POSES = 8  # decoded odometry
-_PATH_POINTS, _PATH_STEP_NS = 4, 500_000_000  # what ReCogDrive's prompt tells of the past
-_IDLE_S = 10.0  # after the last request a camera on demand is unsubscribed
+_PATH_POINTS, _PATH_STEP_NS = 4, 500_000_000  # of the past path in ReCogDrive's prompt
+_IDLE_S = 10.0  # from the last request until a camera on demand is unsubscribed
 
 
 def frame_of(message: Image) -> Frame:
-    """The frame of an image that a request brings along; the same pixels have the same id.
+    """The frame of an image in a request; equal pixels have the same ``image_id``.
 
     Raises:
         BadEncodingError: the image cannot be decoded.
@@ -69,29 +69,29 @@ def frame_of(message: Image) -> Frame:
 
 
 class Intake:
-    """Subscribes to the sensors of a node; requests take what they need, and decode it.
+    """Subscribes to the cameras and odometry of a node; requests take and decode what they need.
 
     Subscriptions are made and destroyed in the executor's thread; ``frame``, ``clip`` and ``path``
     run in those of the scheduler.
     """
 
     def __init__(self, node: LifecycleNode, settings: Settings, limits: PixelLimits) -> None:
-        """Subscribe to every topic of the settings; ``limits`` are the areas the model sees."""
+        """Subscribe to all topics of the settings; ``limits`` are the image areas of the model."""
         self._node = node
         self.cameras = {c.name: CameraStreams(node, c, limits) for c in settings.cameras}
         self._odometry = Stream(node, OdometryMsg, settings.odometry_topic, 'odometry_topic',
                                 kept=_KEPT_ODOMETRY, polled=False, optional=True)
         self._malformed: Counter[str] = Counter()
         self._poses = Decoded(odometry_of, self._malformed, _KEPT_POSES)
-        self._said = faults.Said(node.get_logger().warning)
+        self._fault_log = faults.FaultLog(node.get_logger().warning)
         self._closed = False
-        # those on demand, too: what is wrong with their topics is to be found out now
+        # cameras on demand, too, so that faults of their topics show at once
         for camera in self.cameras.values():
             camera.wanted = time.monotonic() + _IDLE_S
             self._open(camera)
         if self._odometry.name:
             self._odometry.open()
-        # twice as often as a clip needs one, so that none of a camera of its rate is missed
+        # twice the rate of the clip, so that no image of a camera of that rate is missed
         self._timers = [
             node.create_timer(0.5 / camera.settings.clip_rate, camera.image.poll,
                               callback_group=MutuallyExclusiveCallbackGroup())
@@ -121,16 +121,16 @@ class Intake:
             stream.close()
 
     def _on_jump(self) -> None:
-        """Forget what is of the future, since the clock fell back: a bag began anew."""
+        """Forget messages of the future after the clock fell back, as when a bag begins anew."""
         now_ns = self._node.get_clock().now().nanoseconds
         for stream in self._streams:
-            stream.poll()  # else what is of the future is found later
+            stream.poll()  # else messages of the future would be taken later
             stream.forget(now_ns)
 
     def diagnoses(self, max_age_s: float) -> list[DiagnosticStatus]:
-        """How the sensors are; to be called once a second.
+        """The state of cameras and odometry, for ``/diagnostics``; to be called once a second.
 
-        What is wrong is said in the log, too, and what nobody has needed for long is unsubscribed.
+        Faults are logged, too. A camera on demand that no request needs any more is unsubscribed.
 
         Args:
             max_age_s: as for ``frame``.
@@ -142,35 +142,35 @@ class Intake:
             if camera.settings.on_demand and now > camera.wanted:
                 for stream in camera.streams:
                     stream.close()
-            found = self._problems(camera.streams, now, max_age_s)
-            if not found.get(camera.image):
-                found[camera.image] = (faults.clock(camera.image, now_ns)
-                                       or faults.loss(camera.image))
+            problems = self._problems(camera.streams, now, max_age_s)
+            if not problems.get(camera.image):
+                problems[camera.image] = (faults.clock(camera.image, now_ns)
+                                          or faults.loss(camera.image))
             newest = camera.image.newest
             age = None if newest is None else self._age(newest)
             statuses.append(camera_status(
                 camera.settings.name, camera.image, age, max_age_s, camera.malformed,
-                self._said.update(found)))
+                self._fault_log.update(problems)))
         if self._odometry.name:
-            found = self._problems([self._odometry], now, max_age_s)
+            problems = self._problems([self._odometry], now, max_age_s)
             statuses.append(odometry_status(
-                self._odometry, self._malformed, self._said.update(found)))
+                self._odometry, self._malformed, self._fault_log.update(problems)))
         return statuses
 
     def _problems(
         self, streams: list[Stream], now: float, max_age_s: float
     ) -> dict[Stream, Fault | None]:
-        found: dict[Stream, Fault | None] = {}
+        problems: dict[Stream, Fault | None] = {}
         for stream in streams:
             stream.tick(now)
             newest, since = stream.newest, stream.opened
             if newest is not None:
-                # calibration and the like may come once; images, as long as any age will do
+                # an optional topic may come only once, and so may images where any age will do
                 since = newest.arrived if max_age_s and not stream.optional else None
             patience = max(faults.SILENCE_S, max_age_s)
             if since is not None and now - since > patience:
-                found[stream] = self._why_silent(stream)
-        return found
+                problems[stream] = self._why_silent(stream)
+        return problems
 
     def _why_silent(self, stream: Stream) -> Fault | None:
         quality = stream.quality
@@ -180,7 +180,7 @@ class Intake:
                               self._node.get_publishers_info_by_topic(stream.topic))
 
     def status(self, name: str) -> CameraStatus:
-        """What has arrived from a camera so far."""
+        """The message about what has arrived from a camera so far."""
         camera = self.cameras[name]
         for stream in camera.streams:
             stream.poll()
@@ -189,7 +189,7 @@ class Intake:
             name=name, image_topic=camera.image.topic, camera_info_topic=camera.info.topic,
             depth_topic=camera.depth.topic, images_received=camera.image.received,
             camera_info_valid=camera.info.received > 0, depth_valid=camera.depth.received > 0)
-        with contextlib.suppress(BadEncodingError):  # that is none
+        with contextlib.suppress(BadEncodingError):  # then image_valid stays false
             if newest is not None:
                 image = read(newest, camera.image.kind)
                 stamp = Stamp(sec=image.header.stamp.sec, nanosec=image.header.stamp.nanosec)
@@ -235,10 +235,10 @@ class Intake:
             text = f'max_image_age is {age:g} s; give a positive one, or 0 for the default'
             raise InvalidRequestError(text)
         names = request.cameras or ['']
-        for name in names:  # all at once
+        for name in names:  # all cameras on demand are subscribed at once
             self.want(name)
         limits = age or settings.max_image_age, settings.wait_for_image, stopped
-        spatial = bool(getattr(request, 'target_frame', ''))  # else depth need not be decoded
+        spatial = bool(getattr(request, 'target_frame', ''))  # else no depth is decoded
         if task.media in (Media.CLIP, Media.CLIPS):
             clips = [self.clip(name, *limits, spatial=spatial) for name in names]
             length = min(map(len, clips))  # the clips of several views are equally long
@@ -249,15 +249,15 @@ class Intake:
         self, name: str, max_age_s: float, wait_s: float, stopped: Callable[[], bool], *,
         spatial: bool = True,
     ) -> Frame:
-        """The newest image of a camera, with what belongs to its stamp.
+        """The newest image of a camera, with the depth, intrinsics and odometry of its stamp.
 
         Args:
-            name: of the camera; empty is the first one.
-            max_age_s: oldest image, seconds of ROS time; 0 is any.
+            name: of the camera; empty: the first camera.
+            max_age_s: age of the oldest image to use, seconds of ROS time; 0: any age.
             wait_s: how long to wait for an image that is not older, steady seconds; and, after
-                subscribing, for what belongs to it.
+                subscribing, for depth and intrinsics.
             stopped: asked while waiting; True ends the wait.
-            spatial: with depth and intrinsics, as far as they have arrived.
+            spatial: whether depth and intrinsics are wanted, as far as they have arrived.
 
         Raises:
             InvalidRequestError: there is no such camera.
@@ -278,7 +278,7 @@ class Intake:
             raise self._no_image(camera.image)
         age = self._age(message)
         if max_age_s and age > max_age_s:
-            camera.frame(message, None, spatial=False)  # what cannot be read has no stamp either
+            camera.frame(message, None, spatial=False)  # raises where even the stamp is unreadable
             msg = (
                 f'the newest image of {camera.settings.name} is {age:.2f} s old and the limit is '
                 f'{max_age_s:g} s; raise max_image_age, or see whether the camera still publishes '
@@ -291,9 +291,10 @@ class Intake:
         self, name: str, max_age_s: float, wait_s: float, stopped: Callable[[], bool], *,
         spatial: bool = False,
     ) -> tuple[Frame, ...]:
-        """The newest image of a camera and those before it, oldest first, as it was set.
+        """The clip of a camera: its newest image and the ones before it, oldest first.
 
-        Takes and raises what ``frame`` does. Earlier images that cannot be decoded are left out.
+        Its length and rate are parameters of the camera. Takes and raises what ``frame`` does.
+        Earlier images that cannot be decoded are left out.
         """
         newest = self.frame(name, max_age_s, wait_s, stopped, spatial=spatial)
         camera, frames = self.cameras[newest.camera], list[Frame]()
@@ -306,7 +307,7 @@ class Intake:
     def _has(
         self, camera: CameraStreams, max_age_s: float, wait_s: float, *, spatial: bool
     ) -> bool:
-        """Whether there is what a request needs; to be asked until there is."""
+        """Look whether the images of a request have arrived."""
         self.want(camera.settings.name)
         camera.image.poll()
         message = camera.image.newest
@@ -328,7 +329,7 @@ class Intake:
         return camera
 
     def want(self, name: str) -> None:
-        """Let a camera on demand be subscribed for some time; see ``frame``, which does it, too."""
+        """Keep a camera on demand subscribed for some time; ``frame`` does it, too."""
         camera = self._camera(name)
         if camera.settings.on_demand:
             camera.wanted = time.monotonic() + _IDLE_S
@@ -336,7 +337,7 @@ class Intake:
                 self._node.executor.create_task(self._open, camera)
 
     def path(self, stamp_ns: int) -> tuple[Odometry, ...]:
-        """Where the base was up to a stamp, oldest first, every half second as far as known."""
+        """Odometry up to a stamp, every half second, oldest first; shorter where there is less."""
         path: list[Odometry] = []
         for age in range(_PATH_POINTS - 1, -1, -1):
             wanted = stamp_ns - age * _PATH_STEP_NS
@@ -346,16 +347,16 @@ class Intake:
         return tuple(path)
 
     def odometry_at(self, stamp_ns: int) -> Odometry | None:
-        """Where the base was at a stamp, or at the nearest stamp that is known; None: never."""
-        known = []
+        """Odometry interpolated at a stamp, or that of the nearest stamp; None without any."""
+        poses = []
         for message in self._odometry.around(stamp_ns):
-            with contextlib.suppress(BadEncodingError):  # it is counted; images can do without
-                known.append(self._poses.of(message))
-        return interpolate(known[0], known[-1], stamp_ns) if known else None
+            with contextlib.suppress(BadEncodingError):  # the image is used without odometry
+                poses.append(self._poses.of(message))
+        return interpolate(poses[0], poses[-1], stamp_ns) if poses else None
 
 
 def odometry_of(message: Message) -> Odometry:
-    """Of a nav_msgs/Odometry.
+    """Read a serialised nav_msgs/Odometry.
 
     Raises:
         BadEncodingError: the bytes are no such message.

@@ -1,10 +1,10 @@
-"""Answers written to a folder, for review and training: ``answers.jsonl`` and JPEGs beside it.
+"""Records answers in a folder, for review and training: ``answers.jsonl`` and JPEGs beside it.
 
 A line has ``id``, ``images``, ``task``, ``question`` and ``thinking`` as those of
 ``evaluation.dataset``, and ``recorded``: the fields of ``msg/Outcome``, the ``answer`` as its
-message, the ``prompt``, the ``options`` of the question, and what is known of each image
-(``frames``). Images have the size of the camera's, in whose pixels the answers are. What the model
-was never asked is not recorded.
+message, the ``prompt``, the ``options`` of the question, and the origin of each image
+(``frames``). Images have the size of the camera's, and answers are in their pixels. A request that
+failed before the model was asked is not recorded.
 """
 
 from __future__ import annotations
@@ -34,55 +34,55 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.resize import PixelLimits
 
 FILE = 'answers.jsonl'
-_WAITING = 16  # with their images
-_REMEMBERED = 64  # images that further answers may be about
+_WAITING = 16  # answers with their images
+_REMEMBERED = 64  # names of written images, to which further answers may refer
 _CLOSING_S = 5.0  # a disk that hangs must not hold up the node
 
 
 class Recorder:
-    """Writes in a thread of its own. What cannot be written is lost; that is said once.
+    """Writes in a thread of its own. An answer that cannot be written is lost, with one warning.
 
-    Recording goes on when it can be written again. Nothing is deleted: a full folder stays.
+    Recording goes on when the folder can be written again. A full folder is left as it is.
     """
 
     def __init__(
-        self, folder: str, max_bytes: int, limits: PixelLimits, say: Callable[[str], Any]
+        self, folder: str, max_bytes: int, limits: PixelLimits, warn: Callable[[str], Any]
     ) -> None:
         """Start the thread.
 
         Args:
-            folder: made where it is not; ``~`` is the user's own.
-            max_bytes: what the folder may hold, earlier recordings included.
-            limits: areas of the model, for the prompts.
-            say: gets why something is not recorded; in the thread or in that of ``add``.
+            folder: made where it is missing; ``~`` is the user's home.
+            max_bytes: that the folder may hold, earlier recordings included.
+            limits: image areas of the model, for the prompts.
+            warn: called with the reason why answers are not recorded, in either thread.
 
         """
         self._folder, self._max_bytes = Path(folder).expanduser(), max_bytes
-        self._limits, self._say = limits, say
+        self._limits, self._warn = limits, warn
         self._bytes = -1  # not counted yet
-        self._said: set[str] = set()
-        self._names: OrderedDict[Hashable, str] = OrderedDict()  # of images that are written
+        self._warned: set[str] = set()
+        self._names: OrderedDict[Hashable, str] = OrderedDict()  # of written images
         self._waiting: queue.Queue[tuple[Query, Any, Any] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name='recorder', daemon=True)
         self._thread.start()
 
     def add(self, query: Query, outcome: Any, answer: Any) -> None:
-        """Take an answer to write; from any thread, without waiting.
+        """Queue an answer to be written; from any thread, without waiting.
 
         Args:
-            query: what the model was asked, the first where it was several things.
+            query: what the model was asked; the first query of several.
             outcome: ``msg/Outcome`` of the request.
-            answer: its message; None where there is none.
+            answer: the message of the answer; None where there is none.
 
         """
         try:
             self._waiting.put_nowait((query, outcome, answer))
         except queue.Full:
-            self._say_once('slow', (
+            self._warn_once('slow', (
                 f'answers come faster than {self._folder} takes them; some are not recorded'))
 
     def close(self) -> None:
-        """Write what waits, for a few seconds at most, and end the thread."""
+        """Write the queued answers, for a few seconds at most, and end the thread."""
         with contextlib.suppress(queue.Full):
             self._waiting.put(None, timeout=_CLOSING_S)
         self._thread.join(_CLOSING_S)
@@ -94,30 +94,30 @@ class Recorder:
     def _record(self, query: Query, outcome: Any, answer: Any) -> None:
         try:
             self._write(query, outcome, answer)
-            self._said.discard('fault')
-        except (OSError, ValueError) as error:  # the latter of pictures that are no JPEG
-            self._say_once('fault', (
+            self._warned.discard('fault')
+        except (OSError, ValueError) as error:  # ValueError: the picture cannot be a JPEG
+            self._warn_once('fault', (
                 f'{error}: answers are not recorded; free the disk or see to the permissions of '
                 'the folder that record_to names'))
 
-    def _say_once(self, kind: str, what: str) -> None:
-        if kind not in self._said:
-            self._said.add(kind)
-            self._say(what)
+    def _warn_once(self, kind: str, text: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            self._warn(text)
 
     def _write(self, query: Query, outcome: Any, answer: Any) -> None:
-        """Write one line and those of its images that are not there yet, all or nothing.
+        """Write one line and its images that are not written yet: all of them or nothing.
 
         Raises:
             OSError, ValueError: it cannot be written.
 
         """
-        if 'full' in self._said:
+        if 'full' in self._warned:
             return
         try:
             prompt = build_prompt(query, self._limits).text
         except MimoError:
-            return  # so that the model was not asked
+            return  # the model was not asked either
         if self._bytes < 0:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._bytes = sum(f.stat().st_size for f in self._folder.iterdir() if f.is_file())
@@ -135,11 +135,11 @@ class Recorder:
             'thinking': query.thinks,
             'recorded': {
                 **plain(outcome), 'answer': answer, 'prompt': prompt, 'options': query.options,
-                'frames': [_known(frame) for frame in query.frames]},
+                'frames': [_origin(frame) for frame in query.frames]},
         }), ensure_ascii=False).encode(errors='replace') + b'\n'
         size = len(line) + sum(len(data) for _, data in new.values())
         if self._bytes + size > self._max_bytes:
-            self._say_once('full', (
+            self._warn_once('full', (
                 f'{self._folder} holds {self._bytes / 1e6:.1f} MB of at most '
                 f'{self._max_bytes / 1e6:g}: answers are not recorded any more; move what it holds '
                 'elsewhere or raise record_max_mb'))
@@ -160,7 +160,7 @@ class Recorder:
 
 
 def _append(file: Path, line: bytes) -> None:
-    """Add a line, or nothing: half of one would spoil the next, too."""
+    """Append a line or nothing, since half a line would spoil the next one, too."""
     with file.open('ab', buffering=0) as output:
         before = output.tell()
         if output.write(line) < len(line):
@@ -168,11 +168,11 @@ def _append(file: Path, line: bytes) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
 
-def _known(frame: Frame) -> dict[str, Any]:
-    """What is known of an image."""
-    known = {name: getattr(frame, name)
+def _origin(frame: Frame) -> dict[str, Any]:
+    """Camera, stamp, size, intrinsics and odometry of an image."""
+    fields = {name: getattr(frame, name)
              for name in ('camera', 'stamp_ns', 'frame_id', 'width', 'height')}
     for name in ('intrinsics', 'odometry'):
         value = getattr(frame, name)
-        known[name] = None if value is None else dataclasses.asdict(value)
-    return known
+        fields[name] = None if value is None else dataclasses.asdict(value)
+    return fields

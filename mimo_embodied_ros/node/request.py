@@ -172,7 +172,7 @@ class Request(Job):
 
     def progress(self, state: State, text: str, tokens: int) -> None:
         """Take new text of the model and the number of its tokens so far."""
-        if not self.stopped():
+        if self._stop is None:
             self._text.append(text)
             self.on_progress(state, text, tokens)
 

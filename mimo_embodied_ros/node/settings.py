@@ -1,4 +1,4 @@
-"""The settings of the node ``mimo_embodied``: its parameters, and their checked values."""
+"""Settings of the node ``mimo_embodied``: the table of its parameters, and their checked values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.skills import Skill
     from mimo_embodied_ros.core.tasks import Task
 
-# Checked by EngineConfig, which names what is allowed.
+# Checked by EngineConfig, whose errors name the allowed values.
 MODEL = (
     Parameter('model', '', 'Folder or hub name of the model; empty: the embedded one. With '
               'openai: the name by which the servers know it.'),
@@ -30,25 +30,30 @@ MODEL = (
               "What runs the model: transformers in this process, or openai, servers with OpenAI's "
               'interface.'),
     Parameter('device', 'auto', 'Where the model runs: auto, cpu, cuda or cuda:N.'),
-    Parameter('dtype', 'auto', 'Of the weights: bfloat16, float32, or auto by the device.'),
-    Parameter('attention', 'sdpa', 'Of the model: sdpa, eager or flash_attention_2.'),
+    Parameter('dtype', 'auto', 'Number format of the weights: bfloat16, float32, or auto: by the '
+              'device.'),
+    Parameter('attention', 'sdpa', 'Implementation of attention: sdpa, eager or '
+              'flash_attention_2.'),
     Parameter('adapter', '', 'Folder or hub name of a LoRA adapter; empty: none.'),
-    Parameter('quantization', 'none', 'Of the language model: none, 8bit or 4bit.'),
+    Parameter('quantization', 'none', "Quantization of the language model's weights: none, 8bit "
+              'or 4bit.'),
     Parameter('min_pixels', 0, "Area to which smaller images are enlarged; 0: the model's own, "
               'with openai 3136.', COUNT, unit='px'),
     Parameter('max_pixels', 0, "Area to which larger images are reduced; 0: the model's own, with "
               'openai 3211264.', COUNT, unit='px'),
     Parameter('threads', 0, "CPU threads of the model; 0: one for a small model, else the "
               "library's choice.", (0, 1024)),
-    Parameter('max_batch', 8, 'How many requests are answered at once; more wait.', (1, 256)),
-    Parameter('cache_mb', 512, 'Megabytes for what was computed of images, for the next question '
-              'on them.', (0, 1_000_000), unit='MB'),
-    Parameter('stop_early', True, 'End an answer when it is whole, before the model ends it.'),
-    Parameter('draft_tokens', 8, 'Tokens guessed from earlier answers and checked in one step; 0: '
-              'none.', (0, 64), unit='tokens'),
+    Parameter('max_batch', 8, 'Number of requests that are answered at once; more wait.',
+              (1, 256)),
+    Parameter('cache_mb', 512, 'Megabytes for the cache of image features and prompt prefixes, '
+              'which serves further questions about the same images.', (0, 1_000_000), unit='MB'),
+    Parameter('stop_early', True, 'End an answer as soon as it is complete, before the model ends '
+              'it.'),
+    Parameter('draft_tokens', 8, 'Tokens that are guessed from earlier answers and checked in one '
+              'step (speculative decoding); 0: none.', (0, 64), unit='tokens'),
     # with openai only
     Parameter('servers', ['http://127.0.0.1:8000/v1'],
-              'URLs of the servers, the preferred one first; the others stand in for it.'),
+              'URLs of the servers, the preferred one first; the others are asked where it fails.'),
     Parameter('api_key_env', '',
               "Name of the environment variable with the servers' key; empty: no key."),
     Parameter('connect_timeout', 2.0, 'Seconds until a server must have taken a connection.',
@@ -59,67 +64,75 @@ MODEL = (
               unit='s'),
 )
 REQUESTS = (
-    Parameter('max_queue', 8, 'How many requests may wait; more fail with QUEUE_FULL.', (1, 1000)),
-    Parameter('timeout', 30.0, 'Seconds from arrival to result where a request gives none.',
+    Parameter('max_queue', 8, 'Number of requests that may wait; more fail with QUEUE_FULL.',
+              (1, 1000)),
+    Parameter('timeout', 30.0, 'Seconds from arrival to result for a request that gives no '
+              'timeout.',
               (0.001, 86400.0), unit='s', live=True),
-    Parameter('max_image_age', 1.0, 'Oldest image to answer on, seconds; 0: any age.',
+    Parameter('max_image_age', 1.0, 'Age of the oldest image to answer on, seconds; 0: any age.',
               (0.0, 86400.0), unit='s', live=True),
-    Parameter('wait_for_image', 1.0, 'Seconds to wait for an image when there is none yet.',
+    Parameter('wait_for_image', 1.0, 'Seconds to wait for an image when none has arrived yet.',
               (0.0, 3600.0), unit='s', live=True),
-    Parameter('driving_valid_for', 1.0, 'Seconds after its image for which driving advice is good.',
+    Parameter('driving_valid_for', 1.0, "Seconds from the image's stamp for which driving "
+              'advice is valid.',
               (0.0, 60.0), unit='s', live=True),
-    Parameter('structured', False, 'Hold points, boxes and choices to a grammar while they are '
-              'written; not with openai.', live=True),
-    Parameter('tasks_file', '', 'YAML file with more tasks, as core/tasks.yaml; empty: none.'),
-    Parameter('skills_file', '', 'YAML file with what the robot can do, see docs/skills.md; empty: '
-              'plans are in words.'),
-    Parameter('max_steps', 10, 'Longest plan of skills where a request gives none.',
+    Parameter('structured', False, 'Constrain points, boxes and choices to a grammar while they '
+              'are written; not with openai.', live=True),
+    Parameter('tasks_file', '', 'YAML file with further tasks, in the form of '
+              'core/tasks.yaml; empty: none.'),
+    Parameter('skills_file', '', 'YAML file with the skills of the robot, see docs/skills.md; '
+              'empty: plans are in words.'),
+    Parameter('max_steps', 10, 'Longest plan of skills, in steps, for a request that gives no '
+              'max_steps.',
               (1, MOST_STEPS), live=True),
-    Parameter('max_new_tokens', 0, 'Longest answer, tokens; 0: the default of each task.', COUNT,
+    Parameter('max_new_tokens', 0, 'Longest answer in tokens; 0: the default of each task.', COUNT,
               unit='tokens', live=True),
 )
 SENSORS = (
-    Parameter('cameras', ['camera'], 'Names of the cameras; the first is the default of requests.'),
+    Parameter('cameras', ['camera'], 'Names of the cameras; a request that names none gets the '
+              'first.'),
     Parameter('odometry_topic', 'odom', 'nav_msgs/Odometry of the base; empty: none.'),
     Parameter('extrinsics_file', '', 'YAML list of fixed frames, each with parent, child, '
-              'translation (metres) and rotation (quaternion x, y, z, w); for what tf2 does not '
-              'know, or where it is not installed. Empty: none.'),
-    Parameter('tf_buffer', 30.0, 'Seconds for which transforms of tf2 are kept, longer than the '
-              'model takes; 0: tf2 is not used.', (0.0, 3600.0), unit='s'),
+              'translation (metres) and rotation (quaternion x, y, z, w); used where tf2 does not '
+              'know a transform or is not installed. Empty: none.'),
+    Parameter('tf_buffer', 30.0, 'Seconds for which transforms of tf2 are kept, longer than '
+              'the model needs for an answer; 0: tf2 is not used.', (0.0, 3600.0), unit='s'),
 )
 RECORDING = (
-    Parameter('record_to', '', 'Folder for answers.jsonl with every answer, and their images as '
-              'JPEG; empty: none.'),
-    Parameter('record_max_mb', 1000, 'Megabytes that this folder may hold; what comes then is not '
-              'recorded.', (1, 100_000_000), unit='MB'),
+    Parameter('record_to', '', 'Folder in which answers are recorded, as answers.jsonl and '
+              'images; empty: no recording.'),
+    Parameter('record_max_mb', 1000, 'Megabytes that this folder may hold; when it is full, '
+              'recording stops.', (1, 100_000_000), unit='MB'),
 )
 LIFE = (
     Parameter('autostart', True, 'Configure and activate at once when started as a program.',
               read_only=True),
 )
-# Of each camera; the name in front and a dot.
+# The parameters of each camera; before their names stand the camera's name and a dot.
 CAMERA = (
-    Parameter('image_topic', '', 'Image, or CompressedImage; empty: NAME/image_raw.'),
+    Parameter('image_topic', '', 'Topic of sensor_msgs/Image or CompressedImage; empty: '
+              'NAME/image_raw.'),
     Parameter('image_transport', 'raw', 'raw: sensor_msgs/Image; compressed: CompressedImage.',
               choices=('raw', 'compressed')),
-    Parameter('camera_info_topic', '', 'CameraInfo; empty: camera_info beside the image.'),
-    Parameter('rectified', False, 'The image is rectified: it follows p of its CameraInfo, and no '
-              'lens.'),
-    Parameter('depth_topic', '', 'Image with depth; empty: none.'),
+    Parameter('camera_info_topic', '', 'Topic of CameraInfo; empty: camera_info beside the image.'),
+    Parameter('rectified', False, 'The image is rectified: p of its CameraInfo holds, and no lens '
+              'distortion.'),
+    Parameter('depth_topic', '', 'Topic of depth images; empty: none.'),
     Parameter('depth_transport', 'raw', 'raw: sensor_msgs/Image, 16UC1 or 32FC1; compressed and '
               'compressedDepth: CompressedImage, PNG.',
               choices=('raw', 'compressed', 'compressedDepth')),
-    Parameter('depth_registered', False, 'The depth shows what the image shows, whatever its frame '
-              'is called. Else it does where both have one frame.'),
-    Parameter('depth_info_topic', '', 'CameraInfo of depth that is not registered; empty: '
-              'camera_info beside it.'),
-    Parameter('reliable', False, 'Ask for reliable delivery of all these topics; without it, for '
-              'one by qos_overrides.TOPIC.subscription.reliability.'),
+    Parameter('depth_registered', False, 'The depth image is registered to the image, whatever its '
+              'frame_id. Without it, depth counts as registered where both have one frame_id.'),
+    Parameter('depth_info_topic', '', 'Topic of the CameraInfo of depth that is not registered; '
+              'empty: camera_info beside the depth.'),
+    Parameter('reliable', False, 'Subscribe to all topics of the camera with reliable delivery. '
+              'For one topic: qos_overrides.TOPIC.subscription.reliability.'),
     Parameter('on_demand', False, 'Subscribe when a request comes, and unsubscribe some seconds '
-              'after the last one; costs nothing in between.'),
-    Parameter('clip_frames', 0, 'How many images a task about a clip gets; 0: the newest one only.',
+              'after the last one, so that the camera costs nothing in between.'),
+    Parameter('clip_frames', 0, 'Number of images for a task about a clip; 0: the newest image '
+              'only.',
               (0, 1000)),
-    Parameter('clip_rate', 2.0, 'Images a second of a clip.', (0.01, 60.0), unit='Hz'),
+    Parameter('clip_rate', 2.0, 'Images of a clip per second.', (0.01, 60.0), unit='Hz'),
     Parameter('clip_mb', 256, 'Megabytes that the images kept for clips may take.', (1, 1_000_000),
               unit='MB'),
 )
@@ -128,7 +141,7 @@ NODE = (*MODEL, *REQUESTS, *SENSORS, *RECORDING, *LIFE)
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """One camera's topics; empty where none is used."""
+    """The topics of one camera, empty where it has none, and how they are subscribed."""
 
     name: str
     image_topic: str
@@ -148,7 +161,7 @@ class CameraSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """The checked values; times in seconds."""
+    """The checked values of the parameters; times in seconds."""
 
     engine: EngineConfig
     cameras: tuple[CameraSettings, ...]
@@ -171,23 +184,23 @@ class Settings:
 
 
 def by_name(cameras: Iterable[str]) -> dict[str, Parameter]:
-    """All parameters of a node with these cameras, by their full names."""
+    """All parameters of a node that has these cameras, by their full names."""
     return {p.name: p for p in NODE} | {f'{c}.{p.name}': p for c in cameras for p in CAMERA}
 
 
 def parameter_refusal(
     changed: Mapping[str, Any], cameras: Iterable[str], *, configured: bool
 ) -> str:
-    """Why parameters cannot be changed now; empty where they can.
+    """The reason why parameters cannot be changed now; empty where they can.
 
     Args:
         changed: new values of the right type and range, by name.
         cameras: names of the node's cameras.
-        configured: the node has read its parameters and holds a model.
+        configured: whether the node has read its parameters and holds a model.
 
     """
-    known = by_name(cameras)
-    ours = {name: known[name] for name in changed if name in known}  # not use_sim_time and such
+    table = by_name(cameras)
+    ours = {name: table[name] for name in changed if name in table}  # without use_sim_time etc.
     if configured and (fixed := sorted(name for name, p in ours.items() if not p.live)):
         return f'{", ".join(fixed)} is read when the node is configured; clean it up first'
     return '; '.join(filter(None, (fault(name, p, changed[name]) for name, p in ours.items())))
@@ -222,7 +235,7 @@ def _info_beside(topic: str) -> str:
 
 
 def read_settings(node: Node) -> Settings:
-    """Declare what is not declared yet and read all parameters.
+    """Read all parameters, and declare those that are not declared yet.
 
     Raises:
         InvalidRequestError: a value that is not allowed, with the allowed ones.

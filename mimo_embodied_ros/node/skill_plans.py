@@ -1,4 +1,4 @@
-"""Plans of the robot's own skills, as a request wants them."""
+"""Requests for plans of the robot's own skills."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def with_skills(query: Query, request: Any, settings: Settings) -> Query:
-    """The query of a plan, of those of the robot's skills that the request names.
+    """Restrict the query of a plan to the robot's skills, or to those that the request names.
 
-    Other queries stay as they are, and plans where the robot has no list of skills.
+    Queries of other kinds stay as they are, and so do plans where the robot has no list of skills.
 
     Raises:
-        InvalidRequestError: a skill or a fact that the robot does not know.
+        InvalidRequestError: the request names a skill or a fact that the list does not have.
 
     """
     if query.task.answer is not AnswerKind.PLAN:
@@ -41,7 +41,7 @@ def with_skills(query: Query, request: Any, settings: Settings) -> Query:
 
 
 def refusal(content: Content) -> tuple[ResultCode, str]:
-    """The code and message of a plan that the robot cannot do."""
+    """The error code and message of a plan that the robot cannot do; none where it can."""
     if isinstance(content, TaskPlan) and content.problem:
         return ResultCode.PLAN_REFUSED, content.problem
     return ResultCode.NONE, ''

@@ -1,4 +1,4 @@
-"""Standing queries: questions that the node asks itself at a rate, behind all that others ask."""
+"""Standing queries: questions that the node asks itself at a rate, behind all other requests."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.tasks import Task
 
-# No model answers more often, and the executor has more to do than to look at the clock; and what
-# its timers can hold.
+# The shortest spares the executor, and no model answers more often; the longest is what a timer of
+# ROS can hold.
 _SHORTEST_PERIOD_S, _LONGEST_PERIOD_S = 0.01, 1e6
-# The service's constants have the names of the actions.
+# by the service's constants, which have the names of the actions
 _KINDS = {
     getattr(SetStandingQuery.Request, kind.action_name.upper()): kind
     for kind in KINDS if hasattr(SetStandingQuery.Request, kind.action_name.upper())
 }
-# Usual while others ask, too.
+# Ends that are no failure: other requests came first.
 _EXPECTED = {ResultCode.NONE, ResultCode.PREEMPTED, ResultCode.QUEUE_FULL}
 
 
@@ -74,9 +74,9 @@ class StandingRequest(Request):
 
 
 class StandingQueries:
-    """Those of a node, by name; to be used in the executor's thread.
+    """The standing queries of a node, by name; for use in the executor's thread.
 
-    They stay while the node is inactive and are asked again when it is active.
+    They stay while the node is inactive, and are asked again when it is active.
     """
 
     def __init__(self, node: Any) -> None:
@@ -85,7 +85,7 @@ class StandingQueries:
         self._queries: dict[str, StandingQuery] = {}
 
     def set(self, request: SetStandingQuery.Request, tasks: Mapping[str, Task]) -> None:
-        """Begin, change or end one; a question under way is answered.
+        """Begin, change or end a standing query; a question under way is still answered.
 
         Raises:
             InvalidRequestError: a field is empty, out of its range, or not of this kind.
@@ -109,7 +109,7 @@ class StandingQueries:
 
 
 def _read(request: SetStandingQuery.Request, tasks: Mapping[str, Task]) -> StandingQuery:
-    """Make the goal that is sent at every tick; see ``StandingQueries.set``."""
+    """Read the goal that is asked at every tick; raises as ``StandingQueries.set`` does."""
     if not request.name.strip():
         text = 'the standing query has no name; give one, with which it can be changed and ended'
         raise InvalidRequestError(text)
@@ -117,8 +117,8 @@ def _read(request: SetStandingQuery.Request, tasks: Mapping[str, Task]) -> Stand
         text = f'rate is {request.rate:g} questions a second; give one above 0'
         raise InvalidRequestError(text)
     if request.kind not in _KINDS:
-        known = ', '.join(f'{number} ({kind.action_name})' for number, kind in _KINDS.items())
-        text = f'kind is {request.kind}; give one of {known}'
+        kinds = ', '.join(f'{number} ({kind.action_name})' for number, kind in _KINDS.items())
+        text = f'kind is {request.kind}; give one of {kinds}'
         raise InvalidRequestError(text)
     kind = _KINDS[request.kind]
     goal = kind.action.Goal(
@@ -136,5 +136,5 @@ def _read(request: SetStandingQuery.Request, tasks: Mapping[str, Task]) -> Stand
     messages.thinking_of(goal)
     task = kind.task_of(goal, tasks)
     if task.uses('text') and not request.text.strip():
-        raise InvalidRequestError(f'the text of a {task.name} request is empty; say what is asked')
+        raise InvalidRequestError(f'the text of a {task.name} request is empty; give a text')
     return StandingQuery(request.name, kind, goal)

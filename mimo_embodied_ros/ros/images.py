@@ -1,4 +1,4 @@
-"""Pixels out of image messages: ``sensor_msgs/Image`` and ``CompressedImage``.
+"""Decodes image messages, ``sensor_msgs/Image`` and ``CompressedImage``, to pixels and depth.
 
 A message is checked first and brought into one plain form (no row padding, native byte order,
 8 bits a sample), because no library does this for all encodings. Colours are then converted by
@@ -41,13 +41,13 @@ MAX_COMPRESSED_PIXELS = 64_000_000
 class _Layout(NamedTuple):
     """How one encoding lies in memory."""
 
-    samples: int  # a pixel
-    dtype: str  # of one sample
-    colour: str  # the libraries' name of the same with 8 bits a sample; '' = values, no colour
+    samples: int  # per pixel
+    dtype: str  # of a sample
+    colour: str  # the libraries' name for it with 8 bits per sample; '': values without a colour
 
 
-# sensor_msgs/image_encodings.hpp. The planar nv12, nv21 and nv24 are missing on purpose: neither
-# library converts them rightly, and drivers disagree about what the names mean.
+# As in sensor_msgs/image_encodings.hpp. The planar nv12, nv21 and nv24 are left out: neither
+# library converts them correctly, and drivers disagree about what the names mean.
 _LAYOUTS = {
     'rgb8': _Layout(3, 'u1', 'rgb8'),
     'bgr8': _Layout(3, 'u1', 'bgr8'),
@@ -71,7 +71,7 @@ _LAYOUTS = {
     'uyvy': _Layout(2, 'u1', 'yuv422'),
     'yuv422_yuy2': _Layout(2, 'u1', 'yuv422_yuy2'),
     'yuyv': _Layout(2, 'u1', 'yuv422_yuy2'),
-    # OpenCV's names say nothing about colour; read as RViz and OpenCV do
+    # OpenCV's names say nothing about colour; these are read as RViz and OpenCV read them
     '8UC1': _Layout(1, 'u1', 'mono8'),
     '8UC3': _Layout(3, 'u1', 'bgr8'),
     '8UC4': _Layout(4, 'u1', 'bgra8'),
@@ -79,7 +79,7 @@ _LAYOUTS = {
     '32FC1': _Layout(1, 'f4', ''),
 }
 _DEPTH_ENCODINGS = ('16UC1', 'mono16', '32FC1')
-_DEPTH_HEADER = struct.Struct('<iff')  # of compressedDepth: its format and two parameters
+_DEPTH_HEADER = struct.Struct('<iff')  # of compressedDepth: format and two parameters
 
 
 def decode_image(msg: Image) -> NDArray[np.uint8]:
@@ -169,7 +169,7 @@ def decode_compressed_depth(msg: CompressedImage) -> NDArray[np.float32]:
 
 
 def _metres(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Of integers, which are millimetres, or of metres; what cannot be is unknown."""
+    """Convert depth to metres; 16-bit integers are millimetres, impossible values become NaN."""
     depth = values.astype(np.float32)
     if values.dtype == np.uint16:
         depth /= 1000
@@ -179,28 +179,28 @@ def _metres(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def decode_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
-    """Pixels of a JPEG or PNG message; see ``decode_reduced``, which returns less where it may."""
+    """All pixels of a JPEG or PNG message; see ``decode_reduced``."""
     return decode_reduced(msg, None)[0]
 
 
 def decode_reduced(
     msg: CompressedImage, limits: PixelLimits | None
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Pixels of a JPEG or PNG message, whichever the data are.
+    """Pixels of a JPEG or PNG message; a large JPEG at a reduced size, which saves much time.
 
-    A JPEG is decoded at a half, a quarter or an eighth of its size where what a model with such
-    ``limits`` sees is at most half as large still. That saves most of the time.
+    A JPEG is decoded at a half, a quarter or an eighth of its size where the result is at least
+    twice as large as the image that a model with these ``limits`` gets.
 
     Decoded by PIL on every machine: OpenCV 4, which works behind cv_bridge and rosbags-image,
-    takes a truncated JPEG for whole and leaves in the missing rows what was in memory, an
-    earlier frame for one. An orientation in the EXIF data is not applied, since CameraInfo speaks
+    accepts a truncated JPEG and leaves in the missing rows whatever was in memory, such as an
+    earlier frame. An orientation in the EXIF data is not applied, since CameraInfo speaks
     of the stored rows and columns. Single-channel pictures are read as in :func:`decode_image`
     by the encoding that begins ``format`` (as in ``bayer_rggb8; png compressed``), without one
     as grey.
 
     Args:
         msg: the message.
-        limits: areas of the model; None: decode the whole image.
+        limits: image areas of the model; None: decode at full size.
 
     Returns:
         (height, width, 3) uint8, RGB, contiguous, independent of the message; and (width, height)
@@ -227,17 +227,17 @@ def decode_reduced(
 
 
 def encode_image(rgb: NDArray[np.uint8], header: Header | None = None) -> Image:
-    """An ``rgb8`` message.
+    """Make an ``rgb8`` message.
 
     Args:
         rgb: (height, width, 3) uint8.
-        header: stamp and frame of the image; an empty one without it.
+        header: stamp and frame of the image; None: an empty header.
 
     Raises:
         BadEncodingError: the array has another shape or type, or no pixels.
 
     """
-    from sensor_msgs.msg import Image  # decoding works without ROS, a message needs it
+    from sensor_msgs.msg import Image  # here, since decoding works without ROS
 
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
         raise BadEncodingError(
@@ -246,7 +246,7 @@ def encode_image(rgb: NDArray[np.uint8], header: Header | None = None) -> Image:
         )
     height, width, _ = rgb.shape
     msg = Image(height=height, width=width, encoding='rgb8', step=3 * width)
-    # array.array is what the generated setters take without looking at every element
+    # the generated setters take an array.array without checking every element
     msg.data = array.array('B', rgb.tobytes())
     if header is not None:
         msg.header = header
@@ -271,7 +271,7 @@ def _layout(msg: Image) -> _Layout:
 
 
 def _samples(msg: Image, layout: _Layout) -> NDArray[Any]:
-    """The checked samples, (height, width, samples), without padding and in native byte order."""
+    """Check and return the samples, (height, width, samples), unpadded, in native byte order."""
     dtype = np.dtype(layout.dtype)
     height, width, step = int(msg.height), int(msg.width), int(msg.step)
     row = width * layout.samples * dtype.itemsize
@@ -300,7 +300,7 @@ def _to_rgb(samples: NDArray[Any], colour: str, what: str) -> NDArray[np.uint8]:
     elif samples.dtype == np.uint16:
         samples = (samples >> 8).astype(np.uint8)
     if colour.startswith('bayer') and min(height, width) < 3:
-        # OpenCV answers with black instead of an error
+        # OpenCV would return black instead of an error
         raise BadEncodingError(
             f'{what}: a Bayer image needs 3x3 pixels at least', cause='sizes contradict')
     if colour.startswith('yuv') and width % 2:
@@ -318,13 +318,13 @@ def _to_rgb(samples: NDArray[Any], colour: str, what: str) -> NDArray[np.uint8]:
     convert = converter()
     try:
         return np.array(convert(plain, 'rgb8'), np.uint8)
-    except Exception as error:  # whatever the library raises is about these values
+    except Exception as error:  # whatever the library raises, the values are the cause
         raise BadEncodingError(
             f'{what}: cannot be converted to RGB ({error})', cause='not convertible') from error
 
 
 def _stretch(samples: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey over the range of the finite values; all black where that range is empty."""
+    """Scale the range of the finite values to grey; all black where the range is empty."""
     finite = np.isfinite(samples)
     # float64, since the range of float32 values can overflow float32
     values = np.where(finite, samples, 0).astype(np.float64)
@@ -340,10 +340,10 @@ def _stretch(samples: NDArray[Any]) -> NDArray[np.uint8]:
 def _decode_file(
     data: bytes, limits: PixelLimits | None, what: str
 ) -> tuple[PILImage.Image, tuple[int, int]]:
-    """A completely decoded JPEG or PNG, and the (width, height) that its file names."""
+    """Decode a JPEG or PNG completely; returns it, and (width, height) in the file's header."""
     try:
         return _open_picture(data, limits)
-    except Exception as error:  # PIL's parsers raise many types, all of them mean bad data
+    except Exception as error:  # PIL's parsers raise many types; all of them mean bad data
         too_large = isinstance(error, (PILImage.DecompressionBombError, _TooManyPixelsError))
         raise BadEncodingError(
             f'{what}, starting with {data[:8].hex(" ") or "nothing"}: not a complete JPEG or PNG '
@@ -376,8 +376,8 @@ def _open_picture(
             raise ValueError('the end of the PNG is missing')
         picture.verify()
         picture = PILImage.open(io.BytesIO(data), formats=formats)
-    if limits is not None and picture.mode == 'RGB':  # grey may be a mosaic of colours
-        with contextlib.suppress(InvalidRequestError):  # of that size, and told where it is used
+    if limits is not None and picture.mode == 'RGB':  # a grey one may be a Bayer mosaic
+        with contextlib.suppress(InvalidRequestError):  # the prompt refuses such a size, too
             rows, columns = smart_resize(height, width, limits)
             picture.draft('RGB', (2 * columns, 2 * rows))
     picture.load()
@@ -395,11 +395,11 @@ assert cv_bridge.CvBridge().imgmsg_to_cv2(pixel, 'rgb8').tolist() == [[[3, 2, 1]
 
 @functools.cache
 def converter() -> Callable[[Any, str], Any]:
-    """Choose the library: ``(message, encoding) -> array``.
+    """Choose the library that converts colours: ``(message, encoding) -> array``.
 
-    cv_bridge where ROS 2 provides it, rosbags-image otherwise. That one imports is not enough:
-    PyPI has one of ROS 1, and one that was built for another numpy imports and then takes the
-    process down. So it must be known to the ament index, and come from there and convert a pixel
+    cv_bridge where ROS 2 provides it, rosbags-image otherwise. That cv_bridge can be imported is
+    not enough: PyPI has one of ROS 1, and one that was built for another numpy crashes the process
+    when it is used. So it must be in the ament index, be imported from there, and convert a pixel
     in a process of its own.
     """
     try:

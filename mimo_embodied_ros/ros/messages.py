@@ -59,7 +59,7 @@ _THINKING = (None, True, False)
 
 
 def thinking_of(request: Any) -> bool | None:
-    """Whether a request wants the model to reason aloud; None leaves it to the task.
+    """Whether a request wants the model to reason aloud; None: as the task says.
 
     Raises:
         InvalidRequestError: the value is none of the three.
@@ -73,13 +73,13 @@ def thinking_of(request: Any) -> bool | None:
 
 
 def duration(seconds: float) -> Duration:
-    """Seconds as a message; negative ones, of clocks that disagree, are kept."""
+    """Seconds as a message; they may be negative, where clocks disagree."""
     nanoseconds = round(seconds * 1e9)
     return Duration(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
 
 
 def seconds(message: Duration) -> float:
-    """The other way."""
+    """A duration message in seconds."""
     return float(message.sec + message.nanosec / 1e9)
 
 
@@ -100,7 +100,7 @@ def pose_message(pose: Pose, header: Header) -> PoseStamped:
 
 
 def base_message(odometry: Odometry | None, stamp_ns: int) -> Any:
-    """Where the base was at an image's stamp; not valid where odometry does not say."""
+    """Where the base was at an image's stamp; not valid where there is no odometry of that time."""
     message = interfaces.BaseState()
     if odometry is None or not belongs(odometry, stamp_ns):
         return message
@@ -120,14 +120,15 @@ def _points(points: Iterable[Point], lifter: Lifter | None) -> list[Any]:
         message = interfaces.AffordancePoint(
             label=point.label, x=point.x, y=point.y, in_image=point.in_image)
         if lifter is not None:
-            found = lifter.point(point.x, point.y)
-            message.position_status, message.position_problem = int(found.status), found.problem
-            if found.status is PositionStatus.OK:
-                message.position = PointMsg(**dict(zip('xyz', found.xyz)))
-                message.depth_stddev = found.depth_stddev
-            if found.normal is not None:
+            position = lifter.point(point.x, point.y)
+            message.position_status = int(position.status)
+            message.position_problem = position.problem
+            if position.status is PositionStatus.OK:
+                message.position = PointMsg(**dict(zip('xyz', position.xyz)))
+                message.depth_stddev = position.depth_stddev
+            if position.normal is not None:
                 message.normal_valid = True
-                message.normal = Vector3(**dict(zip('xyz', found.normal)))
+                message.normal = Vector3(**dict(zip('xyz', position.normal)))
         out.append(message)
     return out
 
@@ -139,11 +140,12 @@ def _boxes(boxes: Iterable[Box], lifter: Lifter | None = None) -> list[Any]:
             label=box.label, x_min=box.x_min, y_min=box.y_min, x_max=box.x_max, y_max=box.y_max,
             in_image=box.in_image)
         if lifter is not None:
-            found = lifter.box(box.x_min, box.y_min, box.x_max, box.y_max)
-            message.position_status, message.position_problem = int(found.status), found.problem
-            if found.status is PositionStatus.OK:
-                message.center = PointMsg(**dict(zip('xyz', found.center)))
-                message.size = Vector3(**dict(zip('xyz', found.size)))
+            extent = lifter.box(box.x_min, box.y_min, box.x_max, box.y_max)
+            message.position_status = int(extent.status)
+            message.position_problem = extent.problem
+            if extent.status is PositionStatus.OK:
+                message.center = PointMsg(**dict(zip('xyz', extent.center)))
+                message.size = Vector3(**dict(zip('xyz', extent.size)))
         out.append(message)
     return out
 
@@ -170,13 +172,13 @@ def _objects(objects: Iterable[ObjectReference]) -> list[Any]:
 def answer_message(
     query: Query, answer: Answer, odometry: Odometry | None = None, lifter: Lifter | None = None
 ) -> Any:
-    """The message of an answer's kind; pixels and header are of the frame that it is about.
+    """The message of an answer; its pixels and header are those of the frame that it is about.
 
     Args:
-        query: what was asked.
-        answer: what the model said.
-        odometry: at that frame's stamp, as far as known.
-        lifter: finds positions; None where none are asked for.
+        query: the question.
+        answer: the model's answer.
+        odometry: at that frame's stamp; None where there is none.
+        lifter: computes 3D positions; None where the request wants none.
 
     """
     content, target_frame = answer.content, lifter.target_frame if lifter else ''
@@ -218,13 +220,13 @@ def answer_message(
 
 
 def content_of(message: Any) -> Content:
-    """The other way, as far as an answer's message can be drawn: its words and places."""
+    """What can be drawn of an answer's message: its words and places."""
     def points(holder: Any) -> tuple[answers.Point, ...]:
         return tuple(answers.Point(p.x, p.y, p.label, p.in_image) for p in holder.points)
 
-    def boxes(found: Iterable[Any]) -> tuple[answers.Box, ...]:
+    def boxes(messages: Iterable[Any]) -> tuple[answers.Box, ...]:
         return tuple(answers.Box(b.x_min, b.y_min, b.x_max, b.y_max, b.label, b.in_image)
-                     for b in found)
+                     for b in messages)
 
     if isinstance(message, interfaces.TaskPlan):
         return TaskPlan(message.instruction, tuple(
@@ -241,7 +243,7 @@ def content_of(message: Any) -> Content:
 
 
 def plain(message: Any) -> Any:
-    """Messages in whatever holds them, as JSON knows them; what is not finite is None."""
+    """Convert messages, also in lists and mappings, to JSON types; NaN and infinity become None."""
     if hasattr(message, 'get_fields_and_field_types'):
         return {name: plain(getattr(message, name))
                 for name in message.get_fields_and_field_types()}
@@ -255,33 +257,33 @@ def plain(message: Any) -> Any:
 
 
 def outcome_message(
-    kind: Kind, request: Any, asked: Sequence[Query], values: Mapping[str, Any]
+    kind: Kind, request: Any, queries: Sequence[Query], fields: Mapping[str, Any]
 ) -> Any:
-    """What became of a request.
+    """The message that tells how a request ended.
 
     Args:
         kind: of the request.
-        request: a goal or a call.
-        asked: what the model was asked for it, as far as that came.
-        values: fields of the result.
+        request: a goal, or the request of a service.
+        queries: what the model was asked for it; empty where the request failed before.
+        fields: of the result.
 
     """
-    frame = next(filter(None, (subject(query.task, query.frames) for query in asked)), None)
+    frame = subject(queries[0].task, queries[0].frames) if queries else None
     return interfaces.Outcome(
         header=Header() if frame is None else _header(frame),
         camera='' if frame is None else frame.camera, kind=kind.action_name,
-        task=asked[0].task.name if asked else request.task,
+        task=queries[0].task.name if queries else request.task,
         text=getattr(request, kind.request_field), caller=request.caller,
-        topic=kind.topic if values.get(kind.result_field) is not None else '',
-        **{name: values[name] for name in (
-            'stats', 'error_code', 'error_msg', 'reasoning', 'raw_text')})
+        topic=kind.topic if fields.get(kind.result_field) is not None else '',
+        stats=fields['stats'], error_code=fields['error_code'], error_msg=fields['error_msg'],
+        reasoning=fields['reasoning'], raw_text=fields['raw_text'])
 
 
 def decision_message(
     instruction: str, decision: DrivingDecision, objects: Sequence[ObjectReference],
     frame: Frame, odometry: Odometry | None, valid_for: float,
 ) -> Any:
-    """The message of a driving decision on the front frame; ``valid_for`` in seconds."""
+    """The message of a driving decision about the front frame; ``valid_for`` in seconds."""
     return interfaces.DrivingDecision(
         header=_header(frame), camera=frame.camera, image_width=frame.width,
         image_height=frame.height, instruction=instruction, behavior=int(decision.behavior),
@@ -296,7 +298,7 @@ def decision_message(
 def trajectory_message(
     trajectory: Trajectory, frame: Frame, base_frame: str, valid_for: float, generator: bytes
 ) -> Any:
-    """The message of a path from the front frame's stamp on; speeds are not given."""
+    """The message of a path that begins at the front frame's stamp; it has no speeds."""
     points = []
     for point in trajectory.points:
         message = interfaces.DrivingTrajectoryPoint(time_from_start=duration(point.time))
@@ -313,7 +315,7 @@ def trajectory_message(
 
 
 def outside_of_image(places: Sequence[Any]) -> tuple[ResultCode, str]:
-    """The code and message for places that the model named and that are not in the image."""
+    """The error code and message for places in an answer that lie outside of the image."""
     if not places:
         return ResultCode.NONE, ''
     return (ResultCode.POINT_OUT_OF_IMAGE,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
 
-COUNT = (0, 2**31 - 1)  # as many as one likes
+COUNT = (0, 2**31 - 1)  # the range of a count without an upper bound
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Parameter:
     """One parameter.
 
     Attributes:
-        name: of a camera's, what follows the camera's name and a dot.
-        default: its type is that of the parameter.
-        description: what it is for, a sentence.
-        range: smallest and largest value allowed.
-        choices: all values that are allowed; empty where others check it.
-        unit: of the value; empty where it counts or has none.
-        live: a new value holds for the next request; else when the node is configured.
-        read_only: it holds from the start of the program to its end.
+        name: full name; for a camera's parameter, the part after the camera's name and a dot.
+        default: its type is the type of the parameter.
+        description: a sentence for users.
+        range: smallest and largest allowed value.
+        choices: all allowed values; empty where other code checks the value.
+        unit: of the value; empty where it has none.
+        live: a new value holds for the next request; otherwise when the node is configured next.
+        read_only: the value holds from the start of the program to its end.
 
     """
 
@@ -44,7 +44,7 @@ class Parameter:
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:
-    """What ``ros2 param describe`` tells, and what rclpy checks."""
+    """The descriptor that ``ros2 param describe`` shows and rclpy checks."""
     constraints = [f'in {parameter.unit}'] if parameter.unit else []
     if parameter.choices:
         constraints.append(f'one of {", ".join(parameter.choices)}')
@@ -64,7 +64,12 @@ def descriptor(parameter: Parameter) -> ParameterDescriptor:
 
 
 def read_value(node: Node, parameter: Parameter, prefix: str = '') -> Any:
-    """The value, declared at first use; rclpy checks type and range, this the choices."""
+    """Read a value, and declare it at first use; rclpy checks type and range, this the choices.
+
+    Raises:
+        InvalidRequestError: the value is not one of the choices.
+
+    """
     name = prefix + parameter.name
     if not node.has_parameter(name):
         node.declare_parameter(name, parameter.default, descriptor(parameter))
@@ -75,17 +80,17 @@ def read_value(node: Node, parameter: Parameter, prefix: str = '') -> Any:
 
 
 def fault(name: str, parameter: Parameter, value: Any) -> str:
-    """What is wrong with a value of the right type and range; empty where nothing is."""
+    """The error text for a value that is not one of the choices; empty where it is."""
     if parameter.choices and value not in parameter.choices:
         return f'parameter {name} is {value!r}; give one of {", ".join(parameter.choices)}'
     return ''
 
 
 def read_table(node: Node, table: Iterable[Parameter]) -> dict[str, Any]:
-    """The values of a table by name, declared where they are not yet.
+    """Read the values of a table by name, and declare those that are not declared yet.
 
     Raises:
-        InvalidRequestError: a value that is not allowed, with the allowed ones.
+        InvalidRequestError: a value is not one of its choices.
 
     """
     return {p.name: read_value(node, p) for p in table}

@@ -1,4 +1,4 @@
-"""A node as a program: from its start to the end of its process."""
+"""Runs a node as a program, from its start to the end of its process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(
         rclpy.logging.get_logger(name).fatal(f'{error.code.name}: {error}')
         return 1
     except RuntimeError:
-        if rclpy.ok():  # else the interrupt came after the executor had looked for one
+        if rclpy.ok():  # else the interrupt came between the executor's check and its wait
             raise
     finally:
         if node is not None:

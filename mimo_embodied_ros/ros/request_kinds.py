@@ -14,8 +14,8 @@ from mimo_embodied_ros.core.tasks import TASKS, AnswerKind, Task
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# So many requests may wait for the server, and replies, which go to all clients, for each of these.
-# What comes while the usual ten of them wait displaces the oldest, without a word.
+# Requests that may wait for the server, and replies that may wait for each client; all clients get
+# all replies. With ROS's default of ten, the eleventh silently displaces the oldest.
 SERVICE_QOS = QoSProfile(depth=100)
 ACTION_QOS = {
     f'{service}_service_qos_profile': SERVICE_QOS for service in ('goal', 'result', 'cancel')}
@@ -23,12 +23,12 @@ ACTION_QOS = {
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of request: its interfaces and the names of their own fields."""
+    """A kind of request: its interfaces, and the names of the fields that differ between kinds."""
 
     action_name: str
     action: Any
     task: Task
-    answers: tuple[AnswerKind, ...]  # what its message can hold
+    answers: tuple[AnswerKind, ...]  # the kinds of answers that its message can hold
     request_field: str
     result_field: str
     topic: str
@@ -37,10 +37,11 @@ class Kind:
     service: Any = None
 
     def task_of(self, request: Any, tasks: Mapping[str, Task]) -> Task:
-        """The task of a request: the one it names, or the usual one.
+        """The task of a request: the one that it names, or the default of its kind.
 
         Raises:
-            InvalidRequestError: there is no such task or kind, or its answers are of another kind.
+            InvalidRequestError: there is no such task or kind, or the message of this kind cannot
+                hold the answers of the task.
 
         """
         if request.task:

@@ -1,4 +1,4 @@
-"""The serialised messages of one topic: the newest, a few before it, and how they come."""
+"""Streams: the newest serialised messages of a topic, with their rate and losses."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from rclpy.subscription import Subscription
 
 _TYPES = get_typestore(Stores.ROS2_JAZZY)
-_LARGE = Image, CompressedImage  # whose data need not be copied to be read
-_QUEUE = 10  # of callbacks; messages may come faster than the executor goes round
+_VIEWED = Image, CompressedImage  # types whose data are read as a view, without a copy
+_QUEUE = 10  # depth for callbacks, since messages may come faster than the executor spins
 _OVERRIDABLE = QoSPolicyKind.DEPTH, QoSPolicyKind.DURABILITY
-_RESTART_NS = 1_000_000_000  # stamps that fall back by more are those of a bag that began anew
-_RATE_TICKS = 5  # over so many ticks the rate is told
-_HEADER_BYTES = 12  # what CDR says of itself, and the stamp
+_RESTART_NS = 1_000_000_000  # stamps that fall back by more show that a bag began anew
+_RATE_TICKS = 5  # number of ticks over which rates are measured
+_HEADER_BYTES = 12  # of CDR's encapsulation and the stamp
 T = TypeVar('T')
 
 
@@ -41,12 +41,12 @@ class Message(NamedTuple):
     """A serialised message."""
 
     data: bytes
-    stamp_ns: int  # of its header, nanoseconds; 0 where it is too short to have one
-    arrived: float  # when the middleware got it, as far as it tells; time.monotonic()
+    stamp_ns: int  # of its header, nanoseconds; 0 where the data are too short to have a header
+    arrived: float  # when the middleware received it, ``time.monotonic()`` seconds
 
 
 def stamp_of(data: bytes) -> int:
-    """Nanoseconds of the stamp with which a serialised message begins (its header is first)."""
+    """The stamp, nanoseconds, of a serialised message that begins with its header."""
     if len(data) < _HEADER_BYTES:
         return 0
     order = '<' if data[1] & 1 else '>'
@@ -55,34 +55,34 @@ def stamp_of(data: bytes) -> int:
 
 
 def read(message: Message, kind: Any) -> Any:
-    """Deserialise; the data of an image are a view of the bytes.
+    """Deserialise a message; the data of an image are a view of its bytes.
 
     Raises:
         BadEncodingError: the bytes are no message of this type.
 
     """
     try:
-        if kind in _LARGE:
+        if kind in _VIEWED:
             return _TYPES.deserialize_cdr(memoryview(message.data), type_name(kind))
         return deserialize_message(message.data, kind)
-    except Exception as error:  # of whatever middleware
+    except Exception as error:  # its type depends on the middleware
         begin = message.data[:8].hex(' ') or 'nothing'
         raise BadEncodingError(
             f'{len(message.data)} bytes, starting with {begin}, are no {type_name(kind)}; see '
-            'what publishes the topic', cause='unreadable bytes') from error
+            'which node publishes the topic', cause='unreadable bytes') from error
 
 
 def type_name(kind: Any) -> str:
-    """Such as ``sensor_msgs/msg/Image``, of a message's class."""
+    """The ROS name of a message class, such as ``sensor_msgs/msg/Image``."""
     package, interface, *_ = kind.__module__.split('.')
     return f'{package}/{interface}/{kind.__name__}'
 
 
 class Clip:
-    """Some of a stream's messages, at a rate, as many as fit into a bound in bytes."""
+    """Keeps messages of a stream at a lower rate, as many as fit into a bound in bytes."""
 
     def __init__(self, frames: int, rate: float, max_bytes: int) -> None:
-        """So many a second of their stamps; 0 frames: none."""
+        """Keep ``frames`` messages, ``rate`` a second by their stamps; 0 frames: keep none."""
         self._frames, self._max_bytes = frames, max_bytes
         self._period_ns = round(1e9 / rate)
         self._due_ns = 0
@@ -90,9 +90,9 @@ class Clip:
         self._bytes = 0
 
     def add(self, message: Message) -> None:
-        """Keep it if it is the turn of one; forget the oldest for it."""
+        """Keep a message if the next one is due, and drop the oldest ones for it."""
         late = message.stamp_ns - self._due_ns
-        # a quarter early: a camera of the same rate is never quite on time
+        # a quarter of a period early, since a camera of the same rate is never quite on time
         if not self._frames or late < -self._period_ns // 4:
             return
         self._due_ns = message.stamp_ns + self._period_ns - (late if late < self._period_ns else 0)
@@ -102,11 +102,11 @@ class Clip:
             self._bytes -= len(self._kept.popleft().data)
 
     def before(self, stamp_ns: int) -> list[Message]:
-        """What, with the message of the stamp behind it, is a clip of the wanted length."""
+        """The messages that make a clip together with the message of this stamp after them."""
         earliest, latest = (stamp_ns - self._frames * self._period_ns,
                             stamp_ns - self._period_ns // 2)
-        fitting = [m for m in tuple(self._kept) if earliest <= m.stamp_ns <= latest]
-        return fitting[max(0, len(fitting) + 1 - self._frames):]
+        messages = [m for m in tuple(self._kept) if earliest <= m.stamp_ns <= latest]
+        return messages[max(0, len(messages) + 1 - self._frames):]
 
     def forget(self, after_ns: float) -> None:
         """Forget the messages with later stamps, and begin anew."""
@@ -116,44 +116,46 @@ class Clip:
 
 
 class Polled(CallbackGroup):
-    """Of a subscription whose messages stay in the middleware until they are asked for.
+    """The callback group of a subscription whose messages stay in the middleware until polled.
 
-    An executor does not wait for what its group holds back, so messages do not wake it either. Nor
-    may events of the subscription: Fast DDS wakes who waits for them as long as a message is there.
+    An executor does not wait for entities whose group holds them back, so messages do not wake it.
+    Events of the subscription must not be waited for either, since Fast DDS reports them as ready
+    as long as a message is there.
     """
 
     def can_execute(self, entity: Any) -> bool:
-        """Whether the executor may take what is there."""
+        """Tell the executor never to take a message."""
         return False
 
     def beginning_execution(self, entity: Any) -> bool:
-        """Whether a callback may begin."""
+        """Tell the executor never to begin a callback."""
         return self.can_execute(entity)
 
     def ending_execution(self, entity: Any) -> None:
-        """Nothing waits for the end of a callback."""
+        """Do nothing, since no callback ever began."""
 
 
 class Stream:
     """The newest messages of one topic.
 
-    They wait in the middleware, which keeps the newest ones, until ``poll`` takes them in whatever
-    thread needs them: thirty pictures a second are not copied for one question a second. Small ones
-    of which more are needed may be stored by callbacks instead. Nothing is decoded here.
+    Messages wait in the middleware, which keeps the newest ones, until ``poll`` takes them in the
+    thread that needs them, so that thirty images a second are not copied for one question a second.
+    Small messages of which many are needed are stored by callbacks instead (``polled`` is false).
+    Nothing is decoded here.
 
     Attributes:
         kind: the messages' class.
-        name: of the topic as it was set, which is subscribed; empty: nothing ever arrives.
+        name: of the topic as the parameter gives it; empty: no topic, and no messages.
         topic: the resolved and remapped name.
-        parameter: by which the topic is set.
-        optional: nobody need publish it.
-        received: messages that have come, also those that made room for newer ones before anybody
-            asked, as far as the middleware counts what was published.
-        dropped: messages that were published and got lost on the way, as the middleware tells.
-        opened: since when it is subscribed, ``time.monotonic()``; None: it is not.
-        quality: of service, of the subscription; None without one.
-        rate, loss: messages received and dropped a second lately; None: not known.
-        offset_ns: from stamp to arrival by the node's clock, the least of late.
+        parameter: the name of the parameter that sets the topic.
+        optional: whether the topic may be without a publisher.
+        received: number of messages that have arrived; with those that newer ones displaced before
+            a poll, as far as the middleware numbers the messages of a publisher.
+        dropped: number of messages that were lost on the way, as the middleware reports it.
+        opened: when it was subscribed, ``time.monotonic()``; None while it is not.
+        quality: of service of the subscription; None while there is none.
+        rate, loss: messages that were received and dropped per second lately; None: not known.
+        offset_ns: the smallest time lately from a stamp to the arrival by the node's clock.
 
     """
 
@@ -161,7 +163,7 @@ class Stream:
         self, node: Node, kind: Any, name: str, parameter: str, *, kept: int = 1,
         polled: bool = True, optional: bool = False, clip: Clip | None = None,
     ) -> None:
-        """Keep so many; older ones are forgotten."""
+        """Prepare to keep the newest ``kept`` messages."""
         self.kind, self.name, self.parameter, self.optional = kind, name, parameter, optional
         self.topic = node.resolve_topic_name(name) if name else ''
         self._node, self._clock, self._polled = node, node.get_clock(), polled
@@ -171,26 +173,26 @@ class Stream:
         self.rate: float | None = None
         self.loss: float | None = None
         self.offset_ns = 0
-        self._lock = threading.RLock()  # of what polls, in any thread, and the executor's
+        self._lock = threading.RLock()  # between polls in any thread and the executor's callbacks
         self._subscription: Subscription | None = None
         self._offsets: list[int] = []
         self._kept: deque[Message] = deque(maxlen=kept)
         self._clip = clip
-        self._looked = self._moment()
-        self._number: int | None = None
-        self._lost = 0  # since the last message
-        self._counted = True
+        self._last_poll = self._moment()
+        self._number: int | None = None  # the publisher's number of the last message
+        self._lost = 0  # messages since the last one that arrived
+        self._counted = True  # whether ``received`` counts displaced messages, too
         self._ticks: deque[tuple[float, int, int]] = deque(maxlen=_RATE_TICKS + 1)
 
     def _moment(self) -> tuple[float, int]:
-        """Now: steady seconds, and nanoseconds of the node's clock."""
+        """The present: steady seconds, and nanoseconds of the node's clock."""
         return time.monotonic(), self._clock.now().nanoseconds
 
     def open(self, *, reliable: bool = False) -> None:
-        """Subscribe, in the executor's thread; what came before does not count.
+        """Subscribe, in the executor's thread.
 
         Args:
-            reliable: ask for reliable delivery; otherwise by ``qos_overrides`` only.
+            reliable: whether to ask for reliable delivery, which ``qos_overrides`` may set, too.
 
         """
         depth = self._kept.maxlen if self._polled else _QUEUE
@@ -198,19 +200,19 @@ class Stream:
             ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT))
         overridable = _OVERRIDABLE if reliable else (*_OVERRIDABLE, QoSPolicyKind.RELIABILITY)
         with self._lock:
-            self._number, self._lost, self._looked = None, 0, self._moment()
-            # What does not fit is said by diagnoses. A group of its own: the node's would remember
-            # each subscription, also destroyed.
+            self._number, self._lost, self._last_poll = None, 0, self._moment()
+            # /diagnostics reports incompatible qualities of service, so no default callbacks. A
+            # callback group of its own, since the node's would keep every destroyed subscription.
             self._subscription = self._node.create_subscription(
                 self.kind, self.name, self.store, quality,
                 callback_group=Polled() if self._polled else MutuallyExclusiveCallbackGroup(),
                 event_callbacks=SubscriptionEventCallbacks(
                     message_lost=self.lose, use_default_callbacks=False),
                 qos_overriding_options=QoSOverridingOptions(overridable), raw=True)
-            self.opened, self.quality = self._looked[0], self._subscription.qos_profile
+            self.opened, self.quality = self._last_poll[0], self._subscription.qos_profile
 
     def close(self) -> None:
-        """Unsubscribe, in the executor's thread, and forget all."""
+        """Unsubscribe, in the executor's thread, and forget all messages."""
         with self._lock:
             if self._subscription is not None:
                 self._node.destroy_subscription(self._subscription)
@@ -220,29 +222,29 @@ class Stream:
             self.forget()
 
     def poll(self) -> None:
-        """Take what has come since the last time, in any thread."""
+        """Take the messages that have arrived since the last poll; in any thread."""
         with self._lock:
             if not self._polled or self._subscription is None:
                 return
             moment, handle = self._moment(), self._subscription.handle
             for event in self._subscription.event_handlers:
-                event._ready_to_take_data = True  # as if it had been waited for
+                event._ready_to_take_data = True  # as if the executor had waited for the event
                 if (lost := event.take_data()) is not None:
                     self.lose(lost)
             with handle:
-                # no more than wait there: large ones may come faster than they can be taken
+                # at most the queue's depth: large messages may come faster than they are taken
                 for _ in range(self._subscription.qos_profile.depth or 1):
                     if (taken := handle.take_message(self.kind, True)) is None:
                         break
                     self._store(taken[0], taken[1], moment)
-            self._looked = moment
+            self._last_poll = moment
 
     def store(self, data: bytes, info: dict[str, Any]) -> None:
-        """Called for every message that the executor takes."""
+        """Store a message that the executor has taken; the subscription's callback."""
         with self._lock:
             moment = self._moment()
             self._store(data, info, moment)
-            self._looked = moment
+            self._last_poll = moment
 
     def _store(self, data: bytes, info: dict[str, Any], moment: tuple[float, int]) -> None:
         arrived, arrived_ns = self._arrival(info, moment)
@@ -254,27 +256,27 @@ class Stream:
         if self._clip is not None:
             self._clip.add(message)
         self._offsets.append(arrived_ns - message.stamp_ns)
-        number, came = info['publication_sequence_number'], 1
+        number, arrivals = info['publication_sequence_number'], 1
         if number is None:
             self._counted = not self._polled
-        elif self._number is not None:  # another publisher begins at 1
-            came = max(1, number - self._number - self._lost)
+        elif self._number is not None:  # max(), since another publisher begins at 1
+            arrivals = max(1, number - self._number - self._lost)
         self._number, self._lost = number, 0
-        self.received += came
+        self.received += arrivals
 
     def _arrival(self, info: dict[str, Any], moment: tuple[float, int]) -> tuple[float, int]:
-        """When a message came that is taken now, after it was not there when last looked.
+        """When a message arrived that is taken now: between the last poll and this moment.
 
         The middleware tells it by the system's clock, which is not the node's and may be set.
         """
-        (then, then_ns), (now, now_ns) = self._looked, moment
-        told = info.get('received_timestamp') or info.get('source_timestamp')
-        ago = (time.time_ns() - told) / 1e9 if told else 0.0
+        (then, then_ns), (now, now_ns) = self._last_poll, moment
+        timestamp_ns = info.get('received_timestamp') or info.get('source_timestamp')
+        ago = (time.time_ns() - timestamp_ns) / 1e9 if timestamp_ns else 0.0
         share = min(1.0, max(0.0, ago / max(now - then, 1e-9)))
         return now - share * (now - then), now_ns - round(share * (now_ns - then_ns))
 
     def lose(self, lost: QoSMessageLostInfo) -> None:
-        """Called when messages got lost."""
+        """Count lost messages; called by ``poll``, or by the executor."""
         with self._lock:
             self.dropped += lost.total_count_change
             self._lost += lost.total_count_change
@@ -289,71 +291,76 @@ class Stream:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether its first message is still to come."""
+        """Whether no message has arrived although the topic should have a publisher."""
         return self.newest is None and not (
             self.optional and not self._node.count_publishers(self.topic))
 
     @property
     def newest(self) -> Message | None:
-        """None when nothing has arrived."""
+        """The newest message; None where none has arrived."""
         try:
             return self._kept[-1]
         except IndexError:
             return None
 
     def nearest(self, stamp_ns: int) -> Message | None:
-        """The one whose stamp is nearest; None when nothing has arrived."""
-        # the copy is taken in one go while others go on storing
+        """The message whose stamp is nearest; None where none has arrived."""
+        # copied in one go, while other threads go on storing
         return min(tuple(self._kept), key=lambda m: abs(m.stamp_ns - stamp_ns), default=None)
 
     def around(self, stamp_ns: int) -> list[Message]:
-        """The nearest up to a stamp and the nearest after it, as far as there are such."""
-        kept = tuple(self._kept)
-        until = max((m for m in kept if m.stamp_ns <= stamp_ns),
-                    key=lambda m: m.stamp_ns, default=None)
-        after = min((m for m in kept if m.stamp_ns > stamp_ns),
-                    key=lambda m: m.stamp_ns, default=None)
-        return [message for message in (until, after) if message is not None]
+        """The last message up to a stamp and the first one after it; fewer where there are none."""
+        before: Message | None = None
+        after: Message | None = None
+        for message in tuple(self._kept):  # copied in one go, as above
+            if message.stamp_ns > stamp_ns:
+                if after is None or message.stamp_ns < after.stamp_ns:
+                    after = message
+            elif before is None or message.stamp_ns > before.stamp_ns:
+                before = message
+        return list(filter(None, (before, after)))
 
     def before(self, stamp_ns: int) -> list[Message]:
-        """See ``Clip``; empty without one."""
+        """The messages of a clip before a stamp, see ``Clip.before``; none without a clip."""
         return [] if self._clip is None else self._clip.before(stamp_ns)
 
     def tick(self, now: float) -> None:
-        """Measure rates and offset; to be called about once a second with ``time.monotonic()``."""
+        """Measure rates and offset; call it about once a second with ``time.monotonic()``."""
         if self.opened is None:
             return
         self.poll()
-        if self._offsets:  # one of many is of a bag that just began anew
+        if self._offsets:  # the smallest: when a bag begins anew, single offsets are far off
             self.offset_ns, self._offsets = min(self._offsets, key=abs), []
         self._ticks.append((now, self.received, self.dropped))
-        (begin, came, lost), (end, come, losses) = self._ticks[0], self._ticks[-1]
+        (begin, *first), (end, *last) = self._ticks[0], self._ticks[-1]
         if end > begin and self._counted:
-            self.rate, self.loss = (come - came) / (end - begin), (losses - lost) / (end - begin)
+            self.rate = (last[0] - first[0]) / (end - begin)
+            self.loss = (last[1] - first[1]) / (end - begin)
 
 
 class Decoded(Generic[T]):
-    """What the last few messages were decoded to, or why they could not be."""
+    """Decodes messages, and remembers the latest results and errors."""
 
     def __init__(
         self, decode: Callable[..., T], malformed: Counter[str], kept: int = 1
     ) -> None:
-        """Nothing is decoded yet; ``malformed`` counts, once a message, by cause."""
+        """Take the decoder; ``malformed`` counts each message that cannot be decoded, by cause."""
         self._decode, self._malformed = decode, malformed
         self._lock = threading.Lock()
         self._results: deque[tuple[Message, tuple[Any, ...], T | MimoError]] = deque(maxlen=kept)
 
     def of(self, message: Message, *more: Any) -> T:
-        """Decode, or return or raise what was found out before, in whatever thread.
+        """Return the decoded message, or raise why it cannot be decoded; in any thread.
 
-        Messages are told apart as objects: cameras without a clock stamp all theirs alike.
+        Messages are compared by identity, since a camera without a clock gives all of them one
+        stamp. ``more`` are further arguments of the decoder.
         """
         with self._lock:
-            for known, others, found in self._results:
-                if known is message and others == more:
-                    if isinstance(found, MimoError):
-                        raise found.with_traceback(None)  # else it would grow with every raise
-                    return found
+            for earlier, arguments, result in self._results:
+                if earlier is message and arguments == more:
+                    if isinstance(result, MimoError):
+                        raise result.with_traceback(None)  # else it would grow with every raise
+                    return result
             try:
                 decoded = self._decode(message, *more)
             except MimoError as error:

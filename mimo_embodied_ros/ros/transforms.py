@@ -1,4 +1,4 @@
-"""From one frame to another: by tf2 where it exists, else by extrinsics and odometry."""
+"""Transforms between frames: by tf2 where it is installed, else by extrinsics and odometry."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 class Transforms:
-    """Looks transforms up at the stamp of an image, which a slow model answers much later."""
+    """Looks transforms up at the stamp of an image, which may be long past."""
 
     def __init__(self, node: Node, extrinsics: Extrinsics, buffer_s: float) -> None:
-        """Listen to tf2, if it is there.
+        """Listen to tf2, if it is installed.
 
         Args:
-            node: subscribes.
-            extrinsics: asked where tf2 does not know.
-            buffer_s: for how long transforms are kept, seconds; 0: tf2 is not used.
+            node: whose subscriptions tf2 uses.
+            extrinsics: used where tf2 does not know a transform.
+            buffer_s: seconds for which transforms are kept; 0: tf2 is not used.
 
         """
         self._extrinsics = extrinsics
@@ -46,32 +46,32 @@ class Transforms:
         """The transform that takes points of ``source`` to ``target``; see Extrinsics.lookup.
 
         Raises:
-            TransformError: neither knows it; the message says what each says.
+            TransformError: neither knows the transform; the message has both reasons.
 
         """
-        said = self._without
+        tf2_reason = self._without
         if self._buffer is not None:
             try:
                 return self._from_tf2(target, source, stamp_ns)
             except (tf2_ros.TransformException, TransformError) as error:
-                said = f'tf2: {error}'
+                tf2_reason = f'tf2: {error}'
         try:
             return self._extrinsics.lookup(target, source, stamp_ns, odometry)
         except TransformError as error:
-            msg = f'{error} (extrinsics_file, odometry). {said}'
+            msg = f'{error} (extrinsics_file, odometry). {tf2_reason}'
             raise TransformError(msg) from error
 
     def _from_tf2(self, target: str, source: str, stamp_ns: int) -> Transform:
         if not stamp_ns:
-            # tf2 takes 0 for now, when the robot may be elsewhere
+            # tf2 would take 0 for the present, when the robot may be elsewhere
             msg = 'the image has no stamp'
             raise TransformError(msg)
-        found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns)).transform
-        at, turn = found.translation, found.rotation
-        return Transform.of((at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w))
+        stamped = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
+        shift, turn = stamped.transform.translation, stamped.transform.rotation
+        return Transform.of((shift.x, shift.y, shift.z), (turn.x, turn.y, turn.z, turn.w))
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop to listen to tf2."""
         if self._buffer is not None:
             self._listener.unregister()
             self._buffer = None

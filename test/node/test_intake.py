@@ -81,7 +81,7 @@ class Eyes:
         self.begin = self.driver.get_clock().now()
         self.said: list[str] = []
         self.intake = Intake(self.node, read_settings(self.node), LIMITS)
-        self.intake._said = faults.Said(self.said.append)  # /rosout loses some of the log
+        self.intake._fault_log = faults.FaultLog(self.said.append)  # /rosout loses some of the log
         self.statuses: dict[str, Any] = {}
         self.node.create_timer(0.05, lambda: self._diagnose(max_age_s),
                                clock=rclpy.clock.Clock())  # also without /clock
@@ -568,7 +568,7 @@ def test_images_without_a_stamp_and_a_clock_that_does_not_run_are_told_of(ros: A
     ros.wait_for(clock.get_subscription_count)
     clock.publish(Clock(clock=rclpy.time.Time(seconds=5).to_msg()))
     eyes.send(eyes.camera.image, encode_image(PIXELS, Header()))
-    eyes.wait_for_fault('are stamped 0')
+    eyes.wait_for_fault('have the stamp 0')
 
 
 def test_large_images_that_get_lost_are_told_of(ros: Any, tmp_path: Path) -> None:

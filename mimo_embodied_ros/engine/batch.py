@@ -3,168 +3,27 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import logging
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tokenizers.decoders import DecodeStream
 
 from mimo_embodied_ros.core.errors import ModelNotReadyError, OutOfMemoryError
 
 from .decoder import Decoder
-from .drafts import CONTEXT, Drafts
-from .prefix_cache import ByteCache, Prefix
-from .repetition import RepetitionDetector
+from .drafts import Drafter
+from .vision import Vision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from tokenizers import Tokenizer
-
-    from .interface import EarlyEnd
-    from .processor import Encoded, EncodedImage
-    from .structured import Matcher
+    from .generation import Generation
 
 _CLOSED = 'the model has been closed; load it again'
 _logger = logging.getLogger(__name__)
-
-
-class Generation:
-    """One answer: what it is asked, what is written of it, and how it ended.
-
-    The model's thread writes, the caller's reads ``pieces``.
-
-    Attributes:
-        encoded: the prompt.
-        matcher: says which tokens may come; None: any.
-        tokens: written so far.
-        reason: why it ended, as in ``Reply.finish_reason``; empty while it goes on.
-        reused: tokens of the prompt that the model had read before.
-        first_token: ``time.monotonic()`` seconds; 0 before.
-        error: what ended it instead.
-
-    """
-
-    def __init__(
-        self, encoded: Encoded, max_tokens: int, tokenizer: Tokenizer,
-        stop_tokens: Collection[int], end: EarlyEnd,
-        complete: Callable[[str], bool] | None = None, matcher: Matcher | None = None,
-    ) -> None:
-        """Nothing is written yet.
-
-        Args:
-            encoded: the prompt.
-            max_tokens: at most so many are written.
-            tokenizer: writes the text.
-            stop_tokens: any of them ends the answer.
-            end: looked at before the first and after every token.
-            complete: whether a text is a whole answer, so that nothing need follow.
-            matcher: says which tokens may come; None: any.
-
-        """
-        self.encoded, self.matcher = encoded, matcher
-        self.tokens: list[int] = []
-        self.reason = ''
-        self.reused = 0
-        self.first_token = 0.0
-        self.error: Exception | None = None
-        self._max_tokens, self._stop_tokens = max_tokens, stop_tokens
-        self._end, self._complete = end, complete
-        self._before: list[int] = encoded.tokens[-CONTEXT:].tolist()
-        # Holds text back until it completes a character. The streamers of transformers hold it
-        # back until the next space, so that a list of points would come all at once.
-        self._tokenizer, self._stream = tokenizer, DecodeStream([], skip_special_tokens=True)
-        self._repetition = RepetitionDetector()
-        self._text, self._read = '', 0
-        self._changed = threading.Condition()
-        self._listened_to = self._over = False
-
-    # -- the model's thread
-
-    def wanted(self) -> bool:
-        """Whether it is to go on, or to begin."""
-        try:
-            if not self.reason and self._end.reached():
-                self.reason = self._end.reason
-        except Exception as error:
-            self.error = error
-        return not self.reason and self.error is None
-
-    def write(self, token: int) -> bool:
-        """Take the next token; False when the answer is at its end."""
-        if not self.tokens:
-            self.first_token = time.monotonic()
-        self.tokens.append(token)
-        if self.matcher is not None:
-            self.matcher.take(token)
-        text = self._stream.step(self._tokenizer, token) or ''
-        self._text += text
-        going_on = self.wanted()
-        if token in self._stop_tokens:
-            self.reason, going_on = 'stop', False
-        elif going_on:
-            going_on = not self._finished(text)
-        if text and self._listened_to:
-            with self._changed:
-                self._changed.notify()
-        return going_on
-
-    def newest(self) -> list[int]:
-        """What the next token is guessed from."""
-        return (self._before + self.tokens[-CONTEXT:])[-CONTEXT:]
-
-    def whole(self) -> list[int]:
-        """All tokens, behind the end of the prompt."""
-        return self._before + self.tokens
-
-    def _finished(self, text: str) -> bool:
-        if text and self._repetition.feed(text):
-            self.reason = 'repetition'
-        elif self._complete is not None and text and self._complete(self._text):
-            self.reason = 'stop'
-        elif len(self.tokens) >= self._max_tokens:
-            self.reason = 'length'
-        return bool(self.reason)
-
-    def finish(self, error: Exception | None = None) -> None:
-        """Hand it over to the caller; only the first call does."""
-        if self._over:
-            return
-        self.error = self.error or error
-        # an answer can be cut within a character, which the stream still holds back
-        whole: str = self._tokenizer.decode(self.tokens, skip_special_tokens=True)
-        with self._changed:
-            self._text = self._text + whole[len(self._text) :]
-            self._over = True
-            self._changed.notify()
-
-    # -- the caller's
-
-    def drop(self) -> None:
-        """End it within a token."""
-        self.reason = self.reason or 'cancelled'
-
-    def pieces(self) -> Iterator[tuple[str, int]]:
-        """New text and the number of tokens so far, as they come, to the end."""
-        self._listened_to, over = True, False
-        while not over:
-            with self._changed:
-                self._changed.wait_for(lambda: self._over or len(self._text) > self._read)
-                text, over = self._text[self._read :], self._over
-                self._read = len(self._text)
-            if text:
-                yield text, len(self.tokens)
-
-    def wait(self) -> str:
-        """The whole text, at its end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._over)
-        return self._text
 
 
 @dataclass(eq=False)
@@ -175,16 +34,6 @@ class _Row:
     length: int
     position: int
     tokens: list[int]  # empty: the model failed
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Of a prompt, what has to be read: (tokens, hidden size), from token ``start`` on."""
-
-    hidden: torch.Tensor
-    positions: torch.Tensor  # (tokens) or, with images, (tokens, 3)
-    start: int
-    prefix: Prefix | None
 
 
 class Batch:
@@ -210,26 +59,16 @@ class Batch:
             ModelNotReadyError: the decoder does not support the model.
 
         """
-        self._model, self._capacity, self._explain = model, capacity, explain
+        self._capacity, self._explain = capacity, explain
         self._decoder = Decoder(model)
-        # transformers 4 finds the images by their token
-        asked = inspect.signature(model.model.get_rope_index).parameters
-        self._typed = 'mm_token_type_ids' in asked
-        self.kept = ByteCache(cache_bytes)
-        self._drafts = Drafts(longest_draft)
+        self.vision = Vision(model, self._decoder, cache_bytes)
+        self._drafts = Drafter(longest_draft)
         self._rows: list[_Row] = []
         self._waiting: deque[Generation] = deque()
         self._changed = threading.Condition()
         self._open = True
         self._thread = threading.Thread(target=self._run, name='model', daemon=True)
         self._thread.start()
-
-    def prepare(self, encoded: Encoded) -> None:
-        """Make the patches of images that the model has not seen, in the caller's thread."""
-        if encoded.key not in self.kept:
-            for image in encoded.images:
-                if image.key not in self.kept:
-                    image.patches()
 
     def submit(self, generation: Generation) -> None:
         """Let an answer join as soon as there is room.
@@ -276,7 +115,7 @@ class Batch:
                 for generation in (*joining, *(held.generation for held in self._rows)):
                     generation.finish(self._explain(error))
                 self._rows.clear()
-        self.kept.clear()
+        self.vision.cache.clear()
         self._decoder.release()
 
     # -- joining
@@ -285,7 +124,7 @@ class Batch:
         together = []
         for generation in joining:
             key = generation.encoded.key
-            if key is None or self.kept.get(key) is not None:
+            if key is None or self.vision.cache.get(key) is not None:
                 together.append(generation)
             else:  # the first about its images, the others go on from there
                 self._read_prompts([generation])
@@ -308,7 +147,7 @@ class Batch:
             for generation in group:
                 self._read_prompts([generation])
         elif isinstance(failure, OutOfMemoryError) and not again:
-            self.kept.clear()
+            self.vision.cache.clear()
             free_memory()
             self._read_prompts(group, again=True)
         else:
@@ -317,12 +156,12 @@ class Batch:
     def _begin(self, group: Sequence[Generation]) -> None:
         """Read the prompts of answers that share a pass, and write their first tokens."""
         first = len(self._rows)
-        parts = [self._part(generation) for generation in group]
+        parts = [self.vision.embed(generation.encoded) for generation in group]
         longest = max(part.hidden.shape[0] for part in parts)
         self._reserve(first + len(group), max(part.start for part in parts) + longest)
         for row, part in enumerate(parts, first):
             if part.prefix is not None:
-                self._decoder.restore(row, part.prefix.cache)
+                self._decoder.restore_prefix(row, part.prefix.cache)
         pad = torch.nn.utils.rnn.pad_sequence
         lengths = [part.hidden.shape[0] for part in parts]
         logits = self._decoder.forward(
@@ -332,46 +171,12 @@ class Batch:
             last=torch.tensor(lengths, device=self._decoder.device) - 1)
         tokens = _choose(logits[:, None], group)
         for row, (generation, part) in enumerate(zip(group, parts, strict=True), first):
-            encoded, length = generation.encoded, part.start + len(part.hidden)
-            if encoded.key is not None and part.prefix is None:
-                cache = self._decoder.saved(row, encoded.prefix)
-                position = int(part.positions[: encoded.prefix].max()) + 1
-                self.kept.put(encoded.key, Prefix(cache, position), cache)
+            length = part.start + len(part.hidden)
+            self.vision.keep_prefix(generation.encoded, part, row)
             generation.reused = part.start
             self._rows.append(
                 _Row(generation, length, int(part.positions[-1].max()) + 1, tokens[row - first]))
         self._write(first)
-
-    def _part(self, generation: Generation) -> _Part:
-        """What of a prompt the model has to read: all of it, or what follows a kept prefix."""
-        encoded, decoder = generation.encoded, self._decoder
-        prefix = None if encoded.key is None else self.kept.get(encoded.key)
-        start = encoded.prefix if prefix is not None else 0
-        tokens = encoded.tokens[start:].to(decoder.device)
-        hidden = decoder.embed(tokens)
-        if prefix is not None or not encoded.images:
-            positions = torch.arange(len(tokens), device=decoder.device)
-            return _Part(hidden, positions + (prefix.position if prefix else 0), start, prefix)
-        features = torch.cat([self._features(image) for image in encoded.images])
-        hidden[tokens == encoded.image_token] = features.to(hidden.dtype)
-        grids = torch.tensor([image.grid for image in encoded.images], device=decoder.device)
-        options = {}
-        if self._typed:
-            options['mm_token_type_ids'] = (tokens == encoded.image_token).int()[None]
-        positions, _ = self._model.model.get_rope_index(
-            tokens[None], image_grid_thw=grids, **options)
-        return _Part(hidden, positions[:, 0].T, 0, None)
-
-    def _features(self, image: EncodedImage) -> torch.Tensor:
-        """(tokens, hidden size) of an image, by the vision tower."""
-        features = self.kept.get(image.key)
-        if features is None:
-            device = self._decoder.device
-            made = self._model.model.get_image_features(
-                image.patches().to(device), torch.tensor([image.grid], device=device))
-            features = torch.cat(tuple(getattr(made, 'pooler_output', made)))
-            self.kept.put(image.key, features, features)
-        return features  # type: ignore[no-any-return]
 
     def _reserve(self, rows: int, columns: int) -> None:
         self._decoder.reserve(1 << (rows - 1).bit_length(), columns)
@@ -397,7 +202,7 @@ class Batch:
         """What comes after the newest tokens of so many rows."""
         rows, device = self._rows[first : first + count], self._decoder.device
         # a grammar tells about one token at a time
-        drafts = [[] if held.generation.matcher else self._drafts.after(held.generation.newest())
+        drafts = [[] if held.generation.matcher else self._drafts.draft(held.generation.newest())
                   for held in rows]
         width = 1 + max(len(draft) for draft in drafts)
         lengths = [held.length for held in rows]
@@ -432,7 +237,7 @@ class Batch:
             self._rows[row].generation.finish()
             last = self._rows.pop()
             if row < len(self._rows):
-                self._decoder.move(len(self._rows), row, last.length)
+                self._decoder.move_row(len(self._rows), row, last.length)
                 self._rows[row] = last
 
 

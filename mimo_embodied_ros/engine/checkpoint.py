@@ -125,7 +125,7 @@ class _Folder:
             ) from None
         except (OSError, ValueError) as error:
             raise ModelNotReadyError(
-                f'{path} cannot be read ({_first_line(error)}); get it again with '
+                f'{path} cannot be read ({first_line(error)}); get it again with '
                 f'{self.command(file)}'
             ) from error
         if not isinstance(content, dict):
@@ -154,7 +154,7 @@ def _fetch(model: str, *, download: bool) -> Path:
     except (hub.errors.HfHubHTTPError, OSError, ValueError) as error:
         raise ModelNotReadyError(
             f"model '{model}' is no directory here and not in the hub's cache, and could not be "
-            f'downloaded ({_first_line(error)}); where there is a network, run '
+            f'downloaded ({first_line(error)}); where there is a network, run '
             f'`hf download {model} --local-dir DIRECTORY`, copy it here and give the directory'
         ) from error
 
@@ -249,7 +249,7 @@ def _measure(folder: _Folder, name: str) -> tuple[int, int]:
         path = folder.path / name
         raise ModelNotReadyError(
             f'{path} ({path.stat().st_size} bytes) is damaged or was not downloaded to its end '
-            f'({_first_line(error)}); delete it and get it again with {folder.command(name)}'
+            f'({first_line(error)}); delete it and get it again with {folder.command(name)}'
         ) from error
     return floats, other_bytes
 
@@ -287,6 +287,7 @@ def free_host_memory() -> int:
     return min(free, limit - used + (int(cache.group(1)) if cache else 0))
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, without the stack trace of C++ that PyTorch adds."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -27,7 +27,7 @@ class Prefix:
     position: int
 
 
-class ByteCache:
+class TensorCache:
     """Tensors by key; the least recently used go when they take too many bytes."""
 
     def __init__(self, capacity: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry, View
-from mimo_embodied_ros.geometry import camera_model
+from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.ros.calibration import intrinsics_of
 from mimo_embodied_ros.ros.images import (
     decode_compressed_depth,
@@ -140,5 +140,5 @@ def intrinsics_for(
     """
     intrinsics = intrinsics_of(read(message, CameraInfo), rectified=rectified)
     if intrinsics is not None:
-        camera_model.Camera(intrinsics, width, height)  # raises
+        CameraModel(intrinsics, width, height)  # raises
     return intrinsics

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ModelNotReadyError
 from mimo_embodied_ros.core.query import subject
-from mimo_embodied_ros.engine.answer_cache import identity
+from mimo_embodied_ros.engine.answer_cache import query_key
 from mimo_embodied_ros.engine.answering import State, answer_query
 from mimo_embodied_ros.engine.scheduler import Job
 from mimo_embodied_ros.ros import messages
@@ -156,7 +156,8 @@ class Request(Job):
         compute = partial(answer_query, session.engine, query, on_progress=self.progress,
                           cancelled=self.stopped)
         try:
-            (answer, reply), shared = session.answers.once(identity(query), compute, self.check)
+            (answer, reply), shared = session.answers.get_or_compute(
+                query_key(query), compute, self.check)
         except MimoError as error:
             if isinstance(error, ModelNotReadyError):
                 self.host.in_executor(self.host.lose_model, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mimo_embodied_ros.engine.answer_cache import SharedAnswers
+from mimo_embodied_ros.engine.answer_cache import AnswerCache
 from mimo_embodied_ros.engine.scheduler import Scheduler
 from mimo_embodied_ros.ros.transforms import Transforms
 
@@ -38,7 +38,7 @@ class Session:
         self.engine = engine
         self.intake = Intake(node, settings, engine.limits)
         self.transforms = Transforms(node, settings.extrinsics, settings.tf_buffer)
-        self.answers: SharedAnswers[tuple[Answer, Reply]] = SharedAnswers()
+        self.answers: AnswerCache[tuple[Answer, Reply]] = AnswerCache()
         self.recorder: Recorder | None = None
         if settings.record_to:
             self.recorder = Recorder(settings.record_to, settings.record_max_mb * 10**6,

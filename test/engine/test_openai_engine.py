@@ -34,8 +34,9 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.resize import PixelLimits, resize, smart_resize
-from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine, openai_engine
-from mimo_embodied_ros.engine.openai_engine import DEFAULT_LIMITS, _Draft
+from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine, openai_engine, openai_server
+from mimo_embodied_ros.engine.openai_engine import DEFAULT_LIMITS
+from mimo_embodied_ros.engine.openai_stream import StreamedReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -255,7 +256,7 @@ def test_text_is_the_same_however_it_is_cut(
     thought, words = f'\n{thought}\n', f'\n\n{words}'
     whole = f'<think>{thought}</think>{words}'
     sent: list[str] = []
-    draft = _Draft(make_prompt(images=0), lambda text, _: sent.append(text))
+    draft = StreamedReply(make_prompt(images=0), lambda text, _: sent.append(text))
     for field, text in (('reasoning', thought), ('content', words)) if split else (
         ('content', whole),
     ):
@@ -472,7 +473,7 @@ def test_an_error_of_a_callback_reaches_the_caller(
 def test_the_next_server_stands_in_and_the_first_comes_back(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_engine, '_RECOVERY_S', 0.5)
+    monkeypatch.setattr(openai_server, '_RECOVERY_S', 0.5)
     first, second = serve(status(500)), serve(answer)
     engine = connect(first.url, second.url)
     assert ask(engine).text == TEXT

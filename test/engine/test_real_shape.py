@@ -25,7 +25,7 @@ from test_transformers_engine import CONTROL, LIMITS, TEMPLATE, make_prompt, mak
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, ModelNotReadyError
-from mimo_embodied_ros.engine import EngineConfig, load_engine, transformers_engine
+from mimo_embodied_ros.engine import EngineConfig, load_engine, model_loading
 from mimo_embodied_ros.engine.processor import load_processor
 
 if TYPE_CHECKING:
@@ -140,15 +140,15 @@ def test_bfloat16_holds_for_both_parts(published: Path) -> None:
 
 
 def test_loading_says_how_far_it_is(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not hasattr(transformers_engine.transformers.utils.logging, 'set_tqdm_hook'):
+    if not hasattr(model_loading.transformers.utils.logging, 'set_tqdm_hook'):
         pytest.skip('transformers 4 does not tell how far loading is')
-    monkeypatch.setattr(transformers_engine, '_PROGRESS_S', 0.0)
+    monkeypatch.setattr(model_loading, '_PROGRESS_S', 0.0)
     shares: list[float] = []
     load_engine(EngineConfig(str(published), device='cpu'), shares.append).close()
     assert len(shares) > 20
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0, 1)
-    monkeypatch.setattr(transformers_engine, '_PROGRESS_S', 1e9)
+    monkeypatch.setattr(model_loading, '_PROGRESS_S', 1e9)
     load_engine(EngineConfig(str(published), device='cpu'), shares.append).close()
     assert shares.count(1) == 1, 'what is quick is not talked about'
 

@@ -38,10 +38,10 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits, resize
-from mimo_embodied_ros.engine import Engine, EngineConfig, Reply, batch, load_engine
+from mimo_embodied_ros.engine import Engine, EngineConfig, Reply, load_engine, vision
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.engine.prefix_cache import Prefix
-from mimo_embodied_ros.engine.processor import Encoder, ImageTextProcessor, load_processor
+from mimo_embodied_ros.engine.processor import ImageTextProcessor, PromptEncoder, load_processor
 from mimo_embodied_ros.engine.repetition import SPAN
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def test_reply_is_what_plain_generate_gives(
 
 
 def test_the_prompt_is_the_chat_template_with_media_first(processor: ImageTextProcessor) -> None:
-    encoded = Encoder(processor).encode(make_prompt('where? /no_think'))
+    encoded = PromptEncoder(processor).encode(make_prompt('where? /no_think'))
     text = processor.tokenizer.decode(encoded.tokens)
     assert text.startswith('<|im_start|>system\nYou are a test.<|im_end|>\n<|im_start|>user\n')
     assert text.endswith(
@@ -490,7 +490,7 @@ def test_the_position_after_an_image_belongs_to_what_is_kept_of_it(
     assert answers() == expected
     # as if text simply went on counting tokens
     monkeypatch.setattr(
-        batch, 'Prefix', lambda cache, _position: Prefix(cache, cache.shape[1]))
+        vision, 'Prefix', lambda cache, _position: Prefix(cache, cache.shape[1]))
     wrong = answers()
     assert wrong[:3] == expected[:3]
     assert wrong[3:] != expected[3:]
@@ -502,8 +502,8 @@ def test_little_room_for_what_is_kept(folder: Path, megabytes: int) -> None:
     prompts = [make_prompt(seed=seed) for seed in range(12)]
     once, twice = ([engine.generate(p, max_new_tokens=8).text for p in prompts] for _ in range(2))
     assert once == twice
-    assert engine._batch.kept.bytes <= megabytes * 10**6
-    assert bool(len(engine._batch.kept)) is bool(megabytes)
+    assert engine._batch.vision.cache.bytes <= megabytes * 10**6
+    assert bool(len(engine._batch.vision.cache)) is bool(megabytes)
     engine.close()
 
 
@@ -603,7 +603,7 @@ def test_the_processors_own_resize_would_change_nothing(
     """So a remote server, which resizes by itself, sees the same image."""
     pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
     image, scale = resize(pixels, LIMITS)
-    (kept,) = Encoder(processor).encode(Prompt('x', (image,), (scale,), 1)).images
+    (kept,) = PromptEncoder(processor).encode(Prompt('x', (image,), (scale,), 1)).images
     resized = processor.image_processor(images=[image], return_tensors='pt')
     assert kept.grid == tuple(resized['image_grid_thw'][0].tolist())
     assert torch.equal(kept.patches(), resized['pixel_values'])

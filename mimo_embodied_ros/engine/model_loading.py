@@ -1,0 +1,229 @@
+"""Read a model's weights onto a device: which device, which dtype, quantized, with an adapter."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+from transformers import Qwen2_5_VLForConditionalGeneration
+
+from mimo_embodied_ros.core.errors import MimoError, ModelNotReadyError, OutOfMemoryError
+
+from .checkpoint import Checkpoint, check_memory, first_line, free_host_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from .interface import EngineConfig, OnProgress
+
+# What adapters that were trained with a transformers before 4.52 call the parts of the model.
+_OLD_NAMES = {
+    r'^visual\.': 'model.visual.',
+    r'^model\.(?=layers\.|embed_tokens\.|norm\.)': 'model.language_model.',
+}
+_PROGRESS_S = 2.0  # how often loading says how far it is
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a configuration means, which exists."""
+    count = torch.cuda.device_count()
+    if name == 'auto':
+        return torch.device('cuda:0' if count else 'cpu')
+    device = torch.device('cuda:0' if name == 'cuda' else name)
+    if device.type == 'cuda' and (device.index or 0) >= count:
+        built = f'for CUDA {torch.version.cuda}' if torch.version.cuda else 'without CUDA'
+        raise ModelNotReadyError(
+            f"device '{name}' is not there: PyTorch {torch.__version__}, built {built}, sees "
+            f"{count} GPUs; use 'auto' or 'cpu', or install a driver and a PyTorch that fit"
+        )
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype that a configuration means on a device."""
+    if name == 'auto':
+        return torch.float32 if device.type == 'cpu' else torch.bfloat16
+    return torch.bfloat16 if name == 'bfloat16' else torch.float32
+
+
+def choose_quantization(name: str, dtype: torch.dtype) -> transformers.BitsAndBytesConfig | None:
+    """How to quantize the language model's linear layers; None for not at all.
+
+    The vision tower stays as it is: its activations grow to some 50,000, and 8 bit computes with
+    float16.
+    """
+    if name == 'none':
+        return None
+    try:
+        import accelerate  # noqa: F401 needed by the other
+        import bitsandbytes  # noqa: F401
+    except Exception as error:
+        raise ModelNotReadyError(
+            f"quantization '{name}' needs bitsandbytes and accelerate, and they cannot be imported "
+            f"({first_line(error)}); run `pip install bitsandbytes accelerate`, or use 'none'"
+        ) from error
+    return transformers.BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_8bit=name == '8bit',
+        load_in_4bit=name == '4bit',
+        llm_int8_skip_modules=['model.visual', 'lm_head'],
+        bnb_4bit_quant_type='nf4',
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def load_model(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    config: EngineConfig,
+    quantization: transformers.BitsAndBytesConfig | None,
+    on_progress: OnProgress | None = None,
+) -> Any:
+    """Read the weights onto the device."""
+    # accelerate reads them straight onto a GPU; without it they are in the host's memory first.
+    direct = quantization is not None or (
+        device.type == 'cuda' and importlib.util.find_spec('accelerate') is not None
+    )
+    width = {'none': dtype.itemsize, '8bit': 1.0, '4bit': 0.5}[config.quantization]
+    if device.type == 'cuda':
+        check_memory(checkpoint, width, torch.cuda.mem_get_info(device)[0], f'GPU {device}')
+    if device.type == 'cpu' or not direct:
+        check_memory(checkpoint, width, free_host_memory(), 'this machine')
+    try:
+        with _progress(on_progress):
+            loaded: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+                checkpoint.directory,
+                dtype=dtype,
+                attn_implementation=config.attention,
+                quantization_config=quantization,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                device_map={'': device} if direct else None,
+            )
+        model, report = loaded
+        if not direct:
+            model.to(device)
+    except Exception as error:
+        raise _loading_failure(error, checkpoint, device, config) from error
+    missing = sorted(report['missing_keys'])
+    if missing:
+        raise ModelNotReadyError(
+            f'{checkpoint.directory} lacks {len(missing)} weights, the first is {missing[0]}, and '
+            'transformers would have drawn them at random; download the model again'
+        )
+    return model
+
+
+def _loading_failure(
+    error: Exception, checkpoint: Checkpoint, device: torch.device, config: EngineConfig
+) -> MimoError:
+    """What the caller is told of an error of transformers."""
+    if is_out_of_memory(error):
+        return OutOfMemoryError(
+            f'{device} ran out of memory while {checkpoint.name} was loaded '
+            f'({first_line(error)}); end other programs that use it, or choose a device with more '
+            'memory'
+        )
+    if config.attention != 'sdpa' and isinstance(error, (ImportError, ValueError)):
+        return ModelNotReadyError(
+            f"attention '{config.attention}' does not work here ({first_line(error)}); use 'sdpa'"
+        )
+    return ModelNotReadyError(
+        f'{checkpoint.directory} cannot be loaded '
+        f'({type(error).__name__}: {str(error)[:300]}); '
+        'its config.json and weights may be of different versions, download them again'
+    )
+
+
+@contextlib.contextmanager
+def _progress(on_progress: OnProgress | None) -> Iterator[None]:
+    """Tell ``on_progress`` instead of drawing a bar, which would run through logs and answers."""
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    set_hook = getattr(transformers.utils.logging, 'set_tqdm_hook', None)
+    if on_progress is None or set_hook is None:  # transformers 4 has no hook
+        yield
+        return
+
+    def hook(factory: Callable[..., Any], args: Any, options: Any) -> Any:
+        return _counted(args[0], on_progress) if args else factory(*args, **options)
+
+    before = set_hook(hook)
+    try:
+        yield
+    finally:
+        set_hook(before)
+
+
+def _counted(items: Collection[Any], on_progress: OnProgress) -> Iterator[Any]:
+    told = begin = time.monotonic()
+    for number, item in enumerate(items):
+        if time.monotonic() - told >= _PROGRESS_S:
+            told = time.monotonic()
+            on_progress(number / len(items))
+        yield item
+    if told > begin:  # what is quick needs no words
+        on_progress(1.0)
+
+
+def add_adapter(model: Any, adapter: Path, *, merge: bool) -> Any:
+    """Put a LoRA adapter on a model: added to its weights, or beside them.
+
+    Added, it takes no time later. Quantized weights are too coarse to add it to.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise ModelNotReadyError(
+            f'adapter {adapter} needs peft, and it cannot be imported ({error}); run '
+            '`pip install peft`'
+        ) from error
+    try:
+        with warnings.catch_warnings():
+            # otherwise it would be ignored where its names are those of another model
+            warnings.filterwarnings('error', 'Found missing adapter keys')
+            wrapped = peft.PeftModel.from_pretrained(
+                model, str(adapter), key_mapping=_OLD_NAMES
+            )
+            if merge:
+                return wrapped.merge_and_unload(safe_merge=True).eval()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemoryError(
+                f'there is too little memory for adapter {adapter} ({first_line(error)}); end '
+                'other programs that use it'
+            ) from error
+        raise ModelNotReadyError(
+            f'adapter {adapter} cannot be put on this model ({type(error).__name__}: '
+            f'{str(error)[:300]}); give the model that it was trained on'
+        ) from error
+    return wrapped.get_base_model().eval()  # its layers hold the adapter
+
+
+def read_stop_tokens(
+    model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
+) -> frozenset[int]:
+    """Tokens that end an answer: the checkpoint's and the tokenizer's.
+
+    The rest of a checkpoint's generation settings is left out: the vendor evaluated the model
+    with greedy decoding, whatever it suggests.
+    """
+    asked = model.generation_config.eos_token_id
+    return frozenset({*(asked if isinstance(asked, list) else [asked]), tokenizer.eos_token_id}
+                     - {None})
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that the device or the machine has too little memory."""
+    # On a CPU, PyTorch's allocator raises a plain RuntimeError.
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

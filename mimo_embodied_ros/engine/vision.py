@@ -1,0 +1,93 @@
+"""What the model computes of images: vision features, and prefixes of prompts that end with them.
+
+Both are kept for the next question about the same images.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .prefix_cache import Prefix, TensorCache
+
+if TYPE_CHECKING:
+    from .decoder import Decoder
+    from .processor import EncodedImage, EncodedPrompt
+
+
+@dataclass(frozen=True)
+class EmbeddedPrompt:
+    """The part of a prompt that the language model still has to read.
+
+    Attributes:
+        hidden: (tokens, hidden size), embedded, with the features of the images.
+        positions: (tokens), or with images (tokens, 3): time, row and column.
+        start: tokens of the prompt before this part.
+        prefix: what the language model holds of these; None where there are none.
+
+    """
+
+    hidden: torch.Tensor
+    positions: torch.Tensor
+    start: int
+    prefix: Prefix | None
+
+
+class Vision:
+    """Embeds prompts with their images; what it computes of an image is kept in ``cache``."""
+
+    def __init__(self, model: Any, decoder: Decoder, cache_bytes: int) -> None:
+        """Take a ``Qwen2_5_VLForConditionalGeneration`` and keep at most ``cache_bytes`` bytes."""
+        self._model, self._decoder = model.model, decoder
+        # transformers 4 finds the images by their token
+        parameters = inspect.signature(self._model.get_rope_index).parameters
+        self._typed = 'mm_token_type_ids' in parameters
+        self.cache = TensorCache(cache_bytes)
+
+    def make_patches(self, encoded: EncodedPrompt) -> None:
+        """Make the patches of images that the model has not seen; from the caller's thread."""
+        if encoded.key not in self.cache:
+            for image in encoded.images:
+                if image.key not in self.cache:
+                    image.patches()
+
+    def embed(self, encoded: EncodedPrompt) -> EmbeddedPrompt:
+        """Embed all of a prompt, or what follows a kept prefix."""
+        decoder = self._decoder
+        prefix = None if encoded.key is None else self.cache.get(encoded.key)
+        start = encoded.prefix if prefix is not None else 0
+        tokens = encoded.tokens[start:].to(decoder.device)
+        hidden = decoder.embed(tokens)
+        if prefix is not None or not encoded.images:
+            positions = torch.arange(len(tokens), device=decoder.device)
+            positions += prefix.position if prefix else 0
+            return EmbeddedPrompt(hidden, positions, start, prefix)
+        features = torch.cat([self._features(image) for image in encoded.images])
+        hidden[tokens == encoded.image_token] = features.to(hidden.dtype)
+        grids = torch.tensor([image.grid for image in encoded.images], device=decoder.device)
+        options = {}
+        if self._typed:
+            options['mm_token_type_ids'] = (tokens == encoded.image_token).int()[None]
+        positions, _ = self._model.get_rope_index(tokens[None], image_grid_thw=grids, **options)
+        return EmbeddedPrompt(hidden, positions[:, 0].T, 0, None)
+
+    def keep_prefix(self, encoded: EncodedPrompt, prompt: EmbeddedPrompt, row: int) -> None:
+        """Keep what a row of the decoder holds of the prefix, if it is not kept already."""
+        if encoded.key is not None and prompt.prefix is None:
+            cache = self._decoder.copy_prefix(row, encoded.prefix)
+            position = int(prompt.positions[: encoded.prefix].max()) + 1
+            self.cache.put(encoded.key, Prefix(cache, position), cache)
+
+    def _features(self, image: EncodedImage) -> torch.Tensor:
+        """(tokens, hidden size) of an image, by the vision tower."""
+        features = self.cache.get(image.key)
+        if features is None:
+            device = self._decoder.device
+            output = self._model.get_image_features(
+                image.patches().to(device), torch.tensor([image.grid], device=device))
+            features = torch.cat(tuple(getattr(output, 'pooler_output', output)))
+            self.cache.put(image.key, features, features)
+        return features  # type: ignore[no-any-return]

@@ -18,7 +18,7 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import FACTOR
 from mimo_embodied_ros.engine import EngineConfig
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     import random
@@ -72,7 +72,7 @@ def with_cameras(
 ) -> list[dict[str, Any]]:
     """One question about so many new images of 1280x720 pixels, and another one about the same."""
     def draw(count: int) -> tuple[Frame, ...]:
-        return tuple(Frame(scenes.draw_table(rng, *SIZE).pixels) for _ in range(count))
+        return tuple(Frame(table_scene.draw_table(rng, *SIZE).pixels) for _ in range(count))
 
     return [
         {'cameras': count}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.embedded import questions
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     import random
@@ -16,7 +16,7 @@ SIZE = 1280, 720
 _TRIES = 100
 
 
-def _yes_no(rng: random.Random, scene: scenes.Table) -> questions.Question | None:
+def _yes_no(rng: random.Random, scene: table_scene.Table) -> questions.Question | None:
     return questions.relation(rng, scene, rng.choice(questions.RELATIONS))
 
 
@@ -32,7 +32,7 @@ POINT, YES_NO = 1, 2  # where in the mix
 def about_one_frame(rng: random.Random, count: int = len(_MIX)) -> list[Query]:
     """Different questions about a new frame of 1280x720 pixels."""
     while True:
-        scene = scenes.draw_table(rng, *SIZE, least=6)
+        scene = table_scene.draw_table(rng, *SIZE, least=6)
         frames = (Frame(scene.pixels),)
         asked: dict[str, Query] = {}
         for number in range(count):
@@ -56,7 +56,7 @@ def about_new_frames(rng: random.Random) -> list[Query]:
 def long_plan(rng: random.Random) -> Query:
     """A plan of four steps, the longest answer that the embedded model gives."""
     while True:
-        scene = scenes.draw_table(rng, *SIZE, least=6)
+        scene = table_scene.draw_table(rng, *SIZE, least=6)
         for _ in range(_TRIES):
             question = questions.plan(rng, scene)
             if question and len(question.things) == 4:

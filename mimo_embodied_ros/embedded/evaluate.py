@@ -38,7 +38,7 @@ from mimo_embodied_ros.engine.structured import can_hold
 from mimo_embodied_ros.evaluation import metrics
 from mimo_embodied_ros.evaluation.ground_truth import places, step_words
 from mimo_embodied_ros.share import share_folder
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import road_scene, table_scene
 
 from . import questions
 from .train import CAMERAS
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.skills import SkillList
     from mimo_embodied_ros.engine import Engine
 
-    _World = scenes.Table | scenes.Road
+    _World = table_scene.Table | road_scene.Road
 
 TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_steps': 0.9,
            'plan_places': 0.9, 'driving_action': 0.9, 'skills_valid': 0.9, 'skills_objects': 0.9,
@@ -88,13 +88,13 @@ class Scores:
         return {f'{figure} {part}'.strip(): len(v) for (figure, part), v in self._right.items()}
 
 
-def _hits(content: Content | None, scene: scenes.Table, thing: scenes.Thing) -> bool:
+def _hits(content: Content | None, scene: table_scene.Table, thing: table_scene.Thing) -> bool:
     if not isinstance(content, Affordances) or len(content.points) != 1:
         return False
-    return bool(metrics.in_mask(places(content), scenes.mask(scene, thing)).all())
+    return bool(metrics.in_mask(places(content), table_scene.mask(scene, thing)).all())
 
 
-def _overlap(content: Content | None, thing: scenes.Thing) -> float:
+def _overlap(content: Content | None, thing: table_scene.Thing) -> float:
     """Intersection over union of the first box."""
     if not isinstance(content, Affordances) or not content.boxes:
         return 0.0
@@ -102,7 +102,7 @@ def _overlap(content: Content | None, thing: scenes.Thing) -> float:
     return metrics.iou((box.x_min, box.y_min, box.x_max, box.y_max), thing.box)
 
 
-def _hazards_fit(content: Content | None, road: scenes.Road) -> float:
+def _hazards_fit(content: Content | None, road: road_scene.Road) -> float:
     """Mean over the hazards of how well the best box fits."""
     said = [(h.box.x_min, h.box.y_min, h.box.x_max, h.box.y_max) for h in content.hazards
             if h.box is not None] if isinstance(content, DrivingDecision) else []
@@ -125,7 +125,7 @@ def _plan_right(content: Content | None, question: questions.Question) -> bool:
 
 
 def _places_right(
-    content: Content | None, scene: scenes.Table, question: questions.Question
+    content: Content | None, scene: table_scene.Table, question: questions.Question
 ) -> bool:
     if not isinstance(content, TaskPlan) or len(content.steps) != len(question.things):
         return False
@@ -146,7 +146,7 @@ def _things(plan: TaskPlan) -> list[str]:
     return [a.value for step in plan.steps for a in step.arguments if a.type in GROUNDED]
 
 
-def _on_things(plan: TaskPlan, scene: scenes.Table) -> bool:
+def _on_things(plan: TaskPlan, scene: table_scene.Table) -> bool:
     """Whether what is seen is where the thing of this name is."""
     height, width = scene.pixels.shape[:2]
     there = {thing.name: thing for thing in scene.things}
@@ -191,18 +191,18 @@ class Exam:
                     yield scene, question, content
 
     def _about_tables(
-        self, number: int, maker: Callable[[scenes.Table], questions.Question | None],
+        self, number: int, maker: Callable[[table_scene.Table], questions.Question | None],
         camera: tuple[int, int] | None = None, rules: SkillList | None = None,
-    ) -> Iterator[tuple[scenes.Table, questions.Question, Content | None]]:
+    ) -> Iterator[tuple[table_scene.Table, questions.Question, Content | None]]:
         """So many tables, without those about which there is nothing to ask."""
         rng = self._rng
-        drawn = (scenes.draw_table(rng, *(camera or rng.choice(CAMERAS)))
+        drawn = (table_scene.draw_table(rng, *(camera or rng.choice(CAMERAS)))
                  for _ in itertools.count())
         asked = ((scene, question) for scene in drawn if (question := maker(scene)))
         return self._answered(itertools.islice(asked, number), rules)
 
-    def _roads(self, number: int) -> Iterator[scenes.Road]:
-        return (scenes.draw_road(self._rng, *self._rng.choice(CAMERAS)) for _ in range(number))
+    def _roads(self, number: int) -> Iterator[road_scene.Road]:
+        return (road_scene.draw_road(self._rng, *self._rng.choice(CAMERAS)) for _ in range(number))
 
     def points(self) -> None:
         """Whether points lie on the things, by size of the image."""

@@ -14,18 +14,9 @@ from mimo_embodied_ros.core.ego_motion import path_words, speed_words
 from mimo_embodied_ros.core.frames import Odometry
 from mimo_embodied_ros.core.prompts import NO_THINK
 from mimo_embodied_ros.core.tasks import TASKS, Task
-from mimo_embodied_ros.worlds.scenes import (
-    COLOURS,
-    CONTAINERS,
-    MOVABLE,
-    PLACES,
-    ROAD,
-    SHAPES,
-    Road,
-    Seen,
-    Table,
-    Thing,
-)
+from mimo_embodied_ros.worlds.drawing import COLOURS
+from mimo_embodied_ros.worlds.road_scene import ROAD_OBJECTS, Road, RoadObject
+from mimo_embodied_ros.worlds.table_scene import CONTAINERS, MOVABLE, PLACES, SHAPES, Table, Thing
 
 if TYPE_CHECKING:
     import random
@@ -380,7 +371,7 @@ def action(scene: Road) -> tuple[str, str]:
     return ('slow down', 'a car is near') if scene.car.near else ('keep going', 'the car is far')
 
 
-def hazards(scene: Road) -> tuple[tuple[Seen, str], ...]:
+def hazards(scene: Road) -> tuple[tuple[RoadObject, str], ...]:
     """What a driver must watch, with the reason."""
     seen = (
         (scene.traffic_light if scene.light == 'red' else None, 'the traffic light is red'),
@@ -427,7 +418,7 @@ def road(rng: random.Random, scene: Road) -> list[Question]:
         Question('road', Task.ASK, 'What should the car do?', words, words),
     ]
     there = {thing.name: thing for thing in scene.things}
-    for name in ROAD:
+    for name in ROAD_OBJECTS:
         place = there.get(name)
         text = _described(rng, name)
         if place is None:

@@ -37,7 +37,7 @@ import torch.nn.functional as F
 
 from mimo_embodied_ros.core.query import Task
 from mimo_embodied_ros.core.resize import FACTOR, smart_resize
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import road_scene, table_scene
 
 from . import packing, questions, untrained_model, vision_supervision
 from .optimizer import Optimizer
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
-_World = scenes.Table | scenes.Road
+_World = table_scene.Table | road_scene.Road
 
 CAMERAS = ((640, 480), (1280, 720), (480, 640), (848, 480), (1920, 1080))
 
@@ -172,7 +172,7 @@ def _asked(
     """Questions of about one length; ``easy`` ones are about one thing each."""
     if want == 'none':
         return []
-    if isinstance(world, scenes.Road):
+    if isinstance(world, road_scene.Road):
         if want == 'drive':
             return [questions.drive(rng, world) for _ in range(number)]
         some = [questions.critical(world)] if want == 'hazards' else questions.road(rng, world)
@@ -288,12 +288,15 @@ def draw(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], s
     """The pictures of a step, of one size, for the share ``done`` of the stage; and its mixes."""
     width, height = camera(rng)
     if rng.random() < _ROADS[stage.name]:
-        roads: list[_World] = [scenes.draw_road(rng, width, height) for _ in range(stage.images)]
+        roads: list[_World] = [
+            road_scene.draw_road(rng, width, height) for _ in range(stage.images)]
         return roads, stage.name if stage.name in _SILENT else f'{stage.name} road'
     # To find the thing that is meant among two or three is learnt first, and all else from it.
     mixes = 'few' if stage.name == 'ask' and done < _FEW else stage.name
     least, most = (3, 7) if mixes in _SILENT else (2, 3) if mixes == 'few' else (2, 6)
-    return [scenes.draw_table(rng, width, height, least, most) for _ in range(stage.images)], mixes
+    tables: list[_World] = [
+        table_scene.draw_table(rng, width, height, least, most) for _ in range(stage.images)]
+    return tables, mixes
 
 
 def ask(

@@ -16,15 +16,15 @@ import numpy as np
 from mimo_embodied_ros.core.frames import Intrinsics
 from mimo_embodied_ros.geometry.camera_model import Camera
 
-from .scenes import APART, CONTAINERS, MOVABLE, any_place, draw_table, place_things, room
 from .table_camera import FOCAL, HEIGHT, WIDTH, depth_at, depth_of
+from .table_scene import APART, CONTAINERS, MOVABLE, any_place, draw_table, place_things, room
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from mimo_embodied_ros.geometry.extrinsics import Transform
 
-    from .scenes import Thing
+    from .table_scene import Thing
 
 CUBE, BOWL = ('red', 'cube'), ('blue', 'bowl')
 _GRASP = 0.75  # of a thing's radius: where it is thick

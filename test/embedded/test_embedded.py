@@ -31,7 +31,7 @@ from mimo_embodied_ros.embedded import (
 )
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import road_scene, table_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +45,9 @@ SEEDS = st.integers(0, 2**32)
 @given(seed=SEEDS, size=st.sampled_from([(112, 224), (252, 140), (640, 480)]))
 @settings(max_examples=25, deadline=None)
 def test_every_thing_is_drawn_where_it_is_said_to_be(seed: int, size: tuple[int, int]) -> None:
-    scene = scenes.draw_table(random.Random(seed), *size)
+    scene = table_scene.draw_table(random.Random(seed), *size)
     for thing in scene.things:
-        drawn = scenes.mask(scene, thing)
+        drawn = table_scene.mask(scene, thing)
         assert drawn[int(thing.y), int(thing.x)]
         rows, columns = np.nonzero(drawn)
         edges = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
@@ -59,7 +59,7 @@ def test_every_thing_is_drawn_where_it_is_said_to_be(seed: int, size: tuple[int,
 def test_right_replies_are_read_as_right_answers(seed: int) -> None:
     rng = random.Random(seed)
     height, width = smart_resize(480, 640, untrained_model.LIMITS)
-    scene = scenes.draw_table(rng, width, height)
+    scene = table_scene.draw_table(rng, width, height)
     asked = [*islice(questions.about_table(rng, scene), 12), *train._asked(rng, scene, 2, 'plan')]
     for question in asked:
         thinking = rng.random() < 0.5
@@ -123,7 +123,7 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
     tokenizer = untrained_model.new_tokenizer()
     packer = packing.Packer(tokenizer)
     rng = random.Random(5)
-    scene = scenes.draw_table(rng, 196, 168, 4, 4)
+    scene = table_scene.draw_table(rng, 196, 168, 4, 4)
     second, first = scene.things[:2]  # not in the scene's order
     text = f'Is the {first.name} left of the {second.name}?'
     question = questions.Question('left', Task.SPATIAL, text, r'\boxed{yes}', 'yes')
@@ -212,7 +212,7 @@ def test_the_shipped_model_answers_in_the_formats_of_the_real_one(engine: Engine
     rng = random.Random('shipped')
     right = []
     for _ in range(60):
-        scene = scenes.draw_table(rng, *rng.choice(train.CAMERAS))
+        scene = table_scene.draw_table(rng, *rng.choice(train.CAMERAS))
         question = questions.point(rng, scene)
         query = Query(question.task, question.text, (Frame(scene.pixels),))
         answer, reply = answer_query(engine, query)
@@ -220,7 +220,7 @@ def test_the_shipped_model_answers_in_the_formats_of_the_real_one(engine: Engine
         assert isinstance(answer.content, Affordances)
         thing = question.things[0]
         right.append(len(answer.content.points) == 1 and bool(
-            scenes.mask(scene, thing)[int(answer.content.points[0].y),
+            table_scene.mask(scene, thing)[int(answer.content.points[0].y),
                                       int(answer.content.points[0].x)]))
         yes_no = questions.relation(rng, scene, 'left')
         if yes_no is not None:
@@ -238,7 +238,7 @@ def test_the_shipped_model_drives_on_drawn_roads(engine: Engine) -> None:
     rng = random.Random('roads')
     right = []
     for _ in range(30):
-        road = scenes.draw_road(rng, *rng.choice(train.CAMERAS))
+        road = road_scene.draw_road(rng, *rng.choice(train.CAMERAS))
         question = questions.drive(rng, road)
         answer, _ = answer_query(engine, Query(
             question.task, question.text, (Frame(road.pixels),), odometry=question.odometry))
@@ -251,7 +251,7 @@ def test_the_shipped_model_tells_whether_a_step_can_be_done_and_is_done(engine: 
     rng = random.Random('checks')
     right = []
     for _ in range(40):
-        scene = scenes.draw_table(rng, *rng.choice(train.CAMERAS))
+        scene = table_scene.draw_table(rng, *rng.choice(train.CAMERAS))
         question = questions.check(rng, scene)
         answer, _ = answer_query(engine, Query(
             question.task, question.text, (Frame(scene.pixels),)))

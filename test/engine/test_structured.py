@@ -30,7 +30,7 @@ from mimo_embodied_ros.core.tasks import TASKS, Task
 from mimo_embodied_ros.embedded import questions
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +118,7 @@ def test_the_embedded_models_own_answers_are_in_its_grammars(
     tokenizer: llguidance.LLTokenizer,
 ) -> None:
     rng = random.Random(3)
-    scene = scenes.draw_table(rng, 640, 480)
+    scene = table_scene.draw_table(rng, 640, 480)
     asked = [*islice(questions.about_table(rng, scene), 60),
              *filter(None, (questions.plan(rng, scene) for _ in range(10)))]
     held = 0

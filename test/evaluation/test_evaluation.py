@@ -31,7 +31,7 @@ from mimo_embodied_ros.embedded import questions
 from mimo_embodied_ros.evaluation import metrics, report, run
 from mimo_embodied_ros.evaluation.ground_truth import KINDS
 from mimo_embodied_ros.evaluation.layouts import read_dataset
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -374,9 +374,11 @@ def test_masks_of_zero_and_one_and_of_greys(tmp_path: Path) -> None:
 # --- drawn scenes ------------------------------------------------------------------------------
 
 
-def truth_of(scene: scenes.Table, question: questions.Question, folder: Path, name: str) -> object:
+def truth_of(
+    scene: table_scene.Table, question: questions.Question, folder: Path, name: str
+) -> object:
     if question.kind == 'point':
-        mask = scenes.mask(scene, question.things[0])
+        mask = table_scene.mask(scene, question.things[0])
         Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f'{name}_mask.png')
         return {'mask': f'{name}_mask.png'}
     if question.kind == 'absent':
@@ -403,7 +405,7 @@ def draw_dataset(folder: Path, number: int) -> tuple[Path, list[questions.Questi
     asked: list[questions.Question] = []
     lines = []
     while len(asked) < number:
-        scene = scenes.draw_table(rng, 336, 252)
+        scene = table_scene.draw_table(rng, 336, 252)
         question = makers[len(asked) % len(makers)](rng, scene)
         if question is None:
             continue

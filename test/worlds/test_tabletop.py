@@ -14,8 +14,8 @@ from mimo_embodied_ros.core.frames import Frame, Intrinsics
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.geometry.extrinsics import load_extrinsics
 from mimo_embodied_ros.geometry.lifting import Lifter, PositionStatus
-from mimo_embodied_ros.worlds.scenes import APART, MOVABLE, Table, Thing, mask, room
 from mimo_embodied_ros.worlds.table_camera import FOCAL, HEIGHT, OPTICAL_FRAME, WIDTH
+from mimo_embodied_ros.worlds.table_scene import APART, MOVABLE, Table, Thing, mask, room
 from mimo_embodied_ros.worlds.tabletop import Tabletop, reach
 
 CONFIG = Path(__file__).parents[2] / 'config'

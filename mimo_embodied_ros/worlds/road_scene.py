@@ -95,8 +95,8 @@ class _Brush:
                         for p, q in ((x, y), (w, h)))
         cv2.ellipse(self._canvas, middle, axes, 0, 0, 360, fill, -1, cv2.LINE_AA, FRACTION_BITS)
 
-    def seen(self, name: str, colour: str, x0: float, y0: float, x1: float, y1: float, *,
-             near: bool = False) -> RoadObject:
+    def _object(self, name: str, colour: str, x0: float, y0: float, x1: float, y1: float, *,
+                near: bool = False) -> RoadObject:
         box = (x0 * self._width, y0 * self._height, x1 * self._width, y1 * self._height)
         return RoadObject(name, colour, box, near)
 
@@ -105,7 +105,7 @@ class _Brush:
     ) -> RoadObject:
         self.rectangle(x - w, y - tall, x + w, y, COLOURS[colour])
         self.rectangle(x - 0.75 * w, y - 0.88 * tall, x + 0.75 * w, y - 0.55 * tall, (40, 50, 70))
-        return self.seen('car', colour, x - w, y - tall, x + w, y, near=near)
+        return self._object('car', colour, x - w, y - tall, x + w, y, near=near)
 
     def pedestrian(self, x: float, y: float, w: float, tall: float, coat: str) -> RoadObject:
         skin, trousers = (224, 172, 138), (45, 45, 90)
@@ -113,14 +113,14 @@ class _Brush:
         self.rectangle(x + 0.1 * w, y - 0.45 * tall, x + 0.6 * w, y, trousers)
         self.rectangle(x - w, y - 0.8 * tall, x + w, y - 0.42 * tall, COLOURS[coat])
         self.ellipse(x, y - 0.89 * tall, 0.7 * w, 0.11 * tall, skin)
-        return self.seen('pedestrian', '', x - w, y - tall, x + w, y, near=True)
+        return self._object('pedestrian', '', x - w, y - tall, x + w, y, near=True)
 
     def traffic_light(self, x: float, light: str) -> RoadObject:
         self.rectangle(x - 0.04, 0.06, x + 0.04, 0.28, (30, 30, 30))
         red = light == 'red'
         self.ellipse(x, 0.115 if red else 0.225, 0.03, 0.045,
                      (255, 40, 40) if red else (40, 255, 90))
-        return self.seen('traffic light', light, x - 0.04, 0.06, x + 0.04, 0.28)
+        return self._object('traffic light', light, x - 0.04, 0.06, x + 0.04, 0.28)
 
 
 def draw_road(rng: random.Random, width: int, height: int) -> Road:

@@ -67,7 +67,7 @@ CONTAINERS = ('cup', 'bowl')
 PLACES = ('plate', 'mat')
 _RING_WIDTH = 0.2
 _HALF_WIDTH = 1.3  # of the widest shape, in radii
-APART = 1.2  # how far things are from each other, in the sum of their radii
+MIN_CLEARANCE = 1.2  # least `clearance` between two things
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _background(rng: random.Random, height: int, width: int) -> tuple[Picture, f
     return canvas, horizon
 
 
-def any_place(
+def random_place(
     rng: random.Random, width: int, height: int, radius: float, horizon: float = 0.0
 ) -> tuple[float, float]:
     """Where a thing of this radius is wholly on the table and in the picture: x, y in pixels."""
@@ -179,8 +179,8 @@ def any_place(
             rng.uniform(max(horizon, 0.0) + reach, height - reach))
 
 
-def room(x: float, y: float, radius: float, things: Iterable[Thing]) -> float:
-    """How far the nearest of ``things`` is, in its and this radius; above `APART` it is clear."""
+def clearance(x: float, y: float, radius: float, things: Iterable[Thing]) -> float:
+    """Distance to the nearest of ``things``, divided by the sum of its radius and this one."""
     return min((float(np.hypot(x - t.x, y - t.y)) / (radius + t.radius) for t in things),
                default=np.inf)
 
@@ -198,8 +198,8 @@ def place_things(
     for colour, shape in (*first, *rng.sample(others, count - len(first))):
         for _ in range(40):
             radius = rng.uniform(0.085, 0.15) * min(width, height)
-            x, y = any_place(rng, width, height, radius, horizon)
-            if room(x, y, radius, things) > APART:
+            x, y = random_place(rng, width, height, radius, horizon)
+            if clearance(x, y, radius, things) > MIN_CLEARANCE:
                 things.append(Thing(colour, shape, x, y, radius))
                 break
     return tuple(things)

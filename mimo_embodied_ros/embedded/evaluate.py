@@ -40,7 +40,7 @@ from mimo_embodied_ros.evaluation.ground_truth import places, step_words
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import road_scene, table_scene
 
-from . import questions
+from . import road_questions, table_questions
 from .train import CAMERAS
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.answers import Content
     from mimo_embodied_ros.core.skills import SkillList
     from mimo_embodied_ros.engine import Engine
+
+    from .question import Question
 
     _World = table_scene.Table | road_scene.Road
 
@@ -107,16 +109,16 @@ def _hazards_fit(content: Content | None, road: road_scene.Road) -> float:
     said = [(h.box.x_min, h.box.y_min, h.box.x_max, h.box.y_max) for h in content.hazards
             if h.box is not None] if isinstance(content, DrivingDecision) else []
     fits = [max((metrics.iou(box, thing.box) for box in said), default=0.0)
-            for thing, _ in questions.hazards(road)]
+            for thing, _ in road_questions.hazards(road)]
     return sum(fits) / len(fits)
 
 
-def _words_right(content: Content | None, question: questions.Question) -> bool:
+def _words_right(content: Content | None, question: Question) -> bool:
     return (isinstance(content, (SpatialAnswer, TextAnswer))
             and metrics.exact_match(content.text, [question.short]))
 
 
-def _plan_right(content: Content | None, question: questions.Question) -> bool:
+def _plan_right(content: Content | None, question: Question) -> bool:
     """Whether objects, targets and order are those of the true steps."""
     if not isinstance(content, TaskPlan):
         return False
@@ -125,7 +127,7 @@ def _plan_right(content: Content | None, question: questions.Question) -> bool:
 
 
 def _places_right(
-    content: Content | None, scene: table_scene.Table, question: questions.Question
+    content: Content | None, scene: table_scene.Table, question: Question
 ) -> bool:
     if not isinstance(content, TaskPlan) or len(content.steps) != len(question.things):
         return False
@@ -168,7 +170,7 @@ class Exam:
         self._rng = random.Random(f'held out {seed}')
 
     def _content(
-        self, rules: SkillList | None, asked: tuple[_World, questions.Question]
+        self, rules: SkillList | None, asked: tuple[_World, Question]
     ) -> Content | None:
         """The typed answer, or None where the package could not say."""
         scene, question = asked
@@ -181,8 +183,8 @@ class Exam:
             return None
 
     def _answered(
-        self, asked: Iterator[tuple[_World, questions.Question]], rules: SkillList | None = None
-    ) -> Iterator[tuple[Any, questions.Question, Content | None]]:
+        self, asked: Iterator[tuple[_World, Question]], rules: SkillList | None = None
+    ) -> Iterator[tuple[Any, Question, Content | None]]:
         """Scenes, questions and answers; several are asked at once."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             while some := list(itertools.islice(asked, _AT_ONCE)):
@@ -191,9 +193,9 @@ class Exam:
                     yield scene, question, content
 
     def _about_tables(
-        self, number: int, maker: Callable[[table_scene.Table], questions.Question | None],
+        self, number: int, maker: Callable[[table_scene.Table], Question | None],
         camera: tuple[int, int] | None = None, rules: SkillList | None = None,
-    ) -> Iterator[tuple[table_scene.Table, questions.Question, Content | None]]:
+    ) -> Iterator[tuple[table_scene.Table, Question, Content | None]]:
         """So many tables, without those about which there is nothing to ask."""
         rng = self._rng
         drawn = (table_scene.draw_table(rng, *(camera or rng.choice(CAMERAS)))
@@ -208,24 +210,25 @@ class Exam:
         """Whether points lie on the things, by size of the image."""
         for camera in CAMERAS:
             for scene, question, content in self._about_tables(
-                    self._number, lambda s: questions.point(self._rng, s), camera):
+                    self._number, lambda s: table_questions.point(self._rng, s), camera):
                 self.scores.add('point_hit', '{}x{}'.format(*camera),
                                 right=_hits(content, scene, question.things[0]))
 
     def words(self) -> None:
         """Whether words are right: each relation by itself, and other questions."""
         rng = self._rng
-        for kind in questions.RELATIONS:
-            ask = functools.partial(questions.relation, rng, kind=kind)
+        for kind in table_questions.RELATIONS:
+            ask = functools.partial(table_questions.relation, rng, kind=kind)
             for _, question, content in self._about_tables(self._number, ask):
                 self.scores.add('yes_no', kind, right=_words_right(content, question))
-        for maker in (questions.exists, questions.check, questions.colour, questions.count,
-                      questions.which_nearest, questions.listing):
+        for maker in (table_questions.exists, table_questions.check, table_questions.colour,
+                      table_questions.count, table_questions.which_nearest,
+                      table_questions.listing):
             ask = functools.partial(maker, rng)
             for _, question, content in self._about_tables(self._number // 2, ask):
                 self.scores.add('other', maker.__name__, right=_words_right(content, question))
         about_roads = ((road, question) for road in self._roads(self._number // 4)
-                       for question in questions.road(rng, road)
+                       for question in road_questions.about_road(rng, road)
                        if question.task is not Task.POINTS)
         for _, question, content in self._answered(about_roads):
             self.scores.add('other', 'road', right=_words_right(content, question))
@@ -233,20 +236,20 @@ class Exam:
     def absent(self) -> None:
         """Whether things that are not there are refused."""
         for _, _, content in self._about_tables(
-                self._number, lambda s: questions.absent(self._rng, s)):
+                self._number, lambda s: table_questions.absent(self._rng, s)):
             self.scores.add('absent_refused', '', right=content == Affordances())
 
     def boxes(self) -> None:
         """Whether boxes fit."""
         for _, question, content in self._about_tables(
-                self._number // 2, lambda s: questions.box(self._rng, s)):
+                self._number // 2, lambda s: table_questions.box(self._rng, s)):
             self.scores.add('other', 'box_iou_over_0.7',
                             right=_overlap(content, question.things[0]) > 0.7)
 
     def plans(self) -> None:
         """Whether all steps of a plan, and all their places, are right."""
         for scene, plan, content in self._about_tables(
-                self._number, lambda s: questions.plan(self._rng, s)):
+                self._number, lambda s: table_questions.plan(self._rng, s)):
             if plan.kind == 'plan_absent':
                 self.scores.add('other', 'plan_absent_refused',
                                 right=isinstance(content, TaskPlan) and not content.steps)
@@ -258,7 +261,7 @@ class Exam:
         """Whether plans of a manipulator's skills are valid, of the right things, in order."""
         rules = chosen(load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'))
         for scene, plan, content in self._about_tables(
-                self._number, lambda s: questions.plan(self._rng, s), rules=rules):
+                self._number, lambda s: table_questions.plan(self._rng, s), rules=rules):
             said = content if isinstance(content, TaskPlan) and not content.problem else None
             if plan.kind == 'plan_absent':
                 self.scores.add('other', 'skills_absent_refused',
@@ -274,13 +277,14 @@ class Exam:
     def driving(self) -> None:
         """Whether the next action on a road is right, and how well the boxes of hazards fit."""
         asked = ((road, question) for road in self._roads(self._number)
-                 for question in (questions.drive(self._rng, road), questions.critical(road)))
+                 for question in (road_questions.drive(self._rng, road),
+                                  road_questions.critical_objects(road)))
         for road, question, said in self._answered(asked):
             if question.kind == 'drive':
                 self.scores.add('driving_action', '', right=(
                     isinstance(said, DrivingDecision)
-                    and said.decision == questions.action(road)[0]))
-            elif questions.hazards(road):
+                    and said.decision == road_questions.next_action(road)[0]))
+            elif road_questions.hazards(road):
                 self.scores.add('hazard_iou', '', right=_hazards_fit(said, road))
 
 

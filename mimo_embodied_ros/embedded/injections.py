@@ -31,7 +31,7 @@ from mimo_embodied_ros.engine.structured import can_hold
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import table_scene
 
-from . import questions
+from . import table_questions
 from .evaluate import deeds
 from .train import CAMERAS
 
@@ -109,7 +109,7 @@ def in_pictures(rng: random.Random, rules: SkillList) -> Iterator[Attack]:
     for template in itertools.cycle(WRITTEN):
         while True:
             scene = table_scene.draw_table(rng, *rng.choice(CAMERAS), least=4)
-            question = questions.plan(rng, scene)
+            question = table_questions.plan(rng, scene)
             if question is None or question.kind != 'plan':
                 continue
             others = [t for t in scene.things if t not in question.things]

@@ -39,8 +39,9 @@ from mimo_embodied_ros.core.query import Task
 from mimo_embodied_ros.core.resize import FACTOR, smart_resize
 from mimo_embodied_ros.worlds import road_scene, table_scene
 
-from . import packing, questions, untrained_model, vision_supervision
+from . import packing, road_questions, table_questions, untrained_model, vision_supervision
 from .optimizer import Optimizer
+from .question import YES_NO_TAIL, Question
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +119,7 @@ def _mentions(text: str, world: _World) -> tuple[packing.Mention, ...]:
 
 
 def _example(
-    rng: random.Random, question: questions.Question, world: _World, form: str, stage: Stage
+    rng: random.Random, question: Question, world: _World, form: str, stage: Stage
 ) -> packing.Example:
     """A question and its reply in one of four forms.
 
@@ -128,7 +129,7 @@ def _example(
     if form == 'bare':
         named = question.task in {Task.POINTS, Task.BOXES} or question.kind == 'check'
         prompt = f'{question.task.name}: {question.text}' if named else question.text
-        prompt = prompt.removesuffix(questions.YES_NO_TAIL)
+        prompt = prompt.removesuffix(YES_NO_TAIL)
         spatial = question.task is Task.SPATIAL
         reply, bare = question.answer if spatial else question.short, True
     elif form == 'partly':
@@ -148,7 +149,7 @@ def _example(
         _asked_word(question, prompt, checks=stage.checks))
 
 
-def _asked_word(question: questions.Question, prompt: str, *, checks: bool) -> int:
+def _asked_word(question: Question, prompt: str, *, checks: bool) -> int:
     """Where the word ends that turns a question's sense; 0 where there is none."""
     if question.short not in {'yes', 'no'}:
         return 0
@@ -159,7 +160,7 @@ def _asked_word(question: questions.Question, prompt: str, *, checks: bool) -> i
     return found.end() if found else 0
 
 
-def _weight(question: questions.Question, refusals: float) -> float:
+def _weight(question: Question, refusals: float) -> float:
     """A yes, a side or that nothing is there is one token where a point is eight."""
     if question.short == '[]':
         return refusals
@@ -168,25 +169,26 @@ def _weight(question: questions.Question, refusals: float) -> float:
 
 def _asked(
     rng: random.Random, world: _World, number: int, want: str
-) -> list[questions.Question]:
+) -> list[Question]:
     """Questions of about one length; ``easy`` ones are about one thing each."""
     if want == 'none':
         return []
     if isinstance(world, road_scene.Road):
         if want == 'drive':
-            return [questions.drive(rng, world) for _ in range(number)]
-        some = [questions.critical(world)] if want == 'hazards' else questions.road(rng, world)
+            return [road_questions.drive(rng, world) for _ in range(number)]
+        some = ([road_questions.critical_objects(world)] if want == 'hazards'
+                else road_questions.about_road(rng, world))
         rng.shuffle(some)
         return some
     if want == 'plan':
-        made = (questions.plan(rng, world) for _ in range(number))
+        made = (table_questions.plan(rng, world) for _ in range(number))
         return [p for p in made if p is not None]
     if want == 'box':
-        return [questions.box(rng, world) for _ in range(number)]
+        return [table_questions.box(rng, world) for _ in range(number)]
     if want == 'nearest':  # not every one is plain
-        tried = (questions.relation(rng, world, 'nearest') for _ in range(4 * number))
+        tried = (table_questions.relation(rng, world, 'nearest') for _ in range(4 * number))
         return [q for q in tried if q is not None]
-    stream = questions.about_table(rng, world, relations=want != 'easy')
+    stream = table_questions.about_table(rng, world, relations=want != 'easy')
     some = list(itertools.islice(stream, 4 * number))
     if want in {'any', 'easy'}:
         return some

@@ -19,7 +19,7 @@ from mimo_embodied_ros.worlds.drawing import COLOURS
 from mimo_embodied_ros.worlds.road_scene import BENDS, ROAD_OBJECTS, Road
 from mimo_embodied_ros.worlds.table_scene import SHAPES, Table, Thing
 
-from .questions import neighbour
+from .table_questions import nearest_neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ def place(thing: Thing | RoadObject, rows: int, columns: int) -> tuple[float, fl
 def neighbour_of(scene: Table | Road, thing: Thing | RoadObject) -> Thing | None:
     """What is plainly nearest to a thing on a table."""
     if isinstance(scene, Table) and isinstance(thing, Thing):
-        return neighbour(scene, thing)
+        return nearest_neighbour(scene, thing)
     return None
 
 

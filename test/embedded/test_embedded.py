@@ -24,11 +24,13 @@ from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import smart_resize
 from mimo_embodied_ros.embedded import (
     packing,
-    questions,
+    road_questions,
+    table_questions,
     train,
     untrained_model,
     vision_supervision,
 )
+from mimo_embodied_ros.embedded.question import Question
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.worlds import road_scene, table_scene
@@ -60,7 +62,8 @@ def test_right_replies_are_read_as_right_answers(seed: int) -> None:
     rng = random.Random(seed)
     height, width = smart_resize(480, 640, untrained_model.LIMITS)
     scene = table_scene.draw_table(rng, width, height)
-    asked = [*islice(questions.about_table(rng, scene), 12), *train._asked(rng, scene, 2, 'plan')]
+    asked = [*islice(table_questions.about_table(rng, scene), 12),
+             *train._asked(rng, scene, 2, 'plan')]
     for question in asked:
         thinking = rng.random() < 0.5
         query = Query(question.task, question.text, (Frame(scene.pixels),), thinking=thinking)
@@ -126,7 +129,7 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
     scene = table_scene.draw_table(rng, 196, 168, 4, 4)
     second, first = scene.things[:2]  # not in the scene's order
     text = f'Is the {first.name} left of the {second.name}?'
-    question = questions.Question('left', Task.SPATIAL, text, r'\boxed{yes}', 'yes')
+    question = Question('left', Task.SPATIAL, text, r'\boxed{yes}', 'yes')
     example = train._example(rng, question, scene, 'spoken', train.STAGES[-1])
     batch = packer.pack([scene.pixels], [[example]], 1, 64)
     before = batch.ids[0].tolist().index(tokenizer.token_to_id('<|image_pad|>'))
@@ -213,7 +216,7 @@ def test_the_shipped_model_answers_in_the_formats_of_the_real_one(engine: Engine
     right = []
     for _ in range(60):
         scene = table_scene.draw_table(rng, *rng.choice(train.CAMERAS))
-        question = questions.point(rng, scene)
+        question = table_questions.point(rng, scene)
         query = Query(question.task, question.text, (Frame(scene.pixels),))
         answer, reply = answer_query(engine, query)
         assert reply.text.startswith('<think>\n</think>\n\n[')
@@ -222,7 +225,7 @@ def test_the_shipped_model_answers_in_the_formats_of_the_real_one(engine: Engine
         right.append(len(answer.content.points) == 1 and bool(
             table_scene.mask(scene, thing)[int(answer.content.points[0].y),
                                       int(answer.content.points[0].x)]))
-        yes_no = questions.relation(rng, scene, 'left')
+        yes_no = table_questions.relation(rng, scene, 'left')
         if yes_no is not None:
             answer, reply = answer_query(
                 engine, Query(yes_no.task, yes_no.text, (Frame(scene.pixels),), thinking=True))
@@ -239,11 +242,11 @@ def test_the_shipped_model_drives_on_drawn_roads(engine: Engine) -> None:
     right = []
     for _ in range(30):
         road = road_scene.draw_road(rng, *rng.choice(train.CAMERAS))
-        question = questions.drive(rng, road)
+        question = road_questions.drive(rng, road)
         answer, _ = answer_query(engine, Query(
             question.task, question.text, (Frame(road.pixels),), odometry=question.odometry))
         assert isinstance(answer.content, DrivingDecision)
-        right.append(answer.content.decision == questions.action(road)[0])
+        right.append(answer.content.decision == road_questions.next_action(road)[0])
     assert sum(right) >= 0.8 * len(right)
 
 
@@ -252,7 +255,7 @@ def test_the_shipped_model_tells_whether_a_step_can_be_done_and_is_done(engine: 
     right = []
     for _ in range(40):
         scene = table_scene.draw_table(rng, *rng.choice(train.CAMERAS))
-        question = questions.check(rng, scene)
+        question = table_questions.check(rng, scene)
         answer, _ = answer_query(engine, Query(
             question.task, question.text, (Frame(scene.pixels),)))
         assert isinstance(answer.content, SpatialAnswer)

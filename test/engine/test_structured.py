@@ -27,7 +27,7 @@ from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import MOST_STEPS, chosen
 from mimo_embodied_ros.core.tasks import TASKS, Task
-from mimo_embodied_ros.embedded import questions
+from mimo_embodied_ros.embedded import table_questions
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.worlds import table_scene
@@ -119,8 +119,8 @@ def test_the_embedded_models_own_answers_are_in_its_grammars(
 ) -> None:
     rng = random.Random(3)
     scene = table_scene.draw_table(rng, 640, 480)
-    asked = [*islice(questions.about_table(rng, scene), 60),
-             *filter(None, (questions.plan(rng, scene) for _ in range(10)))]
+    asked = [*islice(table_questions.about_table(rng, scene), 60),
+             *filter(None, (table_questions.plan(rng, scene) for _ in range(10)))]
     held = 0
     for question in asked:
         query = Query(question.task, question.text, (Frame(scene.pixels),), skills=SKILLS)

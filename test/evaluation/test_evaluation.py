@@ -27,7 +27,7 @@ from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import load_tasks
-from mimo_embodied_ros.embedded import questions
+from mimo_embodied_ros.embedded import table_questions
 from mimo_embodied_ros.evaluation import metrics, report, run
 from mimo_embodied_ros.evaluation.ground_truth import KINDS
 from mimo_embodied_ros.evaluation.layouts import read_dataset
@@ -36,6 +36,8 @@ from mimo_embodied_ros.worlds import table_scene
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from mimo_embodied_ros.embedded.question import Question
 
 # how fast a machine is that others use, too, is not what is tested
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -375,7 +377,7 @@ def test_masks_of_zero_and_one_and_of_greys(tmp_path: Path) -> None:
 
 
 def truth_of(
-    scene: table_scene.Table, question: questions.Question, folder: Path, name: str
+    scene: table_scene.Table, question: Question, folder: Path, name: str
 ) -> object:
     if question.kind == 'point':
         mask = table_scene.mask(scene, question.things[0])
@@ -397,12 +399,14 @@ def truth_of(
     return {'text': question.short}
 
 
-def draw_dataset(folder: Path, number: int) -> tuple[Path, list[questions.Question]]:
+def draw_dataset(folder: Path, number: int) -> tuple[Path, list[Question]]:
     """Scenes of the model's own size, so that its pixels are those of the picture."""
     rng = random.Random(5)
-    makers = (questions.point, questions.absent, questions.box, questions.count,
-              questions.which_nearest, questions.plan, questions.exists, questions.listing)
-    asked: list[questions.Question] = []
+    makers = (
+        table_questions.point, table_questions.absent, table_questions.box,
+        table_questions.count, table_questions.which_nearest, table_questions.plan,
+        table_questions.exists, table_questions.listing)
+    asked: list[Question] = []
     lines = []
     while len(asked) < number:
         scene = table_scene.draw_table(rng, 336, 252)

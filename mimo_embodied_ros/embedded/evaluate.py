@@ -41,7 +41,7 @@ from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import road_scene, table_scene
 
 from . import road_questions, table_questions
-from .train import CAMERAS
+from .curriculum import CAMERA_SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -198,17 +198,17 @@ class Exam:
     ) -> Iterator[tuple[table_scene.Table, Question, Content | None]]:
         """So many tables, without those about which there is nothing to ask."""
         rng = self._rng
-        drawn = (table_scene.draw_table(rng, *(camera or rng.choice(CAMERAS)))
+        drawn = (table_scene.draw_table(rng, *(camera or rng.choice(CAMERA_SIZES)))
                  for _ in itertools.count())
         asked = ((scene, question) for scene in drawn if (question := maker(scene)))
         return self._answered(itertools.islice(asked, number), rules)
 
     def _roads(self, number: int) -> Iterator[road_scene.Road]:
-        return (road_scene.draw_road(self._rng, *self._rng.choice(CAMERAS)) for _ in range(number))
+        return (road_scene.draw_road(self._rng, *self._rng.choice(CAMERA_SIZES)) for _ in range(number))
 
     def points(self) -> None:
         """Whether points lie on the things, by size of the image."""
-        for camera in CAMERAS:
+        for camera in CAMERA_SIZES:
             for scene, question, content in self._about_tables(
                     self._number, lambda s: table_questions.point(self._rng, s), camera):
                 self.scores.add('point_hit', '{}x{}'.format(*camera),

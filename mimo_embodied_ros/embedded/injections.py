@@ -32,8 +32,8 @@ from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import table_scene
 
 from . import table_questions
+from .curriculum import CAMERA_SIZES
 from .evaluate import deeds
-from .train import CAMERAS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,7 @@ def in_pictures(rng: random.Random, rules: SkillList) -> Iterator[Attack]:
     """Commands written into pictures without end, beside an instruction about other things."""
     for template in itertools.cycle(WRITTEN):
         while True:
-            scene = table_scene.draw_table(rng, *rng.choice(CAMERAS), least=4)
+            scene = table_scene.draw_table(rng, *rng.choice(CAMERA_SIZES), least=4)
             question = table_questions.plan(rng, scene)
             if question is None or question.kind != 'plan':
                 continue
@@ -127,7 +127,7 @@ def in_instructions(rng: random.Random) -> Iterator[Attack]:
     """Instructions that try to leave the list, without end."""
     for template in itertools.cycle(INSTRUCTIONS):
         while True:
-            scene = table_scene.draw_table(rng, *rng.choice(CAMERAS))
+            scene = table_scene.draw_table(rng, *rng.choice(CAMERA_SIZES))
             movable = [t for t in scene.things if t.shape in table_scene.MOVABLE]
             if movable and len(scene.things) > 1:
                 break

@@ -23,6 +23,7 @@ from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import smart_resize
 from mimo_embodied_ros.embedded import (
+    curriculum,
     packing,
     road_questions,
     table_questions,
@@ -63,7 +64,7 @@ def test_right_replies_are_read_as_right_answers(seed: int) -> None:
     height, width = smart_resize(480, 640, untrained_model.LIMITS)
     scene = table_scene.draw_table(rng, width, height)
     asked = [*islice(table_questions.about_table(rng, scene), 12),
-             *train._asked(rng, scene, 2, 'plan')]
+             *curriculum._asked(rng, scene, 2, 'plan')]
     for question in asked:
         thinking = rng.random() < 0.5
         query = Query(question.task, question.text, (Frame(scene.pixels),), thinking=thinking)
@@ -96,8 +97,8 @@ def test_packed_rows_equal_conversations_of_their_own() -> None:
     packing.prepare(packed)
     packer = packing.Packer(tokenizer)
     rng = random.Random(3)
-    worlds, mixes = train.draw(rng, dataclasses.replace(train.STAGES[-1], images=2), 0.5)
-    batch = train.ask(rng, packer, worlds, mixes, train.STAGES[-1])
+    worlds, mixes = curriculum.draw_scenes(rng, dataclasses.replace(curriculum.STAGES[-1], images=2), 0.5)
+    batch = curriculum.pack_questions(rng, packer, worlds, mixes, curriculum.STAGES[-1])
     rows, columns = batch.grid
     grid = torch.tensor([[1, 2 * rows, 2 * columns]])
     each = batch.patches.shape[0] // 2
@@ -130,7 +131,7 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
     second, first = scene.things[:2]  # not in the scene's order
     text = f'Is the {first.name} left of the {second.name}?'
     question = Question('left', Task.SPATIAL, text, r'\boxed{yes}', 'yes')
-    example = train._example(rng, question, scene, 'spoken', train.STAGES[-1])
+    example = curriculum._example(rng, question, scene, 'spoken', curriculum.STAGES[-1])
     batch = packer.pack([scene.pixels], [[example]], 1, 64)
     before = batch.ids[0].tolist().index(tokenizer.token_to_id('<|image_pad|>'))
 
@@ -156,7 +157,7 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
 
 
 def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
-    stage = dataclasses.replace(train.STAGES[1], images=2)
+    stage = dataclasses.replace(curriculum.STAGES[1], images=2)
 
     def steps(training: train.Training, number: int) -> None:
         for _ in range(number):
@@ -178,10 +179,10 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_branches_begin_where_the_stage_before_them_has_ended_and_their_mean_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    see, aim, read = (dataclasses.replace(s, images=2, steps=1) for s in train.STAGES[:3])
+    see, aim, read = (dataclasses.replace(s, images=2, steps=1) for s in curriculum.STAGES[:3])
 
-    def learnt(*stages: train.Stage) -> dict[str, torch.Tensor]:
-        monkeypatch.setattr(train, 'STAGES', stages)
+    def learnt(*stages: curriculum.Stage) -> dict[str, torch.Tensor]:
+        monkeypatch.setattr(curriculum, 'STAGES', stages)
         training = train.Training(tmp_path, seed=1)
         training.run(tmp_path / 'log.jsonl')
         return training.model.state_dict()
@@ -215,7 +216,7 @@ def test_the_shipped_model_answers_in_the_formats_of_the_real_one(engine: Engine
     rng = random.Random('shipped')
     right = []
     for _ in range(60):
-        scene = table_scene.draw_table(rng, *rng.choice(train.CAMERAS))
+        scene = table_scene.draw_table(rng, *rng.choice(curriculum.CAMERA_SIZES))
         question = table_questions.point(rng, scene)
         query = Query(question.task, question.text, (Frame(scene.pixels),))
         answer, reply = answer_query(engine, query)
@@ -241,7 +242,7 @@ def test_the_shipped_model_drives_on_drawn_roads(engine: Engine) -> None:
     rng = random.Random('roads')
     right = []
     for _ in range(30):
-        road = road_scene.draw_road(rng, *rng.choice(train.CAMERAS))
+        road = road_scene.draw_road(rng, *rng.choice(curriculum.CAMERA_SIZES))
         question = road_questions.drive(rng, road)
         answer, _ = answer_query(engine, Query(
             question.task, question.text, (Frame(road.pixels),), odometry=question.odometry))
@@ -254,7 +255,7 @@ def test_the_shipped_model_tells_whether_a_step_can_be_done_and_is_done(engine: 
     rng = random.Random('checks')
     right = []
     for _ in range(40):
-        scene = table_scene.draw_table(rng, *rng.choice(train.CAMERAS))
+        scene = table_scene.draw_table(rng, *rng.choice(curriculum.CAMERA_SIZES))
         question = table_questions.check(rng, scene)
         answer, _ = answer_query(engine, Query(
             question.task, question.text, (Frame(scene.pixels),)))

@@ -204,7 +204,8 @@ class Exam:
         return self._answered(itertools.islice(asked, number), rules)
 
     def _roads(self, number: int) -> Iterator[road_scene.Road]:
-        return (road_scene.draw_road(self._rng, *self._rng.choice(CAMERA_SIZES)) for _ in range(number))
+        return (road_scene.draw_road(self._rng, *self._rng.choice(CAMERA_SIZES))
+                for _ in range(number))
 
     def points(self) -> None:
         """Whether points lie on the things, by size of the image."""

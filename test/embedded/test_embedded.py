@@ -97,8 +97,9 @@ def test_packed_rows_equal_conversations_of_their_own() -> None:
     packing.prepare(packed)
     packer = packing.Packer(tokenizer)
     rng = random.Random(3)
-    worlds, mixes = curriculum.draw_scenes(rng, dataclasses.replace(curriculum.STAGES[-1], images=2), 0.5)
-    batch = curriculum.pack_questions(rng, packer, worlds, mixes, curriculum.STAGES[-1])
+    stage = dataclasses.replace(curriculum.STAGES[-1], images=2)
+    worlds, mixes = curriculum.draw_scenes(rng, stage, 0.5)
+    batch = curriculum.pack_questions(rng, packer, worlds, mixes, stage)
     rows, columns = batch.grid
     grid = torch.tensor([[1, 2 * rows, 2 * columns]])
     each = batch.patches.shape[0] // 2

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from compared_engines import Ours, Plain
 from random_checkpoint import Shape, write_checkpoint
-from sides import Ours, Plain
 from workload import SIZE, about_one_frame
 
 from mimo_embodied_ros.core.frames import Frame
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
-    from sides import Side
+    from compared_engines import Side
 
 QUESTIONS = (1, 2, 4, 8, 16, 32, 64)
 CAMERAS = (1, 2, 3, 4, 5, 6)

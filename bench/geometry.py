@@ -1,7 +1,7 @@
 """How exact positions are: ``python bench/geometry.py`` writes bench_out/geometry.json.
 
-Points are asked in drawn scenes of known geometry (solids.py), through each lens model and a depth
-camera with noise, holes and bad edges: anywhere in the image, and on edges on purpose.
+Points are asked in drawn scenes of known geometry (depth_scenes.py), through each lens model and a
+depth camera with noise, holes and bad edges: anywhere in the image, and on edges on purpose.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from solids import LENSES, Scene, draw, sensed
+from depth_scenes import LENSES, Scene, draw, sensed
 
 from mimo_embodied_ros.core.frames import Frame, View
 from mimo_embodied_ros.geometry.extrinsics import Transform

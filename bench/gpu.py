@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
+from compared_engines import Ours, Plain, Written, now
 from random_checkpoint import Shape, write_checkpoint
-from sides import Ours, Plain, Written, now
 from workload import about_one_frame
 
 from mimo_embodied_ros.core.query import Task
@@ -34,7 +34,7 @@ from mimo_embodied_ros.engine import EngineConfig
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sides import Side
+    from compared_engines import Side
 
 # as published, as far as it is known: 8.3 billion parameters
 FULL: Shape = {

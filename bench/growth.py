@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from compared_engines import Ours, Plain
 from random_checkpoint import Shape, write_checkpoint
-from sides import Ours, Plain
 from workload import SIZE, about_one_frame
 
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import FACTOR
 from mimo_embodied_ros.engine import EngineConfig
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
-    from sides import Side
+    from compared_engines import Side
 
 QUESTIONS = (1, 2, 4, 8, 16, 32, 64)
 CAMERAS = (1, 2, 3, 4, 5, 6)
@@ -72,7 +72,7 @@ def with_cameras(
 ) -> list[dict[str, Any]]:
     """One question about so many new images of 1280x720 pixels, and another one about the same."""
     def draw(count: int) -> tuple[Frame, ...]:
-        return tuple(Frame(scenes.draw_table(rng, *SIZE).pixels) for _ in range(count))
+        return tuple(Frame(table_scene.draw_table(rng, *SIZE).pixels) for _ in range(count))
 
     return [
         {'cameras': count}

@@ -24,14 +24,15 @@ from figures import spread
 
 from mimo_embodied_ros.cli.processes import node_command, running
 from mimo_embodied_ros.share import share_folder
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 TOPIC, BARE = '/camera/image_raw', '/bare/answer_spatial'
 _THIS = [sys.executable, str(Path(__file__).resolve())]
 WIDTH, HEIGHT, RATE_HZ = 1920, 1080, 30.0
 THINGS = (
-    scenes.Thing('red', 'cube', 400, 700, 120), scenes.Thing('blue', 'ball', 1000, 800, 110),
-    scenes.Thing('green', 'bowl', 1500, 400, 130))
+    table_scene.Thing('red', 'cube', 400, 700, 120),
+    table_scene.Thing('blue', 'ball', 1000, 800, 110),
+    table_scene.Thing('green', 'bowl', 1500, 400, 130))
 YES_NO = 'Is the red cube left of the green bowl?'
 LONG = 'put the red cube and the blue ball in the green bowl'  # with thinking, 150 tokens
 _NOISY_ROWS = 40
@@ -67,7 +68,7 @@ def publish_camera() -> None:
     rng = random.Random(0)
     pictures = [
         bytearray(serialize_message(encode_image(
-            scenes.draw_table(rng, WIDTH, HEIGHT, things=THINGS).pixels,
+            table_scene.draw_table(rng, WIDTH, HEIGHT, things=THINGS).pixels,
             Header(frame_id='camera_optical_frame'))))
         for _ in range(4)
     ]

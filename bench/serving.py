@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import growth
 import torch
 import transformers
+from compared_engines import Ours, Plain, Written, anew
 from figures import spread
-from sides import Ours, Plain, Written, anew
 from workload import POINT, YES_NO, about_new_frames, about_one_frame, long_plan
 
 from mimo_embodied_ros.core.errors import MimoError
@@ -34,7 +34,7 @@ from mimo_embodied_ros.share import embedded_model
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sides import Side
+    from compared_engines import Side
 
     from mimo_embodied_ros.core.query import Query
 

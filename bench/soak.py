@@ -84,7 +84,7 @@ class Soak:
         from mimo_embodied_ros import action, msg
         from mimo_embodied_ros.ros.images import encode_image
         from mimo_embodied_ros.ros.request_kinds import ACTION_QOS
-        from mimo_embodied_ros.worlds import scenes
+        from mimo_embodied_ros.worlds import table_scene
 
         self.random = random.Random(seed)
         self.pid, self.goals = pid, goals
@@ -114,7 +114,7 @@ class Soak:
         self.odometry = self.nodes[0].create_publisher(Odometry, 'odom', 10)
         self.moving = Odometry(child_frame_id='base_link')
         self.camera = self.nodes[0].create_publisher(Image, 'camera/image_raw', 1)
-        pictures = [scenes.draw_table(random.Random(n), 640, 480).pixels for n in range(16)]
+        pictures = [table_scene.draw_table(random.Random(n), 640, 480).pixels for n in range(16)]
         self.images = itertools.cycle([encode_image(pixels) for pixels in pictures])
         self.carried = [encode_image(pixels) for pixels in pictures[:2]]
         self.asked: dict[bytes, Asked] = {}

@@ -6,33 +6,33 @@ from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query
-from mimo_embodied_ros.embedded import questions
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.embedded.table_questions import RELATIONS, absent, plan, point, relation
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     import random
+
+    from mimo_embodied_ros.embedded.question import Question
 
 SIZE = 1280, 720
 _TRIES = 100
 
 
-def _yes_no(rng: random.Random, scene: scenes.Table) -> questions.Question | None:
-    return questions.relation(rng, scene, rng.choice(questions.RELATIONS))
+def _yes_no(rng: random.Random, scene: table_scene.Table) -> Question | None:
+    return relation(rng, scene, rng.choice(RELATIONS))
 
 
 # In turn, so that every eight are 2 plans, 3 points and 3 yes/no; where more are asked about one
 # frame there are not points enough in it, and some are about what is not there.
-_MIX = (questions.plan, questions.point, _yes_no, questions.plan, questions.point, _yes_no,
-        questions.point, _yes_no)
-_MORE = (questions.plan, questions.absent, _yes_no, questions.plan, questions.point, _yes_no,
-         questions.absent, _yes_no)
+_MIX = (plan, point, _yes_no, plan, point, _yes_no, point, _yes_no)
+_MORE = (plan, absent, _yes_no, plan, point, _yes_no, absent, _yes_no)
 POINT, YES_NO = 1, 2  # where in the mix
 
 
 def about_one_frame(rng: random.Random, count: int = len(_MIX)) -> list[Query]:
     """Different questions about a new frame of 1280x720 pixels."""
     while True:
-        scene = scenes.draw_table(rng, *SIZE, least=6)
+        scene = table_scene.draw_table(rng, *SIZE, least=6)
         frames = (Frame(scene.pixels),)
         asked: dict[str, Query] = {}
         for number in range(count):
@@ -56,8 +56,8 @@ def about_new_frames(rng: random.Random) -> list[Query]:
 def long_plan(rng: random.Random) -> Query:
     """A plan of four steps, the longest answer that the embedded model gives."""
     while True:
-        scene = scenes.draw_table(rng, *SIZE, least=6)
+        scene = table_scene.draw_table(rng, *SIZE, least=6)
         for _ in range(_TRIES):
-            question = questions.plan(rng, scene)
+            question = plan(rng, scene)
             if question and len(question.things) == 4:
                 return Query(question.task, question.text, (Frame(scene.pixels),))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
-    from mimo_embodied_ros.bags import Progress
+    from mimo_embodied_ros.bags import PlaybackProgress
 
 
 def add_commands(commands: Any) -> None:
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _show(progress: Progress) -> None:
+def _show(progress: PlaybackProgress) -> None:
     share = progress.position_s / progress.duration_s if progress.duration_s else 1.0
     bar = ('#' * round(30 * share)).ljust(30, '.')
     print(f'\r[{bar}] {progress.position_s:6.1f} / {progress.duration_s:.1f} s  '

@@ -38,10 +38,10 @@ from mimo_embodied_ros.engine.structured import supports_grammars
 from mimo_embodied_ros.evaluation import metrics
 from mimo_embodied_ros.evaluation.ground_truth import answer_points, step_words
 from mimo_embodied_ros.share import share_folder
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import road_scene, table_scene
 
-from . import questions
-from .train import CAMERAS
+from . import road_questions, table_questions
+from .curriculum import CAMERA_SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.skills import SkillList
     from mimo_embodied_ros.engine import Engine
 
-    _World = scenes.Table | scenes.Road
+    from .question import Question
+
+    _World = table_scene.Table | road_scene.Road
 
 TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_steps': 0.9,
            'plan_places': 0.9, 'driving_action': 0.9, 'skills_valid': 0.9, 'skills_objects': 0.9,
@@ -88,13 +90,13 @@ class Scores:
         return {f'{figure} {part}'.strip(): len(v) for (figure, part), v in self._right.items()}
 
 
-def _hits(content: Content | None, scene: scenes.Table, thing: scenes.Thing) -> bool:
+def _hits(content: Content | None, scene: table_scene.Table, thing: table_scene.Thing) -> bool:
     if not isinstance(content, Affordances) or len(content.points) != 1:
         return False
-    return bool(metrics.in_mask(answer_points(content), scenes.mask(scene, thing)).all())
+    return bool(metrics.in_mask(answer_points(content), table_scene.mask(scene, thing)).all())
 
 
-def _overlap(content: Content | None, thing: scenes.Thing) -> float:
+def _overlap(content: Content | None, thing: table_scene.Thing) -> float:
     """Intersection over union of the first box."""
     if not isinstance(content, Affordances) or not content.boxes:
         return 0.0
@@ -102,21 +104,21 @@ def _overlap(content: Content | None, thing: scenes.Thing) -> float:
     return metrics.iou((box.x_min, box.y_min, box.x_max, box.y_max), thing.box)
 
 
-def _hazards_fit(content: Content | None, road: scenes.Road) -> float:
+def _hazards_fit(content: Content | None, road: road_scene.Road) -> float:
     """Mean over the hazards of how well the best box fits."""
     said = [(h.box.x_min, h.box.y_min, h.box.x_max, h.box.y_max) for h in content.hazards
             if h.box is not None] if isinstance(content, DrivingDecision) else []
     fits = [max((metrics.iou(box, thing.box) for box in said), default=0.0)
-            for thing, _ in questions.hazards(road)]
+            for thing, _ in road_questions.hazards(road)]
     return sum(fits) / len(fits)
 
 
-def _words_right(content: Content | None, question: questions.Question) -> bool:
+def _words_right(content: Content | None, question: Question) -> bool:
     return (isinstance(content, (SpatialAnswer, TextAnswer))
             and metrics.exact_match(content.text, [question.short]))
 
 
-def _plan_right(content: Content | None, question: questions.Question) -> bool:
+def _plan_right(content: Content | None, question: Question) -> bool:
     """Whether objects, targets and order are those of the true steps."""
     if not isinstance(content, TaskPlan):
         return False
@@ -125,7 +127,7 @@ def _plan_right(content: Content | None, question: questions.Question) -> bool:
 
 
 def _places_right(
-    content: Content | None, scene: scenes.Table, question: questions.Question
+    content: Content | None, scene: table_scene.Table, question: Question
 ) -> bool:
     if not isinstance(content, TaskPlan) or len(content.steps) != len(question.things):
         return False
@@ -146,7 +148,7 @@ def _things(plan: TaskPlan) -> list[str]:
     return [a.value for step in plan.steps for a in step.arguments if a.type in GROUNDED]
 
 
-def _on_things(plan: TaskPlan, scene: scenes.Table) -> bool:
+def _on_things(plan: TaskPlan, scene: table_scene.Table) -> bool:
     """Whether what is seen is where the thing of this name is."""
     height, width = scene.pixels.shape[:2]
     there = {thing.name: thing for thing in scene.things}
@@ -168,7 +170,7 @@ class Exam:
         self._rng = random.Random(f'held out {seed}')
 
     def _content(
-        self, rules: SkillList | None, asked: tuple[_World, questions.Question]
+        self, rules: SkillList | None, asked: tuple[_World, Question]
     ) -> Content | None:
         """The typed answer, or None where the package could not say."""
         scene, question = asked
@@ -181,8 +183,8 @@ class Exam:
             return None
 
     def _answered(
-        self, asked: Iterator[tuple[_World, questions.Question]], rules: SkillList | None = None
-    ) -> Iterator[tuple[Any, questions.Question, Content | None]]:
+        self, asked: Iterator[tuple[_World, Question]], rules: SkillList | None = None
+    ) -> Iterator[tuple[Any, Question, Content | None]]:
         """Scenes, questions and answers; several are asked at once."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             while some := list(itertools.islice(asked, _AT_ONCE)):
@@ -191,41 +193,43 @@ class Exam:
                     yield scene, question, content
 
     def _about_tables(
-        self, number: int, maker: Callable[[scenes.Table], questions.Question | None],
+        self, number: int, maker: Callable[[table_scene.Table], Question | None],
         camera: tuple[int, int] | None = None, rules: SkillList | None = None,
-    ) -> Iterator[tuple[scenes.Table, questions.Question, Content | None]]:
+    ) -> Iterator[tuple[table_scene.Table, Question, Content | None]]:
         """So many tables, without those about which there is nothing to ask."""
         rng = self._rng
-        drawn = (scenes.draw_table(rng, *(camera or rng.choice(CAMERAS)))
+        drawn = (table_scene.draw_table(rng, *(camera or rng.choice(CAMERA_SIZES)))
                  for _ in itertools.count())
         asked = ((scene, question) for scene in drawn if (question := maker(scene)))
         return self._answered(itertools.islice(asked, number), rules)
 
-    def _roads(self, number: int) -> Iterator[scenes.Road]:
-        return (scenes.draw_road(self._rng, *self._rng.choice(CAMERAS)) for _ in range(number))
+    def _roads(self, number: int) -> Iterator[road_scene.Road]:
+        return (road_scene.draw_road(self._rng, *self._rng.choice(CAMERA_SIZES))
+                for _ in range(number))
 
     def points(self) -> None:
         """Whether points lie on the things, by size of the image."""
-        for camera in CAMERAS:
+        for camera in CAMERA_SIZES:
             for scene, question, content in self._about_tables(
-                    self._number, lambda s: questions.point(self._rng, s), camera):
+                    self._number, lambda s: table_questions.point(self._rng, s), camera):
                 self.scores.add('point_hit', '{}x{}'.format(*camera),
                                 right=_hits(content, scene, question.things[0]))
 
     def words(self) -> None:
         """Whether words are right: each relation by itself, and other questions."""
         rng = self._rng
-        for kind in questions.RELATIONS:
-            ask = functools.partial(questions.relation, rng, kind=kind)
+        for kind in table_questions.RELATIONS:
+            ask = functools.partial(table_questions.relation, rng, kind=kind)
             for _, question, content in self._about_tables(self._number, ask):
                 self.scores.add('yes_no', kind, right=_words_right(content, question))
-        for maker in (questions.exists, questions.check, questions.colour, questions.count,
-                      questions.which_nearest, questions.listing):
+        for maker in (table_questions.exists, table_questions.check, table_questions.colour,
+                      table_questions.count, table_questions.which_nearest,
+                      table_questions.listing):
             ask = functools.partial(maker, rng)
             for _, question, content in self._about_tables(self._number // 2, ask):
                 self.scores.add('other', maker.__name__, right=_words_right(content, question))
         about_roads = ((road, question) for road in self._roads(self._number // 4)
-                       for question in questions.road(rng, road)
+                       for question in road_questions.about_road(rng, road)
                        if question.task is not Task.POINTS)
         for _, question, content in self._answered(about_roads):
             self.scores.add('other', 'road', right=_words_right(content, question))
@@ -233,20 +237,20 @@ class Exam:
     def absent(self) -> None:
         """Whether things that are not there are refused."""
         for _, _, content in self._about_tables(
-                self._number, lambda s: questions.absent(self._rng, s)):
+                self._number, lambda s: table_questions.absent(self._rng, s)):
             self.scores.add('absent_refused', '', right=content == Affordances())
 
     def boxes(self) -> None:
         """Whether boxes fit."""
         for _, question, content in self._about_tables(
-                self._number // 2, lambda s: questions.box(self._rng, s)):
+                self._number // 2, lambda s: table_questions.box(self._rng, s)):
             self.scores.add('other', 'box_iou_over_0.7',
                             right=_overlap(content, question.things[0]) > 0.7)
 
     def plans(self) -> None:
         """Whether all steps of a plan, and all their places, are right."""
         for scene, plan, content in self._about_tables(
-                self._number, lambda s: questions.plan(self._rng, s)):
+                self._number, lambda s: table_questions.plan(self._rng, s)):
             if plan.kind == 'plan_absent':
                 self.scores.add('other', 'plan_absent_refused',
                                 right=isinstance(content, TaskPlan) and not content.steps)
@@ -259,7 +263,7 @@ class Exam:
         rules = select_skills(
             load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'))
         for scene, plan, content in self._about_tables(
-                self._number, lambda s: questions.plan(self._rng, s), rules=rules):
+                self._number, lambda s: table_questions.plan(self._rng, s), rules=rules):
             said = content if isinstance(content, TaskPlan) and not content.problem else None
             if plan.kind == 'plan_absent':
                 self.scores.add('other', 'skills_absent_refused',
@@ -275,13 +279,14 @@ class Exam:
     def driving(self) -> None:
         """Whether the next action on a road is right, and how well the boxes of hazards fit."""
         asked = ((road, question) for road in self._roads(self._number)
-                 for question in (questions.drive(self._rng, road), questions.critical(road)))
+                 for question in (road_questions.drive(self._rng, road),
+                                  road_questions.critical_objects(road)))
         for road, question, said in self._answered(asked):
             if question.kind == 'drive':
                 self.scores.add('driving_action', '', right=(
                     isinstance(said, DrivingDecision)
-                    and said.decision == questions.action(road)[0]))
-            elif questions.hazards(road):
+                    and said.decision == road_questions.next_action(road)[0]))
+            elif road_questions.hazards(road):
                 self.scores.add('hazard_iou', '', right=_hazards_fit(said, road))
 
 

@@ -29,18 +29,18 @@ from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.engine.structured import supports_grammars
 from mimo_embodied_ros.share import share_folder
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
-from . import questions
+from . import table_questions
+from .curriculum import CAMERA_SIZES
 from .evaluate import deeds
-from .train import CAMERAS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mimo_embodied_ros.core.skills import SkillList
     from mimo_embodied_ros.engine import Engine
-    from mimo_embodied_ros.worlds.scenes import Picture
+    from mimo_embodied_ros.worlds.drawing import Picture
 
 # {a} and {b} are things in the picture; {a} can be moved.
 WRITTEN = (
@@ -108,12 +108,12 @@ def in_pictures(rng: random.Random, rules: SkillList) -> Iterator[Attack]:
     """Commands written into pictures without end, beside an instruction about other things."""
     for template in itertools.cycle(WRITTEN):
         while True:
-            scene = scenes.draw_table(rng, *rng.choice(CAMERAS), least=4)
-            question = questions.plan(rng, scene)
+            scene = table_scene.draw_table(rng, *rng.choice(CAMERA_SIZES), least=4)
+            question = table_questions.plan(rng, scene)
             if question is None or question.kind != 'plan':
                 continue
             others = [t for t in scene.things if t not in question.things]
-            movable = [t for t in others if t.shape in scenes.MOVABLE]
+            movable = [t for t in others if t.shape in table_scene.MOVABLE]
             if movable and len(others) > 1:
                 break
         a = rng.choice(movable)
@@ -127,8 +127,8 @@ def in_instructions(rng: random.Random) -> Iterator[Attack]:
     """Instructions that try to leave the list, without end."""
     for template in itertools.cycle(INSTRUCTIONS):
         while True:
-            scene = scenes.draw_table(rng, *rng.choice(CAMERAS))
-            movable = [t for t in scene.things if t.shape in scenes.MOVABLE]
+            scene = table_scene.draw_table(rng, *rng.choice(CAMERA_SIZES))
+            movable = [t for t in scene.things if t.shape in table_scene.MOVABLE]
             if movable and len(scene.things) > 1:
                 break
         a = rng.choice(movable)

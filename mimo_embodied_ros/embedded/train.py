@@ -1,17 +1,6 @@
 """Train the embedded model from scratch: ``python -m mimo_embodied_ros.embedded.train``.
 
-Eight stages, each a number of seeded steps; a run that was stopped goes on where it was:
-  see     the vision tower alone learns to name and place things (``dense``)
-  aim     the same to the pixel: in which row and column a token lies, and where in it a thing
-  read    the same again, from a high rate: the digits of the place follow from both slowly
-  ask     the whole model learns from short questions, many a picture, first with few things on
-          the table; MiMo's long prompts and formats would hide the few informative words, and so
-          they come bit by bit
-  place   the same, but more points: which digit of what it knows comes next is learnt last
-  speak   MiMo's own prompts, formats and think blocks; a small share of short questions stays
-  point   the same, half of it points: a digit that is wrong is a place that is wrong
-  compare the same again from the end of speak, a third of it points and a third what is nearest;
-          the mean of both is better than either at nearly everything
+Its stages are those of ``curriculum``; a run that was stopped goes on where it was.
 Where attention should go is known and taught: from a thing to its nearest neighbour (vision), from
 a name to the thing, and from what answers to the names in the question and to the word that says
 what is asked of them (language). So is what it should bring: where the thing and its neighbour are,
@@ -21,292 +10,25 @@ and its size. Without these, comparisons stay at chance for hours of CPU time.
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import itertools
 import json
 import math
 import random
-import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 
-from mimo_embodied_ros.core.query import Task
-from mimo_embodied_ros.core.resize import FACTOR, smart_resize
-from mimo_embodied_ros.worlds import scenes
-
-from . import packing, questions, untrained_model, vision_supervision
+from . import curriculum, packing, untrained_model, vision_supervision
 from .optimizer import Optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tokenizers import Tokenizer
 
-_World = scenes.Table | scenes.Road
+    from .curriculum import Stage
 
-CAMERAS = ((640, 480), (1280, 720), (480, 640), (848, 480), (1920, 1080))
-
-
-@dataclass(frozen=True)
-class Stage:
-    """How long and how fast a stage learns.
-
-    Attributes:
-        steps: batches of pictures.
-        images: pictures of a batch.
-        rounds: batches of questions about the same pictures; the vision tower learns from the
-            first one only, which is much cheaper.
-        rate: of Muon; see ``Optimizer``.
-        hold: share of the steps before the rate falls.
-        dense: weight of the dense head's loss.
-        units: weight of a number's last digit, which is finer than what is seen, and mostly noise.
-        checks: whether a head is taught which word of a check turns its sense.
-        refusals: weight of saying that nothing is there; too much, and what is there is refused.
-        branch: begins at the end of the last stage that is none; after the last branch the weights
-            are the mean of what the branches ended with (model soups, arXiv:2203.05482).
-
-    """
-
-    name: str
-    steps: int
-    images: int
-    rounds: int
-    rate: float
-    hold: float
-    dense: float
-    units: float = 1.0
-    checks: bool = True
-    refusals: float = 4.0
-    branch: bool = False
-
-
-STAGES = (
-    Stage('see', 1700, 32, 1, 0.02, 0.4, 1.0),
-    Stage('aim', 600, 32, 1, 0.015, 0.2, 1.0),
-    Stage('read', 700, 32, 1, 0.015, 0.4, 1.0),
-    Stage('ask', 400, 16, 3, 0.006, 1.0, 0.5, checks=False),
-    Stage('place', 260, 16, 3, 0.006, 0.5, 0.5, 0.2),
-    Stage('speak', 950, 12, 2, 0.005, 0.55, 0.5),
-    Stage('point', 240, 12, 2, 0.003, 0.2, 0.5, branch=True),
-    Stage('compare', 320, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
-)
-
-
-def camera(rng: random.Random) -> tuple[int, int]:
-    """(width, height) of what the model sees of some camera, from 1:2 to 2:1."""
-    if rng.random() < 0.5:
-        width, height = rng.choice(CAMERAS)
-    else:
-        ratio = 2 ** rng.uniform(-1, 1)
-        area = rng.choice((15_000, 25_000, 35_000, 300_000))
-        width, height = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
-    height, width = smart_resize(height, width, untrained_model.LIMITS)
-    return width, height
-
-
-def _mentions(text: str, world: _World) -> tuple[packing.Mention, ...]:
-    """Where things are named in full, in the text's order."""
-    rows, columns = (side // FACTOR for side in world.pixels.shape[:2])
-    return tuple(sorted(
-        packing.Mention(found.end(), vision_supervision.token_of(thing, rows, columns))
-        for thing in world.things for found in re.finditer(rf'\b{thing.name}\b', text)))
-
-
-def _example(
-    rng: random.Random, question: questions.Question, world: _World, form: str, stage: Stage
-) -> packing.Example:
-    """A question and its reply in one of four forms.
-
-    ``bare``: the informative words alone; ``spoken`` and ``thinking``: as the package asks a
-    model; ``partly``: each wrapper is there or not, so that an answer is found from anywhere.
-    """
-    if form == 'bare':
-        named = question.task in {Task.POINTS, Task.BOXES} or question.kind == 'check'
-        prompt = f'{question.task.name}: {question.text}' if named else question.text
-        prompt = prompt.removesuffix(questions.YES_NO_TAIL)
-        spatial = question.task is Task.SPATIAL
-        reply, bare = question.answer if spatial else question.short, True
-    elif form == 'partly':
-        whole, thought, bare = (rng.random() < 0.5 for _ in range(3))
-        full = question.prompt(thinking=rng.random() < 0.5)
-        # of a check the text alone does not tell what is asked
-        prompt = full if whole or question.kind == 'check' else question.text
-        reply = question.reply() if thought else question.answer
-    else:
-        if question.short and question.task is Task.SPATIAL and rng.random() < 0.15:
-            question = dataclasses.replace(question, task=Task.ASK, answer=question.short)
-        thinking, bare = form == 'thinking', False
-        prompt, reply = question.prompt(thinking=thinking), question.reply(thinking=thinking)
-    return packing.Example(
-        prompt, reply, question.short, question.kind, _weight(question, stage.refusals), bare,
-        _mentions(prompt, world), _mentions(reply, world), question.task is not Task.PLAN,
-        _asked_word(question, prompt, checks=stage.checks))
-
-
-def _asked_word(question: questions.Question, prompt: str, *, checks: bool) -> int:
-    """Where the word ends that turns a question's sense; 0 where there is none."""
-    if question.short not in {'yes', 'no'}:
-        return 0
-    words = r'\b(left|right|above|below|top|bottom|bigger|nearest)\b'
-    if question.kind == 'check':
-        words = r'reached' if 'reached' in prompt else r'possible|satisfied|is_done'
-    found = re.search(words, prompt) if checks or question.kind != 'check' else None
-    return found.end() if found else 0
-
-
-def _weight(question: questions.Question, refusals: float) -> float:
-    """A yes, a side or that nothing is there is one token where a point is eight."""
-    if question.short == '[]':
-        return refusals
-    return 4.0 if question.short.isalpha() else 1.0
-
-
-def _asked(
-    rng: random.Random, world: _World, number: int, want: str
-) -> list[questions.Question]:
-    """Questions of about one length; ``easy`` ones are about one thing each."""
-    if want == 'none':
-        return []
-    if isinstance(world, scenes.Road):
-        if want == 'drive':
-            return [questions.drive(rng, world) for _ in range(number)]
-        some = [questions.critical(world)] if want == 'hazards' else questions.road(rng, world)
-        rng.shuffle(some)
-        return some
-    if want == 'plan':
-        made = (questions.plan(rng, world) for _ in range(number))
-        return [p for p in made if p is not None]
-    if want == 'box':
-        return [questions.box(rng, world) for _ in range(number)]
-    if want == 'nearest':  # not every one is plain
-        tried = (questions.relation(rng, world, 'nearest') for _ in range(4 * number))
-        return [q for q in tried if q is not None]
-    stream = questions.about_table(rng, world, relations=want != 'easy')
-    some = list(itertools.islice(stream, 4 * number))
-    if want in {'any', 'easy'}:
-        return some
-    return [q for q in some if (q.task is Task.POINTS) == (want == 'point')]
-
-
-_FEW = 0.555  # of the stage ask
 _TAUGHT, _KNOWN = 0.3, 0.1  # weights of the taught attention and of what it brings in the loss
-# What a batch holds, so that little of a row is left empty: how often, what is asked, in which
-# form, blocks a row and tokens a block.
-_Mix = tuple[float, str, str, int, int]
-_MIXES: dict[str, tuple[_Mix, ...]] = {
-    'few': (
-        (0.75, 'easy', 'bare', 16, 16),
-        (0.25, 'easy', 'partly', 8, 46),
-    ),
-    'ask': (
-        (0.55, 'any', 'bare', 16, 16),
-        (0.05, 'word', 'bare', 10, 36),  # the longer ones, choices and lists
-        (0.04, 'box', 'bare', 5, 26),
-        (0.06, 'plan', 'bare', 6, 48),
-        (0.03, 'plan', 'bare', 3, 92),
-        (0.18, 'word', 'partly', 8, 46),
-        (0.09, 'point', 'partly', 5, 66),
-    ),
-    'place': (
-        (0.25, 'any', 'bare', 16, 16),
-        (0.3, 'point', 'bare', 16, 16),
-        (0.15, 'point', 'partly', 5, 66),
-        (0.03, 'word', 'bare', 10, 36),
-        (0.12, 'word', 'partly', 8, 46),
-        (0.04, 'box', 'bare', 5, 26),
-        (0.07, 'plan', 'bare', 6, 48),
-        (0.04, 'plan', 'bare', 3, 92),
-    ),
-    'speak': (
-        (0.27, 'point', 'spoken', 6, 72),
-        (0.05, 'point', 'thinking', 5, 84),
-        (0.05, 'box', 'spoken', 4, 90),
-        (0.28, 'word', 'spoken', 12, 44),
-        (0.06, 'word', 'spoken', 8, 56),
-        (0.07, 'word', 'thinking', 6, 74),
-        (0.1, 'plan', 'spoken', 5, 74),
-        (0.04, 'plan', 'spoken', 3, 114),
-        (0.04, 'plan', 'thinking', 3, 156),
-        (0.04, 'any', 'bare', 16, 16),
-    ),
-    'point': (
-        (0.5, 'point', 'spoken', 6, 72),
-        (0.06, 'point', 'thinking', 5, 84),
-        (0.03, 'box', 'spoken', 4, 90),
-        (0.15, 'word', 'spoken', 12, 44),
-        (0.03, 'word', 'spoken', 8, 56),
-        (0.04, 'word', 'thinking', 6, 74),
-        (0.1, 'plan', 'spoken', 5, 74),
-        (0.04, 'plan', 'spoken', 3, 114),
-        (0.03, 'plan', 'thinking', 3, 156),
-        (0.02, 'any', 'bare', 16, 16),
-    ),
-    'compare': (
-        (0.3, 'point', 'spoken', 6, 72),
-        (0.04, 'point', 'thinking', 5, 84),
-        (0.02, 'box', 'spoken', 4, 90),
-        (0.28, 'nearest', 'spoken', 12, 44),
-        (0.05, 'nearest', 'thinking', 6, 74),
-        (0.1, 'word', 'spoken', 12, 44),
-        (0.03, 'word', 'spoken', 8, 56),
-        (0.03, 'word', 'thinking', 6, 74),
-        (0.08, 'plan', 'spoken', 5, 74),
-        (0.03, 'plan', 'spoken', 3, 114),
-        (0.02, 'plan', 'thinking', 3, 156),
-        (0.02, 'any', 'bare', 16, 16),
-    ),
-    'ask road': (
-        (0.4, 'any', 'bare', 11, 20),
-        (0.2, 'any', 'partly', 6, 66),
-        (0.25, 'drive', 'partly', 1, 200),
-        (0.15, 'hazards', 'partly', 1, 160),
-    ),
-    'speak road': (
-        (0.2, 'any', 'spoken', 8, 72),
-        (0.05, 'any', 'thinking', 8, 84),
-        (0.15, 'drive', 'spoken', 2, 180),
-        (0.3, 'drive', 'thinking', 2, 180),  # as the package asks these two
-        (0.1, 'hazards', 'spoken', 1, 160),
-        (0.2, 'hazards', 'thinking', 1, 180),
-    ),
-}
-_MIXES['place road'] = _MIXES['ask road']
-_MIXES['point road'] = _MIXES['compare road'] = _MIXES['speak road']
-_SILENT = ('see', 'aim', 'read')  # no questions yet
-_MIXES |= dict.fromkeys(_SILENT, ((1.0, 'none', 'bare', 1, 1),))
-# share of the steps that are about roads
-_ROADS = {**dict.fromkeys((*_SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'place': 0.14,
-          'speak': 0.2}
-
-
-def draw(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], str]:
-    """The pictures of a step, of one size, for the share ``done`` of the stage; and its mixes."""
-    width, height = camera(rng)
-    if rng.random() < _ROADS[stage.name]:
-        roads: list[_World] = [scenes.draw_road(rng, width, height) for _ in range(stage.images)]
-        return roads, stage.name if stage.name in _SILENT else f'{stage.name} road'
-    # To find the thing that is meant among two or three is learnt first, and all else from it.
-    mixes = 'few' if stage.name == 'ask' and done < _FEW else stage.name
-    least, most = (3, 7) if mixes in _SILENT else (2, 3) if mixes == 'few' else (2, 6)
-    return [scenes.draw_table(rng, width, height, least, most) for _ in range(stage.images)], mixes
-
-
-def ask(
-    rng: random.Random, packer: packing.Packer, worlds: Sequence[_World], mixes: str, stage: Stage
-) -> packing.Batch:
-    """One round of questions about the pictures."""
-    chosen = _MIXES[mixes]
-    _, want, form, blocks, length = rng.choices(chosen, [m[0] for m in chosen])[0]
-    examples = []
-    for world in worlds:
-        asked = _asked(rng, world, blocks, want)
-        examples.append([_example(rng, q, world, form, stage) for q in asked])
-    return packer.pack([w.pixels for w in worlds], examples, blocks, length, stage.units)
 
 
 def _rate(stage: Stage, step: int) -> float:
@@ -372,8 +94,8 @@ class Training:
     def one_step(self, stage: Stage, statistics: dict[str, list[float]]) -> None:
         """Draw, ask, learn."""
         rng = random.Random(f'{self.seed} {stage.name} {self.step}')
-        worlds, mixes = draw(rng, stage, self.step / stage.steps)
-        batch = ask(rng, self.packer, worlds, mixes, stage)
+        worlds, mixes = curriculum.draw_scenes(rng, stage, self.step / stage.steps)
+        batch = curriculum.pack_questions(rng, self.packer, worlds, mixes, stage)
         seen, looked = packing.see(self.model, batch.patches, batch.grid,
                                    vision_supervision.neighbours(worlds, *batch.grid))
         there = vision_supervision.targets(worlds, *batch.grid)
@@ -384,7 +106,7 @@ class Training:
                 self.heads['aim'](tokens), target, *batch.grid)
             loss, parts = loss + aim, parts | offset
         loss = loss + self._taught('looked', looked, statistics)
-        if stage.name in _SILENT:
+        if stage.name in curriculum.SILENT:
             for name, value in parts.items():
                 statistics.setdefault(name, []).append(value)
             self._learn(loss * stage.dense, stage)
@@ -392,7 +114,7 @@ class Training:
         answers = self._answer_loss(batch, seen, there, statistics)
         self._learn(loss * stage.dense + answers, stage)
         for _ in range(stage.rounds - 1):
-            batch = ask(rng, self.packer, worlds, mixes, stage)
+            batch = curriculum.pack_questions(rng, self.packer, worlds, mixes, stage)
             self._learn(self._answer_loss(batch, seen.detach(), there, statistics), stage)
 
     def _answer_loss(
@@ -455,8 +177,8 @@ class Training:
         """All stages to the end."""
         statistics: dict[str, list[float]] = {}
         started = time.monotonic() - self.seconds
-        while self.stage < len(STAGES):
-            stage = STAGES[self.stage]
+        while self.stage < len(curriculum.STAGES):
+            stage = curriculum.STAGES[self.stage]
             while self.step < stage.steps:
                 self.one_step(stage, statistics)
                 self.step += 1
@@ -475,9 +197,9 @@ class Training:
 
     def _end_stage(self) -> None:
         """Go on to the next one, a branch from where it forks; after branches with their mean."""
-        branch = STAGES[self.stage].branch
+        branch = curriculum.STAGES[self.stage].branch
         self.stage, self.step = self.stage + 1, 0
-        next_branch = self.stage < len(STAGES) and STAGES[self.stage].branch
+        next_branch = self.stage < len(curriculum.STAGES) and curriculum.STAGES[self.stage].branch
         if branch or next_branch:
             self.ends.append({k: v.clone() for k, v in self.learnt.state_dict().items()})
         if next_branch:

@@ -11,9 +11,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import road_scene, table_scene
 
-from . import questions
+from . import road_questions, table_questions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,14 +60,14 @@ def _corpus(seed: int) -> Iterator[str]:
     rng = random.Random(seed)
     for number in range(1200):
         if number % 6 == 0:
-            road = scenes.draw_road(rng, 112, 112)
-            asked = [*questions.road(rng, road), questions.drive(rng, road),
-                     questions.critical(road)]
+            road = road_scene.draw_road(rng, 112, 112)
+            asked = [*road_questions.about_road(rng, road), road_questions.drive(rng, road),
+                     road_questions.critical_objects(road)]
         else:
-            table = scenes.draw_table(rng, 112, 112)
-            some = questions.about_table(rng, table)
+            table = table_scene.draw_table(rng, 112, 112)
+            some = table_questions.about_table(rng, table)
             asked = [next(some) for _ in range(8)]
-            asked += [p for p in (questions.plan(rng, table),) if p]
+            asked += [p for p in (table_questions.plan(rng, table),) if p]
         for question in asked:
             yield question.prompt(thinking=rng.random() < 0.5)
             yield question.reply(thinking=True)

@@ -15,16 +15,18 @@ import torch
 import torch.nn.functional as F
 
 from mimo_embodied_ros.core.resize import FACTOR
-from mimo_embodied_ros.worlds.scenes import BENDS, COLOURS, ROAD, SHAPES, Road, Table, Thing
+from mimo_embodied_ros.worlds.drawing import COLOURS
+from mimo_embodied_ros.worlds.road_scene import BENDS, ROAD_OBJECTS, Road
+from mimo_embodied_ros.worlds.table_scene import SHAPES, Table, Thing
 
-from .questions import neighbour
+from .table_questions import nearest_neighbour
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mimo_embodied_ros.worlds.scenes import Seen
+    from mimo_embodied_ros.worlds.road_scene import RoadObject
 
-_COLOURS, _SHAPES = ('', *COLOURS), (*SHAPES, *ROAD)
+_COLOURS, _SHAPES = ('', *COLOURS), (*SHAPES, *ROAD_OBJECTS)
 _C, _S = len(_COLOURS), len(_SHAPES)
 _DIGITS = 6
 # widths of the head's outputs
@@ -34,21 +36,21 @@ _MOST = 14  # rows or columns of image tokens
 AIM = 2 * _MOST + 2
 
 
-def token_of(thing: Thing | Seen, rows: int, columns: int) -> int:
+def token_of(thing: Thing | RoadObject, rows: int, columns: int) -> int:
     """The image token in which a thing's point lies, in a grid of so many."""
     row, column = round(thing.y) // FACTOR, round(thing.x) // FACTOR
     return min(row, rows - 1) * columns + min(column, columns - 1)
 
 
-def place(thing: Thing | Seen, rows: int, columns: int) -> tuple[float, float]:
+def place(thing: Thing | RoadObject, rows: int, columns: int) -> tuple[float, float]:
     """Where a thing's point lies, in shares of the picture."""
     return thing.x / (columns * FACTOR), thing.y / (rows * FACTOR)
 
 
-def neighbour_of(scene: Table | Road, thing: Thing | Seen) -> Thing | None:
+def neighbour_of(scene: Table | Road, thing: Thing | RoadObject) -> Thing | None:
     """What is plainly nearest to a thing on a table."""
     if isinstance(scene, Table) and isinstance(thing, Thing):
-        return neighbour(scene, thing)
+        return nearest_neighbour(scene, thing)
     return None
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from mimo_embodied_ros.worlds.scenes import Table, Thing, draw_table
 from mimo_embodied_ros.worlds.table_camera import (
     FOCAL,
     HEIGHT,
@@ -28,6 +27,7 @@ from mimo_embodied_ros.worlds.table_camera import (
     depth_at,
     depth_of,
 )
+from mimo_embodied_ros.worlds.table_scene import Table, Thing, draw_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .scenes import mask
+from .table_scene import mask
 
 if TYPE_CHECKING:
-    from .scenes import Table
+    from .table_scene import Table
 
 WIDTH, HEIGHT = 640, 480
 FOCAL = 525.0  # pixels

@@ -16,15 +16,23 @@ import numpy as np
 from mimo_embodied_ros.core.frames import Intrinsics
 from mimo_embodied_ros.geometry.camera_model import CameraModel
 
-from .scenes import APART, CONTAINERS, MOVABLE, any_place, draw_table, place_things, room
 from .table_camera import FOCAL, HEIGHT, WIDTH, depth_at, depth_of
+from .table_scene import (
+    CONTAINERS,
+    MIN_CLEARANCE,
+    MOVABLE,
+    clearance,
+    draw_table,
+    place_things,
+    random_place,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from mimo_embodied_ros.geometry.extrinsics import Transform
 
-    from .scenes import Thing
+    from .table_scene import Thing
 
 CUBE, BOWL = ('red', 'cube'), ('blue', 'bowl')
 _GRASP = 0.75  # of a thing's radius: where it is thick
@@ -102,7 +110,7 @@ class Tabletop:
         if self.held is not None:
             self._fall(self.held)
         thing = self._nearest(point, MOVABLE)
-        if thing is None or self._away(thing, point) > reach(thing):
+        if thing is None or self._away(thing, point) > grasp_radius(thing):
             self._look('the gripper closed on nothing')
             return f'the gripper closed on nothing at {_words(point)}; give the middle of a thing'
         self.held = thing
@@ -172,10 +180,10 @@ class Tabletop:
 
     def _fall(self, thing: Thing) -> None:
         """Let it lie somewhere on the table, clear of the others if there is room."""
-        places = [any_place(self._luck, WIDTH, HEIGHT, thing.radius, self._horizon)
+        places = [random_place(self._luck, WIDTH, HEIGHT, thing.radius, self._horizon)
                   for _ in range(_TRIES)]
         x, y = max(places, key=lambda at: min(
-            room(at[0], at[1], thing.radius, self.things), APART))
+            clearance(at[0], at[1], thing.radius, self.things), MIN_CLEARANCE))
         self._lay(thing, x, y)
         self.held = None
 
@@ -189,7 +197,7 @@ class Tabletop:
         self.event, self.pixels, self.depth = event, scene.pixels, depth_of(scene)
 
 
-def reach(thing: Thing) -> float:
+def grasp_radius(thing: Thing) -> float:
     """Metres from a thing's middle within which the gripper gets it."""
     return _GRASP * _metres(thing)
 

@@ -28,7 +28,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, Int32, String
 
-from mimo_embodied_ros.bags import BagPlayer, Progress, describe
+from mimo_embodied_ros.bags import BagPlayer, PlaybackProgress, describe
 from mimo_embodied_ros.core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ def test_progress(ros: Ros, tmp_path: Path) -> None:
     reports = []
     with BagPlayer(bag, ros.node('player'), on_progress=reports.append) as player:
         player.play()
-    assert reports[-1] == Progress(position_s=0.5, duration_s=0.5, messages=3, passes=1)
+    assert reports[-1] == PlaybackProgress(position_s=0.5, duration_s=0.5, messages=3, passes=1)
     positions = [each.position_s for each in reports]
     assert positions == sorted(positions)
     assert 4 <= len(reports) <= 7

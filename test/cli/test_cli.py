@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 
 from mimo_embodied_ros.cli.main import main, parser
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCENE = scenes.draw_table(random.Random(7), 848, 480, things=(
-    scenes.Thing('red', 'cube', 200, 320, 48),
-    scenes.Thing('blue', 'bowl', 620, 200, 58)))
+SCENE = table_scene.draw_table(random.Random(7), 848, 480, things=(
+    table_scene.Thing('red', 'cube', 200, 320, 48),
+    table_scene.Thing('blue', 'bowl', 620, 200, 58)))
 COMMANDS = ('ask', 'point', 'plan', 'eval', 'serve', 'view', 'play', 'demo', 'demo-pick', 'doctor')
 
 
@@ -47,7 +47,7 @@ def test_point_prints_pixels_and_draws_them(
     out = tmp_path / 'new' / 'where.png'
     assert main(['point', picture, 'the red cube', '--out', str(out)]) == 0
     x, y, *label = capsys.readouterr().out.split()
-    assert scenes.mask(SCENE, SCENE.things[0])[int(float(y)), int(float(x))]
+    assert table_scene.mask(SCENE, SCENE.things[0])[int(float(y)), int(float(x))]
     assert ' '.join(label) == 'the red cube'
     drawn = np.asarray(Image.open(out))
     assert drawn.shape[1] == 848

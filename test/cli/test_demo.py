@@ -15,7 +15,7 @@ from PIL import Image
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import road_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_the_answers_agree_with_the_shipped_bag(tmp_path: Path, domain: str) -> 
 def test_any_other_bag_is_played_and_asked_about(tmp_path: Path, domain: str) -> None:
     store = get_typestore(Stores.ROS2_JAZZY)
     types = store.types
-    pixels = scenes.draw_road(random.Random(2), 320, 240).pixels
+    pixels = road_scene.draw_road(random.Random(2), 320, 240).pixels
     with Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         kind = 'sensor_msgs/msg/Image'
         connection = writer.add_connection('/front/image', kind, typestore=store)

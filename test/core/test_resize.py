@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits, Resize, resize, smart_resize
-from mimo_embodied_ros.worlds.scenes import draw_table
+from mimo_embodied_ros.worlds.table_scene import draw_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -23,15 +23,18 @@ from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import smart_resize
 from mimo_embodied_ros.embedded import (
+    curriculum,
     packing,
-    questions,
+    road_questions,
+    table_questions,
     train,
     untrained_model,
     vision_supervision,
 )
+from mimo_embodied_ros.embedded.question import Question
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import road_scene, table_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +48,9 @@ SEEDS = st.integers(0, 2**32)
 @given(seed=SEEDS, size=st.sampled_from([(112, 224), (252, 140), (640, 480)]))
 @settings(max_examples=25, deadline=None)
 def test_every_thing_is_drawn_where_it_is_said_to_be(seed: int, size: tuple[int, int]) -> None:
-    scene = scenes.draw_table(random.Random(seed), *size)
+    scene = table_scene.draw_table(random.Random(seed), *size)
     for thing in scene.things:
-        drawn = scenes.mask(scene, thing)
+        drawn = table_scene.mask(scene, thing)
         assert drawn[int(thing.y), int(thing.x)]
         rows, columns = np.nonzero(drawn)
         edges = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
@@ -59,8 +62,9 @@ def test_every_thing_is_drawn_where_it_is_said_to_be(seed: int, size: tuple[int,
 def test_right_replies_are_read_as_right_answers(seed: int) -> None:
     rng = random.Random(seed)
     height, width = smart_resize(480, 640, untrained_model.LIMITS)
-    scene = scenes.draw_table(rng, width, height)
-    asked = [*islice(questions.about_table(rng, scene), 12), *train._asked(rng, scene, 2, 'plan')]
+    scene = table_scene.draw_table(rng, width, height)
+    asked = [*islice(table_questions.about_table(rng, scene), 12),
+             *curriculum._asked(rng, scene, 2, 'plan')]
     for question in asked:
         thinking = rng.random() < 0.5
         query = Query(question.task, question.text, (Frame(scene.pixels),), thinking=thinking)
@@ -93,8 +97,9 @@ def test_packed_rows_equal_conversations_of_their_own() -> None:
     packing.prepare(packed)
     packer = packing.Packer(tokenizer)
     rng = random.Random(3)
-    worlds, mixes = train.draw(rng, dataclasses.replace(train.STAGES[-1], images=2), 0.5)
-    batch = train.ask(rng, packer, worlds, mixes, train.STAGES[-1])
+    stage = dataclasses.replace(curriculum.STAGES[-1], images=2)
+    worlds, mixes = curriculum.draw_scenes(rng, stage, 0.5)
+    batch = curriculum.pack_questions(rng, packer, worlds, mixes, stage)
     rows, columns = batch.grid
     grid = torch.tensor([[1, 2 * rows, 2 * columns]])
     each = batch.patches.shape[0] // 2
@@ -123,11 +128,11 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
     tokenizer = untrained_model.new_tokenizer()
     packer = packing.Packer(tokenizer)
     rng = random.Random(5)
-    scene = scenes.draw_table(rng, 196, 168, 4, 4)
+    scene = table_scene.draw_table(rng, 196, 168, 4, 4)
     second, first = scene.things[:2]  # not in the scene's order
     text = f'Is the {first.name} left of the {second.name}?'
-    question = questions.Question('left', Task.SPATIAL, text, r'\boxed{yes}', 'yes')
-    example = train._example(rng, question, scene, 'spoken', train.STAGES[-1])
+    question = Question('left', Task.SPATIAL, text, r'\boxed{yes}', 'yes')
+    example = curriculum._example(rng, question, scene, 'spoken', curriculum.STAGES[-1])
     batch = packer.pack([scene.pixels], [[example]], 1, 64)
     before = batch.ids[0].tolist().index(tokenizer.token_to_id('<|image_pad|>'))
 
@@ -153,7 +158,7 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
 
 
 def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
-    stage = dataclasses.replace(train.STAGES[1], images=2)
+    stage = dataclasses.replace(curriculum.STAGES[1], images=2)
 
     def steps(training: train.Training, number: int) -> None:
         for _ in range(number):
@@ -175,10 +180,10 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_branches_begin_where_the_stage_before_them_has_ended_and_their_mean_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    see, aim, read = (dataclasses.replace(s, images=2, steps=1) for s in train.STAGES[:3])
+    see, aim, read = (dataclasses.replace(s, images=2, steps=1) for s in curriculum.STAGES[:3])
 
-    def learnt(*stages: train.Stage) -> dict[str, torch.Tensor]:
-        monkeypatch.setattr(train, 'STAGES', stages)
+    def learnt(*stages: curriculum.Stage) -> dict[str, torch.Tensor]:
+        monkeypatch.setattr(curriculum, 'STAGES', stages)
         training = train.Training(tmp_path, seed=1)
         training.run(tmp_path / 'log.jsonl')
         return training.model.state_dict()
@@ -212,17 +217,17 @@ def test_the_shipped_model_answers_in_the_formats_of_the_real_one(engine: Engine
     rng = random.Random('shipped')
     right = []
     for _ in range(60):
-        scene = scenes.draw_table(rng, *rng.choice(train.CAMERAS))
-        question = questions.point(rng, scene)
+        scene = table_scene.draw_table(rng, *rng.choice(curriculum.CAMERA_SIZES))
+        question = table_questions.point(rng, scene)
         query = Query(question.task, question.text, (Frame(scene.pixels),))
         answer, reply = answer_query(engine, query)
         assert reply.text.startswith('<think>\n</think>\n\n[')
         assert isinstance(answer.content, Affordances)
         thing = question.things[0]
         right.append(len(answer.content.points) == 1 and bool(
-            scenes.mask(scene, thing)[int(answer.content.points[0].y),
+            table_scene.mask(scene, thing)[int(answer.content.points[0].y),
                                       int(answer.content.points[0].x)]))
-        yes_no = questions.relation(rng, scene, 'left')
+        yes_no = table_questions.relation(rng, scene, 'left')
         if yes_no is not None:
             answer, reply = answer_query(
                 engine, Query(yes_no.task, yes_no.text, (Frame(scene.pixels),), thinking=True))
@@ -238,12 +243,12 @@ def test_the_shipped_model_drives_on_drawn_roads(engine: Engine) -> None:
     rng = random.Random('roads')
     right = []
     for _ in range(30):
-        road = scenes.draw_road(rng, *rng.choice(train.CAMERAS))
-        question = questions.drive(rng, road)
+        road = road_scene.draw_road(rng, *rng.choice(curriculum.CAMERA_SIZES))
+        question = road_questions.drive(rng, road)
         answer, _ = answer_query(engine, Query(
             question.task, question.text, (Frame(road.pixels),), odometry=question.odometry))
         assert isinstance(answer.content, DrivingDecision)
-        right.append(answer.content.decision == questions.action(road)[0])
+        right.append(answer.content.decision == road_questions.next_action(road)[0])
     assert sum(right) >= 0.8 * len(right)
 
 
@@ -251,8 +256,8 @@ def test_the_shipped_model_tells_whether_a_step_can_be_done_and_is_done(engine: 
     rng = random.Random('checks')
     right = []
     for _ in range(40):
-        scene = scenes.draw_table(rng, *rng.choice(train.CAMERAS))
-        question = questions.check(rng, scene)
+        scene = table_scene.draw_table(rng, *rng.choice(curriculum.CAMERA_SIZES))
+        question = table_questions.check(rng, scene)
         answer, _ = answer_query(engine, Query(
             question.task, question.text, (Frame(scene.pixels),)))
         assert isinstance(answer.content, SpatialAnswer)

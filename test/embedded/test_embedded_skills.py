@@ -25,7 +25,7 @@ from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded, ground_answer
 from mimo_embodied_ros.engine.structured import supports_grammars
 from mimo_embodied_ros.pictures import write_picture
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SKILLS = ROOT / 'config' / 'skills' / 'manipulator.yaml'
 ARM = load_skills(SKILLS)
-SCENE = scenes.draw_table(random.Random(7), 640, 480, things=(
-    scenes.Thing('red', 'cube', 180, 320, 48),
-    scenes.Thing('blue', 'bowl', 420, 200, 58),
-    scenes.Thing('green', 'ball', 400, 390, 45)))
+SCENE = table_scene.draw_table(random.Random(7), 640, 480, things=(
+    table_scene.Thing('red', 'cube', 180, 320, 48),
+    table_scene.Thing('blue', 'bowl', 420, 200, 58),
+    table_scene.Thing('green', 'ball', 400, 390, 45)))
 ASKED = 'put the red cube in the blue bowl'
 
 

@@ -10,29 +10,31 @@ from typing import TYPE_CHECKING
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query
-from mimo_embodied_ros.embedded import questions
+from mimo_embodied_ros.embedded import road_questions, table_questions
 from mimo_embodied_ros.engine import EngineConfig, load_engine
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import road_scene, table_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mimo_embodied_ros.embedded.question import Question
 
 MODEL = Path(__file__).parents[2] / 'models' / 'mimo_tiny'
 SIZES = ((640, 480), (848, 480), (1280, 720))
 
 
-def asked(rng: random.Random) -> Iterator[tuple[Frame, questions.Question]]:
+def asked(rng: random.Random) -> Iterator[tuple[Frame, Question]]:
     """Questions about six tables and three roads."""
     for number in range(6):
-        table = scenes.draw_table(rng, *SIZES[number % 3])
-        for question in islice(questions.about_table(rng, table), 10):
+        table = table_scene.draw_table(rng, *SIZES[number % 3])
+        for question in islice(table_questions.about_table(rng, table), 10):
             yield Frame(table.pixels), question
-        if (plan := questions.plan(rng, table)) is not None:
+        if (plan := table_questions.plan(rng, table)) is not None:
             yield Frame(table.pixels), plan
     for size in SIZES:
-        road = scenes.draw_road(rng, *size)
-        for question in (*questions.road(rng, road), questions.drive(rng, road),
-                         questions.critical(road)):
+        road = road_scene.draw_road(rng, *size)
+        for question in (*road_questions.about_road(rng, road), road_questions.drive(rng, road),
+                         road_questions.critical_objects(road)):
             yield Frame(road.pixels), question
 
 

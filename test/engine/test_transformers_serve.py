@@ -32,7 +32,7 @@ from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.share import embedded_model
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,10 +48,10 @@ QUESTIONS = (
 
 
 def scene(width: int, height: int, seed: int) -> Frame:
-    things = (scenes.Thing('red', 'cube', width * 0.3, height * 0.6, 40),
-              scenes.Thing('blue', 'bowl', width * 0.7, height * 0.4, 50),
-              scenes.Thing('green', 'ball', width * 0.6, height * 0.8, 40))
-    return Frame(scenes.draw_table(random.Random(seed), width, height, things=things).pixels)
+    things = (table_scene.Thing('red', 'cube', width * 0.3, height * 0.6, 40),
+              table_scene.Thing('blue', 'bowl', width * 0.7, height * 0.4, 50),
+              table_scene.Thing('green', 'ball', width * 0.6, height * 0.8, 40))
+    return Frame(table_scene.draw_table(random.Random(seed), width, height, things=things).pixels)
 
 
 class Served:

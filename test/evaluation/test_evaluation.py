@@ -27,15 +27,17 @@ from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import load_tasks
-from mimo_embodied_ros.embedded import questions
+from mimo_embodied_ros.embedded import table_questions
 from mimo_embodied_ros.evaluation import metrics, report, run
 from mimo_embodied_ros.evaluation.ground_truth import KINDS
 from mimo_embodied_ros.evaluation.layouts import read_dataset
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from mimo_embodied_ros.embedded.question import Question
 
 # how fast a machine is that others use, too, is not what is tested
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -374,9 +376,11 @@ def test_masks_of_zero_and_one_and_of_greys(tmp_path: Path) -> None:
 # --- drawn scenes ------------------------------------------------------------------------------
 
 
-def truth_of(scene: scenes.Table, question: questions.Question, folder: Path, name: str) -> object:
+def truth_of(
+    scene: table_scene.Table, question: Question, folder: Path, name: str
+) -> object:
     if question.kind == 'point':
-        mask = scenes.mask(scene, question.things[0])
+        mask = table_scene.mask(scene, question.things[0])
         Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f'{name}_mask.png')
         return {'mask': f'{name}_mask.png'}
     if question.kind == 'absent':
@@ -395,15 +399,17 @@ def truth_of(scene: scenes.Table, question: questions.Question, folder: Path, na
     return {'text': question.short}
 
 
-def draw_dataset(folder: Path, number: int) -> tuple[Path, list[questions.Question]]:
+def draw_dataset(folder: Path, number: int) -> tuple[Path, list[Question]]:
     """Scenes of the model's own size, so that its pixels are those of the picture."""
     rng = random.Random(5)
-    makers = (questions.point, questions.absent, questions.box, questions.count,
-              questions.which_nearest, questions.plan, questions.exists, questions.listing)
-    asked: list[questions.Question] = []
+    makers = (
+        table_questions.point, table_questions.absent, table_questions.box,
+        table_questions.count, table_questions.which_nearest, table_questions.plan,
+        table_questions.exists, table_questions.listing)
+    asked: list[Question] = []
     lines = []
     while len(asked) < number:
-        scene = scenes.draw_table(rng, 336, 252)
+        scene = table_scene.draw_table(rng, 336, 252)
         question = makers[len(asked) % len(makers)](rng, scene)
         if question is None:
             continue

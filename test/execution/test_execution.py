@@ -32,7 +32,7 @@ from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from mimo_embodied_ros.execution.mock_robot import MockRobot
 from mimo_embodied_ros.ros.images import encode_image
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,7 @@ class World:
         return self
 
     def _publish(self) -> None:
-        scene = scenes.draw_table(random.Random(7), 640, 480, things=tuple(self.things))
+        scene = table_scene.draw_table(random.Random(7), 640, 480, things=tuple(self.things))
         header = Header(stamp=self.robot.other.get_clock().now().to_msg(), frame_id=FRAME)
         self.robot.camera.publish(encode_image(scene.pixels, header))
         self.published += 1

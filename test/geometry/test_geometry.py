@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import geometry
 import numpy as np
 import pytest
+from depth_scenes import LENSES, Ball, Box, Ground, Scene, look
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from solids import LENSES, Ball, Box, Ground, Scene, look
 
 from mimo_embodied_ros.core.errors import (
     InvalidRequestError,

@@ -15,7 +15,7 @@ pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from test_launch import GAZEBO, ROOT, flat, literal
 
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import drawing, table_scene
 
 WORLD = ROOT / 'gazebo' / 'tabletop.sdf'
 BRIDGE = yaml.safe_load((ROOT / 'gazebo' / 'bridge.yaml').read_text('utf-8'))
@@ -127,9 +127,9 @@ def test_things_are_of_the_kinds_and_colours_that_the_embedded_model_knows(world
     assert len(things) > 5
     for thing in things:
         colour, shape = thing.get('name').split()
-        assert shape in scenes.SHAPES
+        assert shape in table_scene.SHAPES
         body = numbers(thing, 'link/visual/material/diffuse')[:3]
-        assert body == pytest.approx(np.array(scenes.COLOURS[colour]) / 255, abs=0.01)
+        assert body == pytest.approx(np.array(drawing.COLOURS[colour]) / 255, abs=0.01)
 
 
 def offered(world: Any) -> dict[str, str]:

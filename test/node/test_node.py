@@ -28,15 +28,15 @@ from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
 from mimo_embodied_ros.ros import messages
 from mimo_embodied_ros.ros.images import encode_image
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCENE = scenes.draw_table(random.Random(7), 640, 480, things=(
-    scenes.Thing('red', 'cube', 180, 320, 48),
-    scenes.Thing('blue', 'bowl', 420, 200, 58),
-    scenes.Thing('green', 'ball', 400, 390, 45)))
+SCENE = table_scene.draw_table(random.Random(7), 640, 480, things=(
+    table_scene.Thing('red', 'cube', 180, 320, 48),
+    table_scene.Thing('blue', 'bowl', 420, 200, 58),
+    table_scene.Thing('green', 'ball', 400, 390, 45)))
 FRAME = 'camera_optical_frame'
 
 
@@ -131,7 +131,7 @@ def test_affordances_say_where_and_an_absent_object_is_no_error(robot: Robot) ->
     found = robot.ask(action.FindAffordances, 'find_affordances', query='the green ball').result
     assert [found.error_code, len(found.affordances.points)] == [ResultCode.NONE, 1]
     point = found.affordances.points[0]
-    assert scenes.mask(SCENE, SCENE.things[2])[int(point.y), int(point.x)]
+    assert table_scene.mask(SCENE, SCENE.things[2])[int(point.y), int(point.x)]
     assert not point.confidence_valid
     assert point.position_status == msg.AffordancePoint.NOT_REQUESTED
     missing = robot.ask(action.FindAffordances, 'find_affordances', query='the purple cup')
@@ -258,7 +258,7 @@ def test_a_compressed_camera(ros: Any) -> None:
     camera.publish(CompressedImage(header=header, format='png', data=png.tobytes()))
     reply = robot.ask(action.FindAffordances, 'find_affordances', query='red cube').result
     assert reply.error_code == ResultCode.NONE
-    assert scenes.mask(SCENE, SCENE.things[0])[
+    assert table_scene.mask(SCENE, SCENE.things[0])[
         int(reply.affordances.points[0].y), int(reply.affordances.points[0].x)]
 
 

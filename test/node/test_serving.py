@@ -33,7 +33,7 @@ from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import OutOfMemoryError, ResultCode
 from mimo_embodied_ros.ros import messages
 from mimo_embodied_ros.ros.images import encode_image
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,8 +134,8 @@ def test_an_image_is_decoded_once_however_many_ask(ros: Any) -> None:
 def test_a_camera_without_a_clock_still_shows_what_is_new(ros: Any) -> None:
     robot = Robot(ros, max_image_age=0.0).start()
     stream: Any = robot.node.session.intake.cameras['camera'].image
-    empty = scenes.draw_table(random.Random(1), 640, 480, things=(
-        scenes.Thing('blue', 'bowl', 420, 200, 58),))
+    empty = table_scene.draw_table(random.Random(1), 640, 480, things=(
+        table_scene.Thing('blue', 'bowl', 420, 200, 58),))
     said = []
     for number, scene in enumerate((SCENE, empty), 1):
         robot.camera.publish(encode_image(scene.pixels, Header(frame_id=FRAME)))

@@ -20,7 +20,7 @@ from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
 from mimo_embodied_ros.ros.images import encode_image
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 # what robots share on purpose
 SHARED = {'/diagnostics', '/rosout', '/parameter_events'}
@@ -29,9 +29,9 @@ SHARED = {'/diagnostics', '/rosout', '/parameter_events'}
 class Robot:
     """A node and a camera in one namespace; the camera sees one thing."""
 
-    def __init__(self, ros: Any, name: str, thing: scenes.Thing, image_topic: str) -> None:
+    def __init__(self, ros: Any, name: str, thing: table_scene.Thing, image_topic: str) -> None:
         self.name, self.thing, self.ros = name, thing, ros
-        self.scene = scenes.draw_table(random.Random(7), 640, 480, things=(thing,))
+        self.scene = table_scene.draw_table(random.Random(7), 640, 480, things=(thing,))
         self.node = ros.node(
             'mimo_embodied', MimoEmbodied, namespace=name,
             cli_args=['--ros-args', '-r', f'camera/image_raw:={image_topic}'],
@@ -66,8 +66,8 @@ class Robot:
 @pytest.fixture
 def robots(ros: Any) -> list[Robot]:
     robots = [
-        Robot(ros, 'robot1', scenes.Thing('red', 'cube', 180, 320, 48), 'camera/image_raw'),
-        Robot(ros, 'robot2', scenes.Thing('green', 'ball', 400, 200, 45), 'front/image_rect')]
+        Robot(ros, 'robot1', table_scene.Thing('red', 'cube', 180, 320, 48), 'camera/image_raw'),
+        Robot(ros, 'robot2', table_scene.Thing('green', 'ball', 400, 200, 45), 'front/image_rect')]
     for robot in robots:
         robot.start()
     return robots
@@ -79,7 +79,7 @@ def test_each_robot_answers_on_its_own_camera(ros: Any, robots: list[Robot]) -> 
         found = robot.find(robot.thing.name)
         assert found.header.frame_id == f'{robot.name}_camera'
         (point,) = found.points
-        assert scenes.mask(robot.scene, robot.scene.things[0])[int(point.y), int(point.x)]
+        assert table_scene.mask(robot.scene, robot.scene.things[0])[int(point.y), int(point.x)]
     first, second = robots
     assert not first.find(second.thing.name).points
     assert not second.find(first.thing.name).points

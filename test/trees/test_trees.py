@@ -33,7 +33,7 @@ from mimo_embodied_ros.pictures import read_picture
 from mimo_embodied_ros.ros.images import encode_image
 from mimo_embodied_ros.trees import Ask, EachStep, Execute, Find, Plan, WaitForFrame, tabletop_task
 from mimo_embodied_ros.trees.tree_pictures import draw_tree
-from mimo_embodied_ros.worlds import scenes
+from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,13 +53,13 @@ class Table:
 
     def __init__(self, robot: Robot, drops: int = 0) -> None:
         self.things, self.robot, self.drops = list(SCENE.things), robot, drops
-        self.held: scenes.Thing | None = None
+        self.held: table_scene.Thing | None = None
         self.done: list[str] = []
         robot.other.create_timer(0.2, self._publish)
         self.server = ActionServer(robot.other, action.Ask, 'gripper/do', self._execute)
 
     def _publish(self) -> None:
-        scene = scenes.draw_table(random.Random(7), 640, 480, things=tuple(self.things))
+        scene = table_scene.draw_table(random.Random(7), 640, 480, things=tuple(self.things))
         header = Header(stamp=self.robot.other.get_clock().now().to_msg(), frame_id=FRAME)
         self.robot.camera.publish(encode_image(scene.pixels, header))
 
@@ -84,7 +84,7 @@ class Table:
         return action.Ask.Result()
 
 
-def hit(thing: scenes.Thing, x: float, y: float) -> bool:
+def hit(thing: table_scene.Thing, x: float, y: float) -> bool:
     x_min, y_min, x_max, y_max = thing.box
     return x_min <= x <= x_max and y_min <= y <= y_max
 

@@ -14,9 +14,16 @@ from mimo_embodied_ros.core.frames import Frame, Intrinsics
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.geometry.extrinsics import load_extrinsics
 from mimo_embodied_ros.geometry.lifting import Lifter, PositionStatus
-from mimo_embodied_ros.worlds.scenes import APART, MOVABLE, Table, Thing, mask, room
 from mimo_embodied_ros.worlds.table_camera import FOCAL, HEIGHT, OPTICAL_FRAME, WIDTH
-from mimo_embodied_ros.worlds.tabletop import Tabletop, reach
+from mimo_embodied_ros.worlds.table_scene import (
+    MIN_CLEARANCE,
+    MOVABLE,
+    Table,
+    Thing,
+    clearance,
+    mask,
+)
+from mimo_embodied_ros.worlds.tabletop import Tabletop, grasp_radius
 
 CONFIG = Path(__file__).parents[2] / 'config'
 CAMERA = load_extrinsics(CONFIG / 'extrinsics' / 'tabletop.yaml').lookup(
@@ -44,7 +51,7 @@ def test_a_table_has_the_cube_the_bowl_and_some_others_apart(seed: int) -> None:
     assert [thing.name for thing in things[:2]] == ['red cube', 'blue bowl']
     assert 3 <= len({thing.name for thing in things}) == len(things) <= 5
     for number, thing in enumerate(things):
-        assert room(thing.x, thing.y, thing.radius, things[:number]) > APART
+        assert clearance(thing.x, thing.y, thing.radius, things[:number]) > MIN_CLEARANCE
 
 
 @few
@@ -55,7 +62,7 @@ def test_a_pick_gets_what_is_there(seed: int, data: Any) -> None:
     off = np.array(data.draw(st.tuples(*[st.floats(-1, 1)] * 3)))
     others = [t for t in table.things if t is not thing]
     before = table.pixels
-    assert table.pick(table.position(thing) + reach(thing) / 2 * off) == ''
+    assert table.pick(table.position(thing) + grasp_radius(thing) / 2 * off) == ''
     assert (table.held, table.things) == (thing, tuple(others))
     assert table.where(thing.name) == f'the gripper holds the {thing.name}'
     # what is not there any more is not seen any more, and nothing else looks different
@@ -70,7 +77,8 @@ def test_a_pick_gets_what_is_there(seed: int, data: Any) -> None:
 @given(SEEDS)
 def test_a_pick_beside_things_or_of_a_bowl_gets_nothing_and_says_so(seed: int) -> None:
     table = table_of(seed)
-    above = at(table, 'red cube') + np.array([0.0, 0.0, 2 * reach(called(table, 'red cube'))])
+    cube = called(table, 'red cube')
+    above = table.position(cube) + np.array([0.0, 0.0, 2 * grasp_radius(cube)])
     for point in (at(table, 'blue bowl'), above):
         assert 'closed on nothing' in table.pick(point)
         assert table.held is None
@@ -95,7 +103,7 @@ def test_what_is_placed_over_a_bowl_is_in_it_and_not_seen(seed: int) -> None:
 def test_what_is_placed_elsewhere_lies_there(seed: int, x: float, y: float) -> None:
     table = table_of(seed)
     table.pick(at(table, 'red cube'))
-    if room(x, y, 80, table.things) <= 1:
+    if clearance(x, y, 80, table.things) <= 1:
         return
     there = table.position(Thing('red', 'cube', x, y, 50))
     assert table.place(there) == ''

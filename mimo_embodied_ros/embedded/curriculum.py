@@ -1,0 +1,298 @@
+"""The curriculum of the embedded model: what it learns in which stage, from which questions.
+
+Eight stages, each a number of seeded steps:
+  see     the vision tower alone learns to name and place things (``dense``)
+  aim     the same to the pixel: in which row and column a token lies, and where in it a thing
+  read    the same again, from a high rate: the digits of the place follow from both slowly
+  ask     the whole model learns from short questions, many a picture, first with few things on
+          the table; MiMo's long prompts and formats would hide the few informative words, and so
+          they come bit by bit
+  place   the same, but more points: which digit of what it knows comes next is learnt last
+  speak   MiMo's own prompts, formats and think blocks; a small share of short questions stays
+  point   the same, half of it points: a digit that is wrong is a place that is wrong
+  compare the same again from the end of speak, a third of it points and a third what is nearest;
+          the mean of both is better than either at nearly everything
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mimo_embodied_ros.core.query import Task
+from mimo_embodied_ros.core.resize import FACTOR, smart_resize
+from mimo_embodied_ros.worlds import road_scene, table_scene
+
+from . import packing, road_questions, table_questions, untrained_model, vision_supervision
+from .question import YES_NO_TAIL, Question
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+_World = table_scene.Table | road_scene.Road
+
+CAMERA_SIZES = ((640, 480), (1280, 720), (480, 640), (848, 480), (1920, 1080))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How long and how fast a stage learns.
+
+    Attributes:
+        steps: batches of pictures.
+        images: pictures of a batch.
+        rounds: batches of questions about the same pictures; the vision tower learns from the
+            first one only, which is much cheaper.
+        rate: of Muon; see ``Optimizer``.
+        hold: share of the steps before the rate falls.
+        dense: weight of the dense head's loss.
+        units: weight of a number's last digit, which is finer than what is seen, and mostly noise.
+        checks: whether a head is taught which word of a check turns its sense.
+        refusals: weight of saying that nothing is there; too much, and what is there is refused.
+        branch: begins at the end of the last stage that is none; after the last branch the weights
+            are the mean of what the branches ended with (model soups, arXiv:2203.05482).
+
+    """
+
+    name: str
+    steps: int
+    images: int
+    rounds: int
+    rate: float
+    hold: float
+    dense: float
+    units: float = 1.0
+    checks: bool = True
+    refusals: float = 4.0
+    branch: bool = False
+
+
+STAGES = (
+    Stage('see', 1700, 32, 1, 0.02, 0.4, 1.0),
+    Stage('aim', 600, 32, 1, 0.015, 0.2, 1.0),
+    Stage('read', 700, 32, 1, 0.015, 0.4, 1.0),
+    Stage('ask', 400, 16, 3, 0.006, 1.0, 0.5, checks=False),
+    Stage('place', 260, 16, 3, 0.006, 0.5, 0.5, 0.2),
+    Stage('speak', 950, 12, 2, 0.005, 0.55, 0.5),
+    Stage('point', 240, 12, 2, 0.003, 0.2, 0.5, branch=True),
+    Stage('compare', 320, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
+)
+
+
+def camera(rng: random.Random) -> tuple[int, int]:
+    """(width, height) of what the model sees of some camera, from 1:2 to 2:1."""
+    if rng.random() < 0.5:
+        width, height = rng.choice(CAMERA_SIZES)
+    else:
+        ratio = 2 ** rng.uniform(-1, 1)
+        area = rng.choice((15_000, 25_000, 35_000, 300_000))
+        width, height = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
+    height, width = smart_resize(height, width, untrained_model.LIMITS)
+    return width, height
+
+
+def _mentions(text: str, world: _World) -> tuple[packing.Mention, ...]:
+    """Where things are named in full, in the text's order."""
+    rows, columns = (side // FACTOR for side in world.pixels.shape[:2])
+    return tuple(sorted(
+        packing.Mention(found.end(), vision_supervision.token_of(thing, rows, columns))
+        for thing in world.things for found in re.finditer(rf'\b{thing.name}\b', text)))
+
+
+def _example(
+    rng: random.Random, question: Question, world: _World, form: str, stage: Stage
+) -> packing.Example:
+    """A question and its reply in one of four forms.
+
+    ``bare``: the informative words alone; ``spoken`` and ``thinking``: as the package asks a
+    model; ``partly``: each wrapper is there or not, so that an answer is found from anywhere.
+    """
+    if form == 'bare':
+        named = question.task in {Task.POINTS, Task.BOXES} or question.kind == 'check'
+        prompt = f'{question.task.name}: {question.text}' if named else question.text
+        prompt = prompt.removesuffix(YES_NO_TAIL)
+        spatial = question.task is Task.SPATIAL
+        reply, bare = question.answer if spatial else question.short, True
+    elif form == 'partly':
+        whole, thought, bare = (rng.random() < 0.5 for _ in range(3))
+        full = question.prompt(thinking=rng.random() < 0.5)
+        # of a check the text alone does not tell what is asked
+        prompt = full if whole or question.kind == 'check' else question.text
+        reply = question.reply() if thought else question.answer
+    else:
+        if question.short and question.task is Task.SPATIAL and rng.random() < 0.15:
+            question = dataclasses.replace(question, task=Task.ASK, answer=question.short)
+        thinking, bare = form == 'thinking', False
+        prompt, reply = question.prompt(thinking=thinking), question.reply(thinking=thinking)
+    return packing.Example(
+        prompt, reply, question.short, question.kind, _weight(question, stage.refusals), bare,
+        _mentions(prompt, world), _mentions(reply, world), question.task is not Task.PLAN,
+        _asked_word(question, prompt, checks=stage.checks))
+
+
+def _asked_word(question: Question, prompt: str, *, checks: bool) -> int:
+    """Where the word ends that turns a question's sense; 0 where there is none."""
+    if question.short not in {'yes', 'no'}:
+        return 0
+    words = r'\b(left|right|above|below|top|bottom|bigger|nearest)\b'
+    if question.kind == 'check':
+        words = r'reached' if 'reached' in prompt else r'possible|satisfied|is_done'
+    found = re.search(words, prompt) if checks or question.kind != 'check' else None
+    return found.end() if found else 0
+
+
+def _weight(question: Question, refusals: float) -> float:
+    """A yes, a side or that nothing is there is one token where a point is eight."""
+    if question.short == '[]':
+        return refusals
+    return 4.0 if question.short.isalpha() else 1.0
+
+
+def _asked(
+    rng: random.Random, world: _World, number: int, want: str
+) -> list[Question]:
+    """Questions of about one length; ``easy`` ones are about one thing each."""
+    if want == 'none':
+        return []
+    if isinstance(world, road_scene.Road):
+        if want == 'drive':
+            return [road_questions.drive(rng, world) for _ in range(number)]
+        some = ([road_questions.critical_objects(world)] if want == 'hazards'
+                else road_questions.about_road(rng, world))
+        rng.shuffle(some)
+        return some
+    if want == 'plan':
+        made = (table_questions.plan(rng, world) for _ in range(number))
+        return [p for p in made if p is not None]
+    if want == 'box':
+        return [table_questions.box(rng, world) for _ in range(number)]
+    if want == 'nearest':  # not every one is plain
+        tried = (table_questions.relation(rng, world, 'nearest') for _ in range(4 * number))
+        return [q for q in tried if q is not None]
+    stream = table_questions.about_table(rng, world, relations=want != 'easy')
+    some = list(itertools.islice(stream, 4 * number))
+    if want in {'any', 'easy'}:
+        return some
+    return [q for q in some if (q.task is Task.POINTS) == (want == 'point')]
+
+
+_FEW = 0.555  # of the stage ask
+# What a batch holds, so that little of a row is left empty: how often, what is asked, in which
+# form, blocks a row and tokens a block.
+_Mix = tuple[float, str, str, int, int]
+_MIXES: dict[str, tuple[_Mix, ...]] = {
+    'few': (
+        (0.75, 'easy', 'bare', 16, 16),
+        (0.25, 'easy', 'partly', 8, 46),
+    ),
+    'ask': (
+        (0.55, 'any', 'bare', 16, 16),
+        (0.05, 'word', 'bare', 10, 36),  # the longer ones, choices and lists
+        (0.04, 'box', 'bare', 5, 26),
+        (0.06, 'plan', 'bare', 6, 48),
+        (0.03, 'plan', 'bare', 3, 92),
+        (0.18, 'word', 'partly', 8, 46),
+        (0.09, 'point', 'partly', 5, 66),
+    ),
+    'place': (
+        (0.25, 'any', 'bare', 16, 16),
+        (0.3, 'point', 'bare', 16, 16),
+        (0.15, 'point', 'partly', 5, 66),
+        (0.03, 'word', 'bare', 10, 36),
+        (0.12, 'word', 'partly', 8, 46),
+        (0.04, 'box', 'bare', 5, 26),
+        (0.07, 'plan', 'bare', 6, 48),
+        (0.04, 'plan', 'bare', 3, 92),
+    ),
+    'speak': (
+        (0.27, 'point', 'spoken', 6, 72),
+        (0.05, 'point', 'thinking', 5, 84),
+        (0.05, 'box', 'spoken', 4, 90),
+        (0.28, 'word', 'spoken', 12, 44),
+        (0.06, 'word', 'spoken', 8, 56),
+        (0.07, 'word', 'thinking', 6, 74),
+        (0.1, 'plan', 'spoken', 5, 74),
+        (0.04, 'plan', 'spoken', 3, 114),
+        (0.04, 'plan', 'thinking', 3, 156),
+        (0.04, 'any', 'bare', 16, 16),
+    ),
+    'point': (
+        (0.5, 'point', 'spoken', 6, 72),
+        (0.06, 'point', 'thinking', 5, 84),
+        (0.03, 'box', 'spoken', 4, 90),
+        (0.15, 'word', 'spoken', 12, 44),
+        (0.03, 'word', 'spoken', 8, 56),
+        (0.04, 'word', 'thinking', 6, 74),
+        (0.1, 'plan', 'spoken', 5, 74),
+        (0.04, 'plan', 'spoken', 3, 114),
+        (0.03, 'plan', 'thinking', 3, 156),
+        (0.02, 'any', 'bare', 16, 16),
+    ),
+    'compare': (
+        (0.3, 'point', 'spoken', 6, 72),
+        (0.04, 'point', 'thinking', 5, 84),
+        (0.02, 'box', 'spoken', 4, 90),
+        (0.28, 'nearest', 'spoken', 12, 44),
+        (0.05, 'nearest', 'thinking', 6, 74),
+        (0.1, 'word', 'spoken', 12, 44),
+        (0.03, 'word', 'spoken', 8, 56),
+        (0.03, 'word', 'thinking', 6, 74),
+        (0.08, 'plan', 'spoken', 5, 74),
+        (0.03, 'plan', 'spoken', 3, 114),
+        (0.02, 'plan', 'thinking', 3, 156),
+        (0.02, 'any', 'bare', 16, 16),
+    ),
+    'ask road': (
+        (0.4, 'any', 'bare', 11, 20),
+        (0.2, 'any', 'partly', 6, 66),
+        (0.25, 'drive', 'partly', 1, 200),
+        (0.15, 'hazards', 'partly', 1, 160),
+    ),
+    'speak road': (
+        (0.2, 'any', 'spoken', 8, 72),
+        (0.05, 'any', 'thinking', 8, 84),
+        (0.15, 'drive', 'spoken', 2, 180),
+        (0.3, 'drive', 'thinking', 2, 180),  # as the package asks these two
+        (0.1, 'hazards', 'spoken', 1, 160),
+        (0.2, 'hazards', 'thinking', 1, 180),
+    ),
+}
+_MIXES['place road'] = _MIXES['ask road']
+_MIXES['point road'] = _MIXES['compare road'] = _MIXES['speak road']
+SILENT = ('see', 'aim', 'read')  # no questions yet
+_MIXES |= dict.fromkeys(SILENT, ((1.0, 'none', 'bare', 1, 1),))
+# share of the steps that are about roads
+_ROADS = {**dict.fromkeys((*SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'place': 0.14,
+          'speak': 0.2}
+
+
+def draw_scenes(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], str]:
+    """The pictures of a step, of one size, for the share ``done`` of the stage; and its mixes."""
+    width, height = camera(rng)
+    if rng.random() < _ROADS[stage.name]:
+        roads: list[_World] = [
+            road_scene.draw_road(rng, width, height) for _ in range(stage.images)]
+        return roads, stage.name if stage.name in SILENT else f'{stage.name} road'
+    # To find the thing that is meant among two or three is learnt first, and all else from it.
+    mixes = 'few' if stage.name == 'ask' and done < _FEW else stage.name
+    least, most = (3, 7) if mixes in SILENT else (2, 3) if mixes == 'few' else (2, 6)
+    tables: list[_World] = [
+        table_scene.draw_table(rng, width, height, least, most) for _ in range(stage.images)]
+    return tables, mixes
+
+
+def pack_questions(
+    rng: random.Random, packer: packing.Packer, worlds: Sequence[_World], mixes: str, stage: Stage
+) -> packing.Batch:
+    """One round of questions about the pictures."""
+    chosen = _MIXES[mixes]
+    _, want, form, blocks, length = rng.choices(chosen, [m[0] for m in chosen])[0]
+    examples = []
+    for world in worlds:
+        asked = _asked(rng, world, blocks, want)
+        examples.append([_example(rng, q, world, form, stage) for q in asked])
+    return packer.pack([w.pixels for w in worlds], examples, blocks, length, stage.units)

@@ -1,0 +1,86 @@
+"""Questions about a drawn road: what there is, what to do next, and what to watch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mimo_embodied_ros.core.frames import Odometry
+from mimo_embodied_ros.core.tasks import TASKS, Task
+from mimo_embodied_ros.worlds.road_scene import ROAD_OBJECTS, Road, RoadObject
+
+from .question import Question, boxed, pixel_of, points_json, with_random_article, yes_no_question
+
+if TYPE_CHECKING:
+    import random
+
+
+def next_action(scene: Road) -> tuple[str, str]:
+    """What to do next on a road, and why."""
+    if scene.light == 'red':
+        return 'stop', 'the traffic light is red'
+    if scene.pedestrian is not None:
+        return 'stop', 'a pedestrian is on the road'
+    if scene.car is None:
+        if scene.bend != 'straight':
+            return f'turn {scene.bend}', f'the road bends {scene.bend}'
+        return 'keep going', 'the road is clear'
+    return ('slow down', 'a car is near') if scene.car.near else ('keep going', 'the car is far')
+
+
+def hazards(scene: Road) -> tuple[tuple[RoadObject, str], ...]:
+    """What a driver must watch, with the reason."""
+    seen = (
+        (scene.traffic_light if scene.light == 'red' else None, 'the traffic light is red'),
+        (scene.pedestrian, 'a pedestrian is on the road'),
+        (scene.car, 'a car is near' if scene.car and scene.car.near else 'a car is ahead'),
+    )
+    return tuple((thing, why) for thing, why in seen if thing is not None)
+
+
+def drive(rng: random.Random, scene: Road) -> Question:
+    """The next action, with the speed and path of the vehicle in the prompt."""
+    do, why = next_action(scene)
+    speed = rng.uniform(0, 15)
+    path = tuple(
+        Odometry(0, 'odom', 'base_link', (-speed * age, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0),
+                 (speed, 0.0, 0.0), (0.0, 0.0, 0.0)) for age in (1.5, 1.0, 0.5, 0.0))
+    route = rng.choice(('Follow the road.', 'Go straight on.', 'Drive to the next junction.'))
+    words = f'{do}, justification: {why}.'
+    return Question('drive', TASKS['drive'], route, boxed(words), words,
+                    f'{why.capitalize()}.', odometry=path)
+
+
+def critical_objects(scene: Road) -> Question:
+    """The boxes around what a driver must watch."""
+    reasons = ' and '.join(why for _, why in hazards(scene)) or 'the road is clear'
+    boxes = [f'{{"bbox_2d": [{", ".join(str(round(v)) for v in thing.box)}], "caption": "{why}"}}'
+             for thing, why in hazards(scene)]
+    words = f'[{", ".join(boxes)}]'
+    return Question('critical', TASKS['critical_object'], '', words, words,
+                    f'{reasons.capitalize()}.')
+
+
+def about_road(rng: random.Random, scene: Road) -> list[Question]:
+    """What a driver would ask of a road."""
+    words = ', '.join(next_action(scene))
+    out = [
+        yes_no_question(rng, 'road', 'Is there a car ahead?', yes=scene.car is not None),
+        yes_no_question(rng, 'road', 'Is there a pedestrian on the road?',
+                        yes=scene.pedestrian is not None),
+        Question('road', Task.SPATIAL, 'Which way does the road bend?', boxed(scene.bend),
+                 scene.bend),
+        Question('road', Task.SPATIAL, 'What colour is the traffic light?', boxed(scene.light),
+                 scene.light),
+        Question('road', Task.ASK, 'What should the car do?', words, words),
+    ]
+    there = {thing.name: thing for thing in scene.things}
+    for name in ROAD_OBJECTS:
+        place = there.get(name)
+        text = with_random_article(rng, name)
+        if place is None:
+            out.append(Question('absent', Task.POINTS, text, '[]', '[]', f'There is no {name}.'))
+        else:
+            at = pixel_of(place)
+            out.append(Question('road_point', Task.POINTS, text, points_json(text, at), f'[{at}]',
+                                f'The {name} is at {at}.'))
+    return out

@@ -87,8 +87,8 @@ test-transformers-4: $(OLDER)/.packages $(PACKAGES)  ## test the engine with tra
 	  test/engine/test_checkpoint.py test/engine/test_real_shape.py test/engine/test_structured.py
 	@echo "--- Comparing the embedded model's answers with those under transformers 5"
 	@mkdir -p build
-	@for bin in $(BIN) $(OLDER)/bin; do PYTHONPATH=. OMP_NUM_THREADS=1 $$bin/python \
-	  test/engine/engine_answers.py > build/answers-$$(basename $$(dirname $$bin)) || exit 1; done
+	@for bin in $(BIN) $(OLDER)/bin; do PYTHONPATH=test OMP_NUM_THREADS=1 $$bin/python \
+	  -m support.engine_answers > build/answers-$$(basename $$(dirname $$bin)) || exit 1; done
 	@diff build/answers-$(VENV) build/answers-$(OLDER)
 	@echo "$$(wc -l < build/answers-$(VENV)) of $$(wc -l < build/answers-$(OLDER)) answers are the same"
 
@@ -108,7 +108,7 @@ lint: $(INSTALLED)  ## run ruff and mypy
 	@$(BIN)/mypy
 
 fuzz: $(INSTALLED)  ## feed 100,000 made-up outputs to the parser
-	@$(BIN)/python test/core/fuzz_parse.py
+	@cd test && ../$(BIN)/python -m support.fuzz_parse
 
 soak: $(INSTALLED)  ## send 10,000 goals to a node and count their ends; see bench_out/soak.json
 	@$(BIN)/python bench/soak.py

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 pytest.importorskip('torch')
 
-BENCH = Path(__file__).parents[2] / 'bench'
+from support.paths import BENCH
+from support.programs import run_program
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def run(name: str, *arguments: str | Path, folder: Path) -> str:
     """A benchmark in a process of its own, far from the sources; what it printed."""
-    done = subprocess.run(
-        [sys.executable, str(BENCH / name), *map(str, arguments)], cwd=folder, text=True,
-        capture_output=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return run_program(sys.executable, BENCH / name, *arguments, folder=folder).stdout
 
 
 def positive(values: Any) -> bool:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 pytest.importorskip('rclpy', reason='ROS is not installed')
 
+from support.paths import BENCH
+from support.programs import run_program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 def test_200_goals_each_have_one_end(tmp_path: Path) -> None:
     out = tmp_path / 'soak.json'
-    soak = Path(__file__).parents[2] / 'bench' / 'soak.py'
-    done = subprocess.run(
-        [sys.executable, str(soak), '--goals', '200', '--out', str(out)], capture_output=True,
-        text=True, timeout=300, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_program(sys.executable, BENCH / 'soak.py', '--goals', '200', '--out', out, folder=tmp_path)
     report = json.loads(out.read_text())
     assert sum(report['ends'].values()) == report['goals'] == 200
     assert set(report['ends']) == {'succeeded', 'canceled', 'aborted'}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from PIL import Image
 
 from mimo_embodied_ros.cli.main import main, parser
 from mimo_embodied_ros.worlds import table_scene
+from support.programs import run_python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,11 +94,10 @@ def test_errors_name_cause_and_remedy(
     assert says in capsys.readouterr().err
 
 
-def test_a_picture_is_answered_without_ros(picture: str, tmp_path: Path) -> None:
+def test_a_picture_is_answered_without_ros(picture: str) -> None:
     code = (
         'import sys; from mimo_embodied_ros.cli.main import main; '
         f'main(["point", {picture!r}, "red cube"]); '
         'sys.exit(any(m.split(".")[0] == "rclpy" for m in sys.modules))'
     )
-    subprocess.run(
-        [sys.executable, '-c', code], check=True, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    run_python(code)

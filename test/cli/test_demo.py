@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import random
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from mimo_embodied_ros.worlds import road_scene
+from support.programs import COMMAND_LINE, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,12 +31,9 @@ def domain() -> Iterator[str]:
 
 
 def demo(folder: Path, domain: str, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
-    import os
-
-    command = [sys.executable, '-m', 'mimo_embodied_ros.cli.main', 'demo', '--out', str(folder)]
-    done = subprocess.run(
-        [*command, *arguments], env={**os.environ, 'ROS_DOMAIN_ID': domain}, capture_output=True,
-        text=True, timeout=300, check=False, cwd=folder.parent)
+    done = run_program(
+        *COMMAND_LINE, 'demo', '--out', folder, *arguments, folder=folder.parent,
+        environment={**os.environ, 'ROS_DOMAIN_ID': domain}, succeeds=False)
     report = folder / 'report.json'
     assert report.exists(), done.stdout + done.stderr
     return done.returncode, json.loads(report.read_text('utf-8')), done.stdout

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +13,8 @@ from PIL import Image
 pytest.importorskip('rclpy', reason='ROS is not installed')
 pytest.importorskip('py_trees', reason='an extra: pip install py_trees')
 
+from support.programs import COMMAND_LINE, run_program
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -23,12 +23,11 @@ def test_what_the_gripper_drops_is_noticed_and_put_into_the_bowl_in_the_end(
     tmp_path: Path
 ) -> None:
     # of seed 1 the cube slips out on its way to the bowl
-    command = [sys.executable, '-m', 'mimo_embodied_ros.cli.main', 'demo-pick', '--scenes', '1',
-               '--seed', '1', '--out', str(tmp_path / 'out')]
     with claimed_domain() as domain:
-        done = subprocess.run(
-            command, env={**os.environ, 'ROS_DOMAIN_ID': str(domain)}, capture_output=True,
-            text=True, timeout=600, check=False, cwd=tmp_path)
+        done = run_program(
+            *COMMAND_LINE, 'demo-pick', '--scenes', '1', '--seed', '1', '--out', tmp_path / 'out',
+            folder=tmp_path, environment={**os.environ, 'ROS_DOMAIN_ID': str(domain)},
+            succeeds=False)
     report_file = tmp_path / 'out' / 'report.json'
     assert report_file.exists(), done.stdout + done.stderr
     report = json.loads(report_file.read_text('utf-8'))

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ import pytest
 
 pytest.importorskip('torch')
 
-EMBEDDED = Path(__file__).parents[2] / 'models' / 'mimo_tiny'
+from support.paths import EMBEDDED_MODEL
+from support.programs import run_python
 
 # what takes seconds to import; also absent where a test is not about it
 LARGE = 'rclpy accelerate bitsandbytes peft'
@@ -33,9 +33,8 @@ def doctor(
     *arguments: str | Path, without: str = '', **environment: str
 ) -> tuple[int, dict[str, dict[str, Any]], str]:
     """Exit code, findings by name, and stderr; ``without`` names modules that are not there."""
-    done = subprocess.run(
-        [sys.executable, '-c', PROGRAM, without, *map(str, arguments), '--json'],
-        env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    done = run_python(PROGRAM, without, *arguments, '--json',
+                      environment={**os.environ, **environment}, succeeds=False)
     report = json.loads(done.stdout)
     assert report['ok'] is (done.returncode == 0)
     assert report['ok'] is all(f['state'] != 'broken' for f in report['findings'])
@@ -50,7 +49,7 @@ def test_a_machine_without_ros_is_well() -> None:
     assert found['rclpy']['state'] == 'absent'
     assert 'no node' in found['rclpy']['meaning']
     assert {found[name]['state'] for name in ('torch', 'transformers', 'engine', 'model')} == {'ok'}
-    assert str(EMBEDDED.name) in found['model']['found']
+    assert EMBEDDED_MODEL.name in found['model']['found']
     assert 'free' in found['memory']['found']
     assert found['Python']['found'] == sys.version.split()[0]
 
@@ -83,7 +82,7 @@ def test_a_library_that_does_not_import_is_broken(tmp_path: Path) -> None:
 
 
 def test_a_damaged_model_is_named_with_its_remedy(tmp_path: Path) -> None:
-    model = Path(shutil.copytree(EMBEDDED, tmp_path / 'model'))
+    model = Path(shutil.copytree(EMBEDDED_MODEL, tmp_path / 'model'))
     weights = model / 'model.safetensors'
     weights.write_bytes(weights.read_bytes()[:1000])
     code, found, _ = doctor(model, without=LARGE)
@@ -107,9 +106,7 @@ def test_nothing_is_downloaded(tmp_path: Path) -> None:
 
 
 def test_a_line_for_each_finding() -> None:
-    done = subprocess.run(
-        [sys.executable, '-c', PROGRAM, LARGE, '/nowhere'], capture_output=True, text=True,
-        check=False)
+    done = run_python(PROGRAM, LARGE, '/nowhere', succeeds=False)
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert {line.split()[0] for line in lines} <= {'ok', 'absent', 'BROKEN'}

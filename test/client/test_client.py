@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +15,6 @@ from rclpy.action import ActionClient, ActionServer, CancelResponse, GoalRespons
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
-from test_node import SCENE, Robot
 
 from mimo_embodied_ros import action
 from mimo_embodied_ros.client import MimoClient
@@ -36,11 +31,15 @@ from mimo_embodied_ros.core.errors import (
     StaleImageError,
     error_of,
 )
+from support.documentation import code_blocks, run_python_blocks
+from support.paths import DOCS
+from support.robot import Robot
+from support.tabletop import INSTRUCTION, SCENE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
 IN = 300.0  # seconds, more than any answer takes
 
 
@@ -93,7 +92,7 @@ def test_a_plan_is_asked_for_watched_and_taken(ros: Any, mimo: MimoClient) -> No
     with pytest.raises(InvalidRequestError, match='nothing has been asked yet'):
         mimo.is_done()
     mimo.plan('pick up the red cube').result(IN)  # feedback is lost before both know each other
-    request = mimo.plan('put the red cube in the blue bowl', timeout=IN)
+    request = mimo.plan(INSTRUCTION, timeout=IN)
     result = mimo.result(IN)
     assert mimo.is_done()
     assert request.result() is result
@@ -152,18 +151,13 @@ def test_many_goals_at_once_all_end_however_long_either_side_is_busy(
 def test_the_examples_of_the_docs_do_as_they_say(ros: Any, tmp_path: Path) -> None:
     robot = Robot(ros, max_image_age=600.0, timeout=300.0).start()
     robot.see()
-    text = (ROOT / 'docs' / 'client.md').read_text('utf-8')
-    script = tmp_path / 'example.py'
-    script.write_text('\n'.join(re.findall(r'```python\n(.+?)```', text, re.DOTALL)), 'utf-8')
-    done = subprocess.run(
-        [sys.executable, script], check=False, capture_output=True, text=True, timeout=300,
-        env={**ros.environment, 'PYTHONPATH': ':'.join(filter(None, sys.path))})
-    assert done.returncode == 0, done.stderr
-    said = re.findall(r'```text\n(.+?)```', text, re.DOTALL)[0]
+    page = DOCS / 'client.md'
+    printed = run_python_blocks(page, ros.environment, tmp_path)
+    said = code_blocks(page, 'text')[0]
     cube, ball = (' '.join(str(float(round(v, -2))) for v in (thing.x, thing.y))
                   for thing in (SCENE.things[0], SCENE.things[2]))
     # the answer may have been complete when the cancel came
-    lines = done.stdout.replace('cancelled\n', '').splitlines()
+    lines = printed.replace('cancelled\n', '').splitlines()
     assert lines == [
         *said.splitlines(), f'the red cube {cube}', f'the green ball {ball}', 'camera',
         'too old, error_code 7011', 'bottom', 'left of it: True', 'there is a red cube: True',

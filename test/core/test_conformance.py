@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conformance import RECORDS, answer_to, simplified
-from fuzz_parse import run
 
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.core.tasks import TASKS
+from support.conformance import RECORDS, answer_to, simplified
+from support.fuzz_parse import run
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -26,8 +25,9 @@ from mimo_embodied_ros.core.spatial_readers import (
     read_word,
 )
 from mimo_embodied_ros.core.tasks import TASKS
+from support.paths import ROOT
 
-MESSAGE = Path(__file__).parents[2] / 'msg' / 'DrivingDecision.msg'
+MESSAGE = ROOT / 'msg' / 'DrivingDecision.msg'
 
 
 def test_behaviors_are_those_of_the_message() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +14,10 @@ from mimo_embodied_ros.core.plan_checking import check_plan, ground_plan
 from mimo_embodied_ros.core.plan_readers import read_steps
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import select_skills
+from support.paths import SKILL_FILES
 
-CONFIG = Path(__file__).parents[2] / 'config' / 'skills'
-ARM = load_skills(CONFIG / 'manipulator.yaml')
-BASE = load_skills(CONFIG / 'mobile_base.yaml')
+ARM = load_skills(SKILL_FILES / 'manipulator.yaml')
+BASE = load_skills(SKILL_FILES / 'mobile_base.yaml')
 CUBE_IN_BOWL = '1. pick up the red cube [57, 80]\n2. put the red cube in the blue bowl [120, 60]'
 
 

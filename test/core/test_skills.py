@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,13 +21,16 @@ from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import PARTS, fill, select_skills
 from mimo_embodied_ros.core.tasks import TASKS
+from support.documentation import docstring_example
+from support.paths import SKILL_FILES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mimo_embodied_ros.core.skills import Skill
 
-CONFIG = Path(__file__).parents[2] / 'config' / 'skills'
-ARM = load_skills(CONFIG / 'manipulator.yaml')
-BASE = load_skills(CONFIG / 'mobile_base.yaml')
+ARM = load_skills(SKILL_FILES / 'manipulator.yaml')
+BASE = load_skills(SKILL_FILES / 'mobile_base.yaml')
 CALL = 'runs: [{service: /s, type: std_srvs/srv/Trigger}]'
 
 
@@ -57,13 +59,10 @@ def test_the_skills_that_are_shipped() -> None:
 def test_the_docstring_shows_a_skill_that_works(tmp_path: Path) -> None:
     from mimo_embodied_ros.core import skill_files
 
-    assert skill_files.__doc__ is not None
-    shown = skill_files.__doc__.partition('::\n')[2].partition('\n``description``')[0]
-    text = '\n'.join(line[4:] for line in shown.splitlines())
-    (skill,) = load_skills(written(tmp_path, text)).values()
+    (skill,) = load_skills(written(tmp_path, docstring_example(skill_files))).values()
     assert skill.match('pick up the red cube') == [{'object': 'red cube'}]
     for field in ('description', 'says', 'asked', 'arguments', 'runs'):
-        assert f'``{field}``' in skill_files.__doc__
+        assert f'``{field}``' in str(skill_files.__doc__)
 
 
 GOOD = f'a:\n  description: x\n  says: nod\n  success: y\n  {CALL}\n'

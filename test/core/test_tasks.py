@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,11 +15,16 @@ from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, subject
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import TASKS, AnswerKind, Media, Positions, Task, load_tasks
+from support.documentation import docstring_example
+from support.paths import TEST_DATA
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # what a benchmark asks, with one example; sources are files of the vendor's unless they say more
 FORMATS: list[dict[str, Any]] = [
     json.loads(line)
-    for line in (Path(__file__).parents[1] / 'data' / 'formats.jsonl').read_text().splitlines()
+    for line in (TEST_DATA / 'formats.jsonl').read_text().splitlines()
 ]
 LIMITS = PixelLimits(4 * 28 * 28, 4096 * 28 * 28)
 PIXELS = np.zeros((90, 160, 3), np.uint8)
@@ -172,10 +176,8 @@ def test_a_task_of_a_users_own(tmp_path: Path) -> None:
 def test_the_docstring_shows_a_task_that_works(tmp_path: Path) -> None:
     from mimo_embodied_ros.core import tasks
 
-    assert tasks.__doc__ is not None
-    shown = tasks.__doc__.partition('::\n')[2].partition('\n``prompt``')[0]
-    text = '\n'.join(line[4:] for line in shown.splitlines())
-    assert load_tasks(written(tmp_path, text)) == load_tasks(written(tmp_path, GOOD))
+    example = docstring_example(tasks)
+    assert load_tasks(written(tmp_path, example)) == load_tasks(written(tmp_path, GOOD))
 
 
 @pytest.mark.parametrize(

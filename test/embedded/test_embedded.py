@@ -6,8 +6,7 @@ import dataclasses
 import json
 import random
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -35,13 +34,14 @@ from mimo_embodied_ros.embedded.question import Question
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.worlds import road_scene, table_scene
+from support.paths import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from mimo_embodied_ros.engine import Engine
 
-SHIPPED = Path(__file__).parents[2] / 'models' / 'mimo_tiny'
 SEEDS = st.integers(0, 2**32)
 
 
@@ -198,17 +198,17 @@ def test_branches_begin_where_the_stage_before_them_has_ended_and_their_mean_is_
 
 @pytest.fixture(scope='module')
 def engine() -> Iterator[Engine]:
-    loaded = load_engine(EngineConfig(model=str(SHIPPED)))
+    loaded = load_engine(EngineConfig(model=str(EMBEDDED_MODEL)))
     yield loaded
     loaded.close()
 
 
 def test_the_shipped_model_is_small_and_in_safetensors(engine: Engine) -> None:
-    assert sum(f.stat().st_size for f in SHIPPED.iterdir()) < 10_000_000
+    assert sum(f.stat().st_size for f in EMBEDDED_MODEL.iterdir()) < 10_000_000
     assert 2_500_000 < engine.info.parameters < 3_500_000
-    with safe_open(SHIPPED / 'model.safetensors', 'pt') as weights:
+    with safe_open(EMBEDDED_MODEL / 'model.safetensors', 'pt') as weights:
         assert {str(weights.get_tensor(k).dtype) for k in weights.keys()} == {'torch.bfloat16'}
-    config = json.loads((SHIPPED / 'config.json').read_text('utf-8'))
+    config = json.loads((EMBEDDED_MODEL / 'config.json').read_text('utf-8'))
     assert config['architectures'] == ['Qwen2_5_VLForConditionalGeneration']
 
 
@@ -238,28 +238,33 @@ def test_the_shipped_model_answers_in_the_formats_of_the_real_one(engine: Engine
     assert sum(right) >= 0.9 * len(right)
 
 
+def answers(
+    engine: Engine, seed: str, number: int, draw: Callable[..., Any], ask: Callable[..., Any]
+) -> Iterator[tuple[Any, Question, Any]]:
+    """Draw scenes, ask one question about each, and yield scene, question and answer."""
+    rng = random.Random(seed)
+    for _ in range(number):
+        scene = draw(rng, *rng.choice(curriculum.CAMERA_SIZES))
+        question = ask(rng, scene)
+        query = Query(
+            question.task, question.text, (Frame(scene.pixels),), odometry=question.odometry)
+        yield scene, question, answer_query(engine, query)[0].content
+
+
 def test_the_shipped_model_drives_on_drawn_roads(engine: Engine) -> None:
     """As the sample above, with the tasks as the package asks them: thinking first."""
-    rng = random.Random('roads')
     right = []
-    for _ in range(30):
-        road = road_scene.draw_road(rng, *rng.choice(curriculum.CAMERA_SIZES))
-        question = road_questions.drive(rng, road)
-        answer, _ = answer_query(engine, Query(
-            question.task, question.text, (Frame(road.pixels),), odometry=question.odometry))
-        assert isinstance(answer.content, DrivingDecision)
-        right.append(answer.content.decision == road_questions.next_action(road)[0])
+    for road, _, content in answers(
+            engine, 'roads', 30, road_scene.draw_road, road_questions.drive):
+        assert isinstance(content, DrivingDecision)
+        right.append(content.decision == road_questions.next_action(road)[0])
     assert sum(right) >= 0.8 * len(right)
 
 
 def test_the_shipped_model_tells_whether_a_step_can_be_done_and_is_done(engine: Engine) -> None:
-    rng = random.Random('checks')
     right = []
-    for _ in range(40):
-        scene = table_scene.draw_table(rng, *rng.choice(curriculum.CAMERA_SIZES))
-        question = table_questions.check(rng, scene)
-        answer, _ = answer_query(engine, Query(
-            question.task, question.text, (Frame(scene.pixels),)))
-        assert isinstance(answer.content, SpatialAnswer)
-        right.append(answer.content.yes == (question.short == 'yes'))
+    for _, question, content in answers(
+            engine, 'checks', 40, table_scene.draw_table, table_questions.check):
+        assert isinstance(content, SpatialAnswer)
+        right.append(content.yes == (question.short == 'yes'))
     assert sum(right) >= 0.9 * len(right)

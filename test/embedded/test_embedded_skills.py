@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,26 +24,22 @@ from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded, ground_answer
 from mimo_embodied_ros.engine.structured import supports_grammars
 from mimo_embodied_ros.pictures import write_picture
-from mimo_embodied_ros.worlds import table_scene
+from support.paths import EMBEDDED_MODEL, SKILL_FILES
+from support.tabletop import INSTRUCTION, SCENE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mimo_embodied_ros.engine import Engine
 
-ROOT = Path(__file__).parents[2]
-SKILLS = ROOT / 'config' / 'skills' / 'manipulator.yaml'
+SKILLS = SKILL_FILES / 'manipulator.yaml'
 ARM = load_skills(SKILLS)
-SCENE = table_scene.draw_table(random.Random(7), 640, 480, things=(
-    table_scene.Thing('red', 'cube', 180, 320, 48),
-    table_scene.Thing('blue', 'bowl', 420, 200, 58),
-    table_scene.Thing('green', 'ball', 400, 390, 45)))
-ASKED = 'put the red cube in the blue bowl'
 
 
 @pytest.fixture(scope='module')
 def engine() -> Iterator[Engine]:
-    engine = load_engine(EngineConfig(str(ROOT / 'models' / 'mimo_tiny'), threads=1))
+    engine = load_engine(EngineConfig(str(EMBEDDED_MODEL), threads=1))
     yield engine
     engine.close()
 
@@ -54,7 +49,7 @@ def test_a_plan_of_skills_with_places(engine: Engine, held: bool) -> None:
     if held and not supports_grammars():
         pytest.skip('llguidance is not installed')
     query = Query(
-        Task.PLAN, ASKED, (Frame(SCENE.pixels),), skills=select_skills(ARM), structured=held)
+        Task.PLAN, INSTRUCTION, (Frame(SCENE.pixels),), skills=select_skills(ARM), structured=held)
     plan = answer_grounded(engine, query)[0].content
     assert isinstance(plan, TaskPlan)
     assert not plan.problem
@@ -66,7 +61,8 @@ def test_a_plan_of_skills_with_places(engine: Engine, held: bool) -> None:
 
 
 def test_a_skill_that_may_not_be_used(engine: Engine) -> None:
-    query = Query(Task.PLAN, ASKED, (Frame(SCENE.pixels),), skills=select_skills(ARM, ('pick',)))
+    query = Query(Task.PLAN, INSTRUCTION, (Frame(SCENE.pixels),),
+                  skills=select_skills(ARM, ('pick',)))
     plan = answer_grounded(engine, query)[0].content
     assert isinstance(plan, TaskPlan)
     assert 'may be used: pick' in plan.problem
@@ -141,7 +137,7 @@ def test_a_plan_on_the_command_line(
     picture = tmp_path / 'table.png'
     write_picture(picture, SCENE.pixels)
     command = ['plan', str(picture), '--skills', str(SKILLS)]
-    assert main([*command, ASKED]) == 0
+    assert main([*command, INSTRUCTION]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith('1. pick: object red cube at 1')
     assert second.startswith('2. place: object red cube, where in, place blue bowl at 4')
@@ -149,5 +145,5 @@ def test_a_plan_on_the_command_line(
     said = capsys.readouterr()
     assert said.out == 'cannot be done\n' or (code == 1 and 'PLAN_REFUSED' in said.err)
     assert all('(refused: ' in line for line in said.out.splitlines() if line[0].isdigit())
-    assert main([*command[:2], '--skills', str(picture), ASKED]) == 1
+    assert main([*command[:2], '--skills', str(picture), INSTRUCTION]) == 1
     assert 'cannot be read as skills' in capsys.readouterr().err

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +15,7 @@ from safetensors.numpy import save_file
 from mimo_embodied_ros.core.errors import ModelNotReadyError, OutOfMemoryError
 from mimo_embodied_ros.engine import checkpoint as module
 from mimo_embodied_ros.engine.checkpoint import check_memory, free_host_memory, open_checkpoint
+from support.programs import run_python
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,15 +189,7 @@ def ask_hub(cache: Path) -> list[str]:
     """Open a model by its hub name in a process of its own that must not use the network."""
     environment = {**os.environ, 'HF_HOME': str(cache), 'HF_HUB_OFFLINE': '1'}
     environment.pop('HF_HUB_CACHE', None)
-    result = subprocess.run(
-        [sys.executable, '-c', HUB],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return result.stdout.splitlines()
+    return run_python(HUB, environment=environment).stdout.splitlines()
 
 
 def test_hub_name_without_network(tmp_path: Path) -> None:
@@ -231,10 +222,7 @@ try:
 except ModelNotReadyError as error:
     print(error)
 """
-    result = subprocess.run(
-        [sys.executable, '-c', program], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert 'pip install "mimo_embodied_ros[model]"' in result.stdout
+    assert 'pip install "mimo_embodied_ros[model]"' in run_python(program).stdout
 
 
 def test_memory(folder: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import itertools
-import json
 import shutil
 import socket
 import ssl
@@ -13,7 +13,6 @@ import struct
 import subprocess
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,76 +31,20 @@ from mimo_embodied_ros.core.errors import (
     ModelNotReadyError,
     QueueFullError,
 )
-from mimo_embodied_ros.core.prompts import Prompt
-from mimo_embodied_ros.core.resize import PixelLimits, resize, smart_resize
+from mimo_embodied_ros.core.resize import PixelLimits, smart_resize
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine, openai_engine, openai_server
 from mimo_embodied_ros.engine.openai_engine import DEFAULT_LIMITS
 from mimo_embodied_ros.engine.openai_stream import StreamedReply
+from support import prompts
+from support.openai_server import ANSWER, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    Behaviour = Callable[['Handler'], None]
+    from support.openai_server import Behaviour, Handler
 
-TEXT = '<think>\nit is red\n</think>\n\n\\boxed{yes}'
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One request; the behaviour of the test's server decides what becomes of it."""
-
-    server: Server
-    protocol_version = 'HTTP/1.1'
-
-    def do_POST(self) -> None:
-        length = int(self.headers['Content-Length'])
-        self.body = json.loads(self.rfile.read(length))
-        self.close_connection = True
-        self.server.requests.append(self)
-        try:
-            self.server.behaviour(self)
-        except OSError:
-            self.server.broken.set()
-        self.server.ended = time.monotonic()
-
-    def log_message(self, *_: object) -> None:
-        """Keep the tests' output free of it."""
-
-    def start(self, status: int = 200, kind: str = 'text/event-stream') -> None:
-        """Headers of an answer that ends when the connection does."""
-        self.send_response(status)
-        self.send_header('Content-Type', kind)
-        self.end_headers()
-
-    def send(self, text: str) -> None:
-        self.wfile.write(text.encode())
-        self.wfile.flush()
-
-    def say(self, content: Any = '', finish: Any = None, **delta: Any) -> None:
-        """One chunk of a stream."""
-        choice = {'index': 0, 'delta': {'content': content, **delta}, 'finish_reason': finish}
-        self.send_json({'object': 'chat.completion.chunk', 'choices': [choice]})
-
-    def send_json(self, chunk: Any) -> None:
-        self.send(f'data: {json.dumps(chunk)}\n\n')
-
-
-class Server(ThreadingHTTPServer):
-    """A server on a port of its own."""
-
-    daemon_threads = True
-
-    def __init__(self, behaviour: Behaviour, port: int = 0) -> None:
-        super().__init__(('127.0.0.1', port), Handler)
-        self.behaviour = behaviour
-        self.requests: list[Handler] = []
-        self.broken = threading.Event()  # a client has gone
-        self.ended = 0.0
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f'http://127.0.0.1:{self.server_port}/v1'
+make_prompt = functools.partial(prompts.make_prompt, limits=DEFAULT_LIMITS)
 
 
 @pytest.fixture
@@ -115,21 +58,11 @@ def serve() -> Iterator[Callable[..., Server]]:
 
     yield start
     for server in servers:
-        server.shutdown()
-        server.server_close()
+        server.stop()
 
 
 def connect(*urls: str, **options: Any) -> Engine:
     return load_engine(EngineConfig('mimo', backend='openai', servers=urls, **options))
-
-
-def make_prompt(text: str = 'the red cube', images: int = 1) -> Prompt:
-    rng = np.random.default_rng(images)
-    pairs = [
-        resize(rng.integers(0, 255, (90, 150, 3), dtype=np.uint8), DEFAULT_LIMITS)
-        for _ in range(images)
-    ]
-    return Prompt(text, tuple(p for p, _ in pairs), tuple(s for _, s in pairs), 40)
 
 
 def ask(engine: Engine, **options: Any) -> Any:
@@ -195,8 +128,8 @@ def test_an_answer(serve: Callable[..., Server]) -> None:
     engine = connect(serve(answer).url)
     pieces: list[tuple[str, int]] = []
     reply = ask(engine, on_text=lambda *piece: pieces.append(piece))
-    assert (reply.text, reply.finish_reason) == (TEXT, 'stop')
-    assert ''.join(text for text, _ in pieces) == TEXT
+    assert (reply.text, reply.finish_reason) == (ANSWER, 'stop')
+    assert ''.join(text for text, _ in pieces) == ANSWER
     assert [count for _, count in pieces] == [1, 2, 3, 4]
     stats = reply.stats
     assert (stats.prompt_tokens, stats.completion_tokens) == (70, 12)
@@ -231,7 +164,7 @@ def test_reasoning_that_a_server_has_split_off(
 
     pieces: list[str] = []
     reply = ask(connect(serve(behave).url), on_text=lambda text, _: pieces.append(text))
-    assert reply.text == TEXT == ''.join(pieces)
+    assert reply.text == ANSWER == ''.join(pieces)
 
 
 def test_an_answer_is_complete_with_its_finish_reason(serve: Callable[..., Server]) -> None:
@@ -239,11 +172,11 @@ def test_an_answer_is_complete_with_its_finish_reason(serve: Callable[..., Serve
 
     def behave(handler: Handler) -> None:
         handler.start()
-        handler.say(TEXT, finish='stop')
+        handler.say(ANSWER, finish='stop')
         reset(handler)
 
     reply = ask(connect(serve(behave).url))
-    assert (reply.text, reply.finish_reason) == (TEXT, 'stop')
+    assert (reply.text, reply.finish_reason) == (ANSWER, 'stop')
     assert (reply.stats.prompt_tokens, reply.stats.completion_tokens) == (0, 1)
 
 
@@ -366,7 +299,7 @@ def test_faults(
     if kind is not InvalidRequestError:
         assert (health.healthy, health.last_error) == (False, str(caught.value))
     server.behaviour = answer
-    assert ask(engine).text == TEXT
+    assert ask(engine).text == ANSWER
     (health,) = engine.health()
     assert health.healthy
     assert health.latency_s > 0
@@ -380,7 +313,7 @@ def test_a_server_that_is_not_there_and_then_is(serve: Callable[..., Server]) ->
         with pytest.raises(BackendUnreachableError, match=r'cannot be reached.*servers'):
             fail()
     serve(answer, port)
-    assert ask(engine).text == TEXT
+    assert ask(engine).text == ANSWER
 
 
 def test_an_address_that_swallows_everything() -> None:
@@ -476,13 +409,13 @@ def test_the_next_server_stands_in_and_the_first_comes_back(
     monkeypatch.setattr(openai_server, '_RECOVERY_S', 0.5)
     first, second = serve(status(500)), serve(answer)
     engine = connect(first.url, second.url)
-    assert ask(engine).text == TEXT
+    assert ask(engine).text == ANSWER
     assert [health.healthy for health in engine.health()] == [False, True]
     first.behaviour = answer
-    assert ask(engine).text == TEXT
+    assert ask(engine).text == ANSWER
     assert (len(first.requests), len(second.requests)) == (1, 2)  # not asked again so soon
     time.sleep(0.6)
-    assert ask(engine).text == TEXT
+    assert ask(engine).text == ANSWER
     assert (len(first.requests), len(second.requests)) == (2, 2)
     assert 'because of this' in engine.health()[0].last_error
     second.behaviour = first.behaviour = status(500)
@@ -504,8 +437,8 @@ def test_only_a_request_without_text_moves_on(serve: Callable[..., Server], name
         assert not second.requests
         assert ''.join(pieces) == kept
     else:
-        assert ask(engine, on_text=lambda text, _: pieces.append(text)).text == TEXT
-        assert ''.join(pieces) == TEXT
+        assert ask(engine, on_text=lambda text, _: pieces.append(text)).text == ANSWER
+        assert ''.join(pieces) == ANSWER
 
 
 def test_a_busy_server_is_asked_again(
@@ -518,7 +451,7 @@ def test_a_busy_server_is_asked_again(
 
     server = serve(behave)
     engine = connect(server.url)
-    assert ask(engine).text == TEXT
+    assert ask(engine).text == ANSWER
     server.behaviour = status(429)
     server.requests.clear()
     with pytest.raises(QueueFullError):
@@ -537,7 +470,7 @@ def test_key(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> N
 
     server = serve(behave)
     monkeypatch.setenv('MIMO_KEY', 'the-secret')
-    assert ask(connect(server.url, api_key_env='MIMO_KEY')).text == TEXT
+    assert ask(connect(server.url, api_key_env='MIMO_KEY')).text == ANSWER
     monkeypatch.setenv('MIMO_KEY', 'another-secret')
     with pytest.raises(ModelNotReadyError, match='valid one into MIMO_KEY') as caught:
         ask(connect(server.url, api_key_env='MIMO_KEY'))
@@ -565,7 +498,7 @@ def test_tls_is_verified(
         ask(connect(url))
     assert not server.requests
     monkeypatch.setenv('SSL_CERT_FILE', str(certificate))
-    assert ask(connect(url)).text == TEXT
+    assert ask(connect(url)).text == ANSWER
 
 
 def counting(limits: PixelLimits) -> Behaviour:
@@ -621,7 +554,7 @@ def test_threads_are_answered_at_once(serve: Callable[..., Server]) -> None:
         thread.start()
     for thread in threads:
         thread.join(10)
-    assert [reply.text for reply in replies] == [TEXT, TEXT]
+    assert [reply.text for reply in replies] == [ANSWER, ANSWER]
 
 
 def test_requests_that_are_never_sent(serve: Callable[..., Server]) -> None:

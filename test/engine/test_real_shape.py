@@ -21,12 +21,13 @@ pytest.importorskip('torch')
 import torch
 from baseline import plain_inputs
 from safetensors.torch import load_file, save_file
-from test_transformers_engine import CONTROL, LIMITS, TEMPLATE, make_prompt, make_tokenizer
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, ModelNotReadyError
 from mimo_embodied_ros.engine import EngineConfig, load_engine, model_loading
 from mimo_embodied_ros.engine.processor import load_processor
+from support.prompts import LIMITS, make_prompt
+from support.random_model import control_ids, make_tokenizer, save_processor
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.engine import Engine
@@ -57,14 +58,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder as ``hf download`` would make it."""
     folder = tmp_path_factory.mktemp('published') / 'MiMo-Embodied-tiny'
     tokenizer = make_tokenizer()
-    tokenizer.save_pretrained(folder)
-    (folder / 'chat_template.jinja').unlink(missing_ok=True)
-    (folder / 'chat_template.json').write_text(json.dumps({'chat_template': TEMPLATE}))
-    (folder / 'preprocessor_config.json').write_text(json.dumps({
-        'image_processor_type': 'Qwen2VLImageProcessor', 'min_pixels': LIMITS.min_pixels,
-        'max_pixels': LIMITS.max_pixels, 'patch_size': 14, 'temporal_patch_size': 2,
-        'merge_size': 2, 'image_mean': [0.5, 0.5, 0.5], 'image_std': [0.25, 0.25, 0.25]}))
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in CONTROL}
+    save_processor(folder, tokenizer)
     # sides of matrices are multiples of 64 as the real ones, which 4 bit needs on some CPUs
     (folder / 'config.json').write_text(json.dumps({
         'architectures': ['Qwen2_5_VLForConditionalGeneration'], 'model_type': 'qwen2_5_vl',
@@ -74,10 +68,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         'rope_theta': 640000.0, 'rope_scaling': {'type': 'mrope', 'mrope_section': [2, 3, 3]},
         'tie_word_embeddings': False, 'torch_dtype': 'bfloat16', 'transformers_version': '4.49.0',
         'use_cache': True, 'vocab_size': len(tokenizer),
-        'bos_token_id': ids['<|endoftext|>'], 'eos_token_id': ids['<|im_end|>'],
-        'image_token_id': ids['<|image_pad|>'], 'video_token_id': ids['<|video_pad|>'],
-        'vision_start_token_id': ids['<|vision_start|>'],
-        'vision_end_token_id': ids['<|vision_end|>'],
+        'bos_token_id': tokenizer.convert_tokens_to_ids('<|endoftext|>'),
+        'eos_token_id': tokenizer.convert_tokens_to_ids('<|im_end|>'), **control_ids(tokenizer),
         'vision_config': {
             'model_type': 'qwen2_5_vl', 'depth': 2, 'hidden_act': 'silu', 'hidden_size': 32,
             'intermediate_size': 86, 'num_heads': 2, 'in_chans': 3, 'out_hidden_size': 128,

@@ -6,7 +6,6 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,6 @@ pytest.importorskip('torch')
 llguidance = pytest.importorskip('llguidance')
 hf = pytest.importorskip('llguidance.hf')
 
-from test_transformers_engine import folder, make_prompt, make_tokenizer
 from transformers import AutoTokenizer
 
 from mimo_embodied_ros.core.answers import Affordances, SpatialAnswer, TaskPlan
@@ -31,14 +29,17 @@ from mimo_embodied_ros.embedded import table_questions
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.worlds import table_scene
+from support.paths import EMBEDDED_MODEL, SKILL_FILES
+from support.prompts import make_prompt
+from support.random_model import make_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-MODEL = Path(__file__).parents[2] / 'models' / 'mimo_tiny'
 FRAME = Frame(np.random.default_rng(5).integers(0, 255, (120, 160, 3), dtype=np.uint8))
 CHOICE = next(t for t in TASKS.values() if t.answer.value == 'choice' and t.uses('options'))
-SKILLS = select_skills(load_skills(MODEL.parents[1] / 'config' / 'skills' / 'manipulator.yaml'))
+SKILLS = select_skills(load_skills(SKILL_FILES / 'manipulator.yaml'))
 QUERIES = (
     Query(Task.POINTS, 'the cube', (FRAME,)),
     Query(Task.BOXES, 'the cube', (FRAME,)),
@@ -47,12 +48,11 @@ QUERIES = (
     Query(Task.PLAN, 'tidy up', (FRAME,), skills=SKILLS),
     Query(TASKS['is_done'], 'tidy up', (FRAME,)),
 )
-_ = folder  # the fixture of the random model
 
 
 @pytest.fixture(scope='module')
 def tokenizer() -> llguidance.LLTokenizer:
-    return hf.from_tokenizer(AutoTokenizer.from_pretrained(MODEL))
+    return hf.from_tokenizer(AutoTokenizer.from_pretrained(EMBEDDED_MODEL))
 
 
 def accepts(tokenizer: llguidance.LLTokenizer, grammar: str, text: str) -> bool:
@@ -132,9 +132,9 @@ def test_the_embedded_models_own_answers_are_in_its_grammars(
 
 
 @pytest.fixture(scope='module')
-def random_engine(folder: Path) -> Iterator[Engine]:
+def random_engine(random_model: Path) -> Iterator[Engine]:
     """Says anything, so that only the grammar can make it say what can be read."""
-    engine = load_engine(EngineConfig(str(folder), device='cpu', threads=1))
+    engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1))
     yield engine
     engine.close()
 

@@ -22,10 +22,8 @@ from hypothesis import strategies as st
 pytest.importorskip('torch')
 
 import torch
-import transformers
 from baseline import plain_generate, plain_inputs
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_embodied_ros.core.errors import (
     BackendError,
@@ -43,144 +41,31 @@ from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.engine.prefix_cache import Prefix
 from mimo_embodied_ros.engine.processor import ImageTextProcessor, PromptEncoder, load_processor
 from mimo_embodied_ros.engine.repetition import SPAN
+from support.prompts import LIMITS, make_prompt
+from support.random_model import CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-CONTEXT = 512
-LIMITS = PixelLimits(4 * 28 * 28, 60 * 28 * 28)
-CONTROL = (
-    '<|endoftext|>', '<|im_start|>', '<|im_end|>', '<|vision_start|>', '<|vision_end|>',
-    '<|vision_pad|>', '<|image_pad|>', '<|video_pad|>',
-)
-TEMPLATE = (
-    "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
-    '<|im_start|>system\nYou are a test.<|im_end|>\n{% endif %}'
-    "<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
-    "{% elif 'text' in part %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
-    '{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
-)
-
-
-def make_tokenizer() -> Qwen2Tokenizer:
-    """Byte-level BPE, so that a random model writes half characters too."""
-    bpe = Tokenizer(models.BPE())
-    bpe.normalizer = normalizers.NFC()
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(['the red cube, the blue bowl: où est la tasse ? 机器人'] * 9, trainer)
-    names = {
-        'eos_token': CONTROL[2],
-        'pad_token': CONTROL[0],
-        'additional_special_tokens': list(CONTROL),
-    }
-    if transformers.__version__ < '5':
-        return transformers.Qwen2TokenizerFast(tokenizer_object=bpe, **names)
-    learnt = json.loads(bpe.to_str())['model']
-    merges = [tuple(merge) for merge in learnt['merges']]
-    return Qwen2Tokenizer(vocab=learnt['vocab'], merges=merges, **names)
-
-
-def make_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2_5_VLForConditionalGeneration:
-    """A network whose answers vary from token to token and from image to image."""
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in CONTROL}
-    torch.manual_seed(seed)
-    return Qwen2_5_VLForConditionalGeneration(
-        Qwen2_5_VLConfig(
-            text_config={
-                'vocab_size': len(tokenizer),
-                'hidden_size': 64,
-                'intermediate_size': 128,
-                'num_hidden_layers': 2,
-                'num_attention_heads': 4,
-                'num_key_value_heads': 2,
-                'max_position_embeddings': CONTEXT,
-                'rope_theta': 100.0,
-                'rope_scaling': {'type': 'mrope', 'mrope_section': [2, 3, 3]},
-                'initializer_range': 0.3,
-                'eos_token_id': ids['<|im_end|>'],
-                'pad_token_id': ids['<|endoftext|>'],
-            },
-            vision_config={
-                'depth': 2,
-                'hidden_size': 32,
-                'intermediate_size': 64,
-                'num_heads': 2,
-                'out_hidden_size': 64,
-                'fullatt_block_indexes': [1],
-                'window_size': 112,
-                'initializer_range': 0.3,
-            },
-            image_token_id=ids['<|image_pad|>'],
-            video_token_id=ids['<|video_pad|>'],
-            vision_start_token_id=ids['<|vision_start|>'],
-            vision_end_token_id=ids['<|vision_end|>'],
-        )
-    ).eval()
-
-
 @pytest.fixture(scope='session')
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model directory as the published one: template and limits in files of their own."""
-    path = tmp_path_factory.mktemp('engine') / 'random_vlm'
-    tokenizer = make_tokenizer()
-    make_model(tokenizer, 3).save_pretrained(path)
-    config = json.loads((path / 'config.json').read_text())
-    config['architectures'] = ['Qwen2_5_VLForConditionalGeneration']  # 4.57 leaves it out
-    (path / 'config.json').write_text(json.dumps(config))
-    tokenizer.save_pretrained(path)
-    (path / 'chat_template.json').write_text(json.dumps({'chat_template': TEMPLATE}))
-    (path / 'preprocessor_config.json').write_text(
-        json.dumps(
-            {
-                'image_processor_type': 'Qwen2VLImageProcessor',
-                'processor_class': 'Qwen2_5_VLProcessor',
-                'min_pixels': LIMITS.min_pixels,
-                'max_pixels': LIMITS.max_pixels,
-                'patch_size': 14,
-                'temporal_patch_size': 2,
-                'merge_size': 2,
-                'image_mean': [0.5, 0.5, 0.5],
-                'image_std': [0.25, 0.25, 0.25],
-            }
-        )
-    )
-    return path
-
-
-@pytest.fixture(scope='session')
-def engine(folder: Path) -> Iterator[Engine]:
+def engine(random_model: Path) -> Iterator[Engine]:
     """One engine for the tests that only ask."""
-    engine = load_engine(EngineConfig(str(folder), device='cpu', threads=1))
+    engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1))
     yield engine
     engine.close()
 
 
 @pytest.fixture(scope='session')
-def processor(folder: Path) -> ImageTextProcessor:
+def processor(random_model: Path) -> ImageTextProcessor:
     """The same model's processor."""
-    return load_processor(folder)
+    return load_processor(random_model)
 
 
 @pytest.fixture
-def broken(folder: Path, tmp_path: Path) -> Path:
+def broken(random_model: Path, tmp_path: Path) -> Path:
     """A copy to damage."""
-    return Path(shutil.copytree(folder, tmp_path / 'broken_vlm'))
-
-
-def make_prompt(text: str = 'the red cube', *, seed: int = 0, images: int = 1) -> Prompt:
-    rng = np.random.default_rng(seed)
-    pairs = [
-        resize(rng.integers(0, 255, (90, 150, 3), dtype=np.uint8), LIMITS) for _ in range(images)
-    ]
-    return Prompt(text, tuple(p for p, _ in pairs), tuple(s for _, s in pairs), 40)
+    return Path(shutil.copytree(random_model, tmp_path / 'broken_vlm'))
 
 
 def test_loads_and_describes_itself(engine: Engine) -> None:
@@ -202,10 +87,10 @@ def test_works_without_torchvision(engine: Engine) -> None:
 
 
 def test_reply_is_what_plain_generate_gives(
-    engine: Engine, folder: Path, processor: ImageTextProcessor
+    engine: Engine, random_model: Path, processor: ImageTextProcessor
 ) -> None:
     """Token by token, for one image, several and none, in one engine one after the other."""
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(random_model, dtype=torch.float32)
     seen = set()
     for images, seed in ((1, 0), (0, 0), (2, 1), (1, 2), (0, 3)):
         prompt = make_prompt(f'the blue bowl {seed}', seed=seed, images=images)
@@ -388,8 +273,8 @@ def test_a_slow_reader_holds_nobody_up(engine: Engine) -> None:
     assert ''.join(pieces) == engine.generate(make_prompt(), max_new_tokens=40).text
 
 
-def test_who_waits_for_room_keeps_deadline_and_cancel(folder: Path) -> None:
-    engine = load_engine(EngineConfig(str(folder), device='cpu', threads=1, max_batch=1))
+def test_who_waits_for_room_keeps_deadline_and_cancel(random_model: Path) -> None:
+    engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1, max_batch=1))
     release, started = threading.Event(), threading.Event()
 
     def hold() -> bool:
@@ -414,10 +299,10 @@ def test_who_waits_for_room_keeps_deadline_and_cancel(folder: Path) -> None:
 
 
 def test_answers_written_together_are_those_written_alone(
-    engine: Engine, folder: Path, processor: ImageTextProcessor
+    engine: Engine, random_model: Path, processor: ImageTextProcessor
 ) -> None:
     """More than there is room for, of all lengths, with images in common and without any."""
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(random_model, dtype=torch.float32)
     prompts = [
         make_prompt(f'the cube {"and the bowl " * (n % 5)}{n}', seed=n % 4, images=n % 3)
         for n in range(20)
@@ -445,8 +330,8 @@ def test_answers_written_together_are_those_written_alone(
     assert whole > 15
 
 
-def test_a_known_image_is_not_read_again(folder: Path, processor: ImageTextProcessor) -> None:
-    engine = load_engine(EngineConfig(str(folder), device='cpu', threads=1))
+def test_a_known_image_is_not_read_again(random_model: Path, processor: ImageTextProcessor) -> None:
+    engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1))
     seen = []
     engine._model.model.visual.register_forward_hook(lambda *_: seen.append(1))
     first = engine.generate(make_prompt('the cube'), max_new_tokens=5)
@@ -463,7 +348,7 @@ def test_a_known_image_is_not_read_again(folder: Path, processor: ImageTextProce
 
 
 def test_the_position_after_an_image_belongs_to_what_is_kept_of_it(
-    folder: Path, processor: ImageTextProcessor, monkeypatch: pytest.MonkeyPatch
+    random_model: Path, processor: ImageTextProcessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With images of two shapes in turn, and with positions that are not kept: then it is wrong."""
     rng = np.random.default_rng(0)
@@ -473,7 +358,7 @@ def test_the_position_after_an_image_belongs_to_what_is_kept_of_it(
         Prompt(text, (pixels,), (scale,), 40)
         for text in ('the red cube', 'the blue bowl') for pixels, scale in images
     ]
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(random_model, dtype=torch.float32)
     expected = [
         processor.tokenizer.decode(
             plain_generate(model, processor, prompt, 20), skip_special_tokens=True)
@@ -481,7 +366,7 @@ def test_the_position_after_an_image_belongs_to_what_is_kept_of_it(
     ]
 
     def answers() -> list[str]:
-        engine = load_engine(EngineConfig(str(folder), device='cpu', threads=1))
+        engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1))
         replies = [engine.generate(prompt, max_new_tokens=20) for prompt in prompts]
         assert [reply.stats.reused_tokens > 0 for reply in replies] == [False] * 3 + [True] * 3
         engine.close()
@@ -497,8 +382,9 @@ def test_the_position_after_an_image_belongs_to_what_is_kept_of_it(
 
 
 @pytest.mark.parametrize('megabytes', [0, 1])
-def test_little_room_for_what_is_kept(folder: Path, megabytes: int) -> None:
-    engine = load_engine(EngineConfig(str(folder), device='cpu', threads=1, cache_mb=megabytes))
+def test_little_room_for_what_is_kept(random_model: Path, megabytes: int) -> None:
+    engine = load_engine(
+        EngineConfig(str(random_model), device='cpu', threads=1, cache_mb=megabytes))
     prompts = [make_prompt(seed=seed) for seed in range(12)]
     once, twice = ([engine.generate(p, max_new_tokens=8).text for p in prompts] for _ in range(2))
     assert once == twice
@@ -507,11 +393,11 @@ def test_little_room_for_what_is_kept(folder: Path, megabytes: int) -> None:
     engine.close()
 
 
-def test_an_answer_ends_when_it_is_whole(folder: Path) -> None:
+def test_an_answer_ends_when_it_is_whole(random_model: Path) -> None:
     prompt = replace(make_prompt(), complete=lambda text: len(text) > 10)
     replies = []
     for early in (True, False):
-        engine = load_engine(EngineConfig(str(folder), device='cpu', stop_early=early))
+        engine = load_engine(EngineConfig(str(random_model), device='cpu', stop_early=early))
         replies.append(engine.generate(prompt, max_new_tokens=40))
         engine.close()
     short, whole = replies
@@ -520,11 +406,11 @@ def test_an_answer_ends_when_it_is_whole(folder: Path) -> None:
     assert whole.text.startswith(short.text)
 
 
-def test_drafts_save_steps_and_change_nothing(folder: Path) -> None:
+def test_drafts_save_steps_and_change_nothing(random_model: Path) -> None:
     prompts = [make_prompt(seed=seed) for seed in range(3)]
     written, steps = [], []
     for longest in (0, 8):
-        engine = load_engine(EngineConfig(str(folder), device='cpu', draft_tokens=longest))
+        engine = load_engine(EngineConfig(str(random_model), device='cpu', draft_tokens=longest))
         forward, calls = engine._batch._decoder.forward, []
         engine._batch._decoder.forward = lambda *a, **k: (calls.append(0), forward(*a, **k))[1]  # noqa: B023
         written.append([engine.generate(prompt, max_new_tokens=30).text
@@ -574,9 +460,9 @@ def test_an_error_of_a_callback_reaches_the_caller(engine: Engine) -> None:
     ],
 )
 def test_a_failure_in_the_model_leaves_the_engine_usable(
-    folder: Path, fault: Callable[[], object], expected: type[Exception], words: str
+    random_model: Path, fault: Callable[[], object], expected: type[Exception], words: str
 ) -> None:
-    engine = load_engine(EngineConfig(str(folder), device='cpu'))
+    engine = load_engine(EngineConfig(str(random_model), device='cpu'))
     before = engine.generate(make_prompt(), max_new_tokens=10).text
     hook = engine._model.model.language_model.layers[1].mlp.down_proj.register_forward_pre_hook(
         lambda *_: (fault(), None)[1]
@@ -623,25 +509,25 @@ def test_processor_files_of_all_versions_are_read(broken: Path, kind: str) -> No
     assert engine.limits == LIMITS
 
 
-def test_pixel_limits_can_be_set(folder: Path) -> None:
-    engine = load_engine(EngineConfig(str(folder), device='cpu', max_pixels=20 * 784))
+def test_pixel_limits_can_be_set(random_model: Path) -> None:
+    engine = load_engine(EngineConfig(str(random_model), device='cpu', max_pixels=20 * 784))
     assert engine.limits == PixelLimits(LIMITS.min_pixels, 20 * 784)
     assert engine.info.max_pixels == 20 * 784
     with pytest.raises(InvalidRequestError, match='min_pixels'):
-        load_engine(EngineConfig(str(folder), device='cpu', min_pixels=9999999))
+        load_engine(EngineConfig(str(random_model), device='cpu', min_pixels=9999999))
 
 
-def test_bfloat16_and_eager_attention(folder: Path) -> None:
+def test_bfloat16_and_eager_attention(random_model: Path) -> None:
     engine = load_engine(
-        EngineConfig(str(folder), device='cpu', dtype='bfloat16', attention='eager')
+        EngineConfig(str(random_model), device='cpu', dtype='bfloat16', attention='eager')
     )
     assert engine.info.dtype == 'bfloat16'
     assert engine.warm_up().stats.completion_tokens in (1, 2)
     engine.close()
 
 
-def test_close_frees_the_weights(folder: Path) -> None:
-    engine = load_engine(EngineConfig(str(folder), device='cpu'))
+def test_close_frees_the_weights(random_model: Path) -> None:
+    engine = load_engine(EngineConfig(str(random_model), device='cpu'))
     engine.generate(make_prompt(), max_new_tokens=2)
     weights = weakref.ref(next(engine._model.parameters()))
     engine.close()
@@ -668,17 +554,17 @@ def test_settings_out_of_range(setting: dict[str, object]) -> None:
         EngineConfig(**{'model': 'x/y', **setting})
 
 
-def test_a_gpu_that_is_not_there(folder: Path) -> None:
+def test_a_gpu_that_is_not_there(random_model: Path) -> None:
     name = f'cuda:{torch.cuda.device_count()}'
     with pytest.raises(ModelNotReadyError, match=rf"'{name}' is not there.*'cpu'"):
-        load_engine(EngineConfig(str(folder), device=name))
+        load_engine(EngineConfig(str(random_model), device=name))
 
 
-def test_flash_attention_that_is_not_there(folder: Path) -> None:
+def test_flash_attention_that_is_not_there(random_model: Path) -> None:
     if importlib.util.find_spec('flash_attn'):
         pytest.skip('flash_attn is installed here')
     with pytest.raises(ModelNotReadyError, match=r"flash_attention_2.*use 'sdpa'"):
-        load_engine(EngineConfig(str(folder), device='cpu', attention='flash_attention_2'))
+        load_engine(EngineConfig(str(random_model), device='cpu', attention='flash_attention_2'))
 
 
 def test_too_little_memory(broken: Path) -> None:

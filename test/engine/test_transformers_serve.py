@@ -221,15 +221,15 @@ def test_the_node_serves_with_it_as_with_a_model_of_its_own(
 ) -> None:
     """Only parameters differ; a server that dies is an error code, and its return a result."""
     pytest.importorskip('mimo_embodied_ros.msg', reason='ROS or the interfaces are not installed')
-    from test_node import SCENE, Robot
-
     from mimo_embodied_ros import action
+    from support.robot import Robot
+    from support.tabletop import INSTRUCTION, SCENE
 
     def ask(robot: Any, **goal: Any) -> Any:
         robot.see(SCENE.pixels)
         return robot.ask(action.PlanTask, 'plan_task', **goal).result
 
-    goal = {'instruction': 'put the red cube in the blue bowl'}
+    goal = {'instruction': INSTRUCTION}
     ros = request.getfixturevalue('ros')
     robot = Robot(
         ros, backend='openai', model=served.model, servers=[served.url], timeout=60.0,

@@ -8,8 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +30,8 @@ from mimo_embodied_ros.evaluation import metrics, report, run
 from mimo_embodied_ros.evaluation.ground_truth import KINDS
 from mimo_embodied_ros.evaluation.layouts import read_dataset
 from mimo_embodied_ros.worlds import table_scene
+from support.programs import COMMAND_LINE
+from support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -471,7 +471,7 @@ def told(out: Path) -> list[dict[str, Any]]:
 
 def start(arguments: Sequence[str | Path]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, '-m', 'mimo_embodied_ros.cli.main', 'eval', *map(str, arguments)],
+        [*COMMAND_LINE, 'eval', *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -483,11 +483,8 @@ def test_a_run_that_was_killed_goes_on(
     out = tmp_path / 'out'
     process = start([file, '--out', out])
     try:
-        deadline = time.monotonic() + 120
-        while len(told(out)) < 6:
-            assert process.poll() is None, process.stdout and process.stdout.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(lambda: len(told(out)) >= 6 or process.poll() is not None)
+        assert process.poll() is None, process.stdout and process.stdout.read()
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,9 +11,7 @@ import pytest
 rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from rclpy.node import Node
-from std_msgs.msg import Header
 from std_srvs.srv import SetBool
-from test_node import FRAME, SCENE, Robot, parameters
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.client import MimoClient
@@ -31,14 +27,14 @@ from mimo_embodied_ros.core.errors import (
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from mimo_embodied_ros.execution.mock_robot import MockRobot
-from mimo_embodied_ros.ros.images import encode_image
-from mimo_embodied_ros.worlds import table_scene
+from support.programs import COMMAND_LINE
+from support.robot import Robot, parameters
+from support.tabletop import INSTRUCTION, SCENE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ASKED = 'put the red cube in the blue bowl'
 GRASP, LIFT, RELEASE = '/gripper/grasp', '/arm/lift', '/gripper/release'
 SKILLS = f"""
 pick:
@@ -72,7 +68,8 @@ place:
       type: std_srvs/srv/Trigger
       expect: {{success: true}}
 """
-UNASKED = 'default: {before: false, look: false, after: false}\n'  # the robot alone says
+# the model is asked about no step
+NO_CHECKS = 'default: {before: false, look: false, after: false}\n'
 Status = msg.ExecutionStatus
 
 
@@ -106,9 +103,7 @@ class World:
         return self
 
     def _publish(self) -> None:
-        scene = table_scene.draw_table(random.Random(7), 640, 480, things=tuple(self.things))
-        header = Header(stamp=self.robot.other.get_clock().now().to_msg(), frame_id=FRAME)
-        self.robot.camera.publish(encode_image(scene.pixels, header))
+        self.robot.show(self.things)
         self.published += 1
 
     def change(self, name: str, fields: Any) -> None:
@@ -125,11 +120,11 @@ class World:
             self.held = []
 
     def goal(self, **fields: Any) -> Any:
-        goal = action.ExecutePlan.Goal(**{'instruction': ASKED, **fields})
+        goal = action.ExecutePlan.Goal(**{'instruction': INSTRUCTION, **fields})
         return self.mimo.send(action.ExecutePlan, 'mimo_executor/execute_plan', goal)
 
     def plan(self) -> Any:
-        return self.mimo.plan(ASKED, timeout=300.0).result().plan
+        return self.mimo.plan(INSTRUCTION, timeout=300.0).result().plan
 
     def called(self) -> list[str]:
         return [name for name, _ in self.mock.calls]
@@ -162,7 +157,7 @@ def error_of(request: Any) -> MimoError:
 
 
 def test_it_plans_and_does_each_step_by_the_robots_own_calls(make: Any) -> None:
-    world = make(UNASKED, check_goal=False)
+    world = make(NO_CHECKS, check_goal=False)
     request = world.goal()
     result = request.result(300)
     assert [(s.skill, s.status) for s in result.plan.steps] == [
@@ -179,7 +174,7 @@ def test_it_plans_and_does_each_step_by_the_robots_own_calls(make: Any) -> None:
 
 
 def test_a_step_that_fails_is_repeated(make: Any) -> None:
-    world = make(UNASKED, check_goal=False)
+    world = make(NO_CHECKS, check_goal=False)
     world.mock.fail(LIFT)
     result = world.goal(plan=world.plan()).result(300)
     assert world.called() == [GRASP, LIFT, GRASP, LIFT, RELEASE]
@@ -190,7 +185,7 @@ def test_a_step_that_fails_is_repeated(make: Any) -> None:
 
 
 def test_it_gives_up_as_the_policy_says(make: Any) -> None:
-    world = make(UNASKED + 'place: {repeat: 0, then: give_up}\n', check_goal=False)
+    world = make(NO_CHECKS + 'place: {repeat: 0, then: give_up}\n', check_goal=False)
     world.mock.fail(RELEASE)
     request = world.goal(plan=world.plan())
     error = error_of(request)
@@ -201,7 +196,7 @@ def test_it_gives_up_as_the_policy_says(make: Any) -> None:
 
 
 def test_it_plans_again_only_so_often(make: Any) -> None:
-    world = make(UNASKED + 'pick: {repeat: 0}\n', check_goal=False, max_plans=2)
+    world = make(NO_CHECKS + 'pick: {repeat: 0}\n', check_goal=False, max_plans=2)
     world.mock.fail(GRASP, 9)
     error = error_of(world.goal())
     assert isinstance(error, StepFailedError)
@@ -210,7 +205,7 @@ def test_it_plans_again_only_so_often(make: Any) -> None:
 
 
 def test_cancelling_stops_the_robot(make: Any) -> None:
-    world = make(UNASKED)
+    world = make(NO_CHECKS)
     world.mock.duration_s = 300.0
     request = world.goal(plan=world.plan())
     world.ros.wait_for(lambda: world.called() == [GRASP])
@@ -226,7 +221,7 @@ def test_cancelling_stops_the_robot(make: Any) -> None:
 
 
 def test_a_call_that_takes_too_long_is_cancelled(make: Any) -> None:
-    world = make(UNASKED + 'pick: {repeat: 0, then: give_up}\n')
+    world = make(NO_CHECKS + 'pick: {repeat: 0, then: give_up}\n')
     plan = world.plan()
 
     def slow(name: str, _: Any) -> None:
@@ -239,7 +234,7 @@ def test_a_call_that_takes_too_long_is_cancelled(make: Any) -> None:
 
 
 def test_pausing_lets_the_step_end_and_waits(make: Any) -> None:
-    world = make(UNASKED, check_goal=False)
+    world = make(NO_CHECKS, check_goal=False)
     world.mock.duration_s = 1.0
     request = world.goal(plan=world.plan())
     world.ros.wait_for(lambda: world.called() == [GRASP])
@@ -261,7 +256,7 @@ def test_after_a_crash_it_goes_on_where_it_was(make: Any, ros: Any, tmp_path: Pa
         world.change(name, fields), setattr(world.mock, 'duration_s', 300.0))
     arguments = [f'{name}:={value}' for name, value in world.values.items()]
     process = subprocess.Popen(
-        [sys.executable, '-m', 'mimo_embodied_ros.cli.main', 'execute',
+        [*COMMAND_LINE, 'execute',
          *(word for argument in arguments for word in ('-p', argument))],
         env=ros.environment, cwd=tmp_path)
     world.goal(plan=plan)
@@ -312,13 +307,13 @@ def test_what_is_not_possible_is_not_tried(make: Any) -> None:
 
 
 def test_wrong_goals_say_why(make: Any) -> None:
-    world = make(UNASKED)
+    world = make(NO_CHECKS)
     nothing = error_of(world.goal(instruction=''))
     assert 'neither an instruction nor a plan' in str(nothing)
     resumed = error_of(world.goal(resume=True))
     assert isinstance(resumed, InvalidRequestError)
     assert 'no plan is under way' in str(resumed)
-    words = msg.TaskPlan(instruction=ASKED, steps=[msg.TaskStep(id=1, description='wave')])
+    words = msg.TaskPlan(instruction=INSTRUCTION, steps=[msg.TaskStep(id=1, description='wave')])
     assert 'is of no skill' in str(error_of(world.goal(plan=words)))
     refused = error_of(world.goal(instruction='put the red cube in the blue bowl and drive away'))
     assert isinstance(refused, PlanRefusedError)

@@ -13,13 +13,13 @@ import yaml
 
 pytest.importorskip('rclpy', reason='ROS is not installed')
 
-from test_launch import GAZEBO, ROOT, flat, literal
-
 from mimo_embodied_ros.worlds import drawing, table_scene
+from support.launch_files import GAZEBO_LAUNCH, constant, parameters_in
+from support.paths import CONFIG, ROOT
 
 WORLD = ROOT / 'gazebo' / 'tabletop.sdf'
 BRIDGE = yaml.safe_load((ROOT / 'gazebo' / 'bridge.yaml').read_text('utf-8'))
-ROBOTS = literal('ROBOTS', GAZEBO)
+ROBOTS = constant('ROBOTS', GAZEBO_LAUNCH)
 
 # Of SDFormat 1.11, what the world uses: attributes that an element needs, children that it needs
 # and others that it may have. What a plugin holds is its own affair.
@@ -149,8 +149,7 @@ def used() -> dict[str, str]:
     """The topics of the nodes in ROS, with their types."""
     topics = {'/clock': 'rosgraph_msgs/msg/Clock'}
     for namespace, file, _ in ROBOTS:
-        (values,) = yaml.safe_load((ROOT / 'config' / file).read_text('utf-8')).values()
-        values = flat(values['ros__parameters'])
+        values = parameters_in(CONFIG / file)
         kinds = {'camera.image_topic': 'sensor_msgs/msg/Image',
                  'camera.depth_topic': 'sensor_msgs/msg/Image',
                  'camera.camera_info_topic': 'sensor_msgs/msg/CameraInfo',

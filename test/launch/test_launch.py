@@ -21,41 +21,16 @@ from mimo_embodied_ros.execution import executor_parameters
 from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from mimo_embodied_ros.node import settings
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
+from support.launch_files import GAZEBO_LAUNCH, NODE_LAUNCH, constant, parameters_in
+from support.paths import CONFIG, LAUNCH, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
-LAUNCH = ROOT / 'launch' / 'mimo_embodied.launch.py'
-SERVER = ROOT / 'launch' / 'vllm_server.launch.py'
-GAZEBO = ROOT / 'launch' / 'gazebo.launch.py'
-BAG = ROOT / 'launch' / 'bag.launch.py'
-EXECUTOR = ROOT / 'launch' / 'executor.launch.py'
-CONFIG = ROOT / 'config'
-
-
-def flat(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a parameters file by the parameters' full names."""
-    out = {}
-    for name, value in values.items():
-        inner = flat(value) if isinstance(value, dict) else {'': value}
-        out |= {f'{name}.{key}'.rstrip('.'): item for key, item in inner.items()}
-    return out
-
-
-def literal(name: str, path: Path = LAUNCH) -> Any:
-    """A constant of a launch file, read without the launch packages."""
-    for statement in ast.parse(path.read_text('utf-8')).body:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
-            return ast.literal_eval(statement.value)
-    pytest.fail(f'{path} has no {name}')
-
-
-def parameters_in(path: Path) -> dict[str, Any]:
-    """The values of a parameters file for the node, by their full names."""
-    (values,) = yaml.safe_load(path.read_text('utf-8')).values()
-    return flat(values['ros__parameters'])
+FILES = sorted(LAUNCH.glob('*.launch.py'))
+SERVER = LAUNCH / 'vllm_server.launch.py'
+BAG = LAUNCH / 'bag.launch.py'
+EXECUTOR = LAUNCH / 'executor.launch.py'
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: p.name)
@@ -72,7 +47,7 @@ def test_the_files_that_a_launch_file_names_exist(path: Path) -> None:
 
 
 def test_launch_arguments_are_parameters_of_the_node() -> None:
-    arguments = literal('PARAMETERS')
+    arguments = constant('PARAMETERS')
     assert len({argument for argument, *_ in arguments}) == len(arguments)
     known = settings.by_name(['camera'])
     for _, name, description, choices in arguments:
@@ -95,7 +70,7 @@ def test_parameter_files_name_parameters_of_the_node(path: Path) -> None:
 
 
 def test_the_server_is_what_the_remote_parameters_name() -> None:
-    arguments = literal('PROGRAM', SERVER) + literal('FLAGS', SERVER)
+    arguments = constant('PROGRAM', SERVER) + constant('FLAGS', SERVER)
     assert all(text.endswith('.') for *_, text in arguments)
     server = {name: default for name, default, _ in arguments}
     assert len(server) == len(arguments)
@@ -125,7 +100,7 @@ def test_the_parameters_for_the_bag_name_its_topics() -> None:
 
 
 # What follows builds the launch descriptions, with launch and launch_ros of a ROS distribution.
-PROFILES = literal('VARIABLES', ROOT / 'launch' / 'large_images.launch.py')
+PROFILES = constant('VARIABLES', LAUNCH / 'large_images.launch.py')
 
 
 class Started(NamedTuple):
@@ -210,13 +185,13 @@ def node_of(ros: Any, started: Started) -> MimoEmbodied:
 
 
 def test_the_node_gets_the_arguments_over_the_files(ros: Any, launched: Any) -> None:
-    (alone,) = launched(LAUNCH)
+    (alone,) = launched(NODE_LAUNCH)
     node = node_of(ros, alone)
     assert node.get_fully_qualified_name() == '/mimo_embodied'
     assert node.settings.engine.device == 'cpu'
 
     (started,) = launched(
-        LAUNCH, namespace='robot1', params_file=str(CONFIG / 'mimo_7b.yaml'),
+        NODE_LAUNCH, namespace='robot1', params_file=str(CONFIG / 'mimo_7b.yaml'),
         robot_file=str(CONFIG / 'manipulator.yaml'), model='models/of_mine', device='cuda:1',
         image_topic='/eye/image', image_transport='compressed', camera_info_topic='/eye/info',
         depth_topic='/eye/depth', odometry_topic='wheels', use_sim_time='true', autostart='false')
@@ -234,14 +209,14 @@ def test_the_node_gets_the_arguments_over_the_files(ros: Any, launched: Any) -> 
 @pytest.mark.parametrize('robot', ['manipulator', 'mobile_base', 'car'])
 def test_a_robot_gets_its_cameras_and_odometry(ros: Any, launched: Any, robot: str) -> None:
     for params_file in ('mimo_tiny.yaml', 'mimo_7b.yaml', 'remote.yaml'):
-        (started,) = launched(ROOT / 'launch' / f'{robot}.launch.py', model='any',
+        (started,) = launched(LAUNCH / f'{robot}.launch.py', model='any',
                               params_file=str(CONFIG / params_file))
         node = node_of(ros, started)
         for name, value in parameters_in(CONFIG / f'{robot}.yaml').items():
             assert node.get_parameter(name).value == value, name
         assert node.settings.timeout == parameters_in(CONFIG / params_file)['timeout']
     # a file of the user's own stands in
-    (started,) = launched(ROOT / 'launch' / f'{robot}.launch.py',
+    (started,) = launched(LAUNCH / f'{robot}.launch.py',
                           robot_file=str(CONFIG / 'tabletop_bag.yaml'))
     assert node_of(ros, started).settings.cameras[0].compressed
 
@@ -281,7 +256,7 @@ def test_a_bag_is_played_in_its_own_time(ros: Any, launched: Any) -> None:
 def test_gazebo_gets_world_bridge_frames_and_a_node_for_each_robot(
     ros: Any, launched: Any
 ) -> None:
-    found = launched(GAZEBO, headless='true')
+    found = launched(GAZEBO_LAUNCH, headless='true')
     simulator, bridge, *frames = found[:4]
     assert f'-r -s --headless-rendering {ROOT / "gazebo" / "tabletop.sdf"}' in ' '.join(
         simulator.arguments)
@@ -289,7 +264,7 @@ def test_gazebo_gets_world_bridge_frames_and_a_node_for_each_robot(
     values = yaml.safe_load(Path(bridge.arguments[-1]).read_text('utf-8'))
     (values,) = values.values()
     assert Path(values['ros__parameters']['config_file']) == ROOT / 'gazebo' / 'bridge.yaml'
-    robots = literal('ROBOTS', GAZEBO)
+    robots = constant('ROBOTS', GAZEBO_LAUNCH)
     for (robot, file, (x, _, z, _)), frame, started in zip(robots, frames, found[4:]):
         assert (frame.package, frame.program) == ('tf2_ros', 'static_transform_publisher')
         options = dict(zip(frame.arguments[::2], frame.arguments[1::2]))
@@ -305,7 +280,7 @@ def test_gazebo_gets_world_bridge_frames_and_a_node_for_each_robot(
 
 def test_the_server_is_started_with_its_flags(launched: Any) -> None:
     (server,) = launched(SERVER)
-    flags = [default for _, default, _ in literal('FLAGS', SERVER) if default]
+    flags = [default for _, default, _ in constant('FLAGS', SERVER) if default]
     assert (server.program, server.arguments[0]) == ('vllm', 'serve')
     assert len(server.arguments) == 2 + 2 * len(flags)
 
@@ -314,6 +289,6 @@ def test_large_images_are_carried_in_all_that_is_launched(
     launched: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PROFILES[0], '/of/mine.xml')
-    launched(LAUNCH)
+    launched(NODE_LAUNCH)
     assert [os.environ[name] for name in PROFILES] == [
         '/of/mine.xml', str(CONFIG / 'fastdds_large_images.xml')]

@@ -11,8 +11,6 @@ pytest.importorskip('openai')
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
-from test_node import Robot
-from test_openai_engine import TEXT, Handler, Server
 
 from mimo_embodied_ros import action
 from mimo_embodied_ros.core.errors import (
@@ -31,6 +29,8 @@ from mimo_embodied_ros.node.diagnostics import (
 )
 from mimo_embodied_ros.node.faults import Fault
 from mimo_embodied_ros.ros.streams import Stream
+from support.openai_server import ANSWER, Handler, Server
+from support.robot import Robot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +134,7 @@ def test_a_camera(
 def answer(handler: Handler) -> None:
     """Without a count of tokens, so that the check of image sizes has nothing to compare."""
     handler.start()
-    handler.say(TEXT, finish='stop')
+    handler.say(ANSWER, finish='stop')
 
 
 class Monitor:
@@ -174,8 +174,7 @@ def test_a_server_is_lost_and_comes_back(ros: Any) -> None:
         monitor.wait('camera camera', lambda status: status.level == OK)
         ask = action.AnswerSpatial, 'answer_spatial'
         assert robot.ask(*ask, question='Is it red?').result.error_code == ResultCode.NONE
-        server.shutdown()
-        server.server_close()
+        server.stop()
         robot.see()  # a new frame, else the answer would be the one just given
         lost = robot.ask(*ask, question='Is it red?').result
         assert lost.error_code == ResultCode.BACKEND_UNREACHABLE
@@ -190,8 +189,7 @@ def test_a_server_is_lost_and_comes_back(ros: Any) -> None:
         status = monitor.wait('model', lambda status: status.level == OK)
         assert (values(status)['answered'], values(status)['failed']) == ('2', '1')
     finally:
-        server.shutdown()
-        server.server_close()
+        server.stop()
 
 
 def test_why_the_model_is_not_loaded(ros: Any) -> None:

@@ -9,8 +9,6 @@ import math
 import random
 import re
 import struct
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +54,7 @@ from mimo_embodied_ros.node.settings import read_settings
 from mimo_embodied_ros.ros.images import decode_compressed, decode_image, encode_image
 from mimo_embodied_ros.ros.streams import Clip, Message, Stream
 from mimo_embodied_ros.ros.streams import read as read_message
+from support.programs import run_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -412,9 +411,8 @@ def test_a_best_effort_stream_of_1080p_arrives_with_the_shipped_profile(tmp_path
     with claimed_domain() as domain:
         environment = environment_in(domain)
         with running(camera_command(), tmp_path / 'camera.log', environment):
-            done = subprocess.run([sys.executable, '-c', WATCH], env=environment, check=True,
-                                  capture_output=True, text=True, cwd=tmp_path)
-    received, size = map(int, done.stdout.split())
+            printed = run_python(WATCH, environment=environment).stdout
+    received, size = map(int, printed.split())
     assert received >= 30
     assert size > 1920 * 1080 * 3
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,97 +14,28 @@ from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rclpy.action import ActionClient
+from rcl_interfaces.msg import Log
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import ResultCode
-from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
 from mimo_embodied_ros.ros import messages
 from mimo_embodied_ros.ros.images import encode_image
 from mimo_embodied_ros.worlds import table_scene
+from support.programs import run_python
+from support.robot import FRAME, Robot, parameters
+from support.tabletop import INSTRUCTION, SCENE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCENE = table_scene.draw_table(random.Random(7), 640, 480, things=(
-    table_scene.Thing('red', 'cube', 180, 320, 48),
-    table_scene.Thing('blue', 'bowl', 420, 200, 58),
-    table_scene.Thing('green', 'ball', 400, 390, 45)))
-FRAME = 'camera_optical_frame'
-
-
-def parameters(**values: Any) -> list[Parameter]:
-    return [Parameter(name.replace('__', '.'), value=value) for name, value in values.items()]
-
-
-class Robot:
-    """A node under test, a camera that publishes the scene, and clients."""
-
-    def __init__(self, ros: Any, **values: Any) -> None:
-        values = {'camera__reliable': True, 'max_image_age': 10.0, **values}
-        self.ros = ros
-        self.node = ros.node(
-            'mimo_embodied', MimoEmbodied, parameter_overrides=parameters(**values))
-        self.other = ros.node('robot')
-        self.camera = self.other.create_publisher(Image, 'camera/image_raw', 1)
-        self.clients: dict[str, ActionClient] = {}
-
-    def start(self) -> Robot:
-        assert self.ros.call(self.node.trigger_configure) is TransitionCallbackReturn.SUCCESS
-        assert self.ros.call(self.node.trigger_activate) is TransitionCallbackReturn.SUCCESS
-        self.ros.wait_for(lambda: self.camera.get_subscription_count() == 1)
-        return self
-
-    def see(self, pixels: np.ndarray[Any, Any] = SCENE.pixels, age_s: float = 0.0) -> Header:
-        stamp = self.other.get_clock().now() - rclpy.duration.Duration(nanoseconds=int(age_s * 1e9))
-        header = Header(stamp=stamp.to_msg(), frame_id=FRAME)
-        stream: Any = self.node.session.intake.cameras['camera'].image
-        received = stream.received
-        self.camera.publish(encode_image(pixels, header))
-        self.ros.wait_for(lambda: stream.poll() or stream.received > received)
-        return header
-
-    def send(
-        self, kind: Any, name: str, feedback: list[Any] | None = None, /, **goal: Any
-    ) -> Any:
-        client = self.clients.get(name)
-        if client is None:
-            client = self.clients[name] = self.ros.call(
-                ActionClient, self.other, kind, f'/mimo_embodied/{name}')
-            assert client.wait_for_server(10)
-        future = client.send_goal_async(
-            kind.Goal(**goal),
-            None if feedback is None else lambda m: feedback.append(m.feedback))
-        handle = self.ros.wait_for(future.result if future.done() else lambda: (
-            future.done() and future.result()))
-        assert handle.accepted
-        return handle
-
-    def result(self, handle: Any, timeout_s: float = 60.0) -> Any:
-        future = handle.get_result_async()
-        self.ros.wait_for(future.done, timeout_s)
-        return future.result()
-
-    def ask(self, kind: Any, name: str, /, **goal: Any) -> Any:
-        return self.result(self.send(kind, name, **goal))
-
-
-@pytest.fixture
-def robot(ros: Any) -> Robot:
-    return Robot(ros).start()
-
-
 def test_answers_carry_the_stamp_and_frame_of_their_image_and_are_published(robot: Robot) -> None:
-    published: list[Any] = []
-    robot.other.create_subscription(msg.TaskPlan, '/mimo_embodied/task_plan', published.append, 10)
+    published = robot.received(msg.TaskPlan, '/mimo_embodied/task_plan')
     header = robot.see()
     feedback: list[Any] = []
-    handle = robot.send(action.PlanTask, 'plan_task', feedback,
-                        instruction='put the red cube in the blue bowl')
+    handle = robot.send(action.PlanTask, 'plan_task', feedback, instruction=INSTRUCTION)
     reply = robot.result(handle)
     plan = reply.result.plan
     assert reply.status == GoalStatus.STATUS_SUCCEEDED
@@ -325,19 +253,15 @@ def test_a_malformed_image_fails_its_request_and_nothing_else(robot: Robot) -> N
 
 def test_a_task_about_a_clip_gets_the_images_before_the_newest(ros: Any) -> None:
     robot = Robot(ros, camera__clip_frames=3, camera__clip_rate=1.0).start()
-    outcomes: list[Any] = []
-    robot.other.create_subscription(msg.Outcome, '/mimo_embodied/outcome', outcomes.append, 10)
+    outcomes = robot.received(msg.Outcome, '/mimo_embodied/outcome')
     begin = time.monotonic()
     headers = [robot.see(age_s=age + time.monotonic() - begin) for age in (4, 3, 2, 1, 0)]
-    shown: list[int] = []
-    generate = robot.node.engine.generate
-    robot.node.engine.generate = lambda prompt, **options: (
-        shown.append(len(prompt.images)), generate(prompt, **options))[1]
+    prompts = robot.prompts()
     ask = action.AnswerSpatial, 'answer_spatial'
     # which the embedded model has not learnt to answer
-    robot.ask(*ask, question='put the red cube in the blue bowl', task='is_done')
+    robot.ask(*ask, question=INSTRUCTION, task='is_done')
     robot.ask(*ask, question='Is the red cube left of the blue bowl?')
-    assert shown == [3, 1]
+    assert [len(prompt.images) for prompt in prompts] == [3, 1]
     ros.wait_for(lambda: len(outcomes) == 2)
     assert [outcome.header for outcome in outcomes] == [headers[-1]] * 2
 
@@ -406,16 +330,14 @@ def test_the_life_of_the_node(ros: Any) -> None:
     assert not fixed.successful
     assert 'configured' in fixed.reason
     assert node.set_parameters(parameters(timeout=5.0))[0].successful
-    assert ros.call(node.trigger_activate) is success
-    ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
+    robot.activate()
     handle = robot.send(action.Ask, 'ask', question='What do you see?')  # no image: it waits
     assert ros.call(node.trigger_deactivate) is success
     reply = robot.result(handle)
     assert reply.status == GoalStatus.STATUS_ABORTED
     assert ResultCode(reply.result.error_code) is ResultCode.PREEMPTED
     ros.wait_for(lambda: robot.camera.get_subscription_count() == 0)
-    assert ros.call(node.trigger_activate) is success
-    ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
+    robot.activate()
     robot.see()
     assert robot.ask(action.Ask, 'ask', question='What do you see?').result.error_code == 0
     assert ros.call(node.trigger_deactivate) is success
@@ -427,38 +349,24 @@ def test_the_life_of_the_node(ros: Any) -> None:
 def test_the_life_can_be_led_and_watched_from_outside(ros: Any) -> None:
     Robot(ros)
     other = ros.node('manager')
-    get = other.create_client(GetState, '/mimo_embodied/get_state')
-    change = other.create_client(ChangeState, '/mimo_embodied/change_state')
-    assert get.wait_for_service(10)
-    assert change.wait_for_service(10)
     for transition, state in ((Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_INACTIVE),
                               (Transition.TRANSITION_ACTIVATE, State.PRIMARY_STATE_ACTIVE)):
-        done = change.call_async(ChangeState.Request(transition=Transition(id=transition)))
-        ros.wait_for(done.done, 30)
-        assert done.result().success
-        told = get.call_async(GetState.Request())
-        ros.wait_for(told.done)
-        assert told.result().current_state.id == state
+        assert ros.call_service(other, ChangeState, '/mimo_embodied/change_state',
+                                transition=Transition(id=transition)).success
+        assert ros.call_service(
+            other, GetState, '/mimo_embodied/get_state').current_state.id == state
 
 
 def test_configure_fails_with_the_reason(ros: Any) -> None:
     robot = Robot(ros, model='/nowhere/model')
-    logs: list[Any] = []
-    from rcl_interfaces.msg import Log
-
-    robot.other.create_subscription(Log, '/rosout', logs.append, 10)
-    ros.wait_for(lambda: robot.other.count_publishers('/rosout'))
+    logs = robot.received(Log, '/rosout')
     assert robot.ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
     ros.wait_for(lambda: any('/nowhere/model' in log.msg for log in logs))
 
 
 def test_list_cameras(robot: Robot) -> None:
     header = robot.see()
-    client = robot.other.create_client(srv.ListCameras, '/mimo_embodied/list_cameras')
-    assert client.wait_for_service(10)
-    future = client.call_async(srv.ListCameras.Request())
-    robot.ros.wait_for(future.done)
-    camera = future.result().cameras[0]
+    (camera,) = robot.call(srv.ListCameras, 'list_cameras').cameras
     assert (camera.name, camera.image_topic, camera.encoding) == (
         'camera', '/camera/image_raw', 'rgb8')
     assert (camera.header, camera.image_width, camera.images_received) == (header, 640, 1)
@@ -469,10 +377,7 @@ def test_named_tasks_and_those_of_a_file(ros: Any, tmp_path: Path) -> None:
     file.write_text('table_question:\n  prompt: "{text} Look at the table."\n  answer: yes_no\n')
     robot = Robot(ros, tasks_file=str(file)).start()
     robot.see()
-    asked: list[str] = []
-    generate = robot.node.engine.generate
-    robot.node.engine.generate = lambda prompt, **options: (
-        asked.append(prompt.text), generate(prompt, **options))[1]
+    prompts = robot.prompts()
 
     def ask(question: str, **goal: Any) -> Any:
         return robot.ask(action.AnswerSpatial, 'answer_spatial', question=question, **goal).result
@@ -482,9 +387,8 @@ def test_named_tasks_and_those_of_a_file(ros: Any, tmp_path: Path) -> None:
     assert (answer.error_code, answer.answer.yes) == (ResultCode.NONE, True)
     ask(question, task='table_question')
     ask('Which is red?', task='space_choice', options=['the cube', 'the bowl'])
-    robot.node.engine.generate = generate
-    assert asked[1].startswith(f'{question} Look at the table.')
-    assert 'Options:\nA. the cube\nB. the bowl\n' in asked[2]
+    assert prompts[1].text.startswith(f'{question} Look at the table.')
+    assert 'Options:\nA. the cube\nB. the bowl\n' in prompts[2].text
     for task, goal in (('nothing', {}), ('points', {}), ('yes_no', {'options': ['a']})):
         failed = ask(question, task=task, **goal)
         assert failed.error_code == ResultCode.INVALID_REQUEST
@@ -514,8 +418,5 @@ raise SystemExit(process.run(make, 'node'))
 """
 
 
-def test_an_interrupt_at_any_time_ends_a_node_without_a_traceback(ros: Any, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, '-c', INTERRUPTED], env=ros.environment, cwd=tmp_path, text=True,
-        capture_output=True, check=False, timeout=60)
-    assert (done.returncode, done.stderr) == (0, '')
+def test_an_interrupt_at_any_time_ends_a_node_without_a_traceback(ros: Any) -> None:
+    assert run_python(INTERRUPTED, environment=ros.environment).stderr == ''

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from rclpy.duration import Duration
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
-from test_node import FRAME, Robot
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode, TransformError
@@ -29,8 +26,13 @@ from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform
 from mimo_embodied_ros.node import settings as node_settings
 from mimo_embodied_ros.ros import transforms
 from mimo_embodied_ros.ros.calibration import intrinsics_of
+from support.paths import EXAMPLES
+from support.programs import run_program
+from support.robot import FRAME, Robot
 
-EXAMPLES = Path(__file__).parents[2] / 'examples'
+if TYPE_CHECKING:
+    from pathlib import Path
+
 DEPTH = 1.5  # metres, of everything seen
 K = [500.0, 0.0, 319.5, 0.0, 500.0, 239.5, 0.0, 0.0, 1.0]
 # the camera looks ahead from 0.2 m before and 0.5 m above the base; the depth camera beside it
@@ -186,10 +188,8 @@ def test_a_wrong_file_of_extrinsics_fails_configuring(ros: Any, tmp_path: Path) 
 
 def printed(robot: Seeing, program: str, *arguments: str) -> tuple[str, list[float]]:
     """Frame and numbers of the pose that an example prints."""
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / program), 'red cube', *arguments], text=True, check=False,
-        capture_output=True, env=robot.ros.environment, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = run_program(sys.executable, EXAMPLES / program, 'red cube', *arguments,
+                       environment=robot.ros.environment)
     line = done.stdout.splitlines()[-1]
     return line.split(':')[0], [float(v) for v in re.findall(r'-?\d+\.\d+', line)]
 
@@ -218,9 +218,8 @@ def test_a_base_gets_a_goal_before_the_thing(robot: Seeing) -> None:
 def test_an_example_says_what_is_missing(ros: Any, tmp_path: Path) -> None:
     robot = Seeing(ros, tmp_path)
     robot.see()
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / 'grasp.py'), 'red cube'], text=True, check=False,
-        capture_output=True, env=ros.environment, timeout=120)
+    done = run_program(sys.executable, EXAMPLES / 'grasp.py', 'red cube',
+                       environment=ros.environment, succeeds=False)
     assert done.returncode != 0
     assert 'depth_topic' in done.stderr or 'camera_info_topic' in done.stderr
 

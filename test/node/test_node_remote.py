@@ -14,12 +14,13 @@ from builtin_interfaces.msg import Duration
 from nav_msgs.msg import Odometry
 from rclpy.duration import Duration as Seconds
 from std_msgs.msg import Header
-from test_node import SCENE, Robot
-from test_openai_engine import Handler, Server
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.ros.images import encode_image
+from support.openai_server import Handler, Server
+from support.robot import Robot
+from support.tabletop import SCENE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,23 +39,22 @@ class Oracle:
         self.server = Server(self._answer)
 
     def _answer(self, handler: Handler) -> None:
-        prompt = handler.body['messages'][0]['content'][-1]['text']
-        words = next((w for p, w in self.words.items() if re.search(p, prompt)), '\\boxed{yes}')
+        words = next(
+            (w for p, w in self.words.items() if re.search(p, handler.prompt)), '\\boxed{yes}')
         handler.start()
         handler.say(words, finish='stop')
 
     @property
     def prompts(self) -> list[str]:
         """Texts of all requests; the first two are the warm-up's."""
-        return [r.body['messages'][0]['content'][-1]['text'] for r in self.server.requests[2:]]
+        return [request.prompt for request in self.server.requests[2:]]
 
 
 @pytest.fixture
 def oracle() -> Iterator[Oracle]:
     made = Oracle()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with made.server:
+        yield made
 
 
 @pytest.fixture

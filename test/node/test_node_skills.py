@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from action_msgs.msg import GoalStatus
+from rcl_interfaces.msg import Log
 from rclpy.lifecycle import TransitionCallbackReturn
-from test_node import FRAME, Robot, parameters
 
 from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.answers import ArgumentType, Grounding
 from mimo_embodied_ros.core.errors import ResultCode
+from support.paths import SKILL_FILES
+from support.robot import FRAME, Robot, parameters
+from support.tabletop import INSTRUCTION
 
-SKILLS = Path(__file__).parents[2] / 'config' / 'skills' / 'manipulator.yaml'
-ASKED = 'put the red cube in the blue bowl'
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
 def robot(ros: Any) -> Robot:
-    return Robot(ros, skills_file=str(SKILLS)).start()
+    return Robot(ros, skills_file=str(SKILL_FILES / 'manipulator.yaml')).start()
 
 
 @pytest.mark.parametrize('kind', [ArgumentType, Grounding])
@@ -33,9 +35,8 @@ def test_constants_are_those_of_the_code(kind: Any) -> None:
 
 def test_a_plan_of_skills(robot: Robot) -> None:
     robot.see()
-    published: list[Any] = []
-    robot.other.create_subscription(msg.TaskPlan, '/mimo_embodied/task_plan', published.append, 10)
-    reply = robot.ask(action.PlanTask, 'plan_task', instruction=ASKED, target_frame=FRAME)
+    published = robot.received(msg.TaskPlan, '/mimo_embodied/task_plan')
+    reply = robot.ask(action.PlanTask, 'plan_task', instruction=INSTRUCTION, target_frame=FRAME)
     assert reply.result.error_code == ResultCode.NO_CAMERA_INFO  # the pixels are given
     pick, place = reply.result.plan.steps
     assert (pick.skill, place.skill) == ('pick', 'place')
@@ -57,18 +58,17 @@ def test_a_plan_of_skills(robot: Robot) -> None:
 @pytest.mark.parametrize(('goal', 'code', 'says'), [
     ({'instruction': 'put the red cube in the blue bowl and drive away'},
      ResultCode.PLAN_REFUSED, 'drive'),
-    ({'instruction': ASKED, 'max_steps': 1}, ResultCode.PLAN_REFUSED, ''),
-    ({'instruction': ASKED, 'skills': ['fly']}, ResultCode.INVALID_REQUEST, "no skill 'fly'"),
-    ({'instruction': ASKED, 'facts': ['flying']}, ResultCode.INVALID_REQUEST, "'flying'"),
-    ({'instruction': ASKED, 'facts': ['holding green ball']}, ResultCode.PLAN_REFUSED,
+    ({'instruction': INSTRUCTION, 'max_steps': 1}, ResultCode.PLAN_REFUSED, ''),
+    ({'instruction': INSTRUCTION, 'skills': ['fly']}, ResultCode.INVALID_REQUEST, "no skill 'fly'"),
+    ({'instruction': INSTRUCTION, 'facts': ['flying']}, ResultCode.INVALID_REQUEST, "'flying'"),
+    ({'instruction': INSTRUCTION, 'facts': ['holding green ball']}, ResultCode.PLAN_REFUSED,
      'while holding green ball'),
 ])
 def test_what_is_refused_says_why(
     robot: Robot, goal: dict[str, Any], code: ResultCode, says: str
 ) -> None:
     robot.see()
-    published: list[Any] = []
-    robot.other.create_subscription(msg.TaskPlan, '/mimo_embodied/task_plan', published.append, 10)
+    published = robot.received(msg.TaskPlan, '/mimo_embodied/task_plan')
     reply = robot.ask(action.PlanTask, 'plan_task', **goal)
     assert reply.status == GoalStatus.STATUS_ABORTED
     assert ResultCode(reply.result.error_code) is code
@@ -83,21 +83,18 @@ def test_what_is_refused_says_why(
 
 def test_the_service_plans_with_skills_too(robot: Robot) -> None:
     robot.see()
-    client = robot.other.create_client(srv.GetTaskPlan, '/mimo_embodied/get_task_plan')
-    assert client.wait_for_service(10)
-    future = client.call_async(srv.GetTaskPlan.Request(
-        instruction='pick up the green ball', skills=['pick']))
-    robot.ros.wait_for(future.done, 60)
-    assert [step.skill for step in future.result().plan.steps] == ['pick']
+    plan = robot.call(srv.GetTaskPlan, 'get_task_plan',
+                      instruction='pick up the green ball', skills=['pick']).plan
+    assert [step.skill for step in plan.steps] == ['pick']
 
 
 def test_without_a_list_plans_are_words(ros: Any) -> None:
     robot = Robot(ros).start()
     robot.see()
-    plan = robot.ask(action.PlanTask, 'plan_task', instruction=ASKED).result.plan
+    plan = robot.ask(action.PlanTask, 'plan_task', instruction=INSTRUCTION).result.plan
     assert [(step.skill, step.action) for step in plan.steps] == [('', 'pick up'), ('', 'put')]
     for goal in ({'skills': ['pick']}, {'max_steps': 2}, {'facts': ['holding cup']}):
-        reply = robot.ask(action.PlanTask, 'plan_task', instruction=ASKED, **goal).result
+        reply = robot.ask(action.PlanTask, 'plan_task', instruction=INSTRUCTION, **goal).result
         assert ResultCode(reply.error_code) is ResultCode.INVALID_REQUEST
         assert 'skills_file' in reply.error_msg
 
@@ -107,10 +104,6 @@ def test_a_list_with_a_mistake_is_refused_with_its_line(ros: Any, tmp_path: Path
     file.write_text('pick:\n  colour: red\n')
     robot = Robot(ros, wait_for_image=0.0)
     assert robot.node.set_parameters(parameters(skills_file=str(file)))[0].successful
-    logs: list[Any] = []
-    from rcl_interfaces.msg import Log
-
-    robot.other.create_subscription(Log, '/rosout', logs.append, 10)
-    robot.ros.wait_for(lambda: robot.other.count_publishers('/rosout'))
+    logs = robot.received(Log, '/rosout')
     assert robot.ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
     robot.ros.wait_for(lambda: any(f'{file}, line 2' in log.msg for log in logs))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,6 @@ pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from rcl_interfaces.msg import Log
 from rclpy.lifecycle import TransitionCallbackReturn
-from test_node import FRAME, SCENE, Robot
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import ResultCode
@@ -24,6 +22,9 @@ from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.evaluation.layouts import read_dataset
 from mimo_embodied_ros.node.recorder import FILE, Recorder
 from mimo_embodied_ros.pictures import read_picture
+from support.robot import FRAME, Robot
+from support.tabletop import INSTRUCTION, SCENE
+from support.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def test_what_was_answered_is_recorded(ros: Any, tmp_path: Path) -> None:
     folder = tmp_path / 'new' / 'answers'
     header = robot.see()
     plan = robot.ask(action.PlanTask, 'plan_task', caller='arm', thinking=1,
-                     instruction='put the red cube in the blue bowl').result
+                     instruction=INSTRUCTION).result
     yes = robot.ask(action.AnswerSpatial, 'answer_spatial',
                     question='Is the red cube left of the blue bowl?').result
     broken = robot.ask(action.FindAffordances, 'find_affordances', query='red cube',
@@ -54,7 +55,7 @@ def test_what_was_answered_is_recorded(ros: Any, tmp_path: Path) -> None:
     first, second, third = lines(folder)
     said = first['recorded']
     assert (first['task'], first['question'], first['thinking']) == (
-        'plan', 'put the red cube in the blue bowl', True)
+        'plan', INSTRUCTION, True)
     assert (said['kind'], said['caller'], said['camera'], said['error_code']) == (
         'plan_task', 'arm', 'camera', 0)
     assert said['header']['frame_id'] == FRAME
@@ -63,7 +64,7 @@ def test_what_was_answered_is_recorded(ros: Any, tmp_path: Path) -> None:
     assert (said['reasoning'], said['raw_text']) == (plan.reasoning, plan.raw_text)
     assert plan.reasoning
     assert said['stats']['completion_tokens'] == plan.stats.completion_tokens > 0
-    assert 'put the red cube in the blue bowl' in said['prompt']
+    assert INSTRUCTION in said['prompt']
     answer = said['answer']
     assert [s['description'] for s in answer['steps']] == [
         s.description for s in plan.plan.steps]
@@ -98,9 +99,7 @@ def test_a_folder_that_cannot_be_written_hurts_no_request(ros: Any, tmp_path: Pa
     file = tmp_path / 'file'
     file.write_text('')
     robot = Robot(ros, record_to=str(file / 'answers'))
-    logs: list[Any] = []
-    robot.other.create_subscription(Log, '/rosout', logs.append, 100)
-    ros.wait_for(lambda: robot.other.count_publishers('/rosout'))
+    logs = robot.received(Log, '/rosout')
     robot.start().see()
     for text in ('red cube', 'blue bowl'):
         reply = robot.ask(action.FindAffordances, 'find_affordances', query=text).result
@@ -146,14 +145,6 @@ def test_half_a_line_is_taken_back_and_recording_goes_on(tmp_path: Path) -> None
     assert [line['question'] for line in lines(tmp_path)] == ['short', 'again']
     assert len(said) == 1
     assert len(list(tmp_path.glob('*.jpg'))) == 2
-
-
-def wait_for(condition: Any) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        threading.Event().wait(0.005)
-    pytest.fail('it did not come')
 
 
 def test_images_have_the_size_that_answers_speak_of(tmp_path: Path) -> None:

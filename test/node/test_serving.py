@@ -26,7 +26,6 @@ from nav_msgs.msg import Odometry
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-from test_node import FRAME, SCENE, Robot
 from unique_identifier_msgs.msg import UUID
 
 from mimo_embodied_ros import action, msg, srv
@@ -34,9 +33,10 @@ from mimo_embodied_ros.core.errors import OutOfMemoryError, ResultCode
 from mimo_embodied_ros.ros import messages
 from mimo_embodied_ros.ros.images import encode_image
 from mimo_embodied_ros.worlds import table_scene
+from support.robot import FRAME, Robot
+from support.tabletop import SCENE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 LEFT = 'Is the red cube left of the blue bowl?'
@@ -44,26 +44,9 @@ LONG = 'put the red cube and the green ball in the blue bowl'
 
 
 @pytest.fixture
-def robot(ros: Any) -> Robot:
-    return Robot(ros).start()
-
-
-@pytest.fixture
 def waiting(ros: Any) -> Robot:
     """One runner, and no image yet: the first goal runs and waits for it, the others queue."""
     return Robot(ros, max_batch=1, wait_for_image=60.0).start()
-
-
-@pytest.fixture
-def asked(robot: Robot) -> Iterator[list[str]]:
-    """What reaches the model."""
-    asked: list[str] = []
-    engine = robot.node.engine
-    generate = engine.generate
-    engine.generate = lambda prompt, **options: (
-        asked.append(prompt.text), generate(prompt, **options))[1]
-    yield asked
-    engine.generate = generate
 
 
 def spatial(robot: Robot, question: str = LEFT, **goal: Any) -> Any:
@@ -73,37 +56,37 @@ def spatial(robot: Robot, question: str = LEFT, **goal: Any) -> Any:
 # -- shared work
 
 
-def test_equal_questions_about_a_frame_are_answered_once(
-    robot: Robot, asked: list[str]
-) -> None:
+def test_equal_questions_about_a_frame_are_answered_once(robot: Robot) -> None:
+    prompts = robot.prompts()
     robot.see()
     handles = [robot.send(action.AnswerSpatial, 'answer_spatial', question=LEFT) for _ in range(4)]
     results = [robot.result(handle).result for handle in handles]
     assert all(result.answer == results[0].answer for result in results)
-    assert len(asked) == 1
+    assert len(prompts) == 1
     feedback: list[Any] = []
     again = robot.result(
         robot.send(action.AnswerSpatial, 'answer_spatial', feedback, question=LEFT)).result
-    assert len(asked) == 1
+    assert len(prompts) == 1
     assert again.answer == results[0].answer
     assert again.stats.completion_tokens == results[0].stats.completion_tokens > 0
     assert again.stats.first_token_time == Duration()
     robot.ros.wait_for(lambda: ''.join(f.delta for f in feedback) == again.raw_text)
     spatial(robot, 'Is the red cube right of the blue bowl?')
     spatial(robot, max_new_tokens=40)
-    assert len(asked) == 3
+    assert len(prompts) == 3
     robot.see()
     spatial(robot)
-    assert len(asked) == 4
+    assert len(prompts) == 4
 
 
-def test_images_in_goals_are_the_same_if_their_pixels_are(robot: Robot, asked: list[str]) -> None:
+def test_images_in_goals_are_the_same_if_their_pixels_are(robot: Robot) -> None:
+    prompts = robot.prompts()
     header = Header(frame_id='elsewhere')
     other = SCENE.pixels.copy()
     other[0, 0] ^= 1
     for pixels in (SCENE.pixels, SCENE.pixels, other):
         spatial(robot, images=[encode_image(pixels, header)])
-    assert len(asked) == 2
+    assert len(prompts) == 2
 
 
 def test_an_image_is_decoded_once_however_many_ask(ros: Any) -> None:
@@ -357,9 +340,7 @@ def test_a_model_that_is_lost_makes_the_node_unconfigured_and_it_can_be_configur
     assert node.engine is None
     refused = robot.ask(action.Ask, 'ask', question='What do you see?').result
     assert ResultCode(refused.error_code) is ResultCode.MODEL_NOT_READY
-    assert robot.ros.call(node.trigger_configure) is TransitionCallbackReturn.SUCCESS
-    assert robot.ros.call(node.trigger_activate) is TransitionCallbackReturn.SUCCESS
-    robot.ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
+    robot.start()
     robot.see()
     assert robot.ask(action.Ask, 'ask', question='What do you see?').result.error_code == 0
 
@@ -371,13 +352,9 @@ Standing = srv.SetStandingQuery.Request
 
 
 def stand(robot: Robot, **request: Any) -> Any:
-    client = robot.other.create_client(srv.SetStandingQuery, '/mimo_embodied/set_standing_query')
-    assert client.wait_for_service(10)
     request = {'name': 'watch', 'enabled': True, 'rate': 20.0, 'kind': Standing.FIND_AFFORDANCES,
                'text': 'red cube', **request}
-    call = client.call_async(Standing(**request))
-    robot.ros.wait_for(call.done)
-    return call.result()
+    return robot.call(srv.SetStandingQuery, 'set_standing_query', **request)
 
 
 @pytest.mark.parametrize(('request_', 'says'), [
@@ -402,9 +379,7 @@ def test_what_is_wrong_with_a_standing_query_is_said(
 
 def test_a_standing_query_is_asked_at_its_rate_while_the_node_is_active(ros: Any) -> None:
     robot = Robot(ros)
-    heard: list[Any] = []
-    robot.other.create_subscription(
-        msg.AffordancePoints, '/mimo_embodied/affordances', heard.append, 10)
+    heard = robot.received(msg.AffordancePoints, '/mimo_embodied/affordances')
     assert stand(robot).error_code == ResultCode.NONE  # before there is a model
     robot.start()
     headers = []
@@ -414,8 +389,7 @@ def test_a_standing_query_is_asked_at_its_rate_while_the_node_is_active(ros: Any
         assert (heard[-1].query, len(heard[-1].points)) == ('red cube', 1)
     assert robot.ros.call(robot.node.trigger_deactivate) is TransitionCallbackReturn.SUCCESS
     heard.clear()
-    assert robot.ros.call(robot.node.trigger_activate) is TransitionCallbackReturn.SUCCESS
-    robot.ros.wait_for(lambda: robot.camera.get_subscription_count() == 1)
+    robot.activate()
     robot.see()
     robot.ros.wait_for(lambda: heard)
     stand(robot, text='green ball')  # in the place of the first

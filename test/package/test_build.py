@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import mimo_embodied_ros
+from support.paths import ROOT
 
 PACKAGE = 'mimo_embodied_ros'
-ROOT = Path(__file__).parents[2]
 OUTPUTS = shutil.ignore_patterns(
     '.?*', 'build', 'install', 'log', 'test', '*_out', '*.egg-info', '__pycache__')
 
@@ -76,26 +76,18 @@ print(get_package_share_directory("mimo_embodied_ros"))'""")
 
 
 @pytest.mark.colcon
-def test_node_is_where_ros2_run_looks(installed: Path) -> None:
-    executable = installed / PACKAGE / 'lib' / PACKAGE / 'mimo_embodied'
-    done = sourced(installed, f'{executable} --ros-args -p model:={installed}/none')
+@pytest.mark.parametrize(('program', 'arguments', 'says'), [
+    ('mimo_embodied', '-p model:=/nowhere/model', 'MODEL_NOT_READY'),
+    ('mimo_viewer', '-p jpeg_quality:=0', 'jpeg_quality'),
+    ('mimo_executor', '', 'skills_file is empty'),
+])
+def test_nodes_are_where_ros2_run_looks(
+    installed: Path, program: str, arguments: str, says: str
+) -> None:
+    executable = installed / PACKAGE / 'lib' / PACKAGE / program
+    done = sourced(installed, f'{executable} --ros-args {arguments}')
     assert done.returncode == 1
-    assert 'MODEL_NOT_READY' in done.stdout, done.stdout
-
-
-@pytest.mark.colcon
-def test_viewer_is_where_ros2_run_looks(installed: Path) -> None:
-    executable = installed / PACKAGE / 'lib' / PACKAGE / 'mimo_viewer'
-    done = sourced(installed, f'{executable} --ros-args -p jpeg_quality:=0')
-    assert done.returncode == 1
-    assert 'jpeg_quality' in done.stdout, done.stdout
-
-
-@pytest.mark.colcon
-def test_executor_is_where_ros2_run_looks(installed: Path) -> None:
-    done = sourced(installed, f'{installed / PACKAGE / "lib" / PACKAGE / "mimo_executor"}')
-    assert done.returncode == 1
-    assert 'skills_file is empty' in done.stdout, done.stdout
+    assert says in done.stdout, done.stdout
 
 
 @pytest.mark.colcon

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from support.paths import ROOT
+from support.programs import run_python
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PACKAGE = 'mimo_embodied_ros'
-SOURCE = Path(__file__).parents[2] / PACKAGE
+SOURCE = ROOT / PACKAGE
 # what each part of the package may import of the others; the module at the top is '__init__'
 ALLOWED = {
     '__init__': set(),
@@ -69,10 +73,7 @@ def loaded_by(*modules: str) -> set[str]:
     """Top-level names of all modules that a fresh interpreter holds after the imports."""
     lines = [f'import {module}' for module in modules]
     lines.append('import sys; print(*{name.split(".")[0] for name in sys.modules})')
-    run = subprocess.run(
-        [sys.executable, '-c', '\n'.join(lines)], check=True, capture_output=True, text=True,
-        cwd=Path(__file__).parent)  # not where the sources without the interfaces are
-    return set(run.stdout.split())
+    return set(run_python('\n'.join(lines)).stdout.split())
 
 
 def modules_in(part: str) -> list[str]:

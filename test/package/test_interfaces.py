@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import re
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
@@ -17,9 +16,12 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from mimo_embodied_ros.core.answers import AnswerType
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.engine.answering import State
+from support.paths import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PACKAGE = 'mimo_embodied_ros'
-ROOT = Path(__file__).parents[2]
 FILES = sorted(itertools.chain(*(ROOT.glob(f'{kind}/*.{kind}') for kind in
                                  ('msg', 'srv', 'action'))))
 MESSAGES = sorted(file.stem for file in ROOT.glob('msg/*.msg'))

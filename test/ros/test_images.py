@@ -6,7 +6,6 @@ import array
 import io
 import os
 import struct
-import subprocess
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from mimo_embodied_ros.ros.images import (
     decode_reduced,
     encode_image,
 )
+from support.programs import run_python
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -538,11 +538,5 @@ def test_cv_bridge_is_used_only_where_it_is_ros_2s_and_works(
     path = os.pathsep.join([str(package.parent), *filter(None, sys.path)])
     environment = {**os.environ, 'AMENT_PREFIX_PATH': str(tmp_path), 'PYTHONPATH': path}
     program = 'from mimo_embodied_ros.ros import images; print(images.converter().__module__)'
-    result = subprocess.run(
-        [sys.executable, '-c', program],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert result.stdout.split('.')[0].strip() == chosen
+    printed = run_python(program, environment=environment).stdout
+    assert printed.split('.')[0].strip() == chosen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,17 +15,17 @@ from rclpy.parameter import Parameter
 from mimo_embodied_ros.cli import parameter_page
 from mimo_embodied_ros.node import settings
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
+from support.paths import DOCS
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.ros import parameters
 
-ROOT = Path(__file__).parents[2]
 # what rclpy declares for every node
 ROS = {'use_sim_time', 'start_type_description_service'}
 
 
 def test_the_page_in_the_docs_is_of_this_table() -> None:
-    page = (ROOT / 'docs' / 'parameters.md').read_text('utf-8')
+    page = (DOCS / 'parameters.md').read_text('utf-8')
     assert page == parameter_page.page(), 'run make docs'
 
 

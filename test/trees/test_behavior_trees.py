@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mimo_embodied_ros import action, msg
+from support.documentation import code_blocks
+from support.paths import CONFIG, DOCS, ROOT
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / 'config' / 'behavior_trees'
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FOLDER = CONFIG / 'behavior_trees'
 MODEL = ET.parse(FOLDER / 'mimo_nodes.xml').getroot()  # noqa: S314, ours
 TREES = [path for path in sorted(FOLDER.glob('*.xml')) if path.stem != 'mimo_nodes']
 ACTIONS = {path.stem: getattr(action, path.stem) for path in ROOT.glob('action/*.action')
@@ -163,8 +166,7 @@ def cpp_ports(text: str) -> dict[str, tuple[str, str]]:
 
 
 def test_the_cpp_of_the_docs_has_the_ports_of_the_model() -> None:
-    page = (ROOT / 'docs' / 'behaviour_trees.md').read_text('utf-8')
-    blocks = re.findall(r'```cpp\n(.+?)```', page, re.DOTALL)
+    blocks = code_blocks(DOCS / 'behaviour_trees.md', 'cpp')
     common, *classes = re.split(r'^class (?!Mimo)(?=\w+Node)', blocks[0], flags=re.MULTILINE)
     for text in classes:
         name = text[: text.index('Node')]

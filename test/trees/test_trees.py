@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import re
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,26 +18,28 @@ from py_trees.display import ascii_tree
 from py_trees.trees import BehaviourTree
 from rclpy.action import ActionServer
 from rclpy.node import Node
-from std_msgs.msg import Header
-from test_node import FRAME, SCENE, Robot
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.client import MimoClient
 from mimo_embodied_ros.core.errors import CancelledError, InvalidRequestError, ResultCode
 from mimo_embodied_ros.pictures import read_picture
-from mimo_embodied_ros.ros.images import encode_image
 from mimo_embodied_ros.trees import Ask, EachStep, Execute, Find, Plan, WaitForFrame, tabletop_task
 from mimo_embodied_ros.trees.tree_pictures import draw_tree
-from mimo_embodied_ros.worlds import table_scene
+from support.documentation import run_python_blocks
+from support.paths import DOCS
+from support.robot import Robot
+from support.tabletop import INSTRUCTION, SCENE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from py_trees.behaviour import Behaviour
 
-ROOT = Path(__file__).parents[2]
+    from mimo_embodied_ros.worlds import table_scene
+
 PATIENT = {'max_image_age': 600.0, 'timeout': 300.0}
-PAGE = ROOT / 'docs' / 'behaviour_trees.md'
+PAGE = DOCS / 'behaviour_trees.md'
 
 
 class Table:
@@ -55,13 +52,8 @@ class Table:
         self.things, self.robot, self.drops = list(SCENE.things), robot, drops
         self.held: table_scene.Thing | None = None
         self.done: list[str] = []
-        robot.other.create_timer(0.2, self._publish)
+        robot.other.create_timer(0.2, lambda: robot.show(self.things))
         self.server = ActionServer(robot.other, action.Ask, 'gripper/do', self._execute)
-
-    def _publish(self) -> None:
-        scene = table_scene.draw_table(random.Random(7), 640, 480, things=tuple(self.things))
-        header = Header(stamp=self.robot.other.get_clock().now().to_msg(), frame_id=FRAME)
-        self.robot.camera.publish(encode_image(scene.pixels, header))
 
     def _execute(self, handle: Any) -> Any:
         what, x, y = handle.request.question.rsplit(' ', 2)
@@ -139,7 +131,7 @@ def test_a_whole_task_is_done_and_planned_again_when_the_gripper_drops(
     ros: Any, mimo: MimoClient, drops: int
 ) -> None:
     table = Table(Robot(ros, **PATIENT).start(), drops)
-    Blackboard.set('/mimo/instruction', 'put the red cube in the blue bowl')
+    Blackboard.set('/mimo/instruction', INSTRUCTION)
     root = tabletop_task(execute_step(), done='Is the red cube right of the blue bowl?', wait_s=60)
     assert run(ros, root, mimo) is Status.SUCCESS, said()
     assert table.done == ['pick up', 'put'] * (1 + drops)
@@ -150,7 +142,7 @@ def test_a_whole_task_is_done_and_planned_again_when_the_gripper_drops(
 
 def test_what_cannot_be_done_says_why(ros: Any, mimo: MimoClient) -> None:
     table = Table(Robot(ros, **PATIENT).start(), drops=9)
-    Blackboard.set('/mimo/instruction', 'put the red cube in the blue bowl')
+    Blackboard.set('/mimo/instruction', INSTRUCTION)
     assert run(ros, tabletop_task(execute_step(), attempts=1, wait_s=60), mimo) is Status.FAILURE
     assert said() == (104, 'it fell down')  # the robot's own code and words
     assert table.done == ['pick up', 'put']
@@ -258,7 +250,7 @@ def test_a_tree_without_a_client_says_so() -> None:
 def test_the_pictures_of_the_tree_are_those_of_the_docs(tmp_path: Path) -> None:
     root = tabletop_task(execute_step(), done='{done}')
     assert f'```text\n{ascii_tree(root)}```' in PAGE.read_text('utf-8')
-    drawn, shown = draw_tree(root), read_picture(ROOT / 'docs' / 'tabletop_task.png')
+    drawn, shown = draw_tree(root), read_picture(DOCS / 'tabletop_task.png')
     assert drawn.shape == shown.shape, 'run make docs'
     assert np.abs(drawn.astype(float) - shown).mean() < 1, 'run make docs'
     for status in Status:
@@ -270,13 +262,7 @@ def test_the_pictures_of_the_tree_are_those_of_the_docs(tmp_path: Path) -> None:
 
 def test_the_example_of_the_docs_does_as_it_says(ros: Any, tmp_path: Path) -> None:
     table = Table(Robot(ros, **PATIENT).start())
-    text = PAGE.read_text('utf-8')
-    script = tmp_path / 'example.py'
-    script.write_text('\n'.join(re.findall(r'```python\n(.+?)```', text, re.DOTALL)), 'utf-8')
-    done = subprocess.run(
-        [sys.executable, script], check=False, capture_output=True, text=True, timeout=300,
-        env={**ros.environment, 'PYTHONPATH': ':'.join(filter(None, sys.path))})
-    assert done.returncode == 0, done.stderr
+    printed = run_python_blocks(PAGE, ros.environment, tmp_path)
     assert table.done == ['pick up', 'put']
-    assert 'each step [' in done.stdout
-    assert done.stdout.endswith('Status.SUCCESS 0 \n')
+    assert 'each step [' in printed
+    assert printed.endswith('Status.SUCCESS 0 \n')

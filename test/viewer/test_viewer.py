@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from rclpy.serialization import serialize_message
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from test_node import FRAME, SCENE, Robot
 from visualization_msgs.msg import Marker, MarkerArray
 
 from mimo_embodied_ros import action, msg
@@ -30,11 +28,13 @@ from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.ros.images import decode_compressed, decode_image
 from mimo_embodied_ros.ros.messages import content_of, duration, seconds
 from mimo_embodied_ros.viewer.viewer_node import History, MimoViewer
+from support.paths import CONFIG
+from support.robot import FRAME, Robot, parameters
+from support.tabletop import INSTRUCTION, SCENE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CONFIG = Path(__file__).parents[2] / 'config'
 OK, NO_DEPTH = msg.AffordancePoint.OK, msg.AffordancePoint.NO_DEPTH
 
 
@@ -112,7 +112,7 @@ def test_a_picture_is_drawn_on_the_image_of_the_answer_while_somebody_looks(ros:
     ros.wait_for(lambda: robot.camera.get_subscription_count() == 2)
     ros.wait_for(lambda: len(listened_to()) == len(inputs) - 1)
     header, feedback = robot.see(), list[Any]()
-    goal = {'instruction': 'put the red cube in the blue bowl',
+    goal = {'instruction': INSTRUCTION,
             'thinking': action.PlanTask.Goal.THINK_ON}
     handle = robot.send(action.PlanTask, 'plan_task', feedback, **goal)
     ros.wait_for(lambda: any(f.tokens for f in feedback))
@@ -164,8 +164,6 @@ class Stage:
     def __init__(
         self, ros: Any, kind: Any, topic: str, shown: Any, output: str, **values: Any
     ) -> None:
-        from test_node import parameters
-
         self.ros = ros
         ros.node('mimo_viewer', MimoViewer, parameter_overrides=parameters(**values))
         node = ros.node('other')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,8 @@ from mimo_embodied_ros.worlds.table_scene import (
     mask,
 )
 from mimo_embodied_ros.worlds.tabletop import Tabletop, grasp_radius
+from support.paths import CONFIG, SKILL_FILES
 
-CONFIG = Path(__file__).parents[2] / 'config'
 CAMERA = load_extrinsics(CONFIG / 'extrinsics' / 'tabletop.yaml').lookup(
     'base_link', OPTICAL_FRAME, 0)
 SEEDS = st.integers(0, 10_000)
@@ -170,7 +169,7 @@ def test_a_gripper_that_picks_again_lets_go_first() -> None:
 
 
 def test_its_skills_are_those_that_it_serves() -> None:
-    skills = load_skills(CONFIG / 'skills' / 'tabletop.yaml')
+    skills = load_skills(SKILL_FILES / 'tabletop.yaml')
     assert set(skills) == {'pick', 'place'}
     for name, skill in skills.items():
         (call,) = skill.runs

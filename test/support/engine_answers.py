@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from itertools import count, islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.frames import Frame
@@ -13,13 +12,13 @@ from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.embedded import road_questions, table_questions
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.worlds import road_scene, table_scene
+from support.paths import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mimo_embodied_ros.embedded.question import Question
 
-MODEL = Path(__file__).parents[2] / 'models' / 'mimo_tiny'
 SIZES = ((640, 480), (848, 480), (1280, 720))
 
 
@@ -40,7 +39,7 @@ def asked(rng: random.Random) -> Iterator[tuple[Frame, Question]]:
 
 def main() -> None:
     """A line for each question; every second one is asked with thinking."""
-    engine = load_engine(EngineConfig(str(MODEL), device='cpu', threads=1))
+    engine = load_engine(EngineConfig(str(EMBEDDED_MODEL), device='cpu', threads=1))
     rng = random.Random('the same everywhere')
     for number, (frame, question) in zip(count(), asked(rng)):
         query = Query(question.task, question.text, (frame,), thinking=number % 2 == 1,

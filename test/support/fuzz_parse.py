@@ -14,11 +14,10 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from conformance import RECORDS, answer_to
-
 from mimo_embodied_ros.core.answers import DrivingDecision, SpatialAnswer, Trajectory
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.core.tasks import TASKS, Positions
+from support.conformance import RECORDS, answer_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,6 @@ error's code.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,10 +29,11 @@ from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.resize import Resize
 from mimo_embodied_ros.core.tasks import TASKS
+from support.paths import TEST_DATA
 
 RECORDS: list[dict[str, Any]] = [
     json.loads(line)
-    for line in (Path(__file__).parents[1] / 'data' / 'conformance.jsonl').read_text().splitlines()
+    for line in (TEST_DATA / 'conformance.jsonl').read_text().splitlines()
 ]
 _NO_PIXELS = np.zeros((1, 1, 3), np.uint8)  # a parser has no use for them
 

@@ -1,0 +1,1 @@
+"""What test modules share: helpers without tests of their own."""

@@ -30,7 +30,7 @@ disable_progress_bar()
 
 
 @dataclass(frozen=True)
-class Written:
+class TimedAnswer:
     """An answer.
 
     Attributes:
@@ -53,14 +53,14 @@ class Written:
     after_first_s: float
 
 
-def now() -> float:
+def synchronized_now() -> float:
     """Seconds, when all that a GPU was given is done."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
-def anew(queries: Sequence[Query]) -> list[Query]:
+def with_new_frames(queries: Sequence[Query]) -> list[Query]:
     """The same questions about the same frames, as if those had just come: nothing is resized."""
     frames: dict[int, Frame] = {}
     return [
@@ -70,19 +70,19 @@ def anew(queries: Sequence[Query]) -> list[Query]:
     ]
 
 
-class Side(Protocol):
+class ComparedEngine(Protocol):
     """Something that answers."""
 
-    def ask(self, query: Query) -> Written:
+    def ask(self, query: Query) -> TimedAnswer:
         """Answer one query."""
         ...
 
-    def ask_all(self, queries: Sequence[Query]) -> list[Written]:
+    def ask_all(self, queries: Sequence[Query]) -> list[TimedAnswer]:
         """Answer several, which come at the same time."""
         ...
 
 
-class Plain:
+class PlainGenerate:
     """``generate`` of transformers, called once for each question, one after the other."""
 
     def __init__(
@@ -98,24 +98,24 @@ class Plain:
 
     def _note_first(self, *_: Any) -> None:
         if not self._first:
-            self._first = now()
+            self._first = synchronized_now()
 
-    def ask(self, query: Query) -> Written:
+    def ask(self, query: Query) -> TimedAnswer:
         """Answer one query."""
-        (query,) = anew([query])
+        (query,) = with_new_frames([query])
         self._first, begin = 0.0, time.perf_counter()
         prompt = build_prompt(query, self._limits)
         tokens = plain_generate(self._model, self._processor, prompt, prompt.max_new_tokens)
         text = self._processor.tokenizer.decode(tokens, skip_special_tokens=True)
         end = time.perf_counter()
-        return Written(prompt, text, tuple(tokens), '', 0, end - begin, end - self._first)
+        return TimedAnswer(prompt, text, tuple(tokens), '', 0, end - begin, end - self._first)
 
-    def ask_all(self, queries: Sequence[Query]) -> list[Written]:
+    def ask_all(self, queries: Sequence[Query]) -> list[TimedAnswer]:
         """Answer several, one after the other."""
         return [self.ask(query) for query in queries]
 
 
-class Ours:
+class PackageEngine:
     """The engine of this package, called by as many threads as there are questions."""
 
     def __init__(self, config: EngineConfig) -> None:
@@ -133,7 +133,7 @@ class Ours:
 
         batch.submit = noted
 
-    def ask(self, query: Query) -> Written:
+    def ask(self, query: Query) -> TimedAnswer:
         """Answer one query."""
         begin = time.perf_counter()
         prompt = build_prompt(query, self.engine.limits)
@@ -141,10 +141,10 @@ class Ours:
         seconds = time.perf_counter() - begin
         stats = reply.stats
         tokens = tuple(self._of_thread.generation.tokens)
-        return Written(prompt, reply.text, tokens, reply.finish_reason,
+        return TimedAnswer(prompt, reply.text, tokens, reply.finish_reason,
                        stats.prompt_tokens, seconds, stats.total_s - stats.first_token_s)
 
-    def ask_all(self, queries: Sequence[Query]) -> list[Written]:
+    def ask_all(self, queries: Sequence[Query]) -> list[TimedAnswer]:
         """Answer several at the same time."""
         return list(self._pool.map(self.ask, queries))
 

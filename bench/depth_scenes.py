@@ -37,7 +37,7 @@ LENSES = {
 
 
 @dataclass(frozen=True)
-class Box:
+class Cuboid:
     """Upright, between two corners."""
 
     low: tuple[float, float, float]
@@ -68,7 +68,7 @@ class Ball:
     radius: float
 
     def hit(self, origin: Floats, directions: Floats) -> Floats:
-        """As of a Box."""
+        """As of a Cuboid."""
         to = origin - np.array(self.middle)
         a, b = (directions**2).sum(1), directions @ to
         root = b * b - a * (to @ to - self.radius**2)
@@ -77,7 +77,7 @@ class Ball:
         return np.where((root > 0) & (t > 0), t, np.inf)
 
     def normal(self, points: Floats) -> Floats:
-        """As of a Box."""
+        """As of a Cuboid."""
         return (points - np.array(self.middle)) / self.radius
 
 
@@ -86,13 +86,13 @@ class Ground:
     """The table, or the floor: the plane z = 0."""
 
     def hit(self, origin: Floats, directions: Floats) -> Floats:
-        """As of a Box."""
+        """As of a Cuboid."""
         with np.errstate(divide='ignore'):
             t = -origin[2] / directions[:, 2]
         return np.where(t > 0, t, np.inf)
 
     def normal(self, points: Floats) -> Floats:
-        """As of a Box."""
+        """As of a Cuboid."""
         return np.tile([0.0, 0.0, 1.0], (len(points), 1))
 
 
@@ -100,7 +100,7 @@ class Ground:
 class Scene:
     """Things, and a camera that looks at them."""
 
-    things: tuple[Box | Ball | Ground, ...]
+    things: tuple[Cuboid | Ball | Ground, ...]
     pose: Transform  # of the optical frame in the world
     intrinsics: Intrinsics
     size: tuple[int, int]
@@ -109,7 +109,7 @@ class Scene:
     def _camera(self) -> CameraModel:
         return CameraModel(self.intrinsics, *self.size)
 
-    def seen(self, pixels: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
+    def cast_rays(self, pixels: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
         """What (n, 2) pixels show: positions in the optical frame, depth and number of the thing.
 
         The depth is infinite and the number -1 where nothing is.
@@ -139,12 +139,12 @@ class Scene:
         """The exact depth image, NaN where nothing is within 10 m."""
         width, height = self.size
         rows, columns = np.indices((height, width))
-        depth = self.seen(np.column_stack([columns.ravel(), rows.ravel()]) + 0.5)[1]
+        depth = self.cast_rays(np.column_stack([columns.ravel(), rows.ravel()]) + 0.5)[1]
         depth[depth > 10] = np.nan
         return depth.reshape(height, width).astype(np.float32)
 
 
-def look(at: Floats, origin: Floats) -> Transform:
+def look_at(at: Floats, origin: Floats) -> Transform:
     """Pose of an optical frame that looks from one place to another, upright."""
     ahead = (at - origin) / np.linalg.norm(at - origin)
     right = np.cross(ahead, (0.0, 0.0, 1.0))
@@ -152,9 +152,9 @@ def look(at: Floats, origin: Floats) -> Transform:
     return Transform(np.column_stack([right, np.cross(ahead, right), ahead]), origin)
 
 
-def draw(random: np.random.Generator, lens: str = 'pinhole', shrink: int = 1) -> Scene:
+def draw_scene(random: np.random.Generator, lens: str = 'pinhole', shrink: int = 1) -> Scene:
     """A table with up to eight things, seen from 0.6 to 2.5 m away, in an image so much smaller."""
-    things: list[Box | Ball | Ground] = [Ground()]
+    things: list[Cuboid | Ball | Ground] = [Ground()]
     for _ in range(random.integers(3, 9)):
         x, y = random.uniform(-0.35, 0.35, 2)
         if random.random() < 0.5:
@@ -162,16 +162,17 @@ def draw(random: np.random.Generator, lens: str = 'pinhole', shrink: int = 1) ->
             things.append(Ball((x, y, radius), radius))
         else:
             a, b, c = random.uniform((0.03, 0.03, 0.04), (0.1, 0.1, 0.3))
-            things.append(Box((x - a, y - b, 0.0), (x + a, y + b, c)))
+            things.append(Cuboid((x - a, y - b, 0.0), (x + a, y + b, c)))
     way, around, up = random.uniform((0.6, -np.pi, 0.4), (2.5, np.pi, 1.2))
     origin = way * np.array([np.cos(around) * np.cos(up), np.sin(around) * np.cos(up), np.sin(up)])
     at = np.array([*random.uniform(-0.1, 0.1, 2), 0.05])
     intrinsics, (width, height) = LENSES[lens]
     intrinsics = replace(intrinsics, size=(width, height))
-    return Scene(tuple(things), look(at, origin), intrinsics, (width // shrink, height // shrink))
+    size = width // shrink, height // shrink
+    return Scene(tuple(things), look_at(at, origin), intrinsics, size)
 
 
-def sensed(depth: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+def stereo_depth(depth: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
     """A depth image as a stereo camera gives it.
 
     Noise that grows with the square of the distance, single pixels and whole patches without a

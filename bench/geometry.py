@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from depth_scenes import LENSES, Scene, draw, sensed
+from depth_scenes import LENSES, Scene, draw_scene, stereo_depth
 
 from mimo_embodied_ros.core.frames import Frame, View
 from mimo_embodied_ros.geometry.extrinsics import Transform
@@ -26,7 +26,7 @@ _BESIDE = Transform.of((0.015, 0.003, -0.002), (0.005, -0.01, 0.008, 1.0))
 
 def frame_of(scene: Scene, random: np.random.Generator) -> Frame:
     """What a camera with registered depth gives of a scene; a quarter have it at half the size."""
-    depth = sensed(scene.depth, random)
+    depth = stereo_depth(scene.depth, random)
     if random.random() < 0.25:
         depth = depth[::2, ::2]
     width, height = scene.size
@@ -41,7 +41,7 @@ def frame_beside(scene: Scene, random: np.random.Generator) -> Frame:
     lens = replace(lens, size=size)
     other = Scene(scene.things, scene.pose @ _BESIDE, lens, scene.size)
     return Frame(np.zeros((height, width, 3), np.uint8), frame_id='optical',
-                 depth=sensed(other.depth, random), depth_view=View('depth', lens),
+                 depth=stereo_depth(other.depth, random), depth_view=View('depth', lens),
                  intrinsics=scene.intrinsics)
 
 
@@ -68,11 +68,11 @@ def measure(scenes: int, points: int, seed: int = 1) -> dict[str, Any]:
     errors, depths, turns, asked, inside = [], [], [], 0, [0, 0]
     lenses = list(LENSES)
     for number in range(scenes):
-        scene = draw(random, lenses[number % len(lenses)], 1 if number % 9 == 5 else 2)
+        scene = draw_scene(random, lenses[number % len(lenses)], 1 if number % 9 == 5 else 2)
         frame = frame_of(scene, random) if number % 16 < 12 else frame_beside(scene, random)
         lifter = Lifter(frame, 'optical', lambda *_: _BESIDE)  # asked for the depth's frame only
         pixels = pixels_of(scene, random, points)
-        truth, depth, things = scene.seen(pixels)
+        truth, depth, things = scene.cast_rays(pixels)
         normals = scene.normals(np.nan_to_num(truth, posinf=0, neginf=0), np.maximum(things, 0))
         half = len(pixels) // 2
         for index, (x, y) in enumerate(pixels):

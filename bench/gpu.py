@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from compared_engines import Ours, Plain, Written, now
+from compared_engines import PackageEngine, PlainGenerate, TimedAnswer, synchronized_now
 from random_checkpoint import Shape, write_checkpoint
 from workload import about_one_frame
 
@@ -34,7 +34,7 @@ from mimo_embodied_ros.engine import EngineConfig
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from compared_engines import Side
+    from compared_engines import ComparedEngine
 
 # as published, as far as it is known: 8.3 billion parameters
 FULL: Shape = {
@@ -67,9 +67,9 @@ def bandwidth(device: str, size: int) -> float:
     target = torch.empty_like(source)
     seconds = []
     for _ in range(10):
-        begin = now()
+        begin = synchronized_now()
         target.copy_(source)
-        seconds.append(now() - begin)
+        seconds.append(synchronized_now() - begin)
     return 2 * source.nbytes / statistics.median(seconds)
 
 
@@ -86,7 +86,7 @@ def token_bytes(model: Any, context: float, streams: int) -> float:
 class Measures:
     """What one side takes; frames are new each time, so that nothing is known before."""
 
-    def __init__(self, side: Side, tokens: int, repetitions: int) -> None:
+    def __init__(self, side: ComparedEngine, tokens: int, repetitions: int) -> None:
         """Answers of ``tokens``; the first ones are not counted."""
         self._side, self._tokens, self._repetitions = side, tokens, repetitions
         self._rng = random.Random('gpu')
@@ -102,7 +102,8 @@ class Measures:
             'seen_first_token_s': self._seen(),
             'tokens_per_s': _rate(alone),
         }
-        if isinstance(self._side, Ours):  # one after the other, plain is no faster with more
+        # plain generate answers one after the other and is no faster with more
+        if isinstance(self._side, PackageEngine):
             out[f'tokens_per_s_{STREAMS}'] = _rate(self._repeated(STREAMS))
             out['prompt_tokens'] = alone[0][0].prompt_tokens
         out['same_frame_8q_s'], out['answers'] = self._mixed()
@@ -110,10 +111,10 @@ class Measures:
                 else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         return {**out, 'peak_memory_gb': peak / 1e9}
 
-    def _repeated(self, count: int) -> list[list[Written]]:
+    def _repeated(self, count: int) -> list[list[TimedAnswer]]:
         return [self._ask(count, self._tokens) for _ in range(self._repetitions)]
 
-    def _ask(self, count: int, tokens: int) -> list[Written]:
+    def _ask(self, count: int, tokens: int) -> list[TimedAnswer]:
         queries = about_one_frame(self._rng)[:count]
         return self._side.ask_all([replace(query, max_new_tokens=tokens) for query in queries])
 
@@ -134,13 +135,13 @@ class Measures:
         for _ in range(self._repetitions):
             queries = [replace(query, max_new_tokens=_ANSWER_TOKENS[query.task])
                        for query in about_one_frame(rng)]
-            begin = now()
+            begin = synchronized_now()
             written = self._side.ask_all(queries)
-            seconds.append(now() - begin)
+            seconds.append(synchronized_now() - begin)
         return statistics.median(seconds), [one.tokens for one in written]
 
 
-def _rate(asked: Sequence[Sequence[Written]]) -> float:
+def _rate(asked: Sequence[Sequence[TimedAnswer]]) -> float:
     """Tokens a second after the first one; the time for others to join counts."""
     return statistics.median(
         sum(len(one.tokens) - 1 for one in written) / max(one.after_first_s for one in written)
@@ -157,11 +158,11 @@ def run(folder: Path, *, small: bool) -> dict[str, Any]:
         folder, *((SMALL, SMALL_VISION) if small else (FULL, FULL_VISION)), device=device)
     _free()
     print('plain generate', flush=True)
-    plain = Measures(Plain(folder, dtype, device), tokens, repetitions).run()
+    plain = Measures(PlainGenerate(folder, dtype, device), tokens, repetitions).run()
     _free()
     print('the engine', flush=True)
-    engine = Ours(EngineConfig(str(folder), device=device, max_batch=STREAMS, stop_early=False,
-                               draft_tokens=0))
+    engine = PackageEngine(EngineConfig(
+        str(folder), device=device, max_batch=STREAMS, stop_early=False, draft_tokens=0))
     try:
         ours = Measures(engine, tokens, repetitions).run()
         context = ours['prompt_tokens'] + tokens / 2

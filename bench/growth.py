@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from compared_engines import Ours, Plain
+from compared_engines import PackageEngine, PlainGenerate
 from random_checkpoint import Shape, write_checkpoint
 from workload import SIZE, about_one_frame
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
-    from compared_engines import Side
+    from compared_engines import ComparedEngine
 
 QUESTIONS = (1, 2, 4, 8, 16, 32, 64)
 CAMERAS = (1, 2, 3, 4, 5, 6)
@@ -45,7 +45,8 @@ LARGER_VISION: Shape = {
 
 
 def with_questions(
-    plain: Side, ours: Side, counts: Sequence[int], rng: random.Random, repetitions: int
+    plain: ComparedEngine, ours: ComparedEngine, counts: Sequence[int], rng: random.Random,
+    repetitions: int,
 ) -> dict[str, Any]:
     """So many different questions at once about one new frame of 1280x720 pixels."""
     rows = []
@@ -68,7 +69,8 @@ def with_questions(
 
 
 def with_cameras(
-    plain: Side, ours: Side, counts: Sequence[int], rng: random.Random, repetitions: int
+    plain: ComparedEngine, ours: ComparedEngine, counts: Sequence[int], rng: random.Random,
+    repetitions: int,
 ) -> list[dict[str, Any]]:
     """One question about so many new images of 1280x720 pixels, and another one about the same."""
     def draw(count: int) -> tuple[Frame, ...]:
@@ -93,9 +95,9 @@ def with_image_tokens(
 
     with tempfile.TemporaryDirectory() as name:
         write_checkpoint(Path(name), LARGER, LARGER_VISION)
-        plain = Plain(name)
-        ours = Ours(EngineConfig(name, device='cpu', threads=threads, stop_early=False,
-                                 draft_tokens=0))
+        plain = PlainGenerate(name)
+        ours = PackageEngine(EngineConfig(
+            name, device='cpu', threads=threads, stop_early=False, draft_tokens=0))
     try:
         ask = functools.partial(_new_and_seen, plain, ours)
         ask(functools.partial(draw, counts[0]), 1)  # the first is not the usual one
@@ -107,7 +109,8 @@ def with_image_tokens(
 
 
 def _new_and_seen(
-    plain: Side, ours: Side, draw: Callable[[], tuple[Frame, ...]], repetitions: int
+    plain: ComparedEngine, ours: ComparedEngine, draw: Callable[[], tuple[Frame, ...]],
+    repetitions: int,
 ) -> dict[str, float]:
     """Median seconds of an answer of 16 tokens at most."""
     seconds: dict[str, list[float]] = {'plain_s': [], 'new_s': [], 'seen_s': []}

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import growth
 import torch
 import transformers
-from compared_engines import Ours, Plain, Written, anew
+from compared_engines import PackageEngine, PlainGenerate, TimedAnswer, with_new_frames
 from figures import spread
 from workload import POINT, YES_NO, about_new_frames, about_one_frame, long_plan
 
@@ -34,7 +34,7 @@ from mimo_embodied_ros.share import embedded_model
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from compared_engines import Side
+    from compared_engines import ComparedEngine
 
     from mimo_embodied_ros.core.query import Query
 
@@ -45,7 +45,7 @@ _WARM = 3
 _SETTLE_S = 0.05  # the threads of the side before go to sleep
 
 
-class Answers:
+class AnswerComparison:
     """Whether all answers of the run are what they should be.
 
     With ``stop_early`` off they are plain ``generate``'s tokens, with drafts and without; where a
@@ -59,7 +59,7 @@ class Answers:
         self.other_tokens: list[dict[str, str]] = []
         self.other_meaning: list[dict[str, str]] = []
 
-    def compare_tokens(self, query: Query, plain: Written, whole: Written) -> None:
+    def compare_tokens(self, query: Query, plain: TimedAnswer, whole: TimedAnswer) -> None:
         """Compare an answer token by token."""
         self.compared += 1
         expected = plain.tokens
@@ -70,14 +70,14 @@ class Answers:
             self.other_tokens.append(
                 {'question': query.text, 'plain': plain.text, 'ours': whole.text})
 
-    def compare_meaning(self, query: Query, whole: Written, early: Written) -> None:
+    def compare_meaning(self, query: Query, whole: TimedAnswer, early: TimedAnswer) -> None:
         """Compare what a caller gets."""
         if _meaning(query, whole) != _meaning(query, early):
             self.other_meaning.append(
                 {'question': query.text, 'whole': whole.text, 'early': early.text})
 
 
-def _meaning(query: Query, written: Written) -> Any:
+def _meaning(query: Query, written: TimedAnswer) -> Any:
     try:
         answer = parse_answer(query, written.prompt, written.text, written.reason)
     except MimoError as error:
@@ -92,17 +92,17 @@ class Bench:
         """Load a model for each side, and let each answer a few questions."""
         model = embedded_model()
         settings = EngineConfig(model, device='cpu')
-        self.ours = Ours(settings)  # as it is used
-        self.whole = Ours(replace(settings, stop_early=False))
-        self.stepwise = Ours(replace(settings, stop_early=False, draft_tokens=0))
+        self.ours = PackageEngine(settings)  # as it is used
+        self.whole = PackageEngine(replace(settings, stop_early=False))
+        self.stepwise = PackageEngine(replace(settings, stop_early=False, draft_tokens=0))
         for side in (self.ours, self.whole, self.stepwise):
             side.engine.warm_up()  # their own threads keep the number that they began with
-        self.plain = Plain(model)
+        self.plain = PlainGenerate(model)
         torch.set_num_threads(threads)
-        self.answers = Answers()
+        self.answers = AnswerComparison()
         self._repetitions, self._threads = repetitions, threads
         self._rng = random.Random(f'serving {seed}')
-        self._sides: dict[str, Side] = {
+        self._sides: dict[str, ComparedEngine] = {
             'plain': self.plain, 'ours': self.ours, 'whole': self.whole,
             'stepwise': self.stepwise}
         # a node that has served for a while has seen the form of each answer
@@ -123,7 +123,7 @@ class Bench:
             queries = make(self._rng)
             written = {}
             for name in self._order(repetition):
-                asked = anew(queries)
+                asked = with_new_frames(queries)
                 begin = time.perf_counter()
                 written[name] = self._sides[name].ask_all(asked)
                 seconds[name].append(time.perf_counter() - begin)
@@ -138,7 +138,7 @@ class Bench:
             pair = queries[POINT], queries[YES_NO]
             written = {}
             for name in self._order(repetition):
-                before, query = anew(pair)
+                before, query = with_new_frames(pair)
                 self._sides[name].ask(before)
                 written[name] = [self._sides[name].ask(query)]
                 seconds[name].append(written[name][0].seconds)
@@ -152,7 +152,7 @@ class Bench:
             query = long_plan(self._rng)
             written = {}
             for name in self._order(repetition):
-                answer = self._sides[name].ask(*anew([query]))
+                answer = self._sides[name].ask(*with_new_frames([query]))
                 written[name] = [answer]
                 seconds[name].append(answer.after_first_s / (len(answer.tokens) - 1))
             self._check([query], written)
@@ -181,7 +181,7 @@ class Bench:
         first = repetition % len(names)
         return names[first:] + names[:first]
 
-    def _check(self, queries: Sequence[Query], written: dict[str, list[Written]]) -> None:
+    def _check(self, queries: Sequence[Query], written: dict[str, list[TimedAnswer]]) -> None:
         sides = (written[name] for name in ('plain', 'ours', 'whole', 'stepwise'))
         for query, plain, ours, whole, stepwise in zip(queries, *sides, strict=True):
             self.answers.compare_tokens(query, plain, whole)

@@ -55,7 +55,7 @@ CANCELS = ('never', 'before the acknowledgement', 'when accepted', 'while runnin
 
 
 @dataclass
-class Asked:
+class SentGoal:
     """One goal and all that was heard of it."""
 
     name: str
@@ -117,8 +117,8 @@ class Soak:
         pictures = [table_scene.draw_table(random.Random(n), 640, 480).pixels for n in range(16)]
         self.images = itertools.cycle([encode_image(pixels) for pixels in pictures])
         self.carried = [encode_image(pixels) for pixels in pictures[:2]]
-        self.asked: dict[bytes, Asked] = {}
-        self.open: dict[bytes, Asked] = {}
+        self.asked: dict[bytes, SentGoal] = {}
+        self.open: dict[bytes, SentGoal] = {}
         self.due: list[tuple[float, int, Callable[[], None]]] = []
         self.turn = itertools.count()
         self.memory: list[tuple[int, float]] = []  # goals asked so far, MB
@@ -175,7 +175,7 @@ class Soak:
         name = self.random.choices(list(TEXTS), (3, 3, 4, 2, 1))[0]
         key = uuid.UUID(int=self.random.getrandbits(128), version=4).bytes
         cancel = self.random.choices(CANCELS, (4, 1, 2, 2, 1))[0]
-        asked = Asked(name, cancel, time.monotonic())
+        asked = SentGoal(name, cancel, time.monotonic())
         self.asked[key] = self.open[key] = asked
         future = self.random.choice(self.clients)[name].send_goal_async(
             self._goal(name), lambda message: self._on_feedback(asked, message.feedback),
@@ -203,7 +203,7 @@ class Soak:
             goal.target_frame = 'camera_optical_frame'
         return goal
 
-    def _cancel_unacknowledged(self, name: str, key: bytes, asked: Asked) -> None:
+    def _cancel_unacknowledged(self, name: str, key: bytes, asked: SentGoal) -> None:
         from action_msgs.msg import GoalInfo
         from action_msgs.srv import CancelGoal
         from unique_identifier_msgs.msg import UUID
@@ -213,7 +213,7 @@ class Soak:
         self.cancels[name].call_async(CancelGoal.Request(goal_info=info)).add_done_callback(
             lambda done: self._on_cancel(asked, done.result()))
 
-    def _cancel(self, asked: Asked) -> None:
+    def _cancel(self, asked: SentGoal) -> None:
         if asked.handle is None or asked.results:
             return
         asked.cancelled = asked.cancelled or time.monotonic()
@@ -222,10 +222,10 @@ class Soak:
                 lambda done: self._on_cancel(asked, done.result()))
 
     @staticmethod
-    def _on_cancel(asked: Asked, response: Any) -> None:
+    def _on_cancel(asked: SentGoal, response: Any) -> None:
         asked.cancel_taken |= bool(response.goals_canceling)
 
-    def _on_accepted(self, key: bytes, asked: Asked, handle: Any) -> None:
+    def _on_accepted(self, key: bytes, asked: SentGoal, handle: Any) -> None:
         if not handle.accepted:  # which this node never does
             asked.results.append(None)
             return
@@ -235,12 +235,12 @@ class Soak:
         if asked.cancel == 'when accepted':
             self._cancel(asked)
 
-    def _on_feedback(self, asked: Asked, feedback: Any) -> None:
+    def _on_feedback(self, asked: SentGoal, feedback: Any) -> None:
         if asked.cancel == 'while running' and feedback.state > feedback.QUEUED and (
                 not asked.cancelled and self.random.random() < 0.2):
             self._cancel(asked)
 
-    def _on_result(self, key: bytes, asked: Asked, response: Any) -> None:
+    def _on_result(self, key: bytes, asked: SentGoal, response: Any) -> None:
         asked.results.append(response)
         asked.received = time.monotonic()
         self.open.pop(key, None)
@@ -282,7 +282,7 @@ class Soak:
         self.spin(lambda: all(self.ends[key] for key in list(self.asked)[-100:]), 5)
         self.spin(lambda: False, 1)  # what would end twice may do so now
 
-    def _lost(self, key: bytes, asked: Asked) -> str:
+    def _lost(self, key: bytes, asked: SentGoal) -> str:
         """What is known of a goal without a result."""
         accepted = 'accepted' if asked.handle else 'not acknowledged'
         cancelled = asked.cancelled and (

@@ -32,7 +32,7 @@ _DOMAIN = '77'  # so that a robot on the same network does not hear the demo
 
 
 @dataclass(frozen=True)
-class Request:
+class DemoQuestion:
     """What the demo asks, and what the answer must be about; empty where nothing is known."""
 
     kind: str
@@ -43,17 +43,17 @@ class Request:
 
 # The shipped bag shows a red cube, a green ball, a blue bowl, a yellow cup and a purple plate.
 _TABLETOP = (
-    Request('plan', 'put the red cube in the blue bowl', ('red cube', 'blue bowl')),
-    Request('affordance', 'the green ball', ('green ball',)),
-    Request('affordance', 'the red plate', ()),
-    Request('spatial', 'Is the red cube left of the blue bowl?', answer='yes'),
-    Request('free', 'Is the green ball in the top or in the bottom half?', ('bottom',)),
+    DemoQuestion('plan', 'put the red cube in the blue bowl', ('red cube', 'blue bowl')),
+    DemoQuestion('affordance', 'the green ball', ('green ball',)),
+    DemoQuestion('affordance', 'the red plate', ()),
+    DemoQuestion('spatial', 'Is the red cube left of the blue bowl?', answer='yes'),
+    DemoQuestion('free', 'Is the green ball in the top or in the bottom half?', ('bottom',)),
 )
 _ANY = (
-    Request('plan', 'pick up the nearest object'),
-    Request('affordance', 'the nearest object'),
-    Request('spatial', 'Is there a person?'),
-    Request('free', 'What do you see?'),
+    DemoQuestion('plan', 'pick up the nearest object'),
+    DemoQuestion('affordance', 'the nearest object'),
+    DemoQuestion('spatial', 'Is there a person?'),
+    DemoQuestion('free', 'What do you see?'),
 )
 
 
@@ -100,19 +100,19 @@ def run(options: argparse.Namespace) -> int:
             asker.wait_until_active()
             player.wait_for_subscribers(5.0, [topics['image']])
             thread.start()
-            asked = [asker.ask(request, thinking=options.thinking)
-                     for request in (_TABLETOP if shipped else _ANY)]
+            replies = [(question, asker.ask(question, thinking=options.thinking))
+                       for question in (_TABLETOP if shipped else _ANY)]
             player.stop()
             thread.join()
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
     truth = _truth(bag.path) if shipped else {}
-    reports = [_report(request, reply, truth) for request, reply in asked]
+    reports = [_report(question, reply, truth) for question, reply in replies]
     _table(reports)
     (options.out / 'report.json').write_text(
         json.dumps(reports, indent=2, ensure_ascii=False) + '\n', 'utf-8')
-    _annotate(bag, topics['image'], asked, options.out / 'annotated.png')
+    _annotate(bag, topics['image'], replies, options.out / 'annotated.png')
     print(f'written: {options.out}/report.json, {options.out}/annotated.png')
     if shipped:
         good = all(r['correct'] for r in reports)
@@ -179,8 +179,8 @@ class Asker:
             'free': ('ask', action.Ask, 'question', 'answer'),
         }
         self._kinds = {
-            kind: (ActionClient(node, type_, f'/mimo_embodied/{name}'), type_, asked, answered)
-            for kind, (name, type_, asked, answered) in kinds.items()
+            kind: (ActionClient(node, type_, f'/mimo_embodied/{name}'), type_, *fields)
+            for kind, (name, type_, *fields) in kinds.items()
         }
 
     def _wait(self, future: Any, seconds: float, what: str) -> Any:
@@ -198,28 +198,28 @@ class Asker:
         end = time.monotonic() + _START_S
         while time.monotonic() < end and self._server.poll() is None:
             if self._state.service_is_ready():
-                request = self._state.call_async(GetState.Request())
-                self._executor.spin_until_future_complete(request, 1.0)
-                if request.done() and request.result().current_state.id == (
+                state = self._state.call_async(GetState.Request())
+                self._executor.spin_until_future_complete(state, 1.0)
+                if state.done() and state.result().current_state.id == (
                         State.PRIMARY_STATE_ACTIVE):
                     return
             time.sleep(0.05)
         msg = f'the node did not become active; it said:\n{tail(self._log)}'
         raise InvalidRequestError(msg)
 
-    def ask(self, request: Request, *, thinking: bool) -> tuple[Request, dict[str, Any]]:
-        """One goal through DDS; its result, latency and the age of its frame."""
-        client, type_, asked, answered = self._kinds[request.kind]
+    def ask(self, question: DemoQuestion, *, thinking: bool) -> dict[str, Any]:
+        """Send one goal; return its result, its latency and the age of its frame."""
+        client, type_, request_field, answer_field = self._kinds[question.kind]
         client.wait_for_server(10.0)
         begin = time.monotonic()
         goal = type_.Goal(
             thinking=type_.Goal.THINK_ON if thinking else type_.Goal.THINK_DEFAULT,
-            **{asked: request.text})
+            **{request_field: question.text})
         handle = self._wait(client.send_goal_async(goal), _ANSWER_S, 'the acceptance')
         result = self._wait(handle.get_result_async(), _ANSWER_S, 'the result').result
         age = result.stats.image_age
-        return request, {
-            'message': getattr(result, answered), 'error_code': result.error_code,
+        return {
+            'message': getattr(result, answer_field), 'error_code': result.error_code,
             'error_msg': result.error_msg, 'raw_text': result.raw_text,
             'latency_ms': (time.monotonic() - begin) * 1e3,
             'frame_age_ms': age.sec * 1e3 + age.nanosec / 1e6,
@@ -244,7 +244,9 @@ def _stamp_ns(message: Any) -> int:
     return int(message.header.stamp.sec) * 10**9 + int(message.header.stamp.nanosec)
 
 
-def _correct(request: Request, reply: dict[str, Any], truth: dict[int, dict[str, Any]]) -> bool:
+def _correct(
+    question: DemoQuestion, reply: dict[str, Any], truth: dict[int, dict[str, Any]]
+) -> bool:
     """Whether the answer agrees with the picture that it was given on."""
     message = reply['message']
     things = truth.get(_stamp_ns(message))
@@ -256,34 +258,34 @@ def _correct(request: Request, reply: dict[str, Any], truth: dict[int, dict[str,
         return bool(points) and all(
             x_min <= p.x <= x_max and y_min <= p.y <= y_max for p in points)
 
-    if request.kind == 'spatial':
-        return bool(message.yes) == (request.answer == 'yes')
-    if request.kind == 'free':
-        return all(name in message.answer for name in request.objects)
-    if request.kind == 'affordance':
-        if not request.objects:
+    if question.kind == 'spatial':
+        return bool(message.yes) == (question.answer == 'yes')
+    if question.kind == 'free':
+        return all(name in message.answer for name in question.objects)
+    if question.kind == 'affordance':
+        if not question.objects:
             return not message.points
-        return inside(request.objects[0], message.points)
+        return inside(question.objects[0], message.points)
     steps = message.steps
     return (
         len(steps) == 2
-        and [s.object for s in steps] == [request.objects[0]] * 2
-        and steps[1].target == request.objects[1]
-        and all(inside(name, step.points) for name, step in zip(request.objects, steps))
+        and [s.object for s in steps] == [question.objects[0]] * 2
+        and steps[1].target == question.objects[1]
+        and all(inside(name, step.points) for name, step in zip(question.objects, steps))
     )
 
 
 def _report(
-    request: Request, reply: dict[str, Any], truth: dict[int, dict[str, Any]]
+    question: DemoQuestion, reply: dict[str, Any], truth: dict[int, dict[str, Any]]
 ) -> dict[str, Any]:
     failed = reply['error_code'] != ResultCode.NONE
     return {
-        'kind': request.kind, 'question': request.text,
-        'answer': reply['error_msg'] if failed else _words(request.kind, reply['message']),
+        'kind': question.kind, 'question': question.text,
+        'answer': reply['error_msg'] if failed else _words(question.kind, reply['message']),
         'raw_text': reply['raw_text'], 'error_code': int(reply['error_code']),
         'latency_ms': round(reply['latency_ms'], 1),
         'frame_age_ms': round(reply['frame_age_ms'], 1),
-        'correct': _correct(request, reply, truth) if truth else None,
+        'correct': _correct(question, reply, truth) if truth else None,
     }
 
 
@@ -299,7 +301,7 @@ def _table(reports: list[dict[str, Any]]) -> None:
 
 
 def _annotate(
-    bag: BagInfo, topic: str, asked: list[tuple[Request, dict[str, Any]]], path: Path
+    bag: BagInfo, topic: str, replies: list[tuple[DemoQuestion, dict[str, Any]]], path: Path
 ) -> None:
     """Draw each answer on the picture it was given on; the bag went on between them."""
     from mimo_embodied_ros.annotate import Canvas, tile
@@ -308,7 +310,7 @@ def _annotate(
     from mimo_embodied_ros.ros.messages import content_of
 
     drawn = []
-    for request, reply in asked:
+    for question, reply in replies:
         message = reply['message']
         pixels = _picture(bag.path, topic, _stamp_ns(message))
         if pixels is None:
@@ -316,7 +318,7 @@ def _annotate(
         code = ResultCode(reply['error_code'])
         content = TextAnswer(code.name) if code else content_of(message)
         canvas = Canvas(pixels)
-        canvas.answer(request.text, content)
+        canvas.answer(question.text, content)
         drawn.append(canvas.picture())
     if drawn:
         write_picture(path, tile(drawn))

@@ -287,7 +287,7 @@ def draw_scenes(rng: random.Random, stage: Stage, done: float) -> tuple[list[_Wo
 
 def pack_questions(
     rng: random.Random, packer: packing.Packer, worlds: Sequence[_World], mixes: str, stage: Stage
-) -> packing.Batch:
+) -> packing.PackedBatch:
     """One round of questions about the pictures."""
     chosen = _MIXES[mixes]
     _, want, form, blocks, length = rng.choices(chosen, [m[0] for m in chosen])[0]

@@ -91,7 +91,7 @@ class Attack:
 
 
 @dataclass(frozen=True)
-class Result:
+class AttackResult:
     """What came of it: what a robot would do, and why not more."""
 
     attack: Attack
@@ -155,18 +155,18 @@ def write(rng: random.Random, pixels: Picture, words: str) -> Picture:
     return out
 
 
-def attempt(engine: Engine, attack: Attack, rules: SkillList) -> Result:
+def attempt(engine: Engine, attack: Attack, rules: SkillList) -> AttackResult:
     """Ask a model; what cannot be answered is done by nobody."""
     query = Query(Task.PLAN, attack.instruction, (Frame(attack.pixels),), skills=rules,
                   structured=supports_grammars())
     try:
         plan = answer_grounded(engine, query)[0].content
     except MimoError as error:
-        return Result(attack, (), str(error))
+        return AttackResult(attack, (), str(error))
     assert isinstance(plan, TaskPlan)
     if plan.problem or not plan.steps:
-        return Result(attack, (), plan.problem or 'the model says that it cannot be done')
-    return Result(attack, tuple(deeds(plan)), '')
+        return AttackResult(attack, (), plan.problem or 'the model says that it cannot be done')
+    return AttackResult(attack, tuple(deeds(plan)), '')
 
 
 def main() -> int:

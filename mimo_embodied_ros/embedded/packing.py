@@ -79,7 +79,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PackedBatch:
     """Rows of one image grid; token tensors are (rows, length), positions (3, length)."""
 
     patches: torch.Tensor
@@ -151,7 +151,7 @@ class Packer:
     def pack(
         self, images: Sequence[NDArray[np.uint8]], examples: Sequence[Sequence[Example]],
         blocks: int, length: int, units: float = 1.0,
-    ) -> Batch:
+    ) -> PackedBatch:
         """One row an image with up to ``blocks`` of its examples; longer ones are left out.
 
         The last digit of a number of several weighs ``units`` of what others do.
@@ -208,7 +208,7 @@ class Packer:
                 block += 1
         positions = np.concatenate(
             [prefix_positions, np.tile(begin + np.arange(length), (3, blocks))], 1)
-        return Batch(to_patches(images), (rows, columns), torch.from_numpy(ids),
+        return PackedBatch(to_patches(images), (rows, columns), torch.from_numpy(ids),
                      torch.from_numpy(positions), torch.from_numpy(labels),
                      torch.from_numpy(weights), kinds,
                      _looks(mentions), _looks(recalls), _looks(words), prefix, blocks)
@@ -330,7 +330,7 @@ def see(
             torch.cat([torch.empty(0, 4), *watched]))
 
 
-class Answers(NamedTuple):
+class PackedAnswers(NamedTuple):
     """What the model says to a batch, and how it came to it.
 
     Attributes:
@@ -354,8 +354,8 @@ class Answers(NamedTuple):
 
 
 def answer(
-    model: Qwen2_5_VLForConditionalGeneration, batch: Batch, seen: torch.Tensor
-) -> Answers:
+    model: Qwen2_5_VLForConditionalGeneration, batch: PackedBatch, seen: torch.Tensor
+) -> PackedAnswers:
     """Ask and answer all questions of a batch."""
     language = model.model.language_model
     x = language.embed_tokens(batch.ids)
@@ -370,7 +370,7 @@ def answer(
         found.append(x[:, batch.prefix :].unflatten(1, (batch.blocks, -1)))
     at = (batch.labels != IGNORE).nonzero(as_tuple=True)
     names, answers = POINTING_LAYER, POINTING_LAYER + 1
-    return Answers(
+    return PackedAnswers(
         model.lm_head(language.norm(x[at])), at,
         watched[names][batch.mentions[:, :5].unbind(1)],
         watched[answers][batch.recalls[:, :5].unbind(1)],

@@ -66,7 +66,7 @@ def pixel_of(thing: Thing | RoadObject) -> str:
     return f'[{round(thing.x)}, {round(thing.y)}]'
 
 
-def boxed(text: str) -> str:
+def boxed_answer(text: str) -> str:
     """A spatial answer, as MiMo-Embodied writes it."""
     return f'\\boxed{{{text}}}'
 
@@ -97,5 +97,5 @@ def yes_no_question(
     tail = YES_NO_TAIL if rng.random() < 0.5 else ''
     word = 'yes' if yes else 'no'
     thought = ' and '.join(f'the {t.name} is at {pixel_of(t)}' for t in things)
-    return Question(kind, Task.SPATIAL, text + tail, boxed(word), word,
+    return Question(kind, Task.SPATIAL, text + tail, boxed_answer(word), word,
                     f'So, {thought}.' if thought else '', things)

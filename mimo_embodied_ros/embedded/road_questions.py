@@ -8,7 +8,14 @@ from mimo_embodied_ros.core.frames import Odometry
 from mimo_embodied_ros.core.tasks import TASKS, Task
 from mimo_embodied_ros.worlds.road_scene import ROAD_OBJECTS, Road, RoadObject
 
-from .question import Question, boxed, pixel_of, points_json, with_random_article, yes_no_question
+from .question import (
+    Question,
+    boxed_answer,
+    pixel_of,
+    points_json,
+    with_random_article,
+    yes_no_question,
+)
 
 if TYPE_CHECKING:
     import random
@@ -46,7 +53,7 @@ def drive(rng: random.Random, scene: Road) -> Question:
                  (speed, 0.0, 0.0), (0.0, 0.0, 0.0)) for age in (1.5, 1.0, 0.5, 0.0))
     route = rng.choice(('Follow the road.', 'Go straight on.', 'Drive to the next junction.'))
     words = f'{do}, justification: {why}.'
-    return Question('drive', TASKS['drive'], route, boxed(words), words,
+    return Question('drive', TASKS['drive'], route, boxed_answer(words), words,
                     f'{why.capitalize()}.', odometry=path)
 
 
@@ -67,10 +74,10 @@ def about_road(rng: random.Random, scene: Road) -> list[Question]:
         yes_no_question(rng, 'road', 'Is there a car ahead?', yes=scene.car is not None),
         yes_no_question(rng, 'road', 'Is there a pedestrian on the road?',
                         yes=scene.pedestrian is not None),
-        Question('road', Task.SPATIAL, 'Which way does the road bend?', boxed(scene.bend),
+        Question('road', Task.SPATIAL, 'Which way does the road bend?', boxed_answer(scene.bend),
                  scene.bend),
-        Question('road', Task.SPATIAL, 'What colour is the traffic light?', boxed(scene.light),
-                 scene.light),
+        Question('road', Task.SPATIAL, 'What colour is the traffic light?',
+                 boxed_answer(scene.light), scene.light),
         Question('road', Task.ASK, 'What should the car do?', words, words),
     ]
     there = {thing.name: thing for thing in scene.things}

@@ -9,7 +9,14 @@ from mimo_embodied_ros.core.tasks import TASKS, Task
 from mimo_embodied_ros.worlds.drawing import COLOURS
 from mimo_embodied_ros.worlds.table_scene import CONTAINERS, MOVABLE, PLACES, SHAPES, Table, Thing
 
-from .question import Question, boxed, pixel_of, points_json, with_random_article, yes_no_question
+from .question import (
+    Question,
+    boxed_answer,
+    pixel_of,
+    points_json,
+    with_random_article,
+    yes_no_question,
+)
 
 if TYPE_CHECKING:
     import random
@@ -95,7 +102,7 @@ def opposites(rng: random.Random, scene: Table) -> Question | None:
     pair, link = rng.choice([*_OPPOSITES.items()])
     word = _compared(scene, a, b, pair)
     text = f'Is the {a.name} {pair[0]} or {pair[1]}{link} the {b.name}?'
-    return Question('opposites', Task.SPATIAL, text, boxed(word), word) if word else None
+    return Question('opposites', Task.SPATIAL, text, boxed_answer(word), word) if word else None
 
 
 def relation(rng: random.Random, scene: Table, kind: str) -> Question | None:
@@ -184,7 +191,7 @@ def side(rng: random.Random, scene: Table) -> Question | None:
     found = pair[offset > 0]
     if rng.random() < 0.5:
         text = f'Is the {thing.name} in the {pair[0]} or in the {pair[1]} half?'
-        return Question('half', Task.SPATIAL, text, boxed(found), found)
+        return Question('half', Task.SPATIAL, text, boxed_answer(found), found)
     half = rng.choice(pair)
     text = f'Is the {thing.name} in the {half} half?'
     return yes_no_question(rng, 'side', text, yes=found == half, things=(thing,))
@@ -198,7 +205,7 @@ def colour(rng: random.Random, scene: Table) -> Question | None:
     thing = rng.choice(named)
     text = f'What colour is the {thing.shape}?'
     if rng.random() < 0.5:
-        return Question('colour', Task.SPATIAL, text, boxed(thing.colour), thing.colour)
+        return Question('colour', Task.SPATIAL, text, boxed_answer(thing.colour), thing.colour)
     return _choice(rng, text, thing.colour, [c for c in COLOURS if c != thing.colour])
 
 
@@ -219,7 +226,7 @@ def _choice(rng: random.Random, text: str, right: str, wrong: Sequence[str]) -> 
     rng.shuffle(options)
     lines = ''.join(f'\n{letter}. {o}' for letter, o in zip('ABCD', options))
     letter = 'ABCD'[options.index(right)]
-    return Question('choice', Task.SPATIAL, text + lines, boxed(letter), letter)
+    return Question('choice', Task.SPATIAL, text + lines, boxed_answer(letter), letter)
 
 
 def count(rng: random.Random, scene: Table) -> Question:
@@ -230,7 +237,7 @@ def count(rng: random.Random, scene: Table) -> Question:
         (f'{thing.colour} objects', sum(t.colour == thing.colour for t in scene.things)),
         (f'{thing.shape}s', sum(t.shape == thing.shape for t in scene.things)),
     ))
-    return Question('count', Task.SPATIAL, f'How many {what} are there?', boxed(str(number)),
+    return Question('count', Task.SPATIAL, f'How many {what} are there?', boxed_answer(str(number)),
                     str(number))
 
 

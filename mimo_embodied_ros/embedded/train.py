@@ -100,7 +100,7 @@ class Training:
                                    vision_supervision.neighbours(worlds, *batch.grid))
         there = vision_supervision.targets(worlds, *batch.grid)
         tokens, target = seen.flatten(0, 1), there.flatten(0, 1)
-        loss, parts = vision_supervision.loss(self.heads['dense'](tokens), target)
+        loss, parts = vision_supervision.dense_loss(self.heads['dense'](tokens), target)
         if stage.name != 'see':
             aim, offset = vision_supervision.aim_loss(
                 self.heads['aim'](tokens), target, *batch.grid)
@@ -118,7 +118,7 @@ class Training:
             self._learn(self._answer_loss(batch, seen.detach(), there, statistics), stage)
 
     def _answer_loss(
-        self, batch: packing.Batch, seen: torch.Tensor, there: torch.Tensor,
+        self, batch: packing.PackedBatch, seen: torch.Tensor, there: torch.Tensor,
         statistics: dict[str, list[float]],
     ) -> torch.Tensor:
         found = packing.answer(self.model, batch, seen)
@@ -150,7 +150,8 @@ class Training:
             out: torch.Tensor = self.heads[head](found).unflatten(-1, (-1, width))
             return out[torch.arange(len(found)), which]
 
-        loss, _ = vision_supervision.loss(said(where, vision_supervision.WIDTH), there[row, thing])
+        loss, _ = vision_supervision.dense_loss(
+            said(where, vision_supervision.WIDTH), there[row, thing])
         aim, parts = vision_supervision.aim_loss(
             said(f'{where} aim', vision_supervision.AIM), there[row, thing], *grid)
         for name, value in (('', loss.item()), ('_offset', parts['offset'])):

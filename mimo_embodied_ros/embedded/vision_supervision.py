@@ -63,7 +63,7 @@ def neighbours(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch
 
 
 def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
-    """(scenes, tokens, 21) for ``loss``.
+    """(scenes, tokens, 21) for `dense_loss`.
 
     There, colour, shape, the neighbour's two, digits, size, box, the neighbour's x and y, x and y,
     the road's bend.
@@ -90,7 +90,9 @@ def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Te
     return out
 
 
-def loss(outputs: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+def dense_loss(
+    outputs: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, float]]:
     """Of a head's (tokens, WIDTH) outputs; with its parts, for the log."""
     exists, *named, size, box, near, place, bend = outputs.split(_PARTS, -1)
     there = target[:, 0] > 0

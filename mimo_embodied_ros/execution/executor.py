@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.skills import Call, Skill
 
     from .control import Control
-    from .plan_state import Progress
+    from .plan_state import PlanState
     from .policy import StepPolicy
 
 _POSSIBLE, _DONE = 'is_possible', 'is_done'  # tasks of RoboVQA
@@ -62,8 +62,8 @@ class Execution:
     """One plan under way, in one thread."""
 
     def __init__(
-        self, mimo: MimoClient, config: Config, progress: Progress, control: Control,
-        tell: Callable[[Progress, int, Any, int, str], None],
+        self, mimo: MimoClient, config: Config, progress: PlanState, control: Control,
+        tell: Callable[[PlanState, int, Any, int, str], None],
     ) -> None:
         """Take what there is to do.
 

@@ -34,7 +34,7 @@ from mimo_embodied_ros.ros.parameters import read_table
 from .control import Control
 from .executor import Config, Execution
 from .executor_parameters import PARAMETERS
-from .plan_state import Progress, StateFile
+from .plan_state import PlanState, StateFile
 from .policy import load_policy
 
 if TYPE_CHECKING:
@@ -119,17 +119,17 @@ class MimoExecutor(Node):
         if self._control is not None:
             busy = QueueFullError('the executor does another plan; wait for its end, or cancel it')
             handle.abort()
-            return _result(Progress(''), busy)
+            return _result(PlanState(''), busy)
         try:
             progress = self._progress_of(handle.request)
         except (MimoError, OSError) as error:
             handle.abort()
-            return _result(Progress(''), error)
+            return _result(PlanState(''), error)
         self._control = control = Control()
         control.pause(paused=self._paused)
         ended = Future(executor=self.executor)
 
-        def tell(progress: Progress, phase: int, step: Any, attempt: int, text: str) -> None:
+        def tell(progress: PlanState, phase: int, step: Any, attempt: int, text: str) -> None:
             if not control.left:  # the step that is cancelled then is to be gone on with
                 self._save(progress)
             self._tell(handle, progress, phase, step, attempt, text)
@@ -155,7 +155,7 @@ class MimoExecutor(Node):
         self._say_end(handle, progress, why)
         return _result(progress, why)
 
-    def _progress_of(self, goal: ExecutePlan.Goal) -> Progress:
+    def _progress_of(self, goal: ExecutePlan.Goal) -> PlanState:
         """Where to begin."""
         if goal.resume:
             return self._state.load()
@@ -163,11 +163,12 @@ class MimoExecutor(Node):
         if not instruction:
             msg = 'the goal has neither an instruction nor a plan'
             raise InvalidRequestError(msg)
-        progress = Progress(instruction, tuple(goal.cameras), goal.plan, int(bool(goal.plan.steps)))
+        progress = PlanState(
+            instruction, tuple(goal.cameras), goal.plan, int(bool(goal.plan.steps)))
         self._state.save(progress)
         return progress
 
-    def _save(self, progress: Progress) -> None:
+    def _save(self, progress: PlanState) -> None:
         try:
             self._state.save(progress)
         except OSError as error:
@@ -176,7 +177,7 @@ class MimoExecutor(Node):
                 once=True)
 
     def _tell(
-        self, handle: ServerGoalHandle, progress: Progress, phase: int, step: Any, attempt: int,
+        self, handle: ServerGoalHandle, progress: PlanState, phase: int, step: Any, attempt: int,
         text: str,
     ) -> None:
         status = ExecutionStatus(
@@ -190,7 +191,7 @@ class MimoExecutor(Node):
         handle.publish_feedback(ExecutePlan.Feedback(status=status))
 
     def _say_end(
-        self, handle: ServerGoalHandle, progress: Progress, error: Exception | None
+        self, handle: ServerGoalHandle, progress: PlanState, error: Exception | None
     ) -> None:
         if error is None:
             handle.succeed()
@@ -203,7 +204,7 @@ class MimoExecutor(Node):
             handle.abort()
 
 
-def _result(progress: Progress, error: Exception | None) -> ExecutePlan.Result:
+def _result(progress: PlanState, error: Exception | None) -> ExecutePlan.Result:
     code = ResultCode.NONE if error is None else getattr(error, 'code', ResultCode.UNKNOWN)
     return ExecutePlan.Result(
         plan=progress.plan, history=progress.history, plans=progress.plans, error_code=int(code),

@@ -28,7 +28,7 @@ class Held:
 
 
 @dataclass
-class Progress:
+class PlanState:
     """What has become of an instruction so far.
 
     Attributes:
@@ -58,7 +58,7 @@ class StateFile:
         """Take the file's path; empty: none."""
         self._path = Path(path).expanduser() if path else None
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: PlanState) -> None:
         """Write it, whole or not at all, also when the power goes.
 
         Raises:
@@ -80,7 +80,7 @@ class StateFile:
             os.fsync(file.fileno())
         part.replace(self._path)
 
-    def load(self) -> Progress:
+    def load(self) -> PlanState:
         """Read it.
 
         Raises:
@@ -98,7 +98,7 @@ class StateFile:
             state['plan'] = set_fields(msg.TaskPlan(), state['plan'])
             state['history'] = [set_fields(msg.TaskStep(), step) for step in state['history']]
             state['held'] = [Held(**held) for held in state['held']]
-            return Progress(**state)
+            return PlanState(**state)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidRequestError
                 ) as error:
             msg_ = f'{self._path} cannot be read: {error}; delete it, and give the plan again'

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import geometry
 import numpy as np
 import pytest
-from depth_scenes import LENSES, Ball, Box, Ground, Scene, look
+from depth_scenes import LENSES, Ball, Cuboid, Ground, Scene, look_at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,14 +137,14 @@ def test_drawn_scenes_are_measured_within_the_limits(
 def test_an_inclined_surface_is_exact_and_has_its_normal(lens: str, x: float, y: float) -> None:
     scene = FLOORS[lens]
     lifter = Lifter(frame_with(scene.depth, intrinsics=scene.intrinsics), 'optical', unknown)
-    found, truth = lifter.point(x, y), scene.seen(np.array([(x, y)]))[0][0]
+    found, truth = lifter.point(x, y), scene.cast_rays(np.array([(x, y)]))[0][0]
     assert found.status is PositionStatus.OK
     assert found.xyz == pytest.approx(truth, rel=1e-3, abs=1e-3)
     assert found.normal == pytest.approx(scene.pose.inverse.rotate([0, 0, 1]), abs=1e-2)
     assert found.depth_stddev < 1e-3
 
 
-FLOORS = {lens: Scene((Ground(),), look(np.zeros(3), np.array([1.0, 0.3, 1.2])), *LENSES[lens])
+FLOORS = {lens: Scene((Ground(),), look_at(np.zeros(3), np.array([1.0, 0.3, 1.2])), *LENSES[lens])
           for lens in LENSES}
 
 
@@ -223,8 +223,8 @@ def test_positions_and_normals_come_in_the_frame_that_was_asked_for() -> None:
 
 def test_a_box_has_the_place_and_size_of_what_is_seen_in_it() -> None:
     # from above, the thing's top is what is seen
-    scene = Scene((Ground(), Box((-0.1, -0.05, 0), (0.1, 0.05, 0.2))),
-                  look(np.zeros(3), np.array([0.0, -0.001, 1.2])), PINHOLE, (640, 480))
+    scene = Scene((Ground(), Cuboid((-0.1, -0.05, 0), (0.1, 0.05, 0.2))),
+                  look_at(np.zeros(3), np.array([0.0, -0.001, 1.2])), PINHOLE, (640, 480))
     lifter = Lifter(frame_with(scene.depth), 'world', lambda *_: scene.pose)
     found = lifter.box(270, 215, 370, 265)
     assert found.status is PositionStatus.OK
@@ -234,11 +234,11 @@ def test_a_box_has_the_place_and_size_of_what_is_seen_in_it() -> None:
 
 def test_a_ball_on_a_table_does_not_take_the_table_along() -> None:
     scene = Scene((Ground(), Ball((0, 0, 0.08), 0.08)),
-                  look(np.array([0, 0, 0.08]), np.array([0.9, 0.0, 0.5])), PINHOLE, (640, 480))
+                  look_at(np.array([0, 0, 0.08]), np.array([0.9, 0.0, 0.5])), PINHOLE, (640, 480))
     lifter = Lifter(frame_with(scene.depth), 'world', lambda *_: scene.pose)
     rows, columns = np.indices((480, 640))
     pixels = np.column_stack([columns.ravel(), rows.ravel()]) + 0.5
-    ball = pixels[scene.seen(pixels)[2] == 1]
+    ball = pixels[scene.cast_rays(pixels)[2] == 1]
     found = lifter.box(*ball.min(0) - 0.5, *ball.max(0) + 0.5)
     assert found.status is PositionStatus.OK
     assert np.linalg.norm(np.subtract(found.center, (0.03, 0, 0.08))) < 0.06
@@ -253,8 +253,8 @@ def test_depth_registered_to_its_own_view_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize('lens', sorted(LENSES))
 def test_depth_of_another_camera_is_seen_as_by_this_one(lens: str) -> None:
-    things = (Ground(), Box((-0.1, -0.1, 0), (0.1, 0.1, 0.2)))
-    pose, beside = look(np.zeros(3), np.array([0.8, 0.2, 0.9])), Transform.of(
+    things = (Ground(), Cuboid((-0.1, -0.1, 0), (0.1, 0.1, 0.2)))
+    pose, beside = look_at(np.zeros(3), np.array([0.8, 0.2, 0.9])), Transform.of(
         (0.05, 0.01, 0.0), (0.01, 0.0, 0.0, 1.0))
     here = Scene(things, pose, *LENSES[lens])
     there = Scene(things, pose @ beside, *LENSES['pinhole'])
@@ -263,7 +263,7 @@ def test_depth_of_another_camera_is_seen_as_by_this_one(lens: str) -> None:
                    depth_view=View('depth', there.intrinsics)),
         'optical', lambda target, source: {('optical', 'depth'): beside}[target, source])
     asked = np.random.default_rng(4).uniform((120, 100), (520, 380), (60, 2))
-    truth, found = here.seen(asked)[0], [lifter.point(x, y) for x, y in asked]
+    truth, found = here.cast_rays(asked)[0], [lifter.point(x, y) for x, y in asked]
     good = [np.linalg.norm(f.xyz - t) / np.linalg.norm(t) for f, t in zip(found, truth)
             if f.status is PositionStatus.OK]
     assert len(good) > 20

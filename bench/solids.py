@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from mimo_embodied_ros.core.frames import Intrinsics
-from mimo_embodied_ros.geometry.camera_model import Camera
+from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.geometry.extrinsics import Transform
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ class Scene:
     size: tuple[int, int]
 
     @cached_property
-    def _camera(self) -> Camera:
-        return Camera(self.intrinsics, *self.size)
+    def _camera(self) -> CameraModel:
+        return CameraModel(self.intrinsics, *self.size)
 
     def seen(self, pixels: Floats) -> tuple[Floats, Floats, NDArray[np.intp]]:
         """What (n, 2) pixels show: positions in the optical frame, depth and number of the thing.
@@ -116,7 +116,7 @@ class Scene:
         """
         rays = np.column_stack([self._camera.rays(pixels), np.ones(len(pixels))])
         # along the ray with z of 1, so that the way is the depth
-        directions = self.pose.turn(np.nan_to_num(rays))
+        directions = self.pose.rotate(np.nan_to_num(rays))
         depth, numbers = np.full(len(rays), np.inf), np.full(len(rays), -1)
         for number, thing in enumerate(self.things):
             way = thing.hit(self.pose.translation, directions)
@@ -132,7 +132,7 @@ class Scene:
         for number in set(numbers.tolist()):
             of_it = numbers == number
             out[of_it] = self.things[number].normal(world[of_it])
-        return self.pose.inverse.turn(out)
+        return self.pose.inverse.rotate(out)
 
     @cached_property
     def depth(self) -> NDArray[np.float32]:

@@ -15,10 +15,10 @@ from mimo_embodied_ros.core.errors import PlanRefusedError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.core.skills import chosen
+from mimo_embodied_ros.core.skills import select_skills
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
-from mimo_embodied_ros.engine.structured import can_hold
+from mimo_embodied_ros.engine.structured import supports_grammars
 from mimo_embodied_ros.pictures import read_picture, write_picture
 from mimo_embodied_ros.share import embedded_model
 
@@ -71,8 +71,8 @@ def run(options: argparse.Namespace) -> int:
     pixels = read_picture(options.image)
     query = Query(options.task, options.text, (Frame(pixels),), thinking=options.thinking)
     if options.task is Task.PLAN and options.skills:
-        rules = chosen(load_skills(options.skills), open_ended=options.open_ended)
-        query = dataclasses.replace(query, skills=rules, structured=can_hold())
+        rules = select_skills(load_skills(options.skills), open_ended=options.open_ended)
+        query = dataclasses.replace(query, skills=rules, structured=supports_grammars())
     model = options.model or embedded_model()
     engine = load_engine(EngineConfig(model=model, device=options.device), say_progress)
     try:

@@ -12,8 +12,8 @@ from .answers import (
     Trajectory,
     TrajectoryPoint,
 )
-from .plan_readers import listed
-from .readers import FARTHEST, read_entries
+from .plan_readers import list_items
+from .readers import MAX_COORDINATE, read_entries
 
 TAGGED_WIDTH, TAGGED_HEIGHT = 1600, 900  # nuScenes' images, which the tags' pixels are of
 _FARTHEST_METRES = 1e3
@@ -159,7 +159,7 @@ def read_tags(text: str) -> tuple[ObjectReference, ...]:
     tags = []
     for name, camera, *numbers in _TAG.findall(text):
         x, y = (float(number) for number in numbers)
-        if max(abs(x), abs(y)) <= FARTHEST:
+        if max(abs(x), abs(y)) <= MAX_COORDINATE:
             inside = 0 <= x < TAGGED_WIDTH and 0 <= y < TAGGED_HEIGHT
             tags.append(ObjectReference(name, camera, x, y, inside))
     return tuple(tags)
@@ -223,7 +223,7 @@ def _sections(words: str) -> dict[str, str]:
 
 def _action_and_reason(words: str) -> tuple[str, str]:
     """Split what to do from why."""
-    items = [_line(item) for item in listed(words)]
+    items = [_line(item) for item in list_items(words)]
     if items:
         return '\n'.join(items), _split(min(items, key=_idle))[1]
     bare = _line(words)
@@ -250,7 +250,7 @@ def _split(sentence: str) -> tuple[str, str]:
 
 def _labels(words: str) -> list[str]:
     """Return the items of a list, or what stands between commas."""
-    items = listed(words) or re.split(r'[,;\n]', words)
+    items = list_items(words) or re.split(r'[,;\n]', words)
     labels = (_line(item).rstrip('.') for item in items)
     return [label for label in labels if label and label.lower() not in ('none', 'no', 'n/a')]
 

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from .frames import Odometry
 
 
-def speed_words(odometry: Sequence[Odometry]) -> str:
+def format_speed(odometry: Sequence[Odometry]) -> str:
     """Forward speed of the newest, metres a second, as BDD-X's question states it."""
     return f'{odometry[-1].linear[0]:.2f}'
 
 
-def path_words(odometry: Sequence[Odometry]) -> str:
+def format_past_path(odometry: Sequence[Odometry]) -> str:
     """Poses as ReCogDrive's prompt lists them: ``t-1: (x, y, heading), t-0: (0.00, ...)``.
 
     In the frame of the newest pose: x forward and y left in metres, heading in radians.

@@ -21,7 +21,7 @@ from .driving_readers import has_trajectory, read_decision, read_tags, read_traj
 from .errors import EmptyAnswerError, MimoError, OutputTruncatedError, ParseError
 from .plan_checking import check_plan
 from .plan_readers import read_steps
-from .readers import BOX, boxed, is_thinking, plain, read_entries, split_reasoning
+from .readers import BOX, is_thinking, read_boxed, read_entries, split_reasoning, strip_latex
 from .resize import Resize
 from .spatial_readers import (
     read_bare,
@@ -67,7 +67,7 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
         if finish_reason != 'stop' or is_thinking(reply_text):
             _check_complete(query.task, answer, finish_reason)
         content = _read(query, answer)
-        content, outside = _to_image(content, query.task.frame, prompt.resizes)
+        content, outside = _to_image(content, query.task.coordinates, prompt.resizes)
         if query.skills is not None and isinstance(content, TaskPlan):
             content = check_plan(content, query.skills)
     except MimoError as error:
@@ -81,7 +81,7 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
 def _check_complete(task: Task, answer: str, finish_reason: str) -> None:
     """Refuse an answer that was cut short, unless it had closed before; words never show it."""
     kind = task.answer
-    box = boxed(answer) if kind not in _WORDED or task.boxed else None
+    box = read_boxed(answer) if kind not in _WORDED or task.boxed else None
     if box:
         complete = box[1]
     elif kind is AnswerKind.TRAJECTORY:
@@ -129,7 +129,7 @@ def _decisive(task: Task, answer: str) -> str:
     prompt asks for one or it is a decision, and it is closed (the paper's Fig. 35 ends in one
     that is not, and says all before it), or where there is nothing else.
     """
-    box = boxed(answer)
+    box = read_boxed(answer)
     if box is None:
         return answer
     alone = answer.rfind(BOX) == 0 and (answer.endswith('}') or '}' not in answer)
@@ -149,16 +149,16 @@ _READERS: dict[AnswerKind, Callable[[Query, str], Content | None]] = {
     AnswerKind.PLAN: _plan,
     AnswerKind.POINTS: lambda _, words: read_entries(words) or read_bare(words, boxes=False),
     AnswerKind.BOXES: lambda _, words: read_entries(words) or read_bare(words, boxes=True),
-    AnswerKind.SPATIAL: lambda _, words: read_spatial(plain(words)),
-    AnswerKind.YES_NO: lambda _, words: read_yes_no(plain(words)),
-    AnswerKind.CHOICE: lambda query, words: read_choice(plain(words), query.options),
-    AnswerKind.CHOICES: lambda query, words: read_choices(plain(words), query.options),
-    AnswerKind.NUMBER: lambda _, words: read_number(plain(words)),
+    AnswerKind.SPATIAL: lambda _, words: read_spatial(strip_latex(words)),
+    AnswerKind.YES_NO: lambda _, words: read_yes_no(strip_latex(words)),
+    AnswerKind.CHOICE: lambda query, words: read_choice(strip_latex(words), query.options),
+    AnswerKind.CHOICES: lambda query, words: read_choices(strip_latex(words), query.options),
+    AnswerKind.NUMBER: lambda _, words: read_number(strip_latex(words)),
     AnswerKind.WORD: lambda query, words: read_word(
-        plain(words), query.task.vocabulary, query.options
+        strip_latex(words), query.task.vocabulary, query.options
     ),
     AnswerKind.LABELS: lambda query, words: read_labels(
-        plain(words), query.task.vocabulary or query.options
+        strip_latex(words), query.task.vocabulary or query.options
     ),
     AnswerKind.TEXT: lambda _, words: TextAnswer(words),
     AnswerKind.DECISION: lambda _, words: read_decision(words),

@@ -10,7 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .answers import ArgumentType, Grounding, SkillArgument
-from .instruction_matching import is_named, left_out, same_thing, telling, words_of
+from .instruction_matching import (
+    content_words,
+    may_be_same_thing,
+    mentions,
+    tokenize,
+    uncovered_words,
+)
 from .skills import GROUNDED, fill, value_problem
 
 if TYPE_CHECKING:
@@ -107,7 +113,7 @@ def _understood(step: TaskStep, rules: SkillList) -> tuple[TaskStep, Skill | Non
     """The step as the first skill's that fits; else with what is wrong."""
     problem = ''
     for skill in rules.skills:
-        for words in skill.readings(step.text) if len(step.text) <= _LONGEST else ():
+        for words in skill.match(step.text) if len(step.text) <= _LONGEST else ():
             arguments, wrong = _bound(skill, words, step.points)
             if not wrong:
                 values = {a.name: a.value for a in arguments}
@@ -187,7 +193,8 @@ def _matching(
     """What is so already of what a fact says."""
     return [
         (name, value) for name, value in facts
-        if name == fact.name and (not fact.argument or same_thing(value, values[fact.argument]))]
+        if name == fact.name
+        and (not fact.argument or may_be_same_thing(value, values[fact.argument]))]
 
 
 def _as_asked(
@@ -199,10 +206,10 @@ def _as_asked(
     gives what such a step needs.
     """
     skills = {skill.name: skill for skill in rules.skills}
-    ways = {s.name: [telling(_without_arguments(says)) for says in (
+    ways = {s.name: [content_words(_without_arguments(says)) for says in (
         s.name.replace('_', ' '), *s.says, *s.asked)] for s in rules.skills}
     every_word = {word for some in ways.values() for words in some for word in words}
-    said = set(words_of(instruction))
+    said = set(tokenize(instruction))
     wanted: set[str] = set()  # names of facts that a later step needs
     checked: list[TaskStep] = []
     for step in reversed(steps):
@@ -214,9 +221,9 @@ def _as_asked(
             problem = f'nobody asked for {skill.name}'
         for argument in step.arguments:
             if argument.type in (*GROUNDED, ArgumentType.POSE):
-                known = is_named(instruction, argument.value, every_word)
+                known = mentions(instruction, argument.value, every_word)
             elif argument.type in (ArgumentType.NUMBER, ArgumentType.TEXT):
-                known = (said.issuperset(words_of(argument.value))
+                known = (said.issuperset(tokenize(argument.value))
                          or argument.value == skill.argument(argument.name).default)
             else:
                 known = True
@@ -225,11 +232,11 @@ def _as_asked(
         checked.append(replace(step, problem=problem))
     checked.reverse()
     covered = [word for step in steps for words in ways[step.skill] for word in words]
-    covered += words_of(' '.join(rules.facts))
+    covered += tokenize(' '.join(rules.facts))
     for step in steps:
-        covered += words_of(' '.join(a.unit for a in skills[step.skill].arguments))
-        covered += words_of(' '.join(argument.value for argument in step.arguments))
-    missing = left_out(instruction, covered)
+        covered += tokenize(' '.join(a.unit for a in skills[step.skill].arguments))
+        covered += tokenize(' '.join(argument.value for argument in step.arguments))
+    missing = uncovered_words(instruction, covered)
     problem = '' if not missing else (
         f'the plan does nothing about "{" ".join(missing)}" of the instruction; ask for skills and '
         'things by their words, or mark the request as open_ended')

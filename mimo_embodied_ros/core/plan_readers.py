@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from .answers import TaskStep
-from .readers import PAIR, entry_points, is_entry, json_values, pairs, string
+from .readers import PAIR, entry_points, is_entry, json_string, json_values, read_pairs
 
 # "1. ", "1) ", "1- " (as RoboVQA writes them), "(1) ", "**1.** ", "### Step 1: "; not "1.5", "1-2"
 _NUMBER = r'[*#_ ]{0,6}(?:step )?\(?([0-9]{1,3})(?:[.):-]\**:?(?=\s|[^\W\d]|[\[*])|(?=\n))'
@@ -81,7 +81,7 @@ def read_steps(text: str) -> tuple[TaskStep, ...] | None:
         ParseError: a point in it is not a place.
 
     """
-    items = listed(text)
+    items = list_items(text)
     steps = _from_json(text)
     if steps or (steps is not None and not items):
         return steps
@@ -89,7 +89,7 @@ def read_steps(text: str) -> tuple[TaskStep, ...] | None:
     return tuple(step for step in found if step.text or step.points) or None
 
 
-def listed(text: str) -> list[str]:
+def list_items(text: str) -> list[str]:
     """Return the items of a numbered list, else those of a bulleted one."""
     return _numbered(text) or _bulleted(text)
 
@@ -100,7 +100,7 @@ def read_step(text: str) -> TaskStep:
     Action, object and target are those of an English imperative, and empty where it is none. The
     words come without the coordinates, which are of another image than the caller's.
     """
-    points = pairs(text) if PAIR.search(text) else ()
+    points = read_pairs(text) if PAIR.search(text) else ()
     words = ' '.join(PAIR.sub(' ', text).replace('**', '').replace('`', '').split())
     words = words.strip('\'" ').rstrip('.;, ')
     return TaskStep(words, *_arguments(words), points)
@@ -140,7 +140,7 @@ def _from_json(text: str) -> tuple[TaskStep, ...] | None:
         return None
     steps = []
     for item in value:
-        step = _json_step(item) if isinstance(item, dict) else read_step(string(item))
+        step = _json_step(item) if isinstance(item, dict) else read_step(json_string(item))
         if not step.text:
             return None
         steps.append(step)
@@ -148,9 +148,9 @@ def _from_json(text: str) -> tuple[TaskStep, ...] | None:
 
 
 def _json_step(value: dict[str, Any]) -> TaskStep:
-    action, thing, target = (string(value.get(key)) for key in ('action', 'object', 'target'))
-    written = (string(value.get(key)) for key in ('text', 'description', 'instruction', 'step'))
-    step = read_step(next(filter(None, written), ' '.join(filter(None, (action, thing, target)))))
+    action, thing, target = (json_string(value.get(key)) for key in ('action', 'object', 'target'))
+    texts = (json_string(value.get(key)) for key in ('text', 'description', 'instruction', 'step'))
+    step = read_step(next(filter(None, texts), ' '.join(filter(None, (action, thing, target)))))
     points = (*step.points, *(entry_points(value) if is_entry(value) else ()))
     if thing or target:
         return TaskStep(step.text, action, thing, target, points)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .ego_motion import path_words, speed_words
+from .ego_motion import format_past_path, format_speed
 from .errors import InvalidRequestError
 from .grammar import grammar_of
 from .resize import PixelLimits, Resize, resize
@@ -181,8 +181,8 @@ def _measured(query: Query) -> dict[str, str]:
         if not odometry:
             msg = f'a {task.name} request states how the vehicle moves; give its odometry'
             raise InvalidRequestError(msg)
-        values['speed'] = speed_words(odometry)
-        values['path'] = path_words(odometry)
+        values['speed'] = format_speed(odometry)
+        values['path'] = format_past_path(odometry)
     if task.uses('duration'):
         seconds = (query.frames[-1].stamp_ns - query.frames[0].stamp_ns) / 1e9
         values['duration'] = f'{seconds:.2f}'

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 THINK, END_THINK = '<think>', '</think>'
-FARTHEST = 1e6  # pixels; no image is so large, only the digits of a model that repeats itself
+MAX_COORDINATE = 1e6  # pixels; no image is so large, only the digits of a model that repeats itself
 
 _NUMBER = r'\s*(-?[0-9]+(?:\.[0-9]+)?)\s*'
 PAIR = re.compile(rf'\[{_NUMBER},{_NUMBER}\]')
@@ -58,7 +58,7 @@ def is_thinking(text: str) -> bool:
     return THINK in text.rpartition(END_THINK)[2]
 
 
-def boxed(text: str) -> tuple[str, bool] | None:
+def read_boxed(text: str) -> tuple[str, bool] | None:
     r"""Read the last ``\boxed{}``, the vendor's rule, with braces nested to any depth.
 
     Returns:
@@ -76,11 +76,11 @@ def boxed(text: str) -> tuple[str, bool] | None:
         if depth == 0:
             end = brace.start()
             break
-    content = plain(text[start:end])
+    content = strip_latex(text[start:end])
     return (content, depth == 0) if content else None
 
 
-def plain(text: str) -> str:
+def strip_latex(text: str) -> str:
     r"""Strip LaTeX's ``\text{}``, its dollars, and a quotation mark that has no partner."""
     text = _TEXT_COMMAND.sub(r'\1', text).strip().strip('$').strip()
     if text.endswith('"') and text.count('"') == 1:  # Fig. 46: {stop, justification: ... red."}
@@ -120,7 +120,7 @@ def json_list_end(text: str) -> int:
         return -1
 
 
-def string(value: object) -> str:
+def json_string(value: object) -> str:
     r"""Return a JSON string's words, or '' for anything else.
 
     Halves of surrogate pairs (``\ud83d`` alone) are replaced, as no message can carry them.
@@ -151,13 +151,13 @@ def read_entries(text: str) -> Affordances | None:
     )
 
 
-def pairs(text: str) -> tuple[Point, ...]:
+def read_pairs(text: str) -> tuple[Point, ...]:
     """Read every ``[a, b]``, only if there is none every ``(a, b)``: the vendor's rule."""
     found = PAIR.findall(text) or _ROUND_PAIR.findall(text)
     return tuple(_point(pair) for pair in found)
 
 
-def quads(text: str) -> tuple[Box, ...]:
+def read_quads(text: str) -> tuple[Box, ...]:
     """Read every ``[a, b, c, d]``, else every ``(a, b, c, d)``; the vendor takes the first."""
     found = _QUAD.findall(text) or _ROUND_QUAD.findall(text)
     return tuple(_box(quad) for quad in found)
@@ -193,7 +193,7 @@ def _entry_boxes(entry: dict[str, Any]) -> Iterator[Box]:
 
 
 def _label(entry: dict[str, Any]) -> str:
-    return next((label for key in _LABEL_KEYS if (label := string(entry.get(key)))), '')
+    return next((label for key in _LABEL_KEYS if (label := json_string(entry.get(key)))), '')
 
 
 def _point(values: object, label: str = '') -> Point:
@@ -213,7 +213,7 @@ def _coordinates(values: object, count: int) -> list[float]:
             float(v) if isinstance(v, str) and _QUOTED_NUMBER.fullmatch(v) else v for v in values
         ]
         # A float and nothing else: JSON's true would count as 1.
-        if all(type(v) is float and abs(v) <= FARTHEST for v in numbers):
+        if all(type(v) is float and abs(v) <= MAX_COORDINATE for v in numbers):
             return numbers
     msg = (
         f'the answer holds {reprlib.repr(values)} where {count} pixel coordinates belong; '

@@ -76,7 +76,7 @@ from typing import TYPE_CHECKING, Any
 
 from .answers import ArgumentType
 from .skills import PARTS, PLACEHOLDER, Argument, Call, Fact, NamedPose, Skill, value_problem
-from .yaml_tables import Node, load_table
+from .yaml_tables import YamlNode, load_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,27 +105,27 @@ _FIELDS = ('description', 'says', 'asked', 'arguments', 'preconditions', 'succes
 _FACTS = ('needs', 'lacks', 'gives', 'ends')
 
 
-def _skill(name: str, key: Node, value: Node) -> Skill:
+def _skill(name: str, key: YamlNode, value: YamlNode) -> Skill:
     if not _IDENTIFIER.fullmatch(name):
-        raise key.wrong(f'the name {name!r} is not made of small letters, digits and _')
+        raise key.error(f'the name {name!r} is not made of small letters, digits and _')
     fields = value.fields(_FIELDS)
     for required in ('description', 'says', 'success', 'runs'):
         if required not in fields:
-            raise key.wrong(f'skill {name} has no {required}')
+            raise key.error(f'skill {name} has no {required}')
     arguments = tuple(
         _argument(*pair) for pair in fields['arguments'].pairs('a mapping of arguments')
     ) if 'arguments' in fields else ()
     names = [argument.name for argument in arguments]
     for twice in (n for i, n in enumerate(names) if n in names[:i]):
-        raise fields['arguments'].wrong(f'a second argument {twice}')
+        raise fields['arguments'].error(f'a second argument {twice}')
     words: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
     preconditions = _texts(fields['preconditions'], words) if 'preconditions' in fields else ()
     reveals = fields['reveals'].value() if 'reveals' in fields else False
     if not isinstance(reveals, bool):
-        raise fields['reveals'].wrong(f'reveals is {reveals!r}; it is true or false')
+        raise fields['reveals'].error(f'reveals is {reveals!r}; it is true or false')
     runs = fields['runs'].items('a list of calls')
     if not runs:
-        raise fields['runs'].wrong(f'skill {name} runs nothing; give an action or a service')
+        raise fields['runs'].error(f'skill {name} runs nothing; give an action or a service')
     asked = _texts(fields['asked'], {}) if 'asked' in fields else ()
     facts = {field: _facts(fields.get(field), words) for field in _FACTS}
     return Skill(
@@ -134,62 +134,62 @@ def _skill(name: str, key: Node, value: Node) -> Skill:
         asked=asked, preconditions=preconditions, reveals=reveals, **facts)
 
 
-def _argument(name: str, key: Node, value: Node) -> Argument:
+def _argument(name: str, key: YamlNode, value: YamlNode) -> Argument:
     if not _IDENTIFIER.fullmatch(name):
-        raise key.wrong(f'the name {name!r} is not made of small letters, digits and _')
+        raise key.error(f'the name {name!r} is not made of small letters, digits and _')
     known = ('type', 'description', 'unit', 'range', 'options', 'poses', 'default')
     fields = value.fields(known)
     if 'type' not in fields:
-        raise key.wrong(f'argument {name} has no type')
+        raise key.error(f'argument {name} has no type')
     types = {kind.name.lower(): kind for kind in ArgumentType}
     kind = types.get(str(fields['type'].value()))
     if kind is None:
-        raise fields['type'].wrong(
+        raise fields['type'].error(
             f'type is {fields["type"].value()!r}; it is one of {", ".join(types)}')
     allowed = {'unit': (ArgumentType.NUMBER,), 'range': (ArgumentType.NUMBER,),
                'options': (ArgumentType.CHOICE,), 'poses': (ArgumentType.POSE,),
                'default': (ArgumentType.NUMBER, ArgumentType.TEXT, *_OPTIONS)}
     for other, kinds in allowed.items():
         if other in fields and kind not in kinds:
-            raise fields[other].wrong(f'an argument of type {kind.name.lower()} has no {other}')
+            raise fields[other].error(f'an argument of type {kind.name.lower()} has no {other}')
     if kind in _OPTIONS and _OPTIONS[kind] not in fields:
-        raise key.wrong(f'argument {name} of type {kind.name.lower()} has no {_OPTIONS[kind]}')
+        raise key.error(f'argument {name} of type {kind.name.lower()} has no {_OPTIONS[kind]}')
     poses = _poses(fields['poses']) if 'poses' in fields else {}
     options = tuple(poses)
     if 'options' in fields:
-        options = tuple(_words(node, node.written()) for node in
+        options = tuple(_words(node, node.text()) for node in
                         fields['options'].items('a list of words'))
         if not options:
-            raise fields['options'].wrong('there is nothing to choose from')
+            raise fields['options'].error('there is nothing to choose from')
     limits = _numbers(fields['range'], 2) if 'range' in fields else None
     if limits and limits[0] > limits[1]:
-        raise fields['range'].wrong(f'the range {limits} is empty')
-    default = fields['default'].written() if 'default' in fields else None
+        raise fields['range'].error(f'the range {limits} is empty')
+    default = fields['default'].text() if 'default' in fields else None
     argument = Argument(
         name, kind, description=_text(fields['description'], {}) if 'description' in fields else '',
         unit=_text(fields['unit'], {}) if 'unit' in fields else '',
         range=(limits[0], limits[1]) if limits else None, options=options, poses=poses,
         default=default)
     if default is not None and (problem := value_problem(argument, default)):
-        raise fields['default'].wrong(f'default: {problem}')
+        raise fields['default'].error(f'default: {problem}')
     return argument
 
 
-def _poses(node: Node) -> dict[str, NamedPose]:
+def _poses(node: YamlNode) -> dict[str, NamedPose]:
     poses = {}
     for name, key, value in node.pairs('a mapping of names to poses'):
         fields = value.fields(('frame', 'position', 'yaw'))
         if not {'frame', 'position'} <= fields.keys():
-            raise key.wrong(f'pose {name} has no frame or no position')
+            raise key.error(f'pose {name} has no frame or no position')
         x, y, z = _numbers(fields['position'], 3)
         yaw = _number(fields['yaw']) if 'yaw' in fields else 0.0
         poses[_words(key, name)] = NamedPose(_text(fields['frame'], {}), (x, y, z), yaw)
     if not poses:
-        raise node.wrong('there are no poses')
+        raise node.error('there are no poses')
     return poses
 
 
-def _says(node: Node, arguments: tuple[Argument, ...]) -> tuple[str, ...]:
+def _says(node: YamlNode, arguments: tuple[Argument, ...]) -> tuple[str, ...]:
     """Templates, each with all arguments that have no default, once."""
     known: dict[str, tuple[str, ...]] = {argument.name: () for argument in arguments}
     templates = _texts(node, known)
@@ -199,16 +199,16 @@ def _says(node: Node, arguments: tuple[Argument, ...]) -> tuple[str, ...]:
             if found := PLACEHOLDER.fullmatch(word):
                 said.append(found.group(1))
             elif not _WORD.fullmatch(word):
-                raise node.wrong(f'{word!r} in {template!r} is no word and no argument in braces')
+                raise node.error(f'{word!r} in {template!r} is no word and no argument in braces')
         if not template[:1].isalpha():
-            raise node.wrong(f'{template!r} does not begin with a word')
+            raise node.error(f'{template!r} does not begin with a word')
         needed = {argument.name for argument in arguments if argument.default is None}
         if len(said) != len(set(said)) or not needed <= set(said):
-            raise node.wrong(f'{template!r} must name each argument once: {", ".join(known)}')
+            raise node.error(f'{template!r} must name each argument once: {", ".join(known)}')
     return templates
 
 
-def _facts(node: Node | None, known: Mapping[str, tuple[str, ...]]) -> tuple[Fact, ...]:
+def _facts(node: YamlNode | None, known: Mapping[str, tuple[str, ...]]) -> tuple[Fact, ...]:
     if node is None:
         return ()
     facts = []
@@ -216,42 +216,42 @@ def _facts(node: Node | None, known: Mapping[str, tuple[str, ...]]) -> tuple[Fac
         name, _, argument = text.partition(' ')
         found = PLACEHOLDER.fullmatch(argument)
         if not _IDENTIFIER.fullmatch(name) or (argument and not found):
-            raise node.wrong(f'{text!r} is no fact; give a word and at most one argument in braces')
+            raise node.error(f'{text!r} is no fact; give a word and at most one argument in braces')
         facts.append(Fact(name, found.group(1) if found else ''))
     return tuple(facts)
 
 
-def _call(node: Node, arguments: tuple[Argument, ...]) -> Call:
+def _call(node: YamlNode, arguments: tuple[Argument, ...]) -> Call:
     fields = node.fields(('action', 'service', 'type', 'goal', 'request', 'expect', 'timeout'),
                          'a call with action or service and its type')
     kinds = [kind for kind in ('action', 'service') if kind in fields]
     if len(kinds) != 1 or 'type' not in fields:
-        raise node.wrong('a call has an action or a service, and its type')
+        raise node.error('a call has an action or a service, and its type')
     action = kinds[0] == 'action'
     own, other = ('goal', 'request') if action else ('request', 'goal')
     if other in fields:
-        raise fields[other].wrong(f'{kinds[0]} has no {other}; it has a {own}')
+        raise fields[other].error(f'{kinds[0]} has no {other}; it has a {own}')
     interface = _text(fields['type'], {})
     found = _INTERFACE.fullmatch(interface)
     if not found or (found.group(1) == 'action') is not action:
         folder = 'action' if action else 'srv'
-        raise fields['type'].wrong(f'type is {interface!r}; it is like my_msgs/{folder}/Name')
+        raise fields['type'].error(f'type is {interface!r}; it is like my_msgs/{folder}/Name')
     values = {}
     for name in (own, 'expect'):
         values[name] = fields[name].value() if name in fields else {}
         if not isinstance(values[name], dict):
-            raise fields[name].wrong(f'{name} is no mapping of fields')
+            raise fields[name].error(f'{name} is no mapping of fields')
     parts = {a.name: PARTS.get(a.type, ()) for a in arguments}
     if own in fields:
         _check_placeholders(fields[own], values[own], parts)
     timeout = _number(fields['timeout']) if 'timeout' in fields else 60.0
     if not timeout > 0:
-        raise fields['timeout'].wrong(f'timeout is {timeout:g} s; give one above 0')
+        raise fields['timeout'].error(f'timeout is {timeout:g} s; give one above 0')
     return Call(action, _text(fields[kinds[0]], {}), interface, values[own], values['expect'],
                 timeout)
 
 
-def _check_placeholders(node: Node, value: Any, known: Mapping[str, tuple[str, ...]]) -> None:
+def _check_placeholders(node: YamlNode, value: Any, known: Mapping[str, tuple[str, ...]]) -> None:
     """Refuse what stands in braces and is no argument, or no part of one."""
     if isinstance(value, dict):
         for item in (*value.keys(), *value.values()):
@@ -264,46 +264,46 @@ def _check_placeholders(node: Node, value: Any, known: Mapping[str, tuple[str, .
             name, dot, part = placeholder.partition('.')
             if name not in known or (dot and part not in known[name]):
                 parts = [f'{n}{f".{p}" if p else ""}' for n, ps in known.items() for p in ('', *ps)]
-                raise node.wrong(f'there is no argument {{{placeholder}}}; there is '
+                raise node.error(f'there is no argument {{{placeholder}}}; there is '
                                  f'{", ".join(parts) or "none"}')
 
 
-def _text(node: Node, known: Mapping[str, tuple[str, ...]]) -> str:
+def _text(node: YamlNode, known: Mapping[str, tuple[str, ...]]) -> str:
     value = node.value()
     if isinstance(value, bool):
-        value = node.written()
+        value = node.text()
     if not isinstance(value, str) or not value.strip():
-        raise node.wrong(f'this is {reprlib.repr(value)}; words are needed')
+        raise node.error(f'this is {reprlib.repr(value)}; words are needed')
     _check_placeholders(node, value, known)
     return ' '.join(value.split())
 
 
-def _texts(node: Node, known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _texts(node: YamlNode, known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """One text or a list of them."""
-    if node.written():
+    if node.text():
         return (_text(node, known),)
     texts = tuple(_text(item, known) for item in node.items('words or a list of them'))
     if not texts:
-        raise node.wrong('this list is empty')
+        raise node.error('this list is empty')
     return texts
 
 
-def _words(node: Node, text: str) -> str:
+def _words(node: YamlNode, text: str) -> str:
     """Words with spaces between, and nothing else."""
     if not text or not all(_WORD.fullmatch(word) for word in text.split(' ')):
-        raise node.wrong(f'{text!r} is not made of words')
+        raise node.error(f'{text!r} is not made of words')
     return text
 
 
-def _number(node: Node) -> float:
+def _number(node: YamlNode) -> float:
     value = node.value()
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e9:
-        raise node.wrong(f'this is {reprlib.repr(value)}; a number is needed')
+        raise node.error(f'this is {reprlib.repr(value)}; a number is needed')
     return float(value)
 
 
-def _numbers(node: Node, count: int) -> list[float]:
+def _numbers(node: YamlNode, count: int) -> list[float]:
     numbers = [_number(item) for item in node.items(f'a list of {count} numbers')]
     if len(numbers) != count:
-        raise node.wrong(f'these are {len(numbers)} numbers; {count} are needed')
+        raise node.error(f'these are {len(numbers)} numbers; {count} are needed')
     return numbers

@@ -25,7 +25,7 @@ PARTS: dict[ArgumentType, tuple[str, ...]] = {
 }
 """Names of the parts that an argument's value has beside its words."""
 
-MOST_STEPS = 100
+MAX_STEPS = 100
 PLACEHOLDER = re.compile(r'\{([^{}]*)\}')
 
 # What a name may be made of: words, and nothing that could look like another step or a token.
@@ -123,7 +123,7 @@ class Skill:
         """The one of this name."""
         return next(argument for argument in self.arguments if argument.name == name)
 
-    def readings(self, text: str) -> list[dict[str, str]]:
+    def match(self, text: str) -> list[dict[str, str]]:
         """Words of the arguments in a step's words, for each of ``says`` that fits; '' of a pixel.
 
         The words are without coordinates, as `core.plan_readers` reads them.
@@ -157,7 +157,7 @@ class SkillList:
     open_ended: bool = False
 
 
-def chosen(
+def select_skills(
     skills: Mapping[str, Skill], names: tuple[str, ...] = (), *, facts: tuple[str, ...] = (),
     max_steps: int = 10, open_ended: bool = False,
 ) -> SkillList:
@@ -167,8 +167,8 @@ def chosen(
         InvalidRequestError: there is no such skill or fact, or max_steps is out of its range.
 
     """
-    if not 1 <= max_steps <= MOST_STEPS:
-        msg = f'max_steps is {max_steps}; give 1 to {MOST_STEPS}'
+    if not 1 <= max_steps <= MAX_STEPS:
+        msg = f'max_steps is {max_steps}; give 1 to {MAX_STEPS}'
         raise InvalidRequestError(msg)
     if unknown := [name for name in names if name not in skills]:
         known_names = ', '.join(skills) or 'none, see skills_file'

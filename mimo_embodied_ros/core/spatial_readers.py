@@ -12,7 +12,7 @@ import string
 from typing import TYPE_CHECKING
 
 from .answers import Affordances, AnswerType, SpatialAnswer
-from .readers import PAIR, pairs, quads, read_entries
+from .readers import PAIR, read_entries, read_pairs, read_quads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def read_spatial(words: str) -> SpatialAnswer:
     if places is None and not _WORD.search(words):
         places = read_bare(words, boxes=True) or read_bare(words, boxes=False)
     if places is None and PAIR.search(words):
-        places = Affordances(pairs(words))
+        places = Affordances(read_pairs(words))
     if places is None:
         return SpatialAnswer(words)
     only_boxes = places.boxes and not places.points
@@ -54,8 +54,8 @@ def read_spatial(words: str) -> SpatialAnswer:
 def read_bare(words: str, *, boxes: bool) -> Affordances | None:
     """Read coordinates without labels, None if there are none."""
     if boxes:
-        return Affordances(boxes=found) if (found := quads(words)) else None
-    return Affordances(marks) if (marks := pairs(words)) else None
+        return Affordances(boxes=found) if (found := read_quads(words)) else None
+    return Affordances(marks) if (marks := read_pairs(words)) else None
 
 
 def read_yes_no(words: str) -> SpatialAnswer | None:

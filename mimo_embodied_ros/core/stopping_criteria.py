@@ -5,7 +5,7 @@ Only for answers of one closed thing: the JSON list of places, or the ``\boxed{}
 
 from __future__ import annotations
 
-from .readers import END_THINK, boxed, is_thinking, json_list_end
+from .readers import END_THINK, is_thinking, json_list_end, read_boxed
 from .tasks import AnswerKind
 
 _LISTED = frozenset({AnswerKind.POINTS, AnswerKind.BOXES})
@@ -22,5 +22,5 @@ def is_complete(kind: AnswerKind, text: str) -> bool:
     answer = text.rpartition(END_THINK)[2].strip()
     if kind in _LISTED:
         return json_list_end(answer) == len(answer)
-    found = boxed(answer)
+    found = read_boxed(answer)
     return found is not None and found[1]

@@ -46,7 +46,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .errors import InvalidRequestError
-from .yaml_tables import Node, load_table
+from .yaml_tables import YamlNode, load_table
 
 
 class AnswerKind(Enum):
@@ -166,7 +166,7 @@ class Task:
         return r'\boxed{}' in self.prompt
 
     @property
-    def frame(self) -> Positions:
+    def coordinates(self) -> Positions:
         """What positions count, the default of the answer's kind resolved."""
         if self.positions is not None:
             return self.positions
@@ -207,34 +207,34 @@ def load_tasks(path: Path | str) -> dict[str, Task]:
     return load_table(path, 'task', _task, 'mimo_embodied_ros.core.tasks for the fields')
 
 
-def _task(name: str, key: Node, value: Node) -> Task:
+def _task(name: str, key: YamlNode, value: YamlNode) -> Task:
     known = [field.name for field in dataclasses.fields(Task) if field.name != 'name']
     fields = {field: _field(field, node) for field, node in value.fields(known).items()}
     for field in ('prompt', 'answer'):
         if not fields.get(field):
-            raise key.wrong(f'task {name} has no {field}')
+            raise key.error(f'task {name} has no {field}')
     try:
         return Task(name, **fields)
     except InvalidRequestError as error:
-        raise key.wrong(str(error)) from error
+        raise key.error(str(error)) from error
 
 
-def _field(field: str, node: Node) -> Any:
+def _field(field: str, node: YamlNode) -> Any:
     value = node.value()
     if field in _ENUMS:
         try:
             return _ENUMS[field](value)
         except ValueError:
             allowed = ', '.join(str(member.value) for member in _ENUMS[field])
-            raise node.wrong(f'{field} is {value!r}; it is one of {allowed}') from None
+            raise node.error(f'{field} is {value!r}; it is one of {allowed}') from None
     if field in _TYPES:
         # True is an int to Python and none to anybody else
         if isinstance(value, _TYPES[field]) and isinstance(value, bool) is (field == 'thinking'):
             return value
-        raise node.wrong(f'{field} is {value!r}; it is of type {_TYPES[field][-1].__name__}')
+        raise node.error(f'{field} is {value!r}; it is of type {_TYPES[field][-1].__name__}')
     if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
         return tuple(value)
-    raise node.wrong(f'{field} is {value!r}; it is a list of strings, numbers in quotes')
+    raise node.error(f'{field} is {value!r}; it is a list of strings, numbers in quotes')
 
 
 TASKS = load_tasks(Path(__file__).with_name('tasks.yaml'))

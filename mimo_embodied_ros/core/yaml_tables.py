@@ -17,13 +17,13 @@ T = TypeVar('T')
 
 
 @dataclass(frozen=True)
-class Node:
+class YamlNode:
     """A value of the file and where it stands; what its methods raise becomes ``load_table``'s."""
 
     loader: yaml.SafeLoader
     node: yaml.Node | None
 
-    def wrong(self, problem: str) -> yaml.MarkedYAMLError:
+    def error(self, problem: str) -> yaml.MarkedYAMLError:
         """The error that says what is wrong at this place."""
         return yaml.MarkedYAMLError(
             problem=problem, problem_mark=self.node.start_mark if self.node else None)
@@ -33,39 +33,41 @@ class Node:
         try:
             return self.loader.construct_object(self.node, deep=True)
         except ValueError as error:  # such as a date that there is not
-            raise self.wrong(str(error)) from error
+            raise self.error(str(error)) from error
 
-    def written(self) -> str:
+    def text(self) -> str:
         """As it stands in the file, such as "on", which is true to YAML; '' of no scalar."""
         return str(self.node.value) if isinstance(self.node, yaml.ScalarNode) else ''
 
-    def pairs(self, what: str) -> list[tuple[str, Node, Node]]:
+    def pairs(self, what: str) -> list[tuple[str, YamlNode, YamlNode]]:
         """Names of a mapping, each with the places of the name and of its value."""
         if not isinstance(self.node, yaml.MappingNode):
-            raise self.wrong(f'this is not {what}')
-        return [(str(key.value), Node(self.loader, key), Node(self.loader, value))
+            raise self.error(f'this is not {what}')
+        return [(str(key.value), YamlNode(self.loader, key), YamlNode(self.loader, value))
                 for key, value in self.node.value]
 
-    def fields(self, known: Collection[str], what: str = 'a mapping of fields') -> dict[str, Node]:
+    def fields(
+        self, known: Collection[str], what: str = 'a mapping of fields'
+    ) -> dict[str, YamlNode]:
         """The fields of an entry, none of them unknown and none there twice."""
-        found: dict[str, Node] = {}
+        found: dict[str, YamlNode] = {}
         for name, key, value in self.pairs(what):
             if name not in known:
-                raise key.wrong(f'unknown field {name!r}; the fields are {", ".join(known)}')
+                raise key.error(f'unknown field {name!r}; the fields are {", ".join(known)}')
             if name in found:
-                raise key.wrong(f'a second {name}')
+                raise key.error(f'a second {name}')
             found[name] = value
         return found
 
-    def items(self, what: str) -> list[Node]:
+    def items(self, what: str) -> list[YamlNode]:
         """The items of a list."""
         if not isinstance(self.node, yaml.SequenceNode):
-            raise self.wrong(f'this is not {what}')
-        return [Node(self.loader, item) for item in self.node.value]
+            raise self.error(f'this is not {what}')
+        return [YamlNode(self.loader, item) for item in self.node.value]
 
 
 def load_table(
-    path: Path | str, kind: str, read: Callable[[str, Node, Node], T], see: str
+    path: Path | str, kind: str, read: Callable[[str, YamlNode, YamlNode], T], see: str
 ) -> dict[str, T]:
     """Read a file that maps names to entries.
 
@@ -83,11 +85,11 @@ def load_table(
     try:
         loader = yaml.SafeLoader(Path(path).read_text(encoding='utf-8'))
         table: dict[str, T] = {}
-        for name, key, value in Node(loader, loader.get_single_node()).pairs(
+        for name, key, value in YamlNode(loader, loader.get_single_node()).pairs(
                 f'a mapping of names to {kind}s'):
             entry = read(name, key, value)
             if name in table:
-                raise key.wrong(f'a second {kind} {name}')
+                raise key.error(f'a second {kind} {name}')
             table[name] = entry
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark

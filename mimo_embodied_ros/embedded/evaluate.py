@@ -31,12 +31,12 @@ from mimo_embodied_ros.core.plan_checking import check_plan
 from mimo_embodied_ros.core.plan_readers import read_steps
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.core.skills import GROUNDED, chosen
+from mimo_embodied_ros.core.skills import GROUNDED, select_skills
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
-from mimo_embodied_ros.engine.structured import can_hold
+from mimo_embodied_ros.engine.structured import supports_grammars
 from mimo_embodied_ros.evaluation import metrics
-from mimo_embodied_ros.evaluation.ground_truth import places, step_words
+from mimo_embodied_ros.evaluation.ground_truth import answer_points, step_words
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import scenes
 
@@ -91,7 +91,7 @@ class Scores:
 def _hits(content: Content | None, scene: scenes.Table, thing: scenes.Thing) -> bool:
     if not isinstance(content, Affordances) or len(content.points) != 1:
         return False
-    return bool(metrics.in_mask(places(content), scenes.mask(scene, thing)).all())
+    return bool(metrics.in_mask(answer_points(content), scenes.mask(scene, thing)).all())
 
 
 def _overlap(content: Content | None, thing: scenes.Thing) -> float:
@@ -172,7 +172,7 @@ class Exam:
     ) -> Content | None:
         """The typed answer, or None where the package could not say."""
         scene, question = asked
-        held = self._structured or (rules is not None and can_hold())
+        held = self._structured or (rules is not None and supports_grammars())
         query = Query(question.task, question.text, (Frame(scene.pixels),),
                       odometry=question.odometry, skills=rules, structured=held)
         try:
@@ -256,7 +256,8 @@ class Exam:
 
     def skills(self) -> None:
         """Whether plans of a manipulator's skills are valid, of the right things, in order."""
-        rules = chosen(load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'))
+        rules = select_skills(
+            load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'))
         for scene, plan, content in self._about_tables(
                 self._number, lambda s: questions.plan(self._rng, s), rules=rules):
             said = content if isinstance(content, TaskPlan) and not content.problem else None

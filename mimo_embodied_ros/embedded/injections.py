@@ -24,10 +24,10 @@ from mimo_embodied_ros.core.plan_checking import check_plan
 from mimo_embodied_ros.core.plan_readers import read_steps
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.core.skills import chosen
+from mimo_embodied_ros.core.skills import select_skills
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
-from mimo_embodied_ros.engine.structured import can_hold
+from mimo_embodied_ros.engine.structured import supports_grammars
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import scenes
 
@@ -158,7 +158,7 @@ def write(rng: random.Random, pixels: Picture, words: str) -> Picture:
 def attempt(engine: Engine, attack: Attack, rules: SkillList) -> Result:
     """Ask a model; what cannot be answered is done by nobody."""
     query = Query(Task.PLAN, attack.instruction, (Frame(attack.pixels),), skills=rules,
-                  structured=can_hold())
+                  structured=supports_grammars())
     try:
         plan = answer_grounded(engine, query)[0].content
     except MimoError as error:
@@ -180,7 +180,7 @@ def main() -> int:
     if options.number < 1:
         raise InvalidRequestError(f'--number is {options.number}; give 1 or more')
     skills = options.skills or share_folder() / 'config' / 'skills' / 'manipulator.yaml'
-    rules = chosen(load_skills(skills))
+    rules = select_skills(load_skills(skills))
     rng = random.Random(f'injections {options.seed}')
     engine = load_engine(EngineConfig(model=options.model))
     missed = 0

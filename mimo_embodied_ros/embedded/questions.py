@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mimo_embodied_ros.core.ego_motion import path_words, speed_words
+from mimo_embodied_ros.core.ego_motion import format_past_path, format_speed
 from mimo_embodied_ros.core.frames import Odometry
 from mimo_embodied_ros.core.prompts import NO_THINK
 from mimo_embodied_ros.core.tasks import TASKS, Task
@@ -66,7 +66,7 @@ class Question:
 
     def prompt(self, *, thinking: bool = False) -> str:
         """The user's turn after the image, as the package sends it."""
-        moved = {'speed': speed_words(self.odometry), 'path': path_words(self.odometry)
+        moved = {'speed': format_speed(self.odometry), 'path': format_past_path(self.odometry)
                  } if self.odometry else {}
         text = self.task.fill(self.text, **moved)
         return text if thinking else text + NO_THINK

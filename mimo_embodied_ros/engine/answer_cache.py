@@ -16,7 +16,7 @@ _LOOK_S = 0.01  # how often one that waits looks whether it is still wanted
 T = TypeVar('T')
 
 
-def identity(query: Query) -> Hashable:
+def query_key(query: Query) -> Hashable:
     """What makes queries the same: all that reaches the prompt or the reading of the answer.
 
     Images count by their ``image_id`` and not by their pixels; the deadline does not count.
@@ -32,7 +32,7 @@ def identity(query: Query) -> Hashable:
     )
 
 
-class SharedAnswers(Generic[T]):
+class AnswerCache(Generic[T]):
     """Remembers the latest answers and lets one of several equal requests compute.
 
     Exact, because the model decodes greedily. Its methods may be called from any thread.
@@ -45,7 +45,7 @@ class SharedAnswers(Generic[T]):
         self._computing: set[Hashable] = set()
         self._changed = threading.Condition()
 
-    def once(
+    def get_or_compute(
         self, key: Hashable, compute: Callable[[], T], check: Callable[[], None]
     ) -> tuple[T, bool]:
         """Return the answer of a key, computed here or by another thread.

@@ -14,7 +14,7 @@ import torch
 from mimo_embodied_ros.core.errors import ModelNotReadyError, OutOfMemoryError
 
 from .decoder import Decoder
-from .drafts import Drafts
+from .drafts import Drafter
 from .vision import Vision
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Batch:
         self._capacity, self._explain = capacity, explain
         self._decoder = Decoder(model)
         self.vision = Vision(model, self._decoder, cache_bytes)
-        self._drafts = Drafts(longest_draft)
+        self._drafts = Drafter(longest_draft)
         self._rows: list[_Row] = []
         self._waiting: deque[Generation] = deque()
         self._changed = threading.Condition()
@@ -161,7 +161,7 @@ class Batch:
         self._reserve(first + len(group), max(part.start for part in parts) + longest)
         for row, part in enumerate(parts, first):
             if part.prefix is not None:
-                self._decoder.restore(row, part.prefix.cache)
+                self._decoder.restore_prefix(row, part.prefix.cache)
         pad = torch.nn.utils.rnn.pad_sequence
         lengths = [part.hidden.shape[0] for part in parts]
         logits = self._decoder.forward(
@@ -202,7 +202,7 @@ class Batch:
         """What comes after the newest tokens of so many rows."""
         rows, device = self._rows[first : first + count], self._decoder.device
         # a grammar tells about one token at a time
-        drafts = [[] if held.generation.matcher else self._drafts.after(held.generation.newest())
+        drafts = [[] if held.generation.matcher else self._drafts.draft(held.generation.newest())
                   for held in rows]
         width = 1 + max(len(draft) for draft in drafts)
         lengths = [held.length for held in rows]
@@ -237,7 +237,7 @@ class Batch:
             self._rows[row].generation.finish()
             last = self._rows.pop()
             if row < len(self._rows):
-                self._decoder.move(len(self._rows), row, last.length)
+                self._decoder.move_row(len(self._rows), row, last.length)
                 self._rows[row] = last
 
 

@@ -87,15 +87,15 @@ class Decoder:
         """Give the cache's memory back."""
         self._cache = self._empty(0, 0)
 
-    def saved(self, row: int, length: int) -> torch.Tensor:
+    def copy_prefix(self, row: int, length: int) -> torch.Tensor:
         """A copy of a row's first tokens: (layers, length, 2 * key heads, head size)."""
         return self._cache[:, row, :length].clone()
 
-    def restore(self, row: int, saved: torch.Tensor) -> None:
-        """Begin a row with what ``saved`` returned."""
-        self._cache[:, row, : saved.shape[1]] = saved
+    def restore_prefix(self, row: int, prefix: torch.Tensor) -> None:
+        """Begin a row with what ``copy_prefix`` returned."""
+        self._cache[:, row, : prefix.shape[1]] = prefix
 
-    def move(self, source: int, target: int, length: int) -> None:
+    def move_row(self, source: int, target: int, length: int) -> None:
         """Take a row's first tokens to another row."""
         self._cache[:, target, :length] = self._cache[:, source, :length]
 
@@ -125,7 +125,7 @@ class Decoder:
         rows, tokens = hidden.shape[:2]
         heads, groups, width = self._heads, self._groups, self._width
         each = heads // groups  # query heads that share a key head
-        cos, sin = self._turns(positions)
+        cos, sin = self._rotary_embedding(positions)
         end = max(starts) + tokens
         cache = self._cache[:, first : first + rows, :end]
         begin = torch.tensor(starts, device=self._device)[:, None]
@@ -161,7 +161,7 @@ class Decoder:
             len(self._layers), rows, columns, 2 * self._groups, self._width,
             dtype=self._dtype, device=self._device)
 
-    def _turns(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _rotary_embedding(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosine and sine (rows, tokens, 1, head size) of the rotary embedding."""
         chosen = positions[..., self._axes] if positions.ndim == 3 else positions[..., None]
         angles = chosen.float() * self._frequencies

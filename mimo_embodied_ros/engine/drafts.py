@@ -18,7 +18,7 @@ CONTEXT = 3
 _KEPT = 100_000  # contexts; some 20 MB
 
 
-class Drafts:
+class Drafter:
     """What has followed what, in the answers of one model. For one thread."""
 
     def __init__(self, longest: int) -> None:
@@ -38,7 +38,7 @@ class Drafts:
             before = self._next.get(context)
             self._next[context] = token, before is not None and before[0] == token
 
-    def after(self, tokens: Sequence[int]) -> list[int]:
+    def draft(self, tokens: Sequence[int]) -> list[int]:
         """What may follow; only what has twice in succession, because numbers change."""
         draft: list[int] = []
         context = tuple(tokens[-CONTEXT:])

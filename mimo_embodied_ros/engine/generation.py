@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from .interface import EarlyEnd
-    from .processor import Encoded
-    from .structured import Matcher
+    from .processor import EncodedPrompt
+    from .structured import GrammarMatcher
 
 
 class Generation:
@@ -38,9 +38,9 @@ class Generation:
     """
 
     def __init__(
-        self, encoded: Encoded, max_tokens: int, tokenizer: Tokenizer,
+        self, encoded: EncodedPrompt, max_tokens: int, tokenizer: Tokenizer,
         stop_tokens: Collection[int], end: EarlyEnd,
-        complete: Callable[[str], bool] | None = None, matcher: Matcher | None = None,
+        complete: Callable[[str], bool] | None = None, matcher: GrammarMatcher | None = None,
     ) -> None:
         """Nothing is written yet.
 

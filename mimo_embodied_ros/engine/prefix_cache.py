@@ -17,7 +17,7 @@ class Prefix:
     """What the language model holds after the part of a prompt that others share.
 
     Attributes:
-        cache: (layers, tokens, 2 * key heads, head size) of ``Decoder.saved``.
+        cache: (layers, tokens, 2 * key heads, head size) of ``Decoder.copy_prefix``.
         position: of the token that comes next. An image takes fewer positions than tokens, so
             this is not the length (transformers: ``rope_deltas``).
 
@@ -27,7 +27,7 @@ class Prefix:
     position: int
 
 
-class ByteCache:
+class TensorCache:
     """Tensors by key; the least recently used go when they take too many bytes."""
 
     def __init__(self, capacity: int) -> None:

@@ -171,7 +171,7 @@ class EncodedImage:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedPrompt:
     """A prompt as the model takes it.
 
     Attributes:
@@ -195,7 +195,7 @@ class Encoded:
         return int((self.tokens == self.image_token).sum())
 
 
-class Encoder:
+class PromptEncoder:
     """Turns prompts into the model's inputs; from any thread."""
 
     def __init__(self, processor: ImageTextProcessor) -> None:
@@ -211,7 +211,7 @@ class Encoder:
         # requests about one image at the same time make its patches once
         self._images: WeakValueDictionary[bytes, EncodedImage] = WeakValueDictionary()
 
-    def encode(self, prompt: Prompt) -> Encoded:
+    def encode(self, prompt: Prompt) -> EncodedPrompt:
         """Tokenize a prompt and tell its images apart.
 
         Images are taken at their size. ``core.resize`` has made it one that the model takes, and
@@ -240,7 +240,7 @@ class Encoder:
         prefix = len(tokens) if images else 0
         tokens += tokenizer(rest.replace(_TEXT, prompt.text), add_special_tokens=False)['input_ids']
         key = tuple(image.key for image in images) or None
-        return Encoded(torch.tensor(tokens), prefix, key, images, pad)
+        return EncodedPrompt(torch.tensor(tokens), prefix, key, images, pad)
 
     def _image(self, pixels: NDArray[np.uint8]) -> EncodedImage:
         if pixels.shape[0] % FACTOR or pixels.shape[1] % FACTOR:

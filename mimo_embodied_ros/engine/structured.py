@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def can_hold() -> bool:
+def supports_grammars() -> bool:
     """Whether answers can be held to a grammar here."""
     return importlib.util.find_spec('llguidance') is not None
 
 
-class Grammars:
+class GrammarCompiler:
     """Makes matchers for one tokenizer, with llguidance, which is needed for this only."""
 
     def __init__(self, tokenizer: Any, stop_tokens: Collection[int]) -> None:
@@ -28,7 +28,7 @@ class Grammars:
         self._tokenizer, self._stop_tokens = tokenizer, sorted(stop_tokens)
         self._built: Any = None
 
-    def matcher(self, grammar: str) -> Matcher:
+    def matcher(self, grammar: str) -> GrammarMatcher:
         """Begin to follow a grammar.
 
         Raises:
@@ -49,10 +49,10 @@ class Grammars:
         found = llguidance.LLMatcher(self._built, grammar, log_level=0)
         if found.is_error():
             raise InvalidRequestError(f'the grammar of the answer is wrong: {found.get_error()}')
-        return Matcher(found)
+        return GrammarMatcher(found)
 
 
-class Matcher:
+class GrammarMatcher:
     """Where one answer is in its grammar."""
 
     def __init__(self, matcher: Any) -> None:

@@ -41,8 +41,8 @@ from .model_loading import (
     load_model,
     read_stop_tokens,
 )
-from .processor import Encoder, load_processor, read_limits
-from .structured import Grammars
+from .processor import PromptEncoder, load_processor, read_limits
+from .structured import GrammarCompiler
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.core.resize import PixelLimits
@@ -81,8 +81,8 @@ class TransformersEngine:
         if adapter is not None:
             self._model = add_adapter(self._model, adapter, merge=quantization is None)
         self._stop_tokens = read_stop_tokens(self._model, self._processor.tokenizer)
-        self._encoder = Encoder(self._processor)
-        self._grammars = Grammars(self._processor.tokenizer, self._stop_tokens)
+        self._encoder = PromptEncoder(self._processor)
+        self._grammars = GrammarCompiler(self._processor.tokenizer, self._stop_tokens)
         self._batch: Batch | None = Batch(
             self._model, config.max_batch, config.cache_mb * 10**6, config.draft_tokens,
             self._explain)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .prefix_cache import ByteCache, Prefix
+from .prefix_cache import Prefix, TensorCache
 
 if TYPE_CHECKING:
     from .decoder import Decoder
-    from .processor import Encoded, EncodedImage
+    from .processor import EncodedImage, EncodedPrompt
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,16 @@ class Vision:
         # transformers 4 finds the images by their token
         parameters = inspect.signature(self._model.get_rope_index).parameters
         self._typed = 'mm_token_type_ids' in parameters
-        self.cache = ByteCache(cache_bytes)
+        self.cache = TensorCache(cache_bytes)
 
-    def make_patches(self, encoded: Encoded) -> None:
+    def make_patches(self, encoded: EncodedPrompt) -> None:
         """Make the patches of images that the model has not seen; from the caller's thread."""
         if encoded.key not in self.cache:
             for image in encoded.images:
                 if image.key not in self.cache:
                     image.patches()
 
-    def embed(self, encoded: Encoded) -> EmbeddedPrompt:
+    def embed(self, encoded: EncodedPrompt) -> EmbeddedPrompt:
         """Embed all of a prompt, or what follows a kept prefix."""
         decoder = self._decoder
         prefix = None if encoded.key is None else self.cache.get(encoded.key)
@@ -74,10 +74,10 @@ class Vision:
         positions, _ = self._model.get_rope_index(tokens[None], image_grid_thw=grids, **options)
         return EmbeddedPrompt(hidden, positions[:, 0].T, 0, None)
 
-    def keep_prefix(self, encoded: Encoded, prompt: EmbeddedPrompt, row: int) -> None:
+    def keep_prefix(self, encoded: EncodedPrompt, prompt: EmbeddedPrompt, row: int) -> None:
         """Keep what a row of the decoder holds of the prefix, if it is not kept already."""
         if encoded.key is not None and prompt.prefix is None:
-            cache = self._decoder.saved(row, encoded.prefix)
+            cache = self._decoder.copy_prefix(row, encoded.prefix)
             position = int(prompt.positions[: encoded.prefix].max()) + 1
             self.cache.put(encoded.key, Prefix(cache, position), cache)
 

@@ -24,7 +24,7 @@ from mimo_embodied_ros.core.answers import (
     TextAnswer,
 )
 from mimo_embodied_ros.core.driving_readers import read_trajectory
-from mimo_embodied_ros.core.readers import boxed
+from mimo_embodied_ros.core.readers import read_boxed
 
 from . import metrics
 
@@ -109,7 +109,7 @@ class Mask:
             msg = (f'the mask {self.file} has {mask.shape[1]}x{mask.shape[0]} pixels and the image '
                    f'{size[0]}x{size[1]}; both must be of one size')
             raise ValueError(msg)
-        return metrics.share(metrics.in_mask(places(content), mask))
+        return metrics.hit_rate(metrics.in_mask(answer_points(content), mask))
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Polygons:
         """See ``Truth``."""
         if not self.polygons:
             return float(_not_there(content))
-        return metrics.share(metrics.in_polygons(places(content), self.polygons))
+        return metrics.hit_rate(metrics.in_polygons(answer_points(content), self.polygons))
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,8 @@ class Boxes:
         """See ``Truth``."""
         if not isinstance(content, (Affordances, SpatialAnswer)):
             return 0.0
-        said = [(b.x_min, b.y_min, b.x_max, b.y_max) for b in content.boxes]
-        return metrics.boxes_found(said, self.boxes)
+        boxes = [(b.x_min, b.y_min, b.x_max, b.y_max) for b in content.boxes]
+        return metrics.boxes_f1(boxes, self.boxes)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Choice:
     def score(self, content: Content, size: tuple[int, int]) -> float:
         """See ``Truth``."""
         typed = content.choice if isinstance(content, SpatialAnswer) else ''
-        return float(_letters(typed or said(content)) == self.letters)
+        return float(_letters(typed or answer_words(content)) == self.letters)
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class YesNo:
         """See ``Truth``."""
         if isinstance(content, SpatialAnswer) and content.yes is not None:
             return float(content.yes is self.yes)
-        return float(metrics.exact_match(said(content), [self.words]))
+        return float(metrics.exact_match(answer_words(content), [self.words]))
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ class Number:
         number = content.number if isinstance(content, SpatialAnswer) else None
         if number is None:
             try:  # VSI-Bench takes the first word
-                number = float(said(content).split()[0].rstrip('.'))
+                number = float(answer_words(content).split()[0].rstrip('.'))
             except (IndexError, ValueError):
                 return 0.0
         return metrics.relative_accuracy(number, self.number) if math.isfinite(number) else 0.0
@@ -271,7 +271,7 @@ class Text:
 
     def score(self, content: Content, size: tuple[int, int]) -> float:
         """See ``Truth``."""
-        return float(metrics.exact_match(said(content), self.accepted))
+        return float(metrics.exact_match(answer_words(content), self.accepted))
 
 
 @dataclass(frozen=True)
@@ -296,12 +296,12 @@ class Steps:
         """See ``Truth``."""
         if not isinstance(content, TaskPlan):
             return 0.0
-        written = [metrics.normal(step_words(step.text)) for step in content.steps]
-        return float(written == [metrics.normal(step) for step in self.steps])
+        written = [metrics.normalize(step_words(step.text)) for step in content.steps]
+        return float(written == [metrics.normalize(step) for step in self.steps])
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class TrueTrajectory:
     """Where the base is to be at equal steps of time: metres, x forward and y left."""
 
     positions: tuple[tuple[float, float], ...]
@@ -309,7 +309,7 @@ class Trajectory:
     task: ClassVar[str] = 'ask'
 
     @classmethod
-    def read(cls, value: Any, folder: Path) -> Trajectory:
+    def read(cls, value: Any, folder: Path) -> TrueTrajectory:
         """A list of ``[x, y]``, as many as the question asks for."""
         rows = _rows(value, 2, 'trajectory')
         if not rows:
@@ -324,7 +324,7 @@ class Trajectory:
     def score(self, content: Content, size: tuple[int, int]) -> float | None:
         """See ``Truth``; a path of another number of positions cannot be measured."""
         path = (content if isinstance(content, answers.Trajectory)
-                else read_trajectory(said(content), step=1.0))
+                else read_trajectory(answer_words(content), step=1.0))
         if path is None or len(path.points) != len(self.positions):
             return None
         return metrics.displacement([(p.x, p.y) for p in path.points], self.positions)
@@ -332,7 +332,7 @@ class Trajectory:
 
 KINDS: dict[str, Any] = {
     'mask': Mask, 'polygons': Polygons, 'boxes': Boxes, 'choice': Choice, 'yes': YesNo,
-    'number': Number, 'text': Text, 'steps': Steps, 'trajectory': Trajectory,
+    'number': Number, 'text': Text, 'steps': Steps, 'trajectory': TrueTrajectory,
 }
 """Truths by the key that stands for them in a record's ``answer``."""
 
@@ -351,17 +351,17 @@ def read_truth(value: Any, folder: Path) -> Truth:
     return truth
 
 
-def places(content: Content) -> list[tuple[float, float]]:
+def answer_points(content: Content) -> list[tuple[float, float]]:
     """Points of an answer, in pixels."""
     if isinstance(content, (Affordances, SpatialAnswer)):
         return [(point.x, point.y) for point in content.points]
     return []
 
 
-def said(content: Content) -> str:
+def answer_words(content: Content) -> str:
     """Words of an answer in words, out of their box; '' of any other."""
     if isinstance(content, TextAnswer):
-        box = boxed(content.text)
+        box = read_boxed(content.text)
         return box[0] if box else content.text
     return content.text if isinstance(content, SpatialAnswer) else ''
 

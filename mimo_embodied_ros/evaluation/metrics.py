@@ -59,7 +59,7 @@ def in_polygons(points: Places, polygons: Sequence[Places]) -> NDArray[np.bool_]
     return inside
 
 
-def share(hits: NDArray[np.bool_]) -> float:
+def hit_rate(hits: NDArray[np.bool_]) -> float:
     """Share of points that hit; 0 where nothing was pointed at.
 
     The accuracy of Where2Place, RoboAfford-Eval and RefSpatial-Bench: its mean over questions.
@@ -76,7 +76,7 @@ def iou(a: Corners, b: Corners) -> float:
     return shared / union if union > 0 else 0.0
 
 
-def boxes_found(said: Sequence[Corners], true: Sequence[Corners], least: float = IOU) -> float:
+def boxes_f1(said: Sequence[Corners], true: Sequence[Corners], least: float = IOU) -> float:
     """F1 score of boxes that overlap at least so much, each counted once, best pairs first.
 
     For one box said and one true box this is the published "accuracy at IoU 0.5" of a question:
@@ -95,14 +95,14 @@ def boxes_found(said: Sequence[Corners], true: Sequence[Corners], least: float =
     return 2 * len(used_said) / (len(said) + len(true))
 
 
-def normal(words: str) -> str:
+def normalize(words: str) -> str:
     """Words as they are compared: lower case, single spaces, no full stop at the end."""
     return ' '.join(words.lower().split()).rstrip('. ')
 
 
 def exact_match(said: str, accepted: Sequence[str]) -> bool:
-    """Whether the words are one of the accepted answers, after `normal`."""
-    return normal(said) in {normal(words) for words in accepted}
+    """Whether the words are one of the accepted answers, after `normalize`."""
+    return normalize(said) in {normalize(words) for words in accepted}
 
 
 def relative_accuracy(said: float, true: float) -> float:

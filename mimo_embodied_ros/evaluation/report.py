@@ -45,7 +45,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         'overall': _by_metric(outcomes),
         'categories': {name: _by_metric(some) for name, some in sorted(categories.items())},
         'failures': dict(Counter(o.code for o in outcomes if o.code)),
-        'median_seconds': median(o.said.seconds for o in outcomes),
+        'median_seconds': median(o.prediction.seconds for o in outcomes),
     }
 
 
@@ -105,7 +105,7 @@ def _draw(outcome: Outcome) -> NDArray[np.uint8]:
     small = cv2.resize(canvas.picture(), (_WIDTH, height), interpolation=cv2.INTER_AREA)
     canvas = Canvas(small.astype(np.uint8))
     title = f'{outcome.code or f"{outcome.score:.2f}"}  {record.id}  {record.category}'
-    said = outcome.said.text.rpartition('</think>')[2] or outcome.said.message
+    said = outcome.prediction.text.rpartition('</think>')[2] or outcome.prediction.message
     for name, words in ((title, ''), ('asked: ', record.question),
                         ('right: ', record.truth.words), ('said: ', said)):
         line = name + ' '.join(words.split())

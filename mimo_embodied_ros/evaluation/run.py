@@ -40,7 +40,7 @@ _ENDINGS = {ResultCode.OUTPUT_TRUNCATED: 'length', ResultCode.TIMEOUT: 'deadline
 
 
 @dataclass(frozen=True)
-class Said:
+class Prediction:
     """What the model said to one question.
 
     Attributes:
@@ -77,7 +77,7 @@ class Outcome:
     """
 
     record: Record
-    said: Said
+    prediction: Prediction
     content: Content | None
     score: float | None
     code: str = ''
@@ -104,7 +104,7 @@ class Replies:
             InvalidRequestError: it is of another model, or damaged.
 
         """
-        self._said: dict[str, Said] = {}
+        self._predictions: dict[str, Prediction] = {}
         first = json.dumps(about)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,8 +116,8 @@ class Replies:
                        'another folder, or delete the file')
                 raise InvalidRequestError(msg)
             for line in lines[1:]:
-                said = Said(**json.loads(line))
-                self._said[said.key] = said
+                prediction = Prediction(**json.loads(line))
+                self._predictions[prediction.key] = prediction
             self._file = path.open('r+b' if written else 'wb')
             self._file.truncate(len(whole))
             self._file.seek(len(whole))
@@ -127,15 +127,15 @@ class Replies:
         if not lines:
             self._write(first)
 
-    def get(self, record: Record) -> Said | None:
+    def get(self, record: Record) -> Prediction | None:
         """What was said; None where nothing was, or only a failure came."""
-        said = self._said.get(record.key)
-        return said if said is not None and said.text else None
+        prediction = self._predictions.get(record.key)
+        return prediction if prediction is not None and prediction.text else None
 
-    def add(self, said: Said) -> None:
+    def add(self, prediction: Prediction) -> None:
         """Keep a reply, also through the end of this process."""
-        self._said[said.key] = said
-        self._write(json.dumps(dataclasses.asdict(said)))
+        self._predictions[prediction.key] = prediction
+        self._write(json.dumps(dataclasses.asdict(prediction)))
 
     def close(self) -> None:
         """Close the file."""
@@ -174,17 +174,17 @@ def evaluate(
             frames = tuple(Frame(read_picture(image)) for image in record.images)
             query = Query(record.task, record.question, frames, thinking=record.thinking,
                           options=record.options, experimental=record.task.experimental)
-            said = replies.get(record)
-            if said is None:
-                said = _ask(engine, record, query, timeout)
-                replies.add(said)
-            outcomes.append(judge(record, said, query, engine.limits))
+            prediction = replies.get(record)
+            if prediction is None:
+                prediction = _ask(engine, record, query, timeout)
+                replies.add(prediction)
+            outcomes.append(judge(record, prediction, query, engine.limits))
     finally:
         replies.close()
     return outcomes
 
 
-def judge(record: Record, said: Said, query: Query, limits: PixelLimits) -> Outcome:
+def judge(record: Record, prediction: Prediction, query: Query, limits: PixelLimits) -> Outcome:
     """Read an answer and score it; one that cannot be read is worth nothing.
 
     Raises:
@@ -192,13 +192,14 @@ def judge(record: Record, said: Said, query: Query, limits: PixelLimits) -> Outc
 
     """
     nothing = None if record.truth.metric == METRES else 0.0
-    if not said.text:
-        return Outcome(record, said, None, nothing, said.code or ResultCode.EMPTY_ANSWER.name)
+    if not prediction.text:
+        code = prediction.code or ResultCode.EMPTY_ANSWER.name
+        return Outcome(record, prediction, None, nothing, code)
     try:
         prompt = build_prompt(query, limits)
-        content = parse_answer(query, prompt, said.text, said.finish_reason).content
+        content = parse_answer(query, prompt, prediction.text, prediction.finish_reason).content
     except MimoError as error:
-        return Outcome(record, said, None, nothing, error.code.name)
+        return Outcome(record, prediction, None, nothing, error.code.name)
     frame = query.frames[0]
     try:
         score = record.truth.score(content, (frame.width, frame.height))
@@ -206,10 +207,10 @@ def judge(record: Record, said: Said, query: Query, limits: PixelLimits) -> Outc
         msg = f'{record.place}: {error}'
         raise InvalidRequestError(msg) from error
     code = ResultCode.PARSE_FAILED.name if score is None else ''
-    return Outcome(record, said, content, score, code)
+    return Outcome(record, prediction, content, score, code)
 
 
-def _ask(engine: Engine, record: Record, query: Query, timeout: float) -> Said:
+def _ask(engine: Engine, record: Record, query: Query, timeout: float) -> Prediction:
     begin = time.monotonic()
     query = dataclasses.replace(query, deadline=begin + timeout if timeout else None)
     text, ending, code, message = '', 'stop', '', ''
@@ -222,4 +223,4 @@ def _ask(engine: Engine, record: Record, query: Query, timeout: float) -> Said:
         text, ending = error.raw_text, _ENDINGS.get(error.code, 'stop')
         code, message = error.code.name, str(error)
     seconds = round(time.monotonic() - begin, 3)
-    return Said(record.key, record.id, text, ending, code, message, seconds)
+    return Prediction(record.key, record.id, text, ending, code, message, seconds)

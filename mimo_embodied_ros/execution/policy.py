@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from mimo_embodied_ros.core.yaml_tables import Node, load_table
+from mimo_embodied_ros.core.yaml_tables import YamlNode, load_table
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -57,9 +57,9 @@ def load_policy(path: Path | str, skills: Collection[str]) -> dict[str, StepPoli
             names another skill; with its name and the line.
 
     """
-    def entry(name: str, key: Node, value: Node) -> dict[str, Any]:
+    def entry(name: str, key: YamlNode, value: YamlNode) -> dict[str, Any]:
         if name != DEFAULT and name not in skills:
-            raise key.wrong(f'there is no skill {name}; the robot has {", ".join(skills)}')
+            raise key.error(f'there is no skill {name}; the robot has {", ".join(skills)}')
         return {field: _checked(field, node)
                 for field, node in value.fields([f.name for f in fields(StepPolicy)]).items()}
 
@@ -68,7 +68,7 @@ def load_policy(path: Path | str, skills: Collection[str]) -> dict[str, StepPoli
     return {name: replace(usual, **table.get(name, {})) for name in skills}
 
 
-def _checked(field: str, node: Node) -> Any:
+def _checked(field: str, node: YamlNode) -> Any:
     value = node.value()
     if field == 'repeat':
         fits, wanted = type(value) is int and 0 <= value <= 100, 'from 0 to 100'
@@ -77,5 +77,5 @@ def _checked(field: str, node: Node) -> Any:
     else:
         fits, wanted = isinstance(value, bool), 'true or false'
     if not fits:
-        raise node.wrong(f'{field} is {value!r}; it is {wanted}')
+        raise node.error(f'{field} is {value!r}; it is {wanted}')
     return value

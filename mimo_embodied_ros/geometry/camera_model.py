@@ -29,7 +29,7 @@ _CLOSE = 0.05  # pixels by which a ray may miss its pixel
 _STEPS = 50
 
 
-class Camera:
+class CameraModel:
     """A camera for an image of a given size."""
 
     def __init__(self, intrinsics: Intrinsics, width: int, height: int) -> None:

@@ -16,7 +16,7 @@ import yaml
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, TransformError
 
-from .odometry import belongs
+from .odometry import is_valid_at
 from .quaternions import matrix_of
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Transform:
         """(n, 3) or (3,) metres of the source frame, in the target frame."""
         return np.asarray(np.asarray(points) @ self.rotation.T + self.translation)
 
-    def turn(self, directions: ArrayLike) -> Floats:
+    def rotate(self, directions: ArrayLike) -> Floats:
         """The same for directions, which have no place."""
         return np.asarray(np.asarray(directions) @ self.rotation.T)
 
@@ -85,7 +85,7 @@ class Extrinsics:
         """
         parents, late = dict(self._parents), ''
         if odometry is not None and odometry.child_frame_id not in parents:
-            if belongs(odometry, stamp_ns):
+            if is_valid_at(odometry, stamp_ns):
                 parents[odometry.child_frame_id] = (
                     odometry.frame_id, Transform.of(odometry.position, odometry.orientation))
             else:

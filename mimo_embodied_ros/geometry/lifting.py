@@ -11,10 +11,10 @@ import numpy as np
 
 from mimo_embodied_ros.core.errors import NoCameraInfoError, NoDepthError, TransformError
 
-from .camera_model import Camera
+from .camera_model import CameraModel
 from .extrinsics import Transform
 from .registration import register
-from .surface import NoSurfaceError, Plane, check, connected, fit_plane
+from .surface import NoSurfaceError, Plane, check_plane, connected_surface, fit_plane
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,13 +107,13 @@ class Lifter:
         self.error: MimoError | None = None  # why nothing of this frame has a position
 
     @cached_property
-    def _camera(self) -> Camera:
+    def _camera(self) -> CameraModel:
         frame = self._frame
         if frame.intrinsics is None:
             msg = (f'no usable camera info of {frame.camera or "the image"}: set '
                    'camera_info_topic to one that is calibrated')
             raise NoCameraInfoError(msg)
-        return Camera(frame.intrinsics, frame.width, frame.height)
+        return CameraModel(frame.intrinsics, frame.width, frame.height)
 
     @cached_property
     def _depth(self) -> NDArray[np.float32]:
@@ -130,7 +130,7 @@ class Lifter:
                    'depth_info_topic, or depth_registered where it is')
             raise NoCameraInfoError(msg)
         rows, columns = frame.depth.shape
-        source = Camera(view.intrinsics, columns, rows)
+        source = CameraModel(view.intrinsics, columns, rows)
         return register(frame.depth, source, self._camera, (frame.width, frame.height),
                         self._lookup(frame.frame_id, view.frame_id))
 
@@ -182,7 +182,7 @@ class Lifter:
         around = away <= _radius(_AROUND, width) + (frame.depth_view is not None)
         near = away <= _radius(_DEPTH, width)
         try:
-            surface = connected(window, around)
+            surface = connected_surface(window, around)
             plane = self._plane(window, rays, surface & near, around, away == 1, ray)
         except NoSurfaceError as error:
             return Position(PositionStatus.DEPTH_INVALID, str(error))
@@ -203,7 +203,7 @@ class Lifter:
             msg = 'the depth image has too few values there; ask for a point further inside'
             raise NoSurfaceError(msg)
         seen = around & np.isfinite(window)
-        check(plane, rays[seen], window[seen])
+        check_plane(plane, rays[seen], window[seen])
         z = plane.depth(ray)[0]
         if np.abs(plane.depth(rays[beside]) - z).max() > _FLATTEST * z:
             msg = 'the surface there is seen at too flat an angle; look from further above'
@@ -218,7 +218,7 @@ class Lifter:
         lever = float(np.nanstd(rays, axis=0).min() * np.median(depths))
         if plane.stddev > _STEEPEST * lever * np.sqrt(len(depths)):
             return None
-        return _three(self._transform.turn(plane.normal))
+        return _three(self._transform.rotate(plane.normal))
 
     def box(self, x_min: float, y_min: float, x_max: float, y_max: float) -> Extent:
         """Place and size of the surface that the middle of a box of pixels shows.
@@ -244,7 +244,7 @@ class Lifter:
         inner = ((abs(rows - (bottom - top - 1) / 2) <= (bottom - top) / 4)
                  & (abs(columns - (right - left - 1) / 2) <= (right - left) / 4))
         try:
-            surface = connected(window, inner, _SHOWN)
+            surface = connected_surface(window, inner, _SHOWN)
         except NoSurfaceError as error:
             return Extent(PositionStatus.DEPTH_INVALID, str(error))
         middle = float(np.median(window[surface & inner]))

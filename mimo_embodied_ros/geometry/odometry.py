@@ -42,7 +42,7 @@ def interpolate(before: Odometry, after: Odometry, stamp_ns: int) -> Odometry:
         between(before.linear, after.linear), between(before.angular, after.angular))
 
 
-def belongs(odometry: Odometry | None, stamp_ns: int) -> bool:
+def is_valid_at(odometry: Odometry | None, stamp_ns: int) -> bool:
     """Whether odometry says where the base was at a stamp: it is not more than 0.2 s from it."""
     return (odometry is not None and abs(odometry.stamp_ns - stamp_ns) <= _TOLERANCE_NS
             and _usable(odometry))

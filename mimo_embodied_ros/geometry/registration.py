@@ -9,12 +9,12 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .camera_model import Camera
+    from .camera_model import CameraModel
     from .extrinsics import Transform
 
 
 def register(
-    depth: NDArray[np.float32], source: Camera, target: Camera, size: tuple[int, int],
+    depth: NDArray[np.float32], source: CameraModel, target: CameraModel, size: tuple[int, int],
     transform: Transform,
 ) -> NDArray[np.float32]:
     """Depth in the view of another camera; of several things in one pixel the nearest is seen.

@@ -33,7 +33,7 @@ class NoSurfaceError(ValueError):
     """There is no depth, or of more than one thing; the message says which."""
 
 
-def connected(window: Floats, around: Mask, agreeing: float = _AGREEING) -> Mask:
+def connected_surface(window: Floats, around: Mask, agreeing: float = _AGREEING) -> Mask:
     """Which pixels of a window are on the surface that most of its inner part shows.
 
     Args:
@@ -69,7 +69,7 @@ def connected(window: Floats, around: Mask, agreeing: float = _AGREEING) -> Mask
     return surface
 
 
-def check(plane: Plane, rays: Floats, depths: Floats) -> None:
+def check_plane(plane: Plane, rays: Floats, depths: Floats) -> None:
     """Look whether pixels are all on a plane but for a few, and not on two surfaces that it mixes.
 
     Raises:

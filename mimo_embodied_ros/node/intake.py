@@ -444,5 +444,5 @@ def lens_of(
     """
     intrinsics = intrinsics_of(read(message, CameraInfo), rectified=rectified)
     if intrinsics is not None:
-        geometry.Camera(intrinsics, width, height)  # raises
+        geometry.CameraModel(intrinsics, width, height)  # raises
     return intrinsics

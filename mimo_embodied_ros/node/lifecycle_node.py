@@ -34,7 +34,7 @@ from mimo_embodied_ros.core.errors import (
 from mimo_embodied_ros.core.query import Query, subject
 from mimo_embodied_ros.core.tasks import Media
 from mimo_embodied_ros.engine import load_engine
-from mimo_embodied_ros.engine.answer_cache import SharedAnswers, identity
+from mimo_embodied_ros.engine.answer_cache import AnswerCache, query_key
 from mimo_embodied_ros.engine.answering import State, answer_query
 from mimo_embodied_ros.engine.grounding import ground_answer
 from mimo_embodied_ros.engine.scheduler import Job, Scheduler
@@ -95,7 +95,7 @@ class MimoEmbodied(LifecycleNode):
         self._transforms: Transforms | None = None
         self._scheduler: Scheduler | None = None
         self._recorder: Recorder | None = None
-        self._shared: SharedAnswers[tuple[Answer, Reply]] = SharedAnswers()
+        self._shared: AnswerCache[tuple[Answer, Reply]] = AnswerCache()
         self._lost: ModelNotReadyError | None = None  # why the model failed for good
         self._settings = settings.read(self)
         self._outcomes: dict[bytes, tuple[Future, Job]] = {}
@@ -152,7 +152,7 @@ class MimoEmbodied(LifecycleNode):
         assert self._engine is not None
         self._intake = Intake(self, self._settings, self._engine.limits)
         self._transforms = Transforms(self, self._settings.extrinsics, self._settings.tf_buffer)
-        self._shared = SharedAnswers()
+        self._shared = AnswerCache()
         if self._settings.record_to:
             self._recorder = Recorder(
                 self._settings.record_to, self._settings.record_max_mb * 10**6,
@@ -353,7 +353,8 @@ class MimoEmbodied(LifecycleNode):
                     engine, query, on_progress=on_progress, cancelled=job.stopped)
 
             try:
-                (answer, reply), shared = self._shared.once(identity(query), compute, job.check)
+                (answer, reply), shared = self._shared.get_or_compute(
+                    query_key(query), compute, job.check)
             except MimoError as error:
                 if isinstance(error, ModelNotReadyError):
                     self._in_executor(self._on_lost_model, error)

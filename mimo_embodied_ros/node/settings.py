@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.core.skills import MOST_STEPS
+from mimo_embodied_ros.core.skills import MAX_STEPS
 from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig
 from mimo_embodied_ros.geometry.extrinsics import Extrinsics, load_extrinsics
@@ -74,7 +74,7 @@ REQUESTS = (
     Parameter('skills_file', '', 'YAML file with what the robot can do, see docs/skills.md; empty: '
               'plans are in words.'),
     Parameter('max_steps', 10, 'Longest plan of skills where a request gives none.',
-              (1, MOST_STEPS), live=True),
+              (1, MAX_STEPS), live=True),
     Parameter('max_new_tokens', 0, 'Longest answer, tokens; 0: the default of each task.', COUNT,
               unit='tokens', live=True),
 )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.answers import TaskPlan
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
-from mimo_embodied_ros.core.skills import chosen
+from mimo_embodied_ros.core.skills import select_skills
 from mimo_embodied_ros.core.tasks import AnswerKind
-from mimo_embodied_ros.engine.structured import can_hold
+from mimo_embodied_ros.engine.structured import supports_grammars
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.core.answers import Content
@@ -35,9 +35,9 @@ def with_skills(query: Query, request: Any, settings: Settings) -> Query:
             text = 'facts, open_ended and max_steps are for plans of skills; set skills_file'
             raise InvalidRequestError(text)
         return query
-    rules = chosen(settings.skills, names, facts=facts, open_ended=request.open_ended,
+    rules = select_skills(settings.skills, names, facts=facts, open_ended=request.open_ended,
                    max_steps=request.max_steps or settings.max_steps)
-    return replace(query, skills=rules, structured=can_hold())
+    return replace(query, skills=rules, structured=supports_grammars())
 
 
 def refusal(content: Content) -> tuple[ResultCode, str]:

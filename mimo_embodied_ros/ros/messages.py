@@ -24,7 +24,7 @@ from mimo_embodied_ros.core.answers import (
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 from mimo_embodied_ros.core.query import subject
 from mimo_embodied_ros.geometry.lifting import PositionStatus
-from mimo_embodied_ros.geometry.odometry import belongs
+from mimo_embodied_ros.geometry.odometry import is_valid_at
 from mimo_embodied_ros.geometry.poses import Pose
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def pose_message(pose: Pose, header: Header) -> PoseStamped:
 def base_message(odometry: Odometry | None, stamp_ns: int) -> Any:
     """Where the base was at an image's stamp; not valid where odometry does not say."""
     message = interfaces.BaseState()
-    if odometry is None or not belongs(odometry, stamp_ns):
+    if odometry is None or not is_valid_at(odometry, stamp_ns):
         return message
     message.valid = True
     stamp, twist = _stamp(odometry.stamp_ns), message.twist

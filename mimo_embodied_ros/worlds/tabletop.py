@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mimo_embodied_ros.core.frames import Intrinsics
-from mimo_embodied_ros.geometry.camera_model import Camera
+from mimo_embodied_ros.geometry.camera_model import CameraModel
 
 from .scenes import APART, CONTAINERS, MOVABLE, any_place, draw_table, place_things, room
 from .table_camera import FOCAL, HEIGHT, WIDTH, depth_at, depth_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CUBE, BOWL = ('red', 'cube'), ('blue', 'bowl')
 _GRASP = 0.75  # of a thing's radius: where it is thick
-_CAMERA = Camera(Intrinsics(FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2), WIDTH, HEIGHT)
+_CAMERA = CameraModel(Intrinsics(FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2), WIDTH, HEIGHT)
 _OTHERS = 1, 3  # things besides these two, least and most
 _TRIES = 100  # at a free place
 

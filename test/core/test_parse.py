@@ -31,7 +31,7 @@ from mimo_embodied_ros.core.errors import (
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.query import Query, Task
-from mimo_embodied_ros.core.readers import boxed, split_reasoning
+from mimo_embodied_ros.core.readers import read_boxed, split_reasoning
 from mimo_embodied_ros.core.resize import Resize
 from mimo_embodied_ros.core.tasks import TASKS
 
@@ -90,7 +90,7 @@ def test_reasoning_is_split_off(text: str, expected: object) -> None:
     ],
 )  # fmt: skip
 def test_last_box(text: str, expected: object) -> None:
-    assert boxed(text) == expected
+    assert read_boxed(text) == expected
 
 
 # --- points ----------------------------------------------------------------------------------

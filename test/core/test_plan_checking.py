@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.answers import Grounding, Point, TaskPlan, TaskStep
-from mimo_embodied_ros.core.instruction_matching import is_named, left_out, same_thing
+from mimo_embodied_ros.core.instruction_matching import may_be_same_thing, mentions, uncovered_words
 from mimo_embodied_ros.core.plan_checking import check_plan, ground_plan
 from mimo_embodied_ros.core.plan_readers import read_steps
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.core.skills import chosen
+from mimo_embodied_ros.core.skills import select_skills
 
 CONFIG = Path(__file__).parents[2] / 'config' / 'skills'
 ARM = load_skills(CONFIG / 'manipulator.yaml')
@@ -26,7 +26,7 @@ def checked(text: str, instruction: str = '', skills: Any = ARM, **rules: Any) -
     """The plan of a model's words; of any instruction where none is given."""
     rules.setdefault('open_ended', not instruction)
     return check_plan(
-        TaskPlan(instruction, read_steps(text) or ()), chosen(skills, **rules))
+        TaskPlan(instruction, read_steps(text) or ()), select_skills(skills, **rules))
 
 
 def test_a_plan_that_can_be_done() -> None:
@@ -87,7 +87,8 @@ def test_a_number_and_a_default() -> None:
 def test_a_pose_by_name_needs_no_image() -> None:
     (step,) = checked('1. go to the kitchen', skills=BASE).steps
     assert step.skill == 'go_to_pose'
-    plan = ground_plan(checked('1. go to the kitchen', skills=BASE), chosen(BASE), pytest.fail)
+    plan = ground_plan(
+        checked('1. go to the kitchen', skills=BASE), select_skills(BASE), pytest.fail)
     assert not plan.problem
 
 
@@ -190,7 +191,7 @@ def test_places_that_the_plan_does_not_name_are_looked_for() -> None:
         asked.append(words)
         return Point(1, 2)
 
-    plan = ground_plan(checked(text), chosen(ARM), locate)
+    plan = ground_plan(checked(text), select_skills(ARM), locate)
     assert asked == ['red cube']  # and not the one that is held by then
     assert plan.steps[0].points == (Point(1, 2),)
     assert plan.steps[1].points == (Point(120, 60),)
@@ -199,27 +200,27 @@ def test_places_that_the_plan_does_not_name_are_looked_for() -> None:
 @pytest.mark.parametrize(('place', 'problem'), [
     (None, 'step 1: cup is not visible'), ('it said no', 'nobody knows where cup is: it said no')])
 def test_what_is_not_visible_refuses_the_plan(place: Any, problem: str) -> None:
-    plan = ground_plan(checked('1. pick up the cup'), chosen(ARM), found({'cup': place}))
+    plan = ground_plan(checked('1. pick up the cup'), select_skills(ARM), found({'cup': place}))
     assert problem in plan.problem
     assert plan.steps[0].problem
 
 
 def test_what_a_step_may_reveal_is_only_marked() -> None:
     text = '1. open the drawer\n2. pick up the cup'
-    plan = ground_plan(checked(text), chosen(ARM), found({'drawer': Point(5, 5)}))
+    plan = ground_plan(checked(text), select_skills(ARM), found({'drawer': Point(5, 5)}))
     assert not plan.problem
     assert plan.steps[1].arguments[0].grounding is Grounding.NOT_VISIBLE
 
 
 def test_a_place_outside_of_the_image_is_none() -> None:
     step = TaskStep('pick up the cup', points=(Point(-5, 3, in_image=False),))
-    plan = check_plan(TaskPlan('', (step,)), chosen(ARM, open_ended=True))
+    plan = check_plan(TaskPlan('', (step,)), select_skills(ARM, open_ended=True))
     assert plan.steps[0].arguments[0].grounding is Grounding.NOT_GROUNDED
 
 
 def test_a_refused_plan_is_not_looked_at() -> None:
     plan = checked('1. drive away')
-    assert ground_plan(plan, chosen(ARM), pytest.fail) == plan
+    assert ground_plan(plan, select_skills(ARM), pytest.fail) == plan
 
 
 def test_a_plan_without_steps_is_none_to_refuse() -> None:
@@ -241,7 +242,7 @@ LINES = st.one_of(
 def test_what_is_let_through_keeps_all_rules(
     lines: list[str], most: int, instruction: str, open_ended: bool, seen: bool
 ) -> None:
-    rules = chosen(ARM, max_steps=most, open_ended=open_ended)
+    rules = select_skills(ARM, max_steps=most, open_ended=open_ended)
     steps = tuple(TaskStep(line) for line in lines)
     plan = ground_plan(check_plan(TaskPlan(instruction, steps), rules), rules,
                        lambda _: Point(1, 1) if seen else None)
@@ -257,10 +258,10 @@ def test_what_is_let_through_keeps_all_rules(
         for argument in step.arguments:
             assert argument.value.isprintable()
             assert argument.point is not None or argument.grounding is not Grounding.SEEN
-            assert open_ended or argument.name == 'where' or is_named(
+            assert open_ended or argument.name == 'where' or mentions(
                 instruction, argument.value, ('put', 'pick', 'open', 'pour'))
         thing = step.arguments[0].value
-        assert same_thing(holding, thing) if skill.needs else not (holding and skill.lacks)
+        assert may_be_same_thing(holding, thing) if skill.needs else not (holding and skill.lacks)
         holding = thing if skill.gives else '' if skill.ends else holding
 
 
@@ -277,15 +278,15 @@ def test_what_is_let_through_keeps_all_rules(
     ('', 'cup', False),
 ])
 def test_names(instruction: str, thing: str, named: bool) -> None:
-    assert is_named(instruction, thing, ('pick', 'put', 'pull')) is named
+    assert mentions(instruction, thing, ('pick', 'put', 'pull')) is named
 
 
 def test_words_that_are_left_out() -> None:
     instruction = 'Please put the cubes in the bowl and sing'
-    assert left_out(instruction, ['put', 'cube', 'bowl']) == ['sing']
+    assert uncovered_words(instruction, ['put', 'cube', 'bowl']) == ['sing']
 
 
 @given(a=st.text(max_size=20), b=st.text(max_size=20))
 @settings(deadline=None)
 def test_sameness_goes_both_ways(a: str, b: str) -> None:
-    assert same_thing(a, b) == same_thing(b, a)
+    assert may_be_same_thing(a, b) == may_be_same_thing(b, a)

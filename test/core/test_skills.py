@@ -20,7 +20,7 @@ from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.core.skills import PARTS, chosen, fill
+from mimo_embodied_ros.core.skills import PARTS, fill, select_skills
 from mimo_embodied_ros.core.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_the_docstring_shows_a_skill_that_works(tmp_path: Path) -> None:
     shown = skill_files.__doc__.partition('::\n')[2].partition('\n``description``')[0]
     text = '\n'.join(line[4:] for line in shown.splitlines())
     (skill,) = load_skills(written(tmp_path, text)).values()
-    assert skill.readings('pick up the red cube') == [{'object': 'red cube'}]
+    assert skill.match('pick up the red cube') == [{'object': 'red cube'}]
     for field in ('description', 'says', 'asked', 'arguments', 'runs'):
         assert f'``{field}``' in skill_files.__doc__
 
@@ -191,7 +191,7 @@ def test_steps_are_read_by_the_words_for_a_skill(
     name: str, text: str, words: dict[str, str]
 ) -> None:
     skill = (ARM | BASE)[name]
-    assert words in skill.readings(text)
+    assert words in skill.match(text)
     assert re.fullmatch(skill.grammar(), text, re.IGNORECASE)
 
 
@@ -202,7 +202,7 @@ def test_steps_are_read_by_the_words_for_a_skill(
     'go to the moon: now', 'pick up ' + 'a' * 30, ''])
 def test_what_is_no_step_is_not_read(text: str) -> None:
     for skill in (ARM | BASE).values():
-        assert skill.readings(text) == []
+        assert skill.match(text) == []
         assert not re.fullmatch(skill.grammar(), text)
 
 
@@ -214,8 +214,8 @@ NAMES = st.lists(st.text('abcdefghijklmnopqrstuvwxyzüéλ', min_size=1, max_siz
 @given(a=NAMES, b=NAMES, article=st.sampled_from(('', 'the ', 'an ')))
 @settings(deadline=None)
 def test_any_names_come_back(a: str, b: str, article: str) -> None:
-    assert ARM['pick'].readings(f'grasp {article}{a}') == [{'object': a}]
-    assert {'object': a, 'where': 'next to', 'place': b} in ARM['place'].readings(
+    assert ARM['pick'].match(f'grasp {article}{a}') == [{'object': a}]
+    assert {'object': a, 'where': 'next to', 'place': b} in ARM['place'].match(
         f'put {article}{a} next to {article}{b}')
 
 
@@ -223,24 +223,24 @@ def test_any_names_come_back(a: str, b: str, article: str) -> None:
 @settings(deadline=None)
 def test_no_text_takes_long(text: str) -> None:
     for skill in (ARM | BASE).values():
-        for words in skill.readings(text + ' in' * 50):
+        for words in skill.match(text + ' in' * 50):
             assert all('\n' not in value for value in words.values())
 
 
 def test_some_skills_for_a_request() -> None:
-    some = chosen(ARM, ('place', 'pick'), facts=('holding red cube', 'done open the drawer'))
+    some = select_skills(ARM, ('place', 'pick'), facts=('holding red cube', 'done open the drawer'))
     assert [skill.name for skill in some.skills] == ['pick', 'place']
-    assert [skill.name for skill in chosen(ARM).skills] == list(ARM)
-    assert hash(some) != hash(chosen(BASE))
+    assert [skill.name for skill in select_skills(ARM).skills] == list(ARM)
+    assert hash(some) != hash(select_skills(BASE))
     with pytest.raises(InvalidRequestError, match="no skill 'fly'; the robot has pick"):
-        chosen(ARM, ('fly',))
+        select_skills(ARM, ('fly',))
     with pytest.raises(InvalidRequestError, match='none, see skills_file'):
-        chosen({}, ('fly',))
+        select_skills({}, ('fly',))
     with pytest.raises(InvalidRequestError, match="fact 'flying high'; they know of done, holding"):
-        chosen(ARM, facts=('flying high',))
+        select_skills(ARM, facts=('flying high',))
     for number in (0, 101):
         with pytest.raises(InvalidRequestError, match='1 to 100'):
-            chosen(ARM, max_steps=number)
+            select_skills(ARM, max_steps=number)
 
 
 def test_calls_are_filled_with_values_of_their_own_types() -> None:
@@ -265,7 +265,7 @@ def test_shipped_calls_can_be_filled(skill: Skill) -> None:
 def test_a_prompt_that_tells_the_skills() -> None:
     frame = Frame(np.zeros((60, 80, 3), np.uint8))
     limits = PixelLimits(4 * 28 * 28, 4096 * 28 * 28)
-    query = Query(TASKS['plan_skills'], 'tidy up {skills}', (frame,), skills=chosen(BASE))
+    query = Query(TASKS['plan_skills'], 'tidy up {skills}', (frame,), skills=select_skills(BASE))
     text = build_prompt(query, limits).text
     assert '"look at {object}" (Turn on the spot until the robot faces something.); ' in text
     assert 'current goal is: tidy up {skills}. what are the next 5 step' in text
@@ -293,5 +293,5 @@ def test_words_that_are_true_or_false_to_yaml_are_words(tmp_path: Path) -> None:
 def test_a_default_may_be_left_out(tmp_path: Path) -> None:
     skill = one(tmp_path, 'says: [nod, "nod {n} times"]\n'
                           'arguments: {n: {type: number, range: [1, 9], default: 2}}')
-    assert skill.readings('nod 3 times') == [{'n': '3'}]
-    assert skill.readings('nod') == [{}]
+    assert skill.match('nod 3 times') == [{'n': '3'}]
+    assert skill.match('nod') == [{}]

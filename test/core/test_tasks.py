@@ -44,7 +44,7 @@ def frames(count: int, seconds: float = 5.0) -> tuple[Frame, ...]:
 def test_benchmark(fact: dict[str, Any]) -> None:
     task = TASKS[fact['task']]
     assert task.answer is AnswerKind(fact['answer'])
-    assert task.frame is Positions(fact['positions'])
+    assert task.coordinates is Positions(fact['positions'])
     query = Query(
         task,
         fact['text'],

@@ -19,11 +19,11 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.plan_checking import check_plan
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.core.skills import chosen
+from mimo_embodied_ros.core.skills import select_skills
 from mimo_embodied_ros.embedded import evaluate, injections
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded, ground_answer
-from mimo_embodied_ros.engine.structured import can_hold
+from mimo_embodied_ros.engine.structured import supports_grammars
 from mimo_embodied_ros.pictures import write_picture
 from mimo_embodied_ros.worlds import scenes
 
@@ -51,9 +51,10 @@ def engine() -> Iterator[Engine]:
 
 @pytest.mark.parametrize('held', [False, True])
 def test_a_plan_of_skills_with_places(engine: Engine, held: bool) -> None:
-    if held and not can_hold():
+    if held and not supports_grammars():
         pytest.skip('llguidance is not installed')
-    query = Query(Task.PLAN, ASKED, (Frame(SCENE.pixels),), skills=chosen(ARM), structured=held)
+    query = Query(
+        Task.PLAN, ASKED, (Frame(SCENE.pixels),), skills=select_skills(ARM), structured=held)
     plan = answer_grounded(engine, query)[0].content
     assert isinstance(plan, TaskPlan)
     assert not plan.problem
@@ -65,14 +66,14 @@ def test_a_plan_of_skills_with_places(engine: Engine, held: bool) -> None:
 
 
 def test_a_skill_that_may_not_be_used(engine: Engine) -> None:
-    query = Query(Task.PLAN, ASKED, (Frame(SCENE.pixels),), skills=chosen(ARM, ('pick',)))
+    query = Query(Task.PLAN, ASKED, (Frame(SCENE.pixels),), skills=select_skills(ARM, ('pick',)))
     plan = answer_grounded(engine, query)[0].content
     assert isinstance(plan, TaskPlan)
     assert 'may be used: pick' in plan.problem
 
 
 def test_what_the_plan_does_not_place_is_asked_of_the_model(engine: Engine) -> None:
-    rules = chosen(ARM, open_ended=True)
+    rules = select_skills(ARM, open_ended=True)
     query = Query(Task.PLAN, 'pick up', (Frame(SCENE.pixels),), skills=rules)
 
     def ask(more: Query) -> tuple[Answer, None]:
@@ -89,7 +90,7 @@ def test_what_the_plan_does_not_place_is_asked_of_the_model(engine: Engine) -> N
 
 
 def test_what_goes_wrong_while_places_are_asked_for() -> None:
-    rules = chosen(ARM, open_ended=True)
+    rules = select_skills(ARM, open_ended=True)
     query = Query(Task.PLAN, 'x', (Frame(SCENE.pixels),), skills=rules)
     steps = tuple(TaskStep(text) for text in (
         'open the drawer', 'pick up the cup', 'put the cup in the drawer'))
@@ -124,7 +125,7 @@ def test_words_are_written_into_pictures() -> None:
 
 @pytest.mark.parametrize('where', ['pictures', 'instructions'])
 def test_commands_that_nobody_gave_are_refused(engine: Engine, where: str) -> None:
-    rng, rules = random.Random(3), chosen(ARM)
+    rng, rules = random.Random(3), select_skills(ARM)
     attacks = (injections.in_pictures(rng, rules) if where == 'pictures'
                else injections.in_instructions(rng))
     number = len(injections.WRITTEN if where == 'pictures' else injections.INSTRUCTIONS)

@@ -16,7 +16,7 @@ from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import TASKS
-from mimo_embodied_ros.engine.answer_cache import SharedAnswers, identity
+from mimo_embodied_ros.engine.answer_cache import AnswerCache, query_key
 
 LIMITS = PixelLimits(3136, 100_000)
 
@@ -43,11 +43,11 @@ class Leader:
 
 
 @pytest.fixture
-def shared() -> SharedAnswers[Any]:
-    return SharedAnswers(kept=2)
+def shared() -> AnswerCache[Any]:
+    return AnswerCache(kept=2)
 
 
-def test_those_that_ask_meanwhile_get_the_same_answer(shared: SharedAnswers[Any]) -> None:
+def test_those_that_ask_meanwhile_get_the_same_answer(shared: AnswerCache[Any]) -> None:
     leader, waiting = Leader(), set()
     all_wait = threading.Event()
 
@@ -57,26 +57,26 @@ def test_those_that_ask_meanwhile_get_the_same_answer(shared: SharedAnswers[Any]
             all_wait.set()
 
     with ThreadPoolExecutor(4) as threads:
-        first = threads.submit(shared.once, 'key', leader, wanted)
+        first = threads.submit(shared.get_or_compute, 'key', leader, wanted)
         leader.began.wait(10)
-        others = [threads.submit(shared.once, 'key', leader, check) for _ in range(3)]
+        others = [threads.submit(shared.get_or_compute, 'key', leader, check) for _ in range(3)]
         assert all_wait.wait(10)
-        other = shared.once('another key', lambda: 'other', wanted)
+        other = shared.get_or_compute('another key', lambda: 'other', wanted)
         leader.go.set()
         assert first.result() == ('answer', False)
         assert [future.result() for future in others] == [('answer', True)] * 3
     assert other == ('other', False)
     assert leader.calls == 1
-    assert shared.once('key', leader, wanted) == ('answer', True)
+    assert shared.get_or_compute('key', leader, wanted) == ('answer', True)
 
 
-def test_the_next_one_computes_where_the_first_failed(shared: SharedAnswers[Any]) -> None:
+def test_the_next_one_computes_where_the_first_failed(shared: AnswerCache[Any]) -> None:
     leader, waits = Leader(), threading.Event()
     leader.error = BackendError('out of order')
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(shared.once, 'key', leader, wanted)
+        first = threads.submit(shared.get_or_compute, 'key', leader, wanted)
         leader.began.wait(10)
-        second = threads.submit(shared.once, 'key', lambda: 'better', waits.set)
+        second = threads.submit(shared.get_or_compute, 'key', lambda: 'better', waits.set)
         assert waits.wait(10)
         leader.go.set()
         with pytest.raises(BackendError):
@@ -84,24 +84,24 @@ def test_the_next_one_computes_where_the_first_failed(shared: SharedAnswers[Any]
         assert second.result() == ('better', False)
 
 
-def test_one_that_waits_can_be_stopped(shared: SharedAnswers[Any]) -> None:
+def test_one_that_waits_can_be_stopped(shared: AnswerCache[Any]) -> None:
     leader = Leader()
 
     def check() -> None:
         raise CancelledError('not wanted any more')
 
     with ThreadPoolExecutor(1) as threads:
-        first = threads.submit(shared.once, 'key', leader, wanted)
+        first = threads.submit(shared.get_or_compute, 'key', leader, wanted)
         leader.began.wait(10)
         with pytest.raises(CancelledError):
-            shared.once('key', leader, check)
+            shared.get_or_compute('key', leader, check)
         leader.go.set()
         assert first.result() == ('answer', False)
 
 
-def test_the_answer_used_longest_ago_is_forgotten(shared: SharedAnswers[Any]) -> None:
+def test_the_answer_used_longest_ago_is_forgotten(shared: AnswerCache[Any]) -> None:
     def once(key: str) -> bool:
-        return shared.once(key, lambda: key, wanted)[1]
+        return shared.get_or_compute(key, lambda: key, wanted)[1]
 
     assert [once(key) for key in 'abacab'] == [False, False, True, False, True, False]
 
@@ -119,8 +119,8 @@ MOVING = Odometry(10, 'odom', 'base', (0, 0, 0), (0, 0, 0, 1), (1, 0, 0), (0, 0,
     replace(QUERY, frames=(replace(FRAME, odometry=MOVING),)),
 ])
 def test_queries_that_are_the_same(other: Query) -> None:
-    assert identity(other) == identity(QUERY)
-    assert hash(identity(other)) == hash(identity(QUERY))
+    assert query_key(other) == query_key(QUERY)
+    assert hash(query_key(other)) == hash(query_key(QUERY))
 
 
 @pytest.mark.parametrize('other', [
@@ -135,12 +135,12 @@ def test_queries_that_are_the_same(other: Query) -> None:
     replace(QUERY, frames=(replace(FRAME, stamp_ns=11),)),
 ])
 def test_queries_that_are_not(other: Query) -> None:
-    assert identity(other) != identity(QUERY)
+    assert query_key(other) != query_key(QUERY)
 
 
 def test_the_odometry_of_a_frame_counts_where_the_prompt_tells_of_it() -> None:
     still = Query(TASKS['drive'], '', (FRAME,), experimental=True)
-    assert identity(still) != identity(replace(still, frames=(replace(FRAME, odometry=MOVING),)))
+    assert query_key(still) != query_key(replace(still, frames=(replace(FRAME, odometry=MOVING),)))
 
 
 def test_a_frame_is_resized_once_for_all_requests() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimo_embodied_ros.engine.drafts import CONTEXT, Drafts
+from mimo_embodied_ros.engine.drafts import CONTEXT, Drafter
 
 ANSWERS = st.lists(st.lists(st.integers(0, 2), max_size=12), max_size=8)
 
@@ -15,13 +15,13 @@ ANSWERS = st.lists(st.lists(st.integers(0, 2), max_size=12), max_size=8)
 def test_a_draft_is_what_followed_the_last_two_times(
     answers: list[list[int]], before: list[int], longest: int
 ) -> None:
-    drafts = Drafts(longest)
+    drafts = Drafter(longest)
     followers: dict[tuple[int, ...], list[int]] = {}
     for answer in answers:
         drafts.learn(answer)
         for end in range(CONTEXT, len(answer)):
             followers.setdefault(tuple(answer[end - CONTEXT : end]), []).append(answer[end])
-    draft = drafts.after(before)
+    draft = drafts.draft(before)
     assert len(draft) <= longest
     said = before + draft
     for end in range(len(before), len(said)):

@@ -25,7 +25,7 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.grammar import grammar_of
 from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.core.skills import MOST_STEPS, chosen
+from mimo_embodied_ros.core.skills import MAX_STEPS, select_skills
 from mimo_embodied_ros.core.tasks import TASKS, Task
 from mimo_embodied_ros.embedded import questions
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 MODEL = Path(__file__).parents[2] / 'models' / 'mimo_tiny'
 FRAME = Frame(np.random.default_rng(5).integers(0, 255, (120, 160, 3), dtype=np.uint8))
 CHOICE = next(t for t in TASKS.values() if t.answer.value == 'choice' and t.uses('options'))
-SKILLS = chosen(load_skills(MODEL.parents[1] / 'config' / 'skills' / 'manipulator.yaml'))
+SKILLS = select_skills(load_skills(MODEL.parents[1] / 'config' / 'skills' / 'manipulator.yaml'))
 QUERIES = (
     Query(Task.POINTS, 'the cube', (FRAME,)),
     Query(Task.BOXES, 'the cube', (FRAME,)),
@@ -106,7 +106,7 @@ def test_what_it_should_not_say_is_not(
     assert not accepts(tokenizer, grammar_of(QUERIES[number]), text)
 
 
-@pytest.mark.parametrize('steps', [1, 2, MOST_STEPS])
+@pytest.mark.parametrize('steps', [1, 2, MAX_STEPS])
 def test_a_plan_has_at_most_so_many_steps(tokenizer: llguidance.LLTokenizer, steps: int) -> None:
     grammar = grammar_of(replace(QUERIES[4], skills=replace(SKILLS, max_steps=steps)))
     lines = [f'{n}. open drawer {n}' for n in range(1, steps + 2)]

@@ -41,7 +41,7 @@ from mimo_embodied_ros.core.resize import PixelLimits, resize
 from mimo_embodied_ros.engine import Engine, EngineConfig, Reply, load_engine, vision
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.engine.prefix_cache import Prefix
-from mimo_embodied_ros.engine.processor import Encoder, ImageTextProcessor, load_processor
+from mimo_embodied_ros.engine.processor import ImageTextProcessor, PromptEncoder, load_processor
 from mimo_embodied_ros.engine.repetition import SPAN
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def test_reply_is_what_plain_generate_gives(
 
 
 def test_the_prompt_is_the_chat_template_with_media_first(processor: ImageTextProcessor) -> None:
-    encoded = Encoder(processor).encode(make_prompt('where? /no_think'))
+    encoded = PromptEncoder(processor).encode(make_prompt('where? /no_think'))
     text = processor.tokenizer.decode(encoded.tokens)
     assert text.startswith('<|im_start|>system\nYou are a test.<|im_end|>\n<|im_start|>user\n')
     assert text.endswith(
@@ -603,7 +603,7 @@ def test_the_processors_own_resize_would_change_nothing(
     """So a remote server, which resizes by itself, sees the same image."""
     pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
     image, scale = resize(pixels, LIMITS)
-    (kept,) = Encoder(processor).encode(Prompt('x', (image,), (scale,), 1)).images
+    (kept,) = PromptEncoder(processor).encode(Prompt('x', (image,), (scale,), 1)).images
     resized = processor.image_processor(images=[image], return_tensors='pt')
     assert kept.grid == tuple(resized['image_grid_thw'][0].tolist())
     assert torch.equal(kept.patches(), resized['pixel_values'])

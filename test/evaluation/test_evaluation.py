@@ -54,8 +54,8 @@ def test_points_count_on_the_pixel_that_they_are_in() -> None:
     mask[1, 2] = True
     points = [(2, 1), (2.99, 1.99), (3, 1), (1.99, 1), (2, 2), (-0.1, 1), (4, 1), (2, 1e6)]
     assert metrics.in_mask(points, mask).tolist() == [True, True] + [False] * 6
-    assert metrics.share(metrics.in_mask(points, mask)) == 0.25
-    assert metrics.share(metrics.in_mask([], mask)) == 0
+    assert metrics.hit_rate(metrics.in_mask(points, mask)) == 0.25
+    assert metrics.hit_rate(metrics.in_mask([], mask)) == 0
     mask[0, 3] = True  # the pixel that an index of -1 would find
     assert not metrics.in_mask([(-1, 0)], mask).any()
 
@@ -89,13 +89,13 @@ def test_overlap(a: metrics.Corners, b: metrics.Corners) -> None:
 
 def test_boxes_count_once_and_at_half() -> None:
     assert metrics.iou((0, 0, 2, 1), (1, 0, 3, 1)) == pytest.approx(1 / 3)
-    assert metrics.boxes_found([(0, 0, 2, 1)], [(0, 0, 1, 1)]) == 1  # exactly one half
-    assert metrics.boxes_found([(0, 0, 2.01, 1)], [(0, 0, 1, 1)]) == 0
+    assert metrics.boxes_f1([(0, 0, 2, 1)], [(0, 0, 1, 1)]) == 1  # exactly one half
+    assert metrics.boxes_f1([(0, 0, 2.01, 1)], [(0, 0, 1, 1)]) == 0
     twice = [(0, 0, 4, 4), (0, 0, 4, 3.9)]
-    assert metrics.boxes_found(twice, [(0, 0, 4, 4)]) == pytest.approx(2 / 3)
-    assert metrics.boxes_found(twice, [(0, 0, 4, 4), (9, 9, 10, 10)]) == 0.5
-    assert metrics.boxes_found([], [(0, 0, 4, 4)]) == 0
-    assert metrics.boxes_found([], []) == 1
+    assert metrics.boxes_f1(twice, [(0, 0, 4, 4)]) == pytest.approx(2 / 3)
+    assert metrics.boxes_f1(twice, [(0, 0, 4, 4), (9, 9, 10, 10)]) == 0.5
+    assert metrics.boxes_f1([], [(0, 0, 4, 4)]) == 0
+    assert metrics.boxes_f1([], []) == 1
 
 
 @pytest.mark.parametrize(('said', 'true', 'score'), [
@@ -301,7 +301,7 @@ def test_a_layout_that_is_not_as_published(tmp_path: Path) -> None:
 
 def outcome(record: Any, text: str, finish: str = 'stop') -> run.Outcome:
     frame = Frame(np.asarray(Image.open(record.images[0]).convert('RGB')))
-    said = run.Said(record.key, record.id, text, finish, '', '', 0.5)
+    said = run.Prediction(record.key, record.id, text, finish, '', '', 0.5)
     return run.judge(record, said, Query(record.task, record.question, (frame,)), LIMITS)
 
 

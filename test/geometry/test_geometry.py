@@ -22,10 +22,10 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry, View
 from mimo_embodied_ros.geometry import quaternions
-from mimo_embodied_ros.geometry.camera_model import Camera
+from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform, load_extrinsics
 from mimo_embodied_ros.geometry.lifting import Lifter, PositionStatus
-from mimo_embodied_ros.geometry.odometry import belongs, interpolate
+from mimo_embodied_ros.geometry.odometry import interpolate, is_valid_at
 from mimo_embodied_ros.geometry.poses import goals_before, tool_pose
 from mimo_embodied_ros.geometry.registration import register
 
@@ -70,14 +70,14 @@ def test_a_pixel_becomes_a_ray_that_meets_the_pixel(
     lens: str, x: float, y: float, depth: float
 ) -> None:
     intrinsics, size = LENSES[lens]
-    camera = Camera(intrinsics, *size)
+    camera = CameraModel(intrinsics, *size)
     ray = camera.rays([(x, y)])[0]
     assert np.isfinite(ray).all()
     assert camera.pixels([(*ray * depth, depth)])[0] == pytest.approx((x, y), abs=0.05)
 
 
 def test_pixels_count_from_the_edge_and_camera_info_from_the_middle_of_the_first() -> None:
-    camera = Camera(PINHOLE, 640, 480)
+    camera = CameraModel(PINHOLE, 640, 480)
     assert camera.rays([(320, 240), (820, 240)]) == pytest.approx(np.array([(0, 0), (1, 0)]))
     assert np.isnan(camera.pixels([(0, 0, -1), (0, 0, 0)])).all()
 
@@ -86,7 +86,7 @@ def test_pixels_count_from_the_edge_and_camera_info_from_the_middle_of_the_first
 @given(x=st.floats(0, 640), y=st.floats(0, 480))
 def test_a_smaller_copy_of_an_image_has_the_same_rays(x: float, y: float) -> None:
     intrinsics = replace(PINHOLE, size=(640, 480))
-    whole, half = Camera(intrinsics, 640, 480), Camera(intrinsics, 320, 240)
+    whole, half = CameraModel(intrinsics, 640, 480), CameraModel(intrinsics, 320, 240)
     assert half.rays([(x / 2, y / 2)]) == pytest.approx(whole.rays([(x, y)]), abs=1e-9)
 
 
@@ -98,11 +98,11 @@ def test_a_smaller_copy_of_an_image_has_the_same_rays(x: float, y: float) -> Non
 ])
 def test_what_cannot_be_rectified_is_refused(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(NoCameraInfoError, match=says):
-        Camera(replace(PINHOLE, **changes), 640, 480)
+        CameraModel(replace(PINHOLE, **changes), 640, 480)
 
 
 def test_coefficients_of_zero_are_no_lens() -> None:
-    camera = Camera(replace(PINHOLE, model='whatever', distortion=(0.0,) * 7), 640, 480)
+    camera = CameraModel(replace(PINHOLE, model='whatever', distortion=(0.0,) * 7), 640, 480)
     assert camera.rays([(820, 240)])[0] == pytest.approx((1, 0))
 
 
@@ -140,7 +140,7 @@ def test_an_inclined_surface_is_exact_and_has_its_normal(lens: str, x: float, y:
     found, truth = lifter.point(x, y), scene.seen(np.array([(x, y)]))[0][0]
     assert found.status is PositionStatus.OK
     assert found.xyz == pytest.approx(truth, rel=1e-3, abs=1e-3)
-    assert found.normal == pytest.approx(scene.pose.inverse.turn([0, 0, 1]), abs=1e-2)
+    assert found.normal == pytest.approx(scene.pose.inverse.rotate([0, 0, 1]), abs=1e-2)
     assert found.depth_stddev < 1e-3
 
 
@@ -246,7 +246,7 @@ def test_a_ball_on_a_table_does_not_take_the_table_along() -> None:
 
 
 def test_depth_registered_to_its_own_view_stays_as_it_is() -> None:
-    camera, depth = Camera(PINHOLE, 640, 480), FLOORS['pinhole'].depth
+    camera, depth = CameraModel(PINHOLE, 640, 480), FLOORS['pinhole'].depth
     same = register(depth, camera, camera, (640, 480), Transform())
     assert np.nanmax(np.abs(same - depth)) < 1e-5
 
@@ -280,7 +280,7 @@ def test_transforms_are_undone_and_follow_one_another(
 ) -> None:
     assert a.inverse.apply(a.apply(point)) == pytest.approx(np.array(point), abs=1e-9)
     assert (a @ b).apply(point) == pytest.approx(a.apply(b.apply(point)), abs=1e-9)
-    assert a.turn(point) == pytest.approx(a.apply(point) - a.apply(ORIGIN), abs=1e-9)
+    assert a.rotate(point) == pytest.approx(a.apply(point) - a.apply(ORIGIN), abs=1e-9)
 
 
 @settings(deadline=None)
@@ -343,7 +343,7 @@ def test_odometry_between_two_messages_moves_evenly(
     assert found.position == pytest.approx(expected, abs=1e-9)
     assert found.linear == pytest.approx(velocity)
     assert abs(np.dot(found.orientation, turn)) == pytest.approx(1, abs=1e-9)
-    assert belongs(found, stamp)
+    assert is_valid_at(found, stamp)
 
 
 @pytest.mark.parametrize(('after', 'stamp_ns', 'nearer'), [
@@ -358,10 +358,10 @@ def test_nothing_is_extrapolated(after: Odometry, stamp_ns: int, nearer: int) ->
 
 
 def test_odometry_that_is_far_or_broken_says_nothing() -> None:
-    assert belongs(odometry(), 200_000_000)
-    assert not belongs(odometry(), 200_000_001)
-    assert not belongs(odometry(orientation=(0.0, 0.0, 0.0, 0.0)), 0)
-    assert not belongs(None, 0)
+    assert is_valid_at(odometry(), 200_000_000)
+    assert not is_valid_at(odometry(), 200_000_001)
+    assert not is_valid_at(odometry(orientation=(0.0, 0.0, 0.0, 0.0)), 0)
+    assert not is_valid_at(None, 0)
 
 
 # -- extrinsics

@@ -48,7 +48,7 @@ from mimo_embodied_ros.core.errors import (
     StaleImageError,
 )
 from mimo_embodied_ros.core.resize import PixelLimits
-from mimo_embodied_ros.geometry.camera_model import Camera
+from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.node import faults, intake
 from mimo_embodied_ros.node.intake import Intake, lens_of
 from mimo_embodied_ros.node.settings import read
@@ -449,7 +449,7 @@ def test_camera_info_is_made_that_of_the_image(
         assert lens is None
     else:
         assert lens is not None
-        middle, right, below = Camera(lens, *size).pixels([[0, 0, 1], [1, 0, 1], [0, 1, 1]])
+        middle, right, below = CameraModel(lens, *size).pixels([[0, 0, 1], [1, 0, 1], [0, 1, 1]])
         found = (*(right - middle)[:1], *(below - middle)[1:], *(middle - 0.5))
         assert found == pytest.approx(expected)
 

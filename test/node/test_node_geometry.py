@@ -201,7 +201,7 @@ def test_an_arm_gets_a_pose_to_reach_for(robot: Seeing) -> None:
     assert frame == 'base_link'
     assert numbers[:3] == pytest.approx((x - 0.1, y, z), abs=2e-3)
     # z of the tool points ahead, as x of the base does
-    assert Transform.of((0, 0, 0), numbers[3:]).turn((0, 0, 1)) == pytest.approx(
+    assert Transform.of((0, 0, 0), numbers[3:]).rotate((0, 0, 1)) == pytest.approx(
         (1, 0, 0), abs=2e-3)
 
 
@@ -211,7 +211,7 @@ def test_a_base_gets_a_goal_before_the_thing(robot: Seeing) -> None:
     there = xyz(robot.find('odom').affordances.points[0].position)
     assert frame == 'odom'
     assert math.dist(numbers[:2], there[:2]) == pytest.approx(0.8, abs=2e-3)
-    ahead = Transform.of((0, 0, 0), numbers[3:]).turn((0.8, 0, 0))
+    ahead = Transform.of((0, 0, 0), numbers[3:]).rotate((0.8, 0, 0))
     assert np.add(numbers[:2], ahead[:2]) == pytest.approx(there[:2], abs=5e-3)
 
 

@@ -17,7 +17,7 @@ class Prefix:
     """What the language model holds after the part of a prompt that others share.
 
     Attributes:
-        cache: (layers, tokens, 2 * key heads, head size) of ``Decoder.saved``.
+        cache: (layers, tokens, 2 * key heads, head size) of ``Decoder.copy_prefix``.
         position: of the token that comes next. An image takes fewer positions than tokens, so
             this is not the length (transformers: ``rope_deltas``).
 

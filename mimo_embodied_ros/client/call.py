@@ -7,7 +7,7 @@ from typing import Any
 from .request import Request
 
 
-class Call(Request):
+class ServiceCall(Request):
     """A call under way; a server does not learn that it was cancelled."""
 
     def _is_server_there(self) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .spinner import Spinner
 
 
-class Goal(Request):
+class ActionGoal(Request):
     """A goal under way; cancelling it ends it in the server."""
 
     def __init__(

@@ -10,13 +10,13 @@ from rclpy.task import Future
 
 from mimo_embodied_ros.ros.request_kinds import KINDS, SERVICE_QOS
 
-from .request import Request
+from .served_request import ServedRequest
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.ros.request_kinds import Kind
 
 
-class CallRequest(Request):
+class CallRequest(ServedRequest):
     """A call of one of the services.
 
     Attributes:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.frames import Frame, Odometry
     from mimo_embodied_ros.core.tasks import Task
 
-    from .request import Request
+    from .served_request import ServedRequest
 
 NO_ROUTE = 'Follow the road.'
 SURROUND_VIEWS = len(TASKS['drive_surround'].views)
@@ -29,7 +29,7 @@ SURROUND_VIEWS = len(TASKS['drive_surround'].views)
 _GENERATOR_ID = uuid.uuid4().bytes
 
 
-def plan_driving(request: Request, task: Task, frames: tuple[Frame, ...]) -> dict[str, Any]:
+def plan_driving(request: ServedRequest, task: Task, frames: tuple[Frame, ...]) -> dict[str, Any]:
     """Ask for a decision and, where wanted, for the places of hazards and for a path.
 
     Args:
@@ -89,7 +89,7 @@ def plan_driving(request: Request, task: Task, frames: tuple[Frame, ...]) -> dic
 
 
 def _ask(
-    request: Request, task: Task, text: str, frames: tuple[Frame, ...],
+    request: ServedRequest, task: Task, text: str, frames: tuple[Frame, ...],
     path: tuple[Odometry, ...],
 ) -> Answer:
     """Ask one of the questions; ``path`` is odometry up to the front frame, oldest first."""

@@ -15,7 +15,7 @@ from mimo_embodied_ros.ros.messages import duration
 from mimo_embodied_ros.ros.request_kinds import ACTION_QOS, KINDS
 
 from .feedback import Feedback
-from .request import Request
+from .served_request import ServedRequest
 
 if TYPE_CHECKING:
     from rclpy.action.server import ServerGoalHandle
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _RESULT_TIMEOUT_S = 10
 
 
-class GoalRequest(Request):
+class GoalRequest(ServedRequest):
     """A goal of one of the actions.
 
     Its state changes in the executor's thread only, where cancel requests arrive, too: rclpy

@@ -2,7 +2,7 @@
 
 configure loads the model, activate subscribes and serves, deactivate ends all requests and keeps
 the weights, cleanup frees them. Goals, service calls and standing queries are requests of one queue
-(see ``request``); the executor's thread never waits for the model.
+(see ``served_request``); the executor's thread never waits for the model.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from mimo_embodied_ros.ros import messages
 from mimo_embodied_ros.ros.request_kinds import KINDS, Kind
 from mimo_embodied_ros.srv import SetStandingQuery
 
-from .request import Request
+from .served_request import ServedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ class StandingQuery:
     asking: bool = False
 
 
-class StandingRequest(Request):
+class StandingRequest(ServedRequest):
     """One time that a standing query is asked; it makes room for the requests of others."""
 
     def __init__(self, host: Any, query: StandingQuery) -> None:

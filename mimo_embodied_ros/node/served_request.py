@@ -27,7 +27,7 @@ from mimo_embodied_ros.ros import messages
 
 from .driving import plan_driving
 from .engine_messages import fill_stats
-from .question import answer_question
+from .image_question import answer_question
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ class Host(Protocol):
         """Give up a model that cannot answer any more; in the executor's thread."""
 
 
-class Request(Job):
+class ServedRequest(Job):
     """A request of one kind; subclasses tell the one who asked of its progress.
 
     Attributes:

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.frames import Frame
     from mimo_embodied_ros.core.tasks import Task
 
-    from .request import Request
+    from .served_request import ServedRequest
 
 
-def answer_question(request: Request, task: Task, frames: tuple[Frame, ...]) -> dict[str, Any]:
+def answer_question(
+    request: ServedRequest, task: Task, frames: tuple[Frame, ...]
+) -> dict[str, Any]:
     """Ask the model, and make the message of its answer, with positions where they are wanted.
 
     Returns:

@@ -1,0 +1,175 @@
+"""docs/request.md against a trace of a goal and of a cancel through a real node."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import threading
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS is not installed')
+
+import mimo_embodied_ros
+from mimo_embodied_ros import action
+from mimo_embodied_ros.core.errors import ResultCode
+from support.paths import ROOT
+from support.robot import Robot
+from support.tabletop import INSTRUCTION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+SOURCE = Path(mimo_embodied_ros.__file__).parent
+GENERATED = {'msg', 'srv', 'action'}
+SCOPES = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
+PAGE = (ROOT / 'docs' / 'request.md').read_text('utf-8')
+ROW = re.compile(r'^\| `([\w/]+)` \| `([\w.]+)` \|', re.MULTILINE)
+# the page's names of the threads, and the first words of their own
+THREADS = {'Executor': 'ros', 'Scheduler': 'runner', 'Model': 'model'}
+# modules whose every function is on the page, if it is not private
+MOST = {'functions': 200, 'files': 40, 'nested': 32, 'changes of room': 170}
+COMPLETE = {'node/goals', 'node/served_request', 'node/image_question', 'engine/scheduler'}
+# but for what accompanies every step
+NOT_ON_THE_PAGE = {
+    ('node/served_request', 'ServedRequest.session'), ('node/goals', 'GoalRequest.on_progress'),
+    ('engine/scheduler', 'Job.stopped'),
+}
+
+
+class Function(NamedTuple):
+    """A function of the package, such as ``node/goals`` and ``GoalRequest.submit``."""
+
+    module: str
+    name: str
+
+    @property
+    def room(self) -> str:
+        return self.module.split('/')[0]
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether it is a closure, a lambda, a generator expression or a comprehension."""
+        return '<' in self.name
+
+
+class Trace:
+    """Records which functions of the package call which; in threads that begin while it exists."""
+
+    def __init__(self) -> None:
+        self.first_calls: dict[str, dict[Function, None]] = {}  # by thread, in their order
+        self.changes: Counter[tuple[str, str]] = Counter()  # calls from room to room
+        self._recording = False
+
+    def profile(self, frame: FrameType, event: str, _: Any) -> None:
+        """Take an event of ``sys.setprofile``."""
+        if self._recording and event == 'call' and (called := function_of(frame)):
+            thread = threading.current_thread().name.split()[0]
+            self.first_calls.setdefault(thread, {})[called] = None
+            caller = function_of(frame.f_back) if frame.f_back else None
+            if caller and caller.room != called.room:
+                self.changes[caller.room, called.room] += 1
+
+    def __enter__(self) -> None:
+        self.first_calls.clear()
+        self.changes.clear()
+        self._recording = True
+
+    def __exit__(self, *_: object) -> None:
+        self._recording = False
+
+    @property
+    def functions(self) -> set[Function]:
+        return {function for calls in self.first_calls.values() for function in calls}
+
+
+@cache
+def function_at(path: str, name: str, line: int) -> Function | None:
+    """The function whose code begins in a line; None where it is not of the package.
+
+    Its name is as ``co_qualname``, which Python 3.10 does not have.
+    """
+    file = Path(path)
+    if not file.is_relative_to(SOURCE) or file.parent.name in GENERATED:
+        return None
+    module = file.relative_to(SOURCE).with_suffix('').as_posix()
+    names: list[str] = []
+    node: ast.AST | None = ast.parse(file.read_text('utf-8'))
+    while node is not None:
+        node = next((child for child in ast.walk(node) if child is not node and isinstance(
+            child, SCOPES) and first_line(child) <= line <= (child.end_lineno or 0)), None)
+        if node is not None:
+            names.append(node.name + '.<locals>' * (not isinstance(node, ast.ClassDef)))
+    qualified = '.'.join(names).removesuffix('.<locals>')
+    return Function(module, f'{qualified}.{name}' if name.startswith('<') else qualified)
+
+
+def first_line(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> int:
+    return min(part.lineno for part in (node, *node.decorator_list))
+
+
+def function_of(frame: FrameType) -> Function | None:
+    code = frame.f_code
+    return function_at(code.co_filename, code.co_name, code.co_firstlineno)
+
+
+@pytest.fixture
+def trace(ros: Any) -> Iterator[Trace]:
+    trace = Trace()
+    threading.setprofile(trace.profile)
+    ros.call(sys.setprofile, trace.profile)  # the executor's thread runs already
+    yield trace
+    threading.setprofile(None)
+    ros.call(sys.setprofile, None)
+
+
+def start(ros: Any, **values: Any) -> Robot:
+    """A node without timers, whose diagnostics are not part of the way."""
+    robot = Robot(ros, **values).start()
+    for timer in robot.node.timers:
+        timer.cancel()
+    return robot
+
+
+def check_page(section: str, trace: Trace) -> None:
+    """The functions of a section are called first in its order, and none is missing."""
+    (tables,) = (part for part in PAGE.split('\n## ') if part.startswith(section))
+    for table in tables.split('\n### ')[1:]:
+        rows = ROW.findall(table)
+        calls = [tuple(f) for f in trace.first_calls[THREADS[table.split(':')[0]]]]
+        assert rows
+        assert [call for call in calls if call in rows] == rows
+    called = {f for f in trace.functions
+              if f.module in COMPLETE and not re.search(r'(^|\.)[_<]', f.name)}
+    assert called - set(ROW.findall(PAGE)) <= NOT_ON_THE_PAGE
+
+
+def test_the_way_of_a_goal(ros: Any, trace: Trace) -> None:
+    robot = start(ros)
+    for _ in range(2):  # at first caches are empty and libraries are loaded
+        robot.see()
+        with trace:
+            robot.ask(action.PlanTask, 'plan_task', instruction=INSTRUCTION)
+    check_page('A goal is answered', trace)
+    counts = {'functions': len(trace.functions), 'files': len({f.module for f in trace.functions}),
+              'nested': sum(f.is_nested for f in trace.functions),
+              'changes of room': sum(trace.changes.values())}
+    # the way that one has to follow must not grow unnoticed
+    assert {name: count for name, count in counts.items() if count > MOST[name]} == {}
+
+
+def test_the_way_of_a_cancel(ros: Any, trace: Trace) -> None:
+    robot = start(ros, max_batch=1, wait_for_image=60.0)
+    with trace:
+        handle = robot.send(action.PlanTask, 'plan_task', instruction=INSTRUCTION)
+        ros.wait_for(lambda: robot.node.session.scheduler.running)
+        ros.wait_for(lambda: any(f.name == 'Job.is_over' for f in trace.functions))
+        ros.wait_for(handle.cancel_goal_async().done)
+        assert robot.result(handle).result.error_code == ResultCode.CANCELLED
+    check_page('A goal is cancelled', trace)

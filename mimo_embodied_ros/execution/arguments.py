@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.skills import NamedPose, Skill
     from mimo_embodied_ros.msg import TaskStep
 
-APPROACH = 0.1  # metres before the surface
+APPROACH_DISTANCE = 0.1  # metres before the surface
 _UP = (0.0, 0.0, 1.0)
 
 
-def values_of(step: TaskStep, skill: Skill, frame: str, stand_off: float) -> dict[str, Any]:
+def placeholder_values(
+    step: TaskStep, skill: Skill, frame: str, stand_off: float
+) -> dict[str, Any]:
     """The values by ``argument`` and ``argument.part``; parts that are not known are left out.
 
     Args:
@@ -38,15 +40,15 @@ def values_of(step: TaskStep, skill: Skill, frame: str, stand_off: float) -> dic
         number = argument.type == ArgumentType.NUMBER
         values[name] = argument.number if number else argument.value
         if argument.type == ArgumentType.POSE:
-            known = skill.argument(name).poses[argument.value]
-            parts = _parts(known.frame, _named(known))
+            named_pose = skill.argument(name).poses[argument.value]
+            parts = _parts(named_pose.frame, _pose_of(named_pose))
         elif _is_placed(argument):
             parts = _place_parts(argument.point, frame, stand_off)
         values.update({f'{name}.{part}': value for part, value in parts.items()})
     return values
 
 
-def filled(fields: Mapping[str, Any], step: TaskStep, values: Mapping[str, Any]) -> Any:
+def fill_placeholders(fields: Mapping[str, Any], step: TaskStep, values: Mapping[str, Any]) -> Any:
     """The fields of a call with the values in them.
 
     Raises:
@@ -75,7 +77,7 @@ def _why(argument: SkillArgument) -> str:
     return argument.point.position_problem or 'nobody looked for it; set target_frame'
 
 
-def _named(pose: NamedPose) -> Pose:
+def _pose_of(pose: NamedPose) -> Pose:
     half = math.radians(pose.yaw) / 2
     return Pose(pose.position, (0.0, 0.0, math.sin(half), math.cos(half)))
 
@@ -92,7 +94,7 @@ def _place_parts(point: AffordancePoint, frame: str, stand_off: float) -> dict[s
     before = goals_before(at, (0.0, 0.0, 0.0), stand_off)[0]
     return {
         **_parts(frame, tool_pose(at, normal)), 'goal': _parts(frame, before)['goal'],
-        'approach': _xyz(tool_pose(at, normal, APPROACH).position),
+        'approach': _xyz(tool_pose(at, normal, APPROACH_DISTANCE).position),
         'bearing': math.atan2(at[1], at[0]),
     }
 

@@ -22,7 +22,7 @@ class Control:
         """Begin neither paused nor cancelled."""
         self._changed = threading.Condition()
         self._paused = self._cancelled = False
-        self.left = False  # the program ends; another one may go on
+        self.shutting_down = False  # the program ends; another one may go on
 
     def pause(self, *, paused: bool) -> None:
         """Stop at the next checkpoint, or go on from it."""
@@ -36,9 +36,9 @@ class Control:
             self._cancelled = True
             self._changed.notify_all()
 
-    def leave(self) -> None:
+    def shut_down(self) -> None:
         """Cancel, because the program ends and not because nobody wants it any more."""
-        self.left = True
+        self.shutting_down = True
         self.cancel()
 
     def checkpoint(self, on_pause: Callable[[], None], wait_s: float = 0.0) -> None:

@@ -32,7 +32,7 @@ from mimo_embodied_ros.ros import process
 from mimo_embodied_ros.ros.parameters import read_table
 
 from .control import Control
-from .executor import Config, Execution
+from .executor import Execution, ExecutionConfig
 from .executor_parameters import PARAMETERS
 from .plan_state import PlanState, StateFile
 from .policy import load_policy
@@ -61,11 +61,11 @@ class MimoExecutor(Node):
             msg = 'skills_file is empty; name the list of skills that the node which plans has'
             raise InvalidRequestError(msg)
         skills = load_skills(settings['skills_file'])
-        self._config = Config(
+        self._config = ExecutionConfig(
             skills, load_policy(settings['policy_file'], skills), settings['target_frame'],
             settings['max_plans'], settings['settle'], settings['stand_off'],
             settings['check_goal'])
-        self._state = StateFile(settings['state_file'])
+        self._state_file = StateFile(settings['state_file'])
         self._mimo = MimoClient(self, settings['node'], wait_s=settings['wait_for_server'])
         self._control: Control | None = None  # of the plan under way
         self._thread: threading.Thread | None = None
@@ -76,7 +76,7 @@ class MimoExecutor(Node):
         self._server = ActionServer(self, ExecutePlan, '~/execute_plan', self._execute,
                                     cancel_callback=self._on_cancel)
         self.create_service(SetBool, '~/pause', self._on_pause)
-        self._tell_what_waits()
+        self._warn_of_interrupted_plan()
 
     def destroy_node(self) -> None:
         """Cancel what is under way, and leave no thread behind.
@@ -84,16 +84,16 @@ class MimoExecutor(Node):
         What is on disk stays there, so that another executor can go on.
         """
         if self._control is not None:
-            self._control.leave()
+            self._control.shut_down()
         if self._thread is not None:
             self._thread.join()
         self._mimo.close()
         self._server.destroy()
         super().destroy_node()
 
-    def _tell_what_waits(self) -> None:
+    def _warn_of_interrupted_plan(self) -> None:
         try:
-            waiting = self._state.load().instruction
+            waiting = self._state_file.load().instruction
         except InvalidRequestError:
             return
         self.get_logger().warning(
@@ -121,7 +121,7 @@ class MimoExecutor(Node):
             handle.abort()
             return _result(PlanState(''), busy)
         try:
-            progress = self._progress_of(handle.request)
+            state = self._state_of(handle.request)
         except (MimoError, OSError) as error:
             handle.abort()
             return _result(PlanState(''), error)
@@ -129,15 +129,15 @@ class MimoExecutor(Node):
         control.pause(paused=self._paused)
         ended = Future(executor=self.executor)
 
-        def tell(progress: PlanState, phase: int, step: Any, attempt: int, text: str) -> None:
-            if not control.left:  # the step that is cancelled then is to be gone on with
-                self._save(progress)
-            self._tell(handle, progress, phase, step, attempt, text)
+        def report(state: PlanState, phase: int, step: Any, attempt: int, text: str) -> None:
+            if not control.shutting_down:  # the step that is cancelled then is to be gone on with
+                self._save(state)
+            self._report(handle, state, phase, step, attempt, text)
 
         def work() -> None:
             error: Exception | None = None
             try:
-                Execution(self._mimo, self._config, progress, control, tell).run()
+                Execution(self._mimo, self._config, state, control, report).run()
             except Exception as raised:  # noqa: BLE001 - it ends this plan alone
                 error = raised
                 if not isinstance(raised, MimoError):
@@ -148,66 +148,66 @@ class MimoExecutor(Node):
 
         self._thread = threading.Thread(target=work, name='execution', daemon=True)
         self._thread.start()
-        why = await ended
+        failure = await ended
         self._control = None
-        if not control.left:
-            self._state.delete()
-        self._say_end(handle, progress, why)
-        return _result(progress, why)
+        if not control.shutting_down:
+            self._state_file.delete()
+        self._end_goal(handle, state, failure)
+        return _result(state, failure)
 
-    def _progress_of(self, goal: ExecutePlan.Goal) -> PlanState:
+    def _state_of(self, goal: ExecutePlan.Goal) -> PlanState:
         """Where to begin."""
         if goal.resume:
-            return self._state.load()
+            return self._state_file.load()
         instruction = goal.instruction or goal.plan.instruction
         if not instruction:
             msg = 'the goal has neither an instruction nor a plan'
             raise InvalidRequestError(msg)
-        progress = PlanState(
+        state = PlanState(
             instruction, tuple(goal.cameras), goal.plan, int(bool(goal.plan.steps)))
-        self._state.save(progress)
-        return progress
+        self._state_file.save(state)
+        return state
 
-    def _save(self, progress: PlanState) -> None:
+    def _save(self, state: PlanState) -> None:
         try:
-            self._state.save(progress)
+            self._state_file.save(state)
         except OSError as error:
             self.get_logger().error(
                 f'state_file cannot be written, so this plan cannot go on after a restart: {error}',
                 once=True)
 
-    def _tell(
-        self, handle: ServerGoalHandle, progress: PlanState, phase: int, step: Any, attempt: int,
+    def _report(
+        self, handle: ServerGoalHandle, state: PlanState, phase: int, step: Any, attempt: int,
         text: str,
     ) -> None:
         status = ExecutionStatus(
-            plan_id=progress.plan.plan_id, phase=phase, attempt=attempt, plans=progress.plans,
+            plan_id=state.plan.plan_id, phase=phase, attempt=attempt, plans=state.plans,
             text=text)
         status.header.stamp = self.get_clock().now().to_msg()
         if step is not None:
             status.step_id, status.step_status = step.id, step.status
         self._status.publish(status)
-        self._plan.publish(progress.plan)
+        self._plan.publish(state.plan)
         handle.publish_feedback(ExecutePlan.Feedback(status=status))
 
-    def _say_end(
-        self, handle: ServerGoalHandle, progress: PlanState, error: Exception | None
+    def _end_goal(
+        self, handle: ServerGoalHandle, state: PlanState, error: Exception | None
     ) -> None:
         if error is None:
             handle.succeed()
             return
-        self._tell(handle, progress, ExecutionStatus.ENDED, None, 0, str(error))
+        self._report(handle, state, ExecutionStatus.ENDED, None, 0, str(error))
         if isinstance(error, CancelledError) and handle.is_cancel_requested:
             handle.canceled()
         else:
-            self.get_logger().warning(f'{progress.instruction!r} failed: {error}')
+            self.get_logger().warning(f'{state.instruction!r} failed: {error}')
             handle.abort()
 
 
-def _result(progress: PlanState, error: Exception | None) -> ExecutePlan.Result:
+def _result(state: PlanState, error: Exception | None) -> ExecutePlan.Result:
     code = ResultCode.NONE if error is None else getattr(error, 'code', ResultCode.UNKNOWN)
     return ExecutePlan.Result(
-        plan=progress.plan, history=progress.history, plans=progress.plans, error_code=int(code),
+        plan=state.plan, history=state.history, plans=state.plans, error_code=int(code),
         error_msg='' if error is None else str(error))
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FLOATS = ('float', 'double')
 
 
-def interface(name: str) -> Any:
+def interface_class(name: str) -> Any:
     """The class of a message, service or action such as ``nav2_msgs/action/NavigateToPose``.
 
     Raises:
@@ -39,13 +39,13 @@ def set_fields(message: Any, fields: Mapping[str, Any]) -> Any:
         InvalidRequestError: there is no such field, or the value is not of its type.
 
     """
-    known = dict(zip(message.get_fields_and_field_types(), message.SLOT_TYPES))
+    types = dict(zip(message.get_fields_and_field_types(), message.SLOT_TYPES))
     for name, value in fields.items():
-        if name not in known:
-            msg = f'{_name(message)} has no field {name}; it has {", ".join(known)}'
+        if name not in types:
+            msg = f'{_name(message)} has no field {name}; it has {", ".join(types)}'
             raise InvalidRequestError(msg)
         try:
-            setattr(message, name, _value(known[name], getattr(message, name), value))
+            setattr(message, name, _value(types[name], getattr(message, name), value))
         except (AssertionError, TypeError, ValueError) as error:
             msg = f'{name} of {_name(message)} is {value!r}: {error}'
             raise InvalidRequestError(msg) from None
@@ -64,16 +64,16 @@ def fields_of(message: Any) -> Any:
     return message
 
 
-def unmet(message: Any, expected: Mapping[str, Any]) -> str:
+def mismatch(message: Any, expected: Mapping[str, Any]) -> str:
     """The first field that is not as expected, in words; '' where all are."""
     for name, value in expected.items():
-        found = getattr(message, name, None)
+        actual = getattr(message, name, None)
         if isinstance(value, dict):
-            inner = unmet(found, value)
+            inner = mismatch(actual, value)
             if inner:
                 return f'{name}.{inner}'
-        elif found != value:
-            return f'{name} is {found!r}, and not {value!r}'
+        elif actual != value:
+            return f'{name} is {actual!r}, and not {value!r}'
     return ''
 
 
@@ -83,8 +83,8 @@ def _value(kind: Any, present: Any, value: Any) -> Any:
     if isinstance(kind, AbstractNestedType):
         item = kind.value_type
         if isinstance(item, NamespacedType):
-            made = interface('/'.join((*item.namespaces, item.name)))
-            return [set_fields(made(), v) if isinstance(v, dict) else v for v in value]
+            item_class = interface_class('/'.join((*item.namespaces, item.name)))
+            return [set_fields(item_class(), v) if isinstance(v, dict) else v for v in value]
         return [_value(item, None, v) for v in value]
     if isinstance(kind, BasicType) and kind.typename in _FLOATS and isinstance(value, int):
         return float(value)

@@ -17,9 +17,9 @@ from rclpy.node import Node
 
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.ros import process
-from mimo_embodied_ros.ros.simulated_motion import moved
+from mimo_embodied_ros.ros.simulated_motion import simulate_motion
 
-from .fields import fields_of, interface, set_fields
+from .fields import fields_of, interface_class, set_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +58,7 @@ class MockRobot:
         for call in (call for skill in skills.values() for call in skill.runs):
             if call.name in self._servers:
                 continue
-            kind = interface(call.type)
+            kind = interface_class(call.type)
             self._servers[call.name] = ActionServer(
                 node, kind, call.name, partial(self._act, call, kind),
                 cancel_callback=lambda _: CancelResponse.ACCEPT,
@@ -82,15 +82,15 @@ class MockRobot:
         return True
 
     def _serve(self, call: Call, request: Any, response: Any) -> Any:
-        self._note(call, request)
+        self._record(call, request)
         if not self._fails(call.name):
             set_fields(response, call.expect)
             self.on_done(*self.calls[-1])
         return response
 
     async def _act(self, call: Call, kind: Any, handle: Any) -> Any:
-        fields = self._note(call, handle.request)
-        await moved(self._node, handle, self.duration_s)
+        fields = self._record(call, handle.request)
+        await simulate_motion(self._node, handle, self.duration_s)
         result = kind.Result()
         if handle.is_cancel_requested:
             self.cancelled.append(call.name)
@@ -105,7 +105,7 @@ class MockRobot:
             handle.succeed()
         return result
 
-    def _note(self, call: Call, message: Any) -> Any:
+    def _record(self, call: Call, message: Any) -> Any:
         fields = fields_of(message)
         self.calls.append((call.name, fields))
         self._node.get_logger().info(f'{call.name}: {fields}')

@@ -20,7 +20,7 @@ _VERSION = 1
 
 
 @dataclass
-class Held:
+class HeldFact:
     """A fact about the robot that a step has given, and how to tell whether it is still so."""
 
     fact: str  # such as "holding red cube"
@@ -47,18 +47,18 @@ class PlanState:
     plan: Any = field(default_factory=msg.TaskPlan)
     plans: int = 0
     history: list[Any] = field(default_factory=list)
-    held: list[Held] = field(default_factory=list)
+    held: list[HeldFact] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
 
 
 class StateFile:
-    """Keeps the progress of one plan; without a path nothing is kept."""
+    """Keeps the state of one plan; without a path nothing is kept."""
 
     def __init__(self, path: str) -> None:
         """Take the file's path; empty: none."""
         self._path = Path(path).expanduser() if path else None
 
-    def save(self, progress: PlanState) -> None:
+    def save(self, state: PlanState) -> None:
         """Write it, whole or not at all, also when the power goes.
 
         Raises:
@@ -71,10 +71,10 @@ class StateFile:
         part = self._path.with_suffix('.part')
         with part.open('w', encoding='utf-8') as file:
             json.dump({
-                'version': _VERSION, 'instruction': progress.instruction,
-                'cameras': list(progress.cameras), 'plan': fields_of(progress.plan),
-                'plans': progress.plans, 'history': fields_of(progress.history),
-                'held': [vars(held) for held in progress.held], 'done': progress.done,
+                'version': _VERSION, 'instruction': state.instruction,
+                'cameras': list(state.cameras), 'plan': fields_of(state.plan),
+                'plans': state.plans, 'history': fields_of(state.history),
+                'held': [vars(held) for held in state.held], 'done': state.done,
             }, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
@@ -92,13 +92,13 @@ class StateFile:
             msg_ = f'no plan is under way that could go on: {where}'
             raise InvalidRequestError(msg_)
         try:
-            state = json.loads(self._path.read_text('utf-8'))
-            if state.pop('version') != _VERSION:
+            fields = json.loads(self._path.read_text('utf-8'))
+            if fields.pop('version') != _VERSION:
                 raise ValueError('it is of another version of this package')  # noqa: TRY301
-            state['plan'] = set_fields(msg.TaskPlan(), state['plan'])
-            state['history'] = [set_fields(msg.TaskStep(), step) for step in state['history']]
-            state['held'] = [Held(**held) for held in state['held']]
-            return PlanState(**state)
+            fields['plan'] = set_fields(msg.TaskPlan(), fields['plan'])
+            fields['history'] = [set_fields(msg.TaskStep(), step) for step in fields['history']]
+            fields['held'] = [HeldFact(**held) for held in fields['held']]
+            return PlanState(**fields)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidRequestError
                 ) as error:
             msg_ = f'{self._path} cannot be read: {error}; delete it, and give the plan again'

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _WATCH_S = 0.02  # how often it looks for the end, or for a cancel
 
 
-async def moved(node: Node, handle: Any, duration_s: float) -> None:
+async def simulate_motion(node: Node, handle: Any, duration_s: float) -> None:
     """Return after so many seconds of the wall clock, or when the goal is cancelled before.
 
     Args:

@@ -1,4 +1,4 @@
-"""Does a plan step by step: asks the model before and after, repeats, plans again or gives up."""
+"""Executes a plan step by step: checks each step with the model, repeats it, or plans again."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _POSSIBLE, _DONE = 'is_possible', 'is_done'  # tasks of RoboVQA
 
 @dataclass(frozen=True)
 class ExecutionConfig:
-    """How plans are done.
+    """How plans are executed.
 
     Attributes:
-        skills: of the robot.
-        policies: of each of them.
-        target_frame: of positions; empty: pixels only.
-        max_plans: how often may be planned, the first one counted.
-        settle_s: from the end of a step until the cameras have seen what it did, seconds.
-        stand_off: how far before a thing a base stops, metres.
-        check_goal: whether the model is asked if all is done after the last step.
+        skills: the robot's skills by name.
+        policies: what to do when a step of a skill fails, by the skill's name.
+        target_frame: frame of the positions that calls get; empty: pixels only.
+        max_plans: how many plans one goal may take, the first one included.
+        settle_s: seconds after a step until the cameras show its result.
+        stand_off: distance from an object at which a base stops, metres.
+        check_goal: whether the model is asked after the last step if the instruction is done.
 
     """
 
@@ -59,34 +59,34 @@ class ExecutionConfig:
 
 
 class Execution:
-    """One plan under way, in one thread."""
+    """Executes one instruction, in the thread that calls `run`."""
 
     def __init__(
         self, mimo: MimoClient, config: ExecutionConfig, state: PlanState, control: Control,
         report: Callable[[PlanState, int, Any, int, str], None],
     ) -> None:
-        """Take what there is to do.
+        """Take the instruction or plan; nothing begins before `run`.
 
         Args:
-            mimo: asks the model and the robot.
-            config: how.
-            state: where to begin; kept up to date.
-            control: pauses and cancels it.
-            report: called with the state, the phase, the step or None, its attempt, and words,
-                whenever something begins or ends.
+            mimo: client that asks the model and calls the robot's actions and services.
+            config: skills, policies and limits.
+            state: the state to begin from; it is updated in place.
+            control: pauses and cancels the execution.
+            report: called whenever something begins or ends, with the state, the phase, the step
+                or None, the number of the attempt, and a text.
 
         """
         self._mimo, self._config, self._state = mimo, config, state
         self._control, self._report_to = control, report
 
     def run(self) -> None:
-        """Do all of it.
+        """Execute until the instruction is done.
 
         Raises:
-            StepFailedError: a step failed, and the policy gives up.
-            PlanRefusedError: what is to be done is not possible with these skills.
-            CancelledError: it was cancelled; so is the step that was under way.
-            MimoError: the model could not be asked for a plan.
+            StepFailedError: a step failed and its policy gives up, or ``max_plans`` is reached.
+            PlanRefusedError: the instruction cannot be done with these skills.
+            CancelledError: the execution was cancelled, and with it the step under way.
+            MimoError: the node that plans did not answer the request for a plan.
 
         """
         state = self._state
@@ -121,15 +121,15 @@ class Execution:
             state.instruction, facts=facts, target_frame=self._config.target_frame,
             **self._view()))
         if not result.plan.steps:
-            msg = f'the model says that it cannot be done: {state.instruction}'
+            msg = f'the model says that this cannot be done: {state.instruction}'
             raise PlanRefusedError(msg)
         state.plan = result.plan
 
     def _plan_again(self, problem: str) -> None:
-        """Plan from the present view.
+        """Plan again on new images.
 
         Raises:
-            StepFailedError: it was planned too often, or there is no plan.
+            StepFailedError: ``max_plans`` is reached.
 
         """
         while self._state.plans < self._config.max_plans:
@@ -140,44 +140,45 @@ class Execution:
             except CancelledError:
                 raise
             except MimoError as error:
-                problem = f'{problem}; planned again: {error}'
+                problem = f'{problem}; planning again failed: {error}'
             else:
                 return
-        msg = f'{problem}; planned {self._state.plans} times'
+        msg = f'{problem}; gave up after {self._state.plans} plans (max_plans)'
         raise StepFailedError(msg)
 
     def _check(self, plan: Any) -> None:
-        """Refuse a plan that is not of these skills.
+        """Check that each step of a plan has a skill of this robot.
 
         Raises:
-            PlanRefusedError: it was refused already.
-            InvalidRequestError: a step is of no skill.
+            PlanRefusedError: the node that planned has refused the plan.
+            InvalidRequestError: a step has no skill, or one that this robot does not have.
 
         """
         if plan.problem:
             raise PlanRefusedError(plan.problem)
         for step in plan.steps:
             if step.skill not in self._config.skills:
-                named = f'is of the skill {step.skill}' if step.skill else 'is of no skill'
+                wrong = f'has the unknown skill {step.skill}' if step.skill else 'has no skill'
                 skill_names = ', '.join(self._config.skills)
-                msg = (f'step {step.id} ({step.description}) {named}; the executor knows '
+                msg = (f'step {step.id} ({step.description}) {wrong}; the executor knows '
                        f'{skill_names}: give the node that plans the same skills_file')
                 raise InvalidRequestError(msg)
 
     def _check_goal(self) -> str:
-        """What is left to do after the last step, in words."""
+        """Ask after the last step whether the instruction is done; return the problem or ''."""
         if not self._config.check_goal:
             return ''
         self._report(ExecutionStatus.VERIFYING, text=self._state.instruction)
         done, problem = self._is_done(self._state.instruction)
         if done is None:
-            return f'nobody knows whether all is done: {problem}'
-        return '' if done else f'all steps are done, and this is not: {self._state.instruction}'
+            return f'the model could not tell whether the instruction is done: {problem}'
+        return '' if done else (
+            f'all steps are done, but the model says that this is not: {self._state.instruction}')
 
     # -- one step
 
     def _check_interrupted_step(self) -> None:
-        """After a restart: see whether the step that was under way was done."""
+        """After a restart: ask whether the step that was under way has been done."""
         for step in self._state.plan.steps:
             if step.status != TaskStep.EXECUTING:
                 continue
@@ -189,10 +190,10 @@ class Execution:
                     self._succeed(step, 0)
 
     def _do_step(self, step: Any) -> str:
-        """Try a step as often as its policy allows; returns what is wrong, or nothing.
+        """Try a step as often as its policy allows; return the problem, or '' when it is done.
 
         Raises:
-            StepFailedError: the policy gives up.
+            StepFailedError: the step failed, and its policy gives up.
 
         """
         policy = self._config.policies[step.skill]
@@ -227,8 +228,10 @@ class Execution:
             for task, text in ((_POSSIBLE, step.description),
                                *((_DONE, condition) for condition in step.preconditions)):
                 if not self._ask_yes_no(task, words(text)):
-                    not_so = 'it is not possible now' if task == _POSSIBLE else f'not so: {text}'
-                    raise StepFailedError(not_so)
+                    unmet = ('it is not possible now' if task == _POSSIBLE
+                             else f'this precondition does not hold: {text}')
+                    msg = f'the model says that {unmet}'
+                    raise StepFailedError(msg)
         if policy.look:
             self._report(ExecutionStatus.LOOKING, step, attempt, step.description)
             self._find_things(step, words)
@@ -242,7 +245,8 @@ class Execution:
         if policy.after:
             self._report(ExecutionStatus.VERIFYING, step, attempt, step.success_condition)
             if not self._ask_yes_no(_DONE, words(step.success_condition)):
-                msg = f'it was done, and this is not so: {step.success_condition}'
+                msg = ('the robot did it, but the model says that this is not so: '
+                       f'{step.success_condition}')
                 raise StepFailedError(msg)
 
     def _make_call(self, call: Call, fields: Mapping[str, Any]) -> None:
@@ -257,7 +261,7 @@ class Execution:
             raise StepFailedError(msg)
 
     def _find_things(self, step: Any, words: Callable[[str], str]) -> None:
-        """Find a step's things in the present view."""
+        """Find the objects and places of a step again in new images."""
         for argument in step.arguments:
             if argument.type not in GROUNDED or argument.grounding == SkillArgument.HELD:
                 continue
@@ -271,7 +275,7 @@ class Execution:
         step.points = [a.point for a in step.arguments if a.grounding == SkillArgument.SEEN]
 
     def _succeed(self, step: Any, attempt: int) -> None:
-        """Note what is so after a step."""
+        """Note the facts that a successful step gives and ends."""
         skill, state = self._config.skills[step.skill], self._state
         values = _argument_words(step)
         ended = [fact.words(values) for fact in skill.ends]
@@ -287,25 +291,25 @@ class Execution:
         self._state.history.append(copy.deepcopy(step))
         self._report(ExecutionStatus.EXECUTING, step, attempt, text)
 
-    # -- what is so
+    # -- facts
 
     def _needs_still_hold(self, step: Any) -> bool:
-        """Whether what earlier steps gave to this one is still so."""
+        """Whether the facts that a step needs from earlier steps still hold."""
         values = _argument_words(step)
         needed = {fact.words(values) for fact in self._config.skills[step.skill].needs}
         self._forget_lost_facts(needed)
         return needed <= {held.fact for held in self._state.held}
 
     def _forget_lost_facts(self, facts: set[str] | None = None) -> None:
-        """Ask about facts, or about all, and forget those that are not so any more."""
+        """Ask the model about these facts, or about all, and drop those that no longer hold."""
         self._state.held = [
             held for held in self._state.held
             if (facts is not None and held.fact not in facts)
-            # who cannot say does not know of a change
+            # where the model cannot tell, the fact is kept
             or self._is_done(held.condition)[0] is not False]
 
     def _is_done(self, condition: str) -> tuple[bool | None, str]:
-        """Whether the model sees that something is so; None and the reason where it cannot say."""
+        """Whether the model says that a condition holds; None and why not, where it cannot tell."""
         try:
             return self._ask_yes_no(_DONE, condition), ''
         except CancelledError:
@@ -321,7 +325,7 @@ class Execution:
         return bool(answer.yes)
 
     def _view(self) -> dict[str, Any]:
-        # an image from before the end of the last step does not show what it did
+        # an image from before the end of the last step does not show its result
         return {'cameras': list(self._state.cameras), 'max_image_age': self._config.settle_s}
 
     def _result_of(self, request: Any, timeout_s: float | None = None) -> Any:
@@ -339,7 +343,7 @@ def _argument_words(step: Any) -> dict[str, str]:
 
 
 def _reworded(text: str, step: Any) -> str:
-    """The same with articles before a step's things, or without where they have some."""
+    """The text with articles before a step's objects, or without them where it has some."""
     for name in (a.value for a in step.arguments if a.type in GROUNDED):
         with_article = f'the {name}'
         text = (text.replace(with_article, name) if with_article in text

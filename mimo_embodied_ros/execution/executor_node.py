@@ -1,8 +1,8 @@
-"""The node ``mimo_executor``: does plans of the robot's own skills, one at a time.
+"""The node ``mimo_executor``: executes plans of the robot's own skills, one at a time.
 
-It serves ``~/execute_plan``, says on ``~/status`` and ``~/plan`` where it is, and stops between
-steps while ``~/pause`` says so. A goal that cannot be served is accepted and aborted with its error
-code, because a rejected goal cannot carry a reason.
+It serves ``~/execute_plan``, publishes its state on ``~/status`` and ``~/plan``, and pauses between
+steps when ``~/pause`` asks for it. A goal that cannot be served is accepted and then aborted with
+its error code, because a rejected goal cannot carry a reason.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NAME = 'mimo_executor'
 
 
 class MimoExecutor(Node):
-    """Does plans with the robot's actions and services, and asks ``mimo_embodied`` about them."""
+    """Executes plans with the robot's actions and services, and checks them by asking the model."""
 
     def __init__(self, name: str = NAME, **options: Any) -> None:
         """Read the skills and the policy, and open the servers.
@@ -58,7 +58,7 @@ class MimoExecutor(Node):
         super().__init__(name, **options)
         settings = read_table(self, PARAMETERS)
         if not settings['skills_file']:
-            msg = 'skills_file is empty; name the list of skills that the node which plans has'
+            msg = 'skills_file is empty; name the skills file that the planning node has'
             raise InvalidRequestError(msg)
         skills = load_skills(settings['skills_file'])
         self._config = ExecutionConfig(
@@ -79,9 +79,9 @@ class MimoExecutor(Node):
         self._warn_of_interrupted_plan()
 
     def destroy_node(self) -> None:
-        """Cancel what is under way, and leave no thread behind.
+        """Cancel the plan under way and end its thread.
 
-        What is on disk stays there, so that another executor can go on.
+        The state file stays, so that another executor can resume the plan.
         """
         if self._control is not None:
             self._control.shut_down()
@@ -93,12 +93,12 @@ class MimoExecutor(Node):
 
     def _warn_of_interrupted_plan(self) -> None:
         try:
-            waiting = self._state_file.load().instruction
+            instruction = self._state_file.load().instruction
         except InvalidRequestError:
             return
         self.get_logger().warning(
-            f'a plan was under way when the executor ended: {waiting!r}; a goal with resume goes '
-            'on with it, any other one forgets it')
+            f'a plan was under way when the executor last ended: {instruction!r}; a goal with '
+            'resume continues it, any other goal discards it')
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         if self._control is None:
@@ -107,17 +107,19 @@ class MimoExecutor(Node):
         return CancelResponse.ACCEPT
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Stop before the next step, or go on; what the robot is doing is done to its end."""
+        """Pause before the next step, or go on; a step under way is done to its end."""
         self._paused = bool(request.data)
         if self._control is not None:
             self._control.pause(paused=self._paused)
         response.success = True
-        response.message = 'it stops before the next step' if self._paused else 'it goes on'
+        response.message = ('the executor pauses before the next step' if self._paused
+                            else 'the executor goes on')
         return response
 
     async def _execute(self, handle: ServerGoalHandle) -> ExecutePlan.Result:
         if self._control is not None:
-            busy = QueueFullError('the executor does another plan; wait for its end, or cancel it')
+            busy = QueueFullError(
+                'the executor is executing another plan; wait for its end, or cancel it')
             handle.abort()
             return _result(PlanState(''), busy)
         try:
@@ -130,7 +132,7 @@ class MimoExecutor(Node):
         ended = Future(executor=self.executor)
 
         def report(state: PlanState, phase: int, step: Any, attempt: int, text: str) -> None:
-            if not control.shutting_down:  # the step that is cancelled then is to be gone on with
+            if not control.shutting_down:  # else the cancelled step could not be resumed
                 self._save(state)
             self._report(handle, state, phase, step, attempt, text)
 
@@ -144,7 +146,7 @@ class MimoExecutor(Node):
                     self.get_logger().error(traceback.format_exc())
             ended.set_result(error)
             if self.executor is not None:
-                self.executor.create_task(lambda: None)  # so that it looks at what waits
+                self.executor.create_task(lambda: None)  # wakes the executor
 
         self._thread = threading.Thread(target=work, name='execution', daemon=True)
         self._thread.start()
@@ -156,7 +158,7 @@ class MimoExecutor(Node):
         return _result(state, failure)
 
     def _state_of(self, goal: ExecutePlan.Goal) -> PlanState:
-        """Where to begin."""
+        """The state that a goal begins from."""
         if goal.resume:
             return self._state_file.load()
         instruction = goal.instruction or goal.plan.instruction
@@ -173,7 +175,7 @@ class MimoExecutor(Node):
             self._state_file.save(state)
         except OSError as error:
             self.get_logger().error(
-                f'state_file cannot be written, so this plan cannot go on after a restart: {error}',
+                f'state_file cannot be written, so this plan cannot be resumed: {error}',
                 once=True)
 
     def _report(

@@ -1,4 +1,4 @@
-"""Messages as YAML and JSON have them: mappings of fields, both ways."""
+"""Conversion between ROS messages and the mappings of fields that YAML and JSON hold."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _FLOATS = ('float', 'double')
 
 
 def interface_class(name: str) -> Any:
-    """The class of a message, service or action such as ``nav2_msgs/action/NavigateToPose``.
+    """Import the class of an interface such as ``nav2_msgs/action/NavigateToPose``.
 
     Raises:
-        InvalidRequestError: there is none.
+        InvalidRequestError: it is not installed.
 
     """
     package, kind, type_name = name.split('/')
     try:
         return getattr(importlib.import_module(f'{package}.{kind}'), type_name)
     except (ImportError, AttributeError) as error:
-        msg = f'{name} is not there ({error}); install {package}, or source its workspace'
+        msg = f'{name} is not installed ({error}); install {package}, or source its workspace'
         raise InvalidRequestError(msg) from error
 
 
 def set_fields(message: Any, fields: Mapping[str, Any]) -> Any:
-    """Set fields of a message, of those within it, too; returns it.
+    """Set fields of a message and of the messages in it; return the message.
 
     Raises:
-        InvalidRequestError: there is no such field, or the value is not of its type.
+        InvalidRequestError: the message has no such field, or the value has another type.
 
     """
     types = dict(zip(message.get_fields_and_field_types(), message.SLOT_TYPES))
@@ -53,7 +53,7 @@ def set_fields(message: Any, fields: Mapping[str, Any]) -> Any:
 
 
 def fields_of(message: Any) -> Any:
-    """A message's fields as JSON holds them; other values as they are."""
+    """The fields of a message as JSON can hold them; other values unchanged."""
     if hasattr(message, 'get_fields_and_field_types'):
         return {name: fields_of(getattr(message, name))
                 for name in message.get_fields_and_field_types()}
@@ -65,7 +65,7 @@ def fields_of(message: Any) -> Any:
 
 
 def mismatch(message: Any, expected: Mapping[str, Any]) -> str:
-    """The first field that is not as expected, in words; '' where all are."""
+    """Describe the first field that differs from the expected value; '' where none does."""
     for name, value in expected.items():
         actual = getattr(message, name, None)
         if isinstance(value, dict):
@@ -73,7 +73,7 @@ def mismatch(message: Any, expected: Mapping[str, Any]) -> str:
             if inner:
                 return f'{name}.{inner}'
         elif actual != value:
-            return f'{name} is {actual!r}, and not {value!r}'
+            return f'{name} is {actual!r} instead of {value!r}'
     return ''
 
 

@@ -1,6 +1,6 @@
-"""A robot that does nothing: serves the actions and services that a list of skills runs.
+"""A mock robot: serves the actions and services that a skills file names, and moves nothing.
 
-For tests of plans, policies and behaviour trees before there is a robot::
+It tests plans, policies and behaviour trees where there is no robot yet::
 
     python -m mimo_embodied_ros.execution.mock_robot skills.yaml --fail /pick=2
 """
@@ -30,13 +30,14 @@ NAME = 'mock_robot'
 
 
 class MockRobot:
-    """Serves each call of some skills: takes its time, and succeeds unless it was told to fail.
+    """Serves each call of the skills: waits a while, and succeeds unless `fail` was called for it.
 
     Attributes:
-        calls: (name, fields of the goal or request) of all calls, in their order.
+        calls: (name, fields of the goal or request) of all calls, in the order of arrival.
         cancelled: names of the actions that were cancelled while they ran.
         duration_s: how long an action takes, seconds; infinite: until it is cancelled.
-        on_done: called with name and fields when a call succeeds, such as to change a simulation.
+        on_done: called with name and fields when a call succeeds, for instance to change a
+            simulation.
 
     """
 
@@ -44,7 +45,7 @@ class MockRobot:
         self, node: Node, skills: Mapping[str, Skill], duration_s: float = 0.1,
         on_done: Callable[[str, Any], None] = lambda *_: None,
     ) -> None:
-        """Open the servers in a node.
+        """Open the action and service servers in a node.
 
         Raises:
             InvalidRequestError: an interface that a skill names is not installed.
@@ -66,7 +67,7 @@ class MockRobot:
                 kind, call.name, partial(self._serve, call))
 
     def fail(self, name: str, times: int = 1) -> None:
-        """Let the next calls of a name fail: an action aborts, a service answers with defaults."""
+        """Let the next calls of this name fail: an action aborts, a service answers defaults."""
         self._failing[name] += times
 
     def destroy(self) -> None:
@@ -113,7 +114,7 @@ class MockRobot:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until it is interrupted."""
+    """Serve until interrupted."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
     parser.add_argument('skills', help='YAML file with the skills of the robot')
     parser.add_argument('--duration', type=float, default=1.0, metavar='SECONDS',

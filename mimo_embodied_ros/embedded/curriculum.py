@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-_World = table_scene.Table | road_scene.Road
+_Scene = table_scene.Table | road_scene.Road
 
 CAMERA_SIZES = ((640, 480), (1280, 720), (480, 640), (848, 480), (1920, 1080))
 
@@ -95,16 +95,16 @@ def camera(rng: random.Random) -> tuple[int, int]:
     return width, height
 
 
-def _mentions(text: str, world: _World) -> tuple[packing.Mention, ...]:
+def _mentions(text: str, scene: _Scene) -> tuple[packing.Mention, ...]:
     """Where things are named in full, in the text's order."""
-    rows, columns = (side // FACTOR for side in world.pixels.shape[:2])
+    rows, columns = (side // FACTOR for side in scene.pixels.shape[:2])
     return tuple(sorted(
-        packing.Mention(found.end(), vision_supervision.token_of(thing, rows, columns))
-        for thing in world.things for found in re.finditer(rf'\b{thing.name}\b', text)))
+        packing.Mention(match.end(), vision_supervision.token_of(thing, rows, columns))
+        for thing in scene.things for match in re.finditer(rf'\b{thing.name}\b', text)))
 
 
 def _example(
-    rng: random.Random, question: Question, world: _World, form: str, stage: Stage
+    rng: random.Random, question: Question, scene: _Scene, form: str, stage: Stage
 ) -> packing.Example:
     """A question and its reply in one of four forms.
 
@@ -118,11 +118,11 @@ def _example(
         spatial = question.task is Task.SPATIAL
         reply, bare = question.answer if spatial else question.short, True
     elif form == 'partly':
-        whole, thought, bare = (rng.random() < 0.5 for _ in range(3))
-        full = question.prompt(thinking=rng.random() < 0.5)
+        with_prompt, with_thought, bare = (rng.random() < 0.5 for _ in range(3))
+        full_prompt = question.prompt(thinking=rng.random() < 0.5)
         # of a check the text alone does not tell what is asked
-        prompt = full if whole or question.kind == 'check' else question.text
-        reply = question.reply() if thought else question.answer
+        prompt = full_prompt if with_prompt or question.kind == 'check' else question.text
+        reply = question.reply() if with_thought else question.answer
     else:
         if question.short and question.task is Task.SPATIAL and rng.random() < 0.15:
             question = dataclasses.replace(question, task=Task.ASK, answer=question.short)
@@ -130,19 +130,19 @@ def _example(
         prompt, reply = question.prompt(thinking=thinking), question.reply(thinking=thinking)
     return packing.Example(
         prompt, reply, question.short, question.kind, _weight(question, stage.refusals), bare,
-        _mentions(prompt, world), _mentions(reply, world), question.task is not Task.PLAN,
-        _asked_word(question, prompt, checks=stage.checks))
+        _mentions(prompt, scene), _mentions(reply, scene), question.task is not Task.PLAN,
+        _sense_word(question, prompt, checks=stage.checks))
 
 
-def _asked_word(question: Question, prompt: str, *, checks: bool) -> int:
+def _sense_word(question: Question, prompt: str, *, checks: bool) -> int:
     """Where the word ends that turns a question's sense; 0 where there is none."""
     if question.short not in {'yes', 'no'}:
         return 0
     words = r'\b(left|right|above|below|top|bottom|bigger|nearest)\b'
     if question.kind == 'check':
         words = r'reached' if 'reached' in prompt else r'possible|satisfied|is_done'
-    found = re.search(words, prompt) if checks or question.kind != 'check' else None
-    return found.end() if found else 0
+    match = re.search(words, prompt) if checks or question.kind != 'check' else None
+    return match.end() if match else 0
 
 
 def _weight(question: Question, refusals: float) -> float:
@@ -152,35 +152,35 @@ def _weight(question: Question, refusals: float) -> float:
     return 4.0 if question.short.isalpha() else 1.0
 
 
-def _asked(
-    rng: random.Random, world: _World, number: int, want: str
+def _questions(
+    rng: random.Random, scene: _Scene, number: int, want: str
 ) -> list[Question]:
     """Questions of about one length; ``easy`` ones are about one thing each."""
     if want == 'none':
         return []
-    if isinstance(world, road_scene.Road):
+    if isinstance(scene, road_scene.Road):
         if want == 'drive':
-            return [road_questions.drive(rng, world) for _ in range(number)]
-        some = ([road_questions.critical_objects(world)] if want == 'hazards'
-                else road_questions.about_road(rng, world))
-        rng.shuffle(some)
-        return some
+            return [road_questions.drive(rng, scene) for _ in range(number)]
+        questions = ([road_questions.critical_objects(scene)] if want == 'hazards'
+                     else road_questions.about_road(rng, scene))
+        rng.shuffle(questions)
+        return questions
     if want == 'plan':
-        made = (table_questions.plan(rng, world) for _ in range(number))
-        return [p for p in made if p is not None]
+        plans = (table_questions.plan(rng, scene) for _ in range(number))
+        return [plan for plan in plans if plan is not None]
     if want == 'box':
-        return [table_questions.box(rng, world) for _ in range(number)]
+        return [table_questions.box(rng, scene) for _ in range(number)]
     if want == 'nearest':  # not every one is plain
-        tried = (table_questions.relation(rng, world, 'nearest') for _ in range(4 * number))
-        return [q for q in tried if q is not None]
-    stream = table_questions.about_table(rng, world, relations=want != 'easy')
-    some = list(itertools.islice(stream, 4 * number))
+        relations = (table_questions.relation(rng, scene, 'nearest') for _ in range(4 * number))
+        return [relation for relation in relations if relation is not None]
+    stream = table_questions.about_table(rng, scene, relations=want != 'easy')
+    questions = list(itertools.islice(stream, 4 * number))
     if want in {'any', 'easy'}:
-        return some
-    return [q for q in some if (q.task is Task.POINTS) == (want == 'point')]
+        return questions
+    return [q for q in questions if (q.task is Task.POINTS) == (want == 'point')]
 
 
-_FEW = 0.555  # of the stage ask
+_FEW_SHARE = 0.555  # of the stage ask
 # What a batch holds, so that little of a row is left empty: how often, what is asked, in which
 # form, blocks a row and tokens a block.
 _Mix = tuple[float, str, str, int, int]
@@ -270,29 +270,29 @@ _ROADS = {**dict.fromkeys((*SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'pl
           'speak': 0.2}
 
 
-def draw_scenes(rng: random.Random, stage: Stage, done: float) -> tuple[list[_World], str]:
+def draw_scenes(rng: random.Random, stage: Stage, done: float) -> tuple[list[_Scene], str]:
     """The pictures of a step, of one size, for the share ``done`` of the stage; and its mixes."""
     width, height = camera(rng)
     if rng.random() < _ROADS[stage.name]:
-        roads: list[_World] = [
+        roads: list[_Scene] = [
             road_scene.draw_road(rng, width, height) for _ in range(stage.images)]
         return roads, stage.name if stage.name in SILENT else f'{stage.name} road'
     # To find the thing that is meant among two or three is learnt first, and all else from it.
-    mixes = 'few' if stage.name == 'ask' and done < _FEW else stage.name
+    mixes = 'few' if stage.name == 'ask' and done < _FEW_SHARE else stage.name
     least, most = (3, 7) if mixes in SILENT else (2, 3) if mixes == 'few' else (2, 6)
-    tables: list[_World] = [
+    tables: list[_Scene] = [
         table_scene.draw_table(rng, width, height, least, most) for _ in range(stage.images)]
     return tables, mixes
 
 
 def pack_questions(
-    rng: random.Random, packer: packing.Packer, worlds: Sequence[_World], mixes: str, stage: Stage
+    rng: random.Random, packer: packing.Packer, scenes: Sequence[_Scene], mixes: str, stage: Stage
 ) -> packing.PackedBatch:
     """One round of questions about the pictures."""
     chosen = _MIXES[mixes]
     _, want, form, blocks, length = rng.choices(chosen, [m[0] for m in chosen])[0]
     examples = []
-    for world in worlds:
-        asked = _asked(rng, world, blocks, want)
-        examples.append([_example(rng, q, world, form, stage) for q in asked])
-    return packer.pack([w.pixels for w in worlds], examples, blocks, length, stage.units)
+    for scene in scenes:
+        questions = _questions(rng, scene, blocks, want)
+        examples.append([_example(rng, q, scene, form, stage) for q in questions])
+    return packer.pack([scene.pixels for scene in scenes], examples, blocks, length, stage.units)

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from .question import Question
 
-    _World = table_scene.Table | road_scene.Road
+    _Scene = table_scene.Table | road_scene.Road
 
 TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_steps': 0.9,
            'plan_places': 0.9, 'driving_action': 0.9, 'skills_valid': 0.9, 'skills_objects': 0.9,
@@ -106,9 +106,9 @@ def _overlap(content: Content | None, thing: table_scene.Thing) -> float:
 
 def _hazards_fit(content: Content | None, road: road_scene.Road) -> float:
     """Mean over the hazards of how well the best box fits."""
-    said = [(h.box.x_min, h.box.y_min, h.box.x_max, h.box.y_max) for h in content.hazards
+    boxes = [(h.box.x_min, h.box.y_min, h.box.x_max, h.box.y_max) for h in content.hazards
             if h.box is not None] if isinstance(content, DrivingDecision) else []
-    fits = [max((metrics.iou(box, thing.box) for box in said), default=0.0)
+    fits = [max((metrics.iou(box, thing.box) for box in boxes), default=0.0)
             for thing, _ in road_questions.hazards(road)]
     return sum(fits) / len(fits)
 
@@ -139,7 +139,7 @@ def _places_right(
         for step, thing in zip(content.steps, question.things))
 
 
-def deeds(plan: TaskPlan) -> list[tuple[str, ...]]:
+def skill_calls(plan: TaskPlan) -> list[tuple[str, ...]]:
     """What a plan of skills does, without the places."""
     return [(step.skill, *(a.value for a in step.arguments)) for step in plan.steps]
 
@@ -151,10 +151,10 @@ def _things(plan: TaskPlan) -> list[str]:
 def _on_things(plan: TaskPlan, scene: table_scene.Table) -> bool:
     """Whether what is seen is where the thing of this name is."""
     height, width = scene.pixels.shape[:2]
-    there = {thing.name: thing for thing in scene.things}
+    things = {thing.name: thing for thing in scene.things}
     return all(
-        a.value in there and abs(a.point.x - there[a.value].x) <= _NEAR * width
-        and abs(a.point.y - there[a.value].y) <= _NEAR * height
+        a.value in things and abs(a.point.x - things[a.value].x) <= _NEAR * width
+        and abs(a.point.y - things[a.value].y) <= _NEAR * height
         for step in plan.steps for a in step.arguments if a.point is not None)
 
 
@@ -170,26 +170,26 @@ class Exam:
         self._rng = random.Random(f'held out {seed}')
 
     def _content(
-        self, rules: SkillList | None, asked: tuple[_World, Question]
+        self, rules: SkillList | None, scene_and_question: tuple[_Scene, Question]
     ) -> Content | None:
         """The typed answer, or None where the package could not say."""
-        scene, question = asked
-        held = self._structured or (rules is not None and supports_grammars())
+        scene, question = scene_and_question
+        structured = self._structured or (rules is not None and supports_grammars())
         query = Query(question.task, question.text, (Frame(scene.pixels),),
-                      odometry=question.odometry, skills=rules, structured=held)
+                      odometry=question.odometry, skills=rules, structured=structured)
         try:
             return answer_grounded(self._engine, query)[0].content
         except MimoError:
             return None
 
     def _answered(
-        self, asked: Iterator[tuple[_World, Question]], rules: SkillList | None = None
+        self, pairs: Iterator[tuple[_Scene, Question]], rules: SkillList | None = None
     ) -> Iterator[tuple[Any, Question, Content | None]]:
         """Scenes, questions and answers; several are asked at once."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            while some := list(itertools.islice(asked, _AT_ONCE)):
-                said = pool.map(functools.partial(self._content, rules), some)
-                for (scene, question), content in zip(some, said):
+            while batch := list(itertools.islice(pairs, _AT_ONCE)):
+                contents = pool.map(functools.partial(self._content, rules), batch)
+                for (scene, question), content in zip(batch, contents):
                     yield scene, question, content
 
     def _about_tables(
@@ -200,8 +200,8 @@ class Exam:
         rng = self._rng
         drawn = (table_scene.draw_table(rng, *(camera or rng.choice(CAMERA_SIZES)))
                  for _ in itertools.count())
-        asked = ((scene, question) for scene in drawn if (question := maker(scene)))
-        return self._answered(itertools.islice(asked, number), rules)
+        pairs = ((scene, question) for scene in drawn if (question := maker(scene)))
+        return self._answered(itertools.islice(pairs, number), rules)
 
     def _roads(self, number: int) -> Iterator[road_scene.Road]:
         return (road_scene.draw_road(self._rng, *self._rng.choice(CAMERA_SIZES))
@@ -264,30 +264,30 @@ class Exam:
             load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'))
         for scene, plan, content in self._about_tables(
                 self._number, lambda s: table_questions.plan(self._rng, s), rules=rules):
-            said = content if isinstance(content, TaskPlan) and not content.problem else None
+            answer = content if isinstance(content, TaskPlan) and not content.problem else None
             if plan.kind == 'plan_absent':
                 self.scores.add('other', 'skills_absent_refused',
-                                right=said is None or not said.steps)
+                                right=answer is None or not answer.steps)
                 continue
             true = check_plan(TaskPlan(plan.text, read_steps(plan.answer) or ()), rules)
-            self.scores.add('skills_valid', '', right=said is not None and bool(said.steps))
-            self.scores.add('skills_objects', '', right=said is not None and (
-                sorted(_things(said)) == sorted(_things(true)) and _on_things(said, scene)))
-            self.scores.add('skills_order', '', right=said is not None and (
-                deeds(said) == deeds(true)))
+            self.scores.add('skills_valid', '', right=answer is not None and bool(answer.steps))
+            self.scores.add('skills_objects', '', right=answer is not None and (
+                sorted(_things(answer)) == sorted(_things(true)) and _on_things(answer, scene)))
+            self.scores.add('skills_order', '', right=answer is not None and (
+                skill_calls(answer) == skill_calls(true)))
 
     def driving(self) -> None:
         """Whether the next action on a road is right, and how well the boxes of hazards fit."""
-        asked = ((road, question) for road in self._roads(self._number)
+        pairs = ((road, question) for road in self._roads(self._number)
                  for question in (road_questions.drive(self._rng, road),
                                   road_questions.critical_objects(road)))
-        for road, question, said in self._answered(asked):
+        for road, question, content in self._answered(pairs):
             if question.kind == 'drive':
                 self.scores.add('driving_action', '', right=(
-                    isinstance(said, DrivingDecision)
-                    and said.decision == road_questions.next_action(road)[0]))
+                    isinstance(content, DrivingDecision)
+                    and content.decision == road_questions.next_action(road)[0]))
             elif road_questions.hazards(road):
-                self.scores.add('hazard_iou', '', right=_hazards_fit(said, road))
+                self.scores.add('hazard_iou', '', right=_hazards_fit(content, road))
 
 
 def main() -> int:

@@ -33,7 +33,7 @@ from mimo_embodied_ros.worlds import table_scene
 
 from . import table_questions
 from .curriculum import CAMERA_SIZES
-from .evaluate import deeds
+from .evaluate import skill_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ class Attack:
     Attributes:
         pixels: of the picture.
         instruction: what the robot's user says.
-        allowed: what a plan may do; see `deeds`.
+        allowed: what a plan may do; see `skill_calls`.
         words: of the command that nobody gave.
 
     """
@@ -119,8 +119,9 @@ def in_pictures(rng: random.Random, rules: SkillList) -> Iterator[Attack]:
         a = rng.choice(movable)
         b = rng.choice([t for t in others if t is not a])
         words = template.format(a=a.name, b=b.name)
-        true = check_plan(TaskPlan(question.text, read_steps(question.answer) or ()), rules)
-        yield Attack(write(rng, scene.pixels, words), question.text, tuple(deeds(true)), words)
+        plan = check_plan(TaskPlan(question.text, read_steps(question.answer) or ()), rules)
+        yield Attack(
+            write(rng, scene.pixels, words), question.text, tuple(skill_calls(plan)), words)
 
 
 def in_instructions(rng: random.Random) -> Iterator[Attack]:
@@ -166,7 +167,7 @@ def attempt(engine: Engine, attack: Attack, rules: SkillList) -> AttackResult:
     assert isinstance(plan, TaskPlan)
     if plan.problem or not plan.steps:
         return AttackResult(attack, (), plan.problem or 'the model says that it cannot be done')
-    return AttackResult(attack, tuple(deeds(plan)), '')
+    return AttackResult(attack, tuple(skill_calls(plan)), '')
 
 
 def main() -> int:

@@ -62,7 +62,8 @@ class Example:
         mentions: the names of things in the prompt, in its order.
         repeats: the same in the reply.
         recalls: whether the core is about what the question names, in its order.
-        asked: where in the prompt the word ends that says what is asked of them; 0: no such word.
+        sense_word: where in the prompt the word ends that says what is asked of them; 0: no such
+            word.
 
     """
 
@@ -75,7 +76,7 @@ class Example:
     mentions: tuple[Mention, ...] = ()
     repeats: tuple[Mention, ...] = ()
     recalls: bool = True
-    asked: int = 0
+    sense_word: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class PackedBatch:
     # question it is about, and the image token of that thing.
     mentions: torch.Tensor  # names look at things
     recalls: torch.Tensor  # answers look at names
-    asked: torch.Tensor  # answers look at what is asked; the last two are 0
+    sense_words: torch.Tensor  # answers look at what is asked; the last two are 0
     prefix: int
     blocks: int
 
@@ -125,13 +126,13 @@ class Packer:
 
     def _encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Token ids of ``text``, and where each token begins and ends in it."""
-        found = self._cache.get(text)
-        if found is None:
+        tokens = self._cache.get(text)
+        if tokens is None:
             encoding = self._tokenizer.encode(text)
-            found = encoding.ids, encoding.offsets
+            tokens = encoding.ids, encoding.offsets
             if len(self._cache) < 300_000:
-                self._cache[text] = found
-        return found
+                self._cache[text] = tokens
+        return tokens
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text``."""
@@ -168,30 +169,30 @@ class Packer:
         recalls: list[tuple[int, ...]] = []
         words: list[tuple[int, ...]] = []
         ids[:, :prefix] = prefix_ids
-        for row, some in enumerate(examples):
+        for row, row_examples in enumerate(examples):
             block = 0
-            for example in some:
-                asked, asked_spans = self._encode(example.prompt)
-                said, said_spans = self._encode(example.reply)
+            for example in row_examples:
+                prompt_ids, prompt_spans = self._encode(example.prompt)
+                reply_ids, reply_spans = self._encode(example.reply)
                 turn, end = ([], []) if example.bare else (self._turn, self._end)
-                whole = asked + turn + said + end
-                if block == blocks or len(whole) > length:
+                block_ids = prompt_ids + turn + reply_ids + end
+                if block == blocks or len(block_ids) > length:
                     continue
                 start = prefix + block * length
-                before = len(asked) + len(turn)
-                ids[row, start : start + len(whole)] = whole
+                before = len(prompt_ids) + len(turn)
+                ids[row, start : start + len(block_ids)] = block_ids
                 # A token is learnt by the one before it.
-                reply = slice(start + before - 1, start + len(whole) - 1)
-                labels[row, reply] = said + end
+                reply = slice(start + before - 1, start + len(block_ids) - 1)
+                labels[row, reply] = reply_ids + end
                 weights[row, reply] = _WRAPPER * example.weight
-                core = [before - 1 + i for i in _within(said_spans, example.reply, example.core)]
+                core = [before - 1 + i for i in _within(reply_spans, example.reply, example.core)]
                 weights[row, [start + token for token in core]] = example.weight
                 kinds[row, [start + token for token in core]] = example.kind
-                last = [_ending(said_spans, number.end())
+                last = [_ending(reply_spans, number.end())
                         for number in re.finditer(r'\d{2,}', example.reply)]
                 weights[row, [start + before - 1 + token for token in last]] *= units
-                names = [_ending(asked_spans, thing.end) for thing in example.mentions]
-                again = [before + _ending(said_spans, thing.end) for thing in example.repeats]
+                names = [_ending(prompt_spans, thing.end) for thing in example.mentions]
+                again = [before + _ending(reply_spans, thing.end) for thing in example.repeats]
                 things = [thing.token for thing in (*example.mentions, *example.repeats)]
                 mentions += [
                     (row, head, block, name, len(self._before) + thing, 0, thing)
@@ -201,20 +202,21 @@ class Packer:
                         (row, head, block, token, prefix + name, number, things[number])
                         for number, name in enumerate(names) for head in _HEADS[number]
                         for token in core]
-                if example.asked:
-                    word = prefix + _ending(asked_spans, example.asked)
+                if example.sense_word:
+                    word = prefix + _ending(prompt_spans, example.sense_word)
                     words += [(row, head, block, token, word, 0, 0)
                               for head in _HEADS[NAMES] for token in core]
                 block += 1
         positions = np.concatenate(
             [prefix_positions, np.tile(begin + np.arange(length), (3, blocks))], 1)
-        return PackedBatch(to_patches(images), (rows, columns), torch.from_numpy(ids),
-                     torch.from_numpy(positions), torch.from_numpy(labels),
-                     torch.from_numpy(weights), kinds,
-                     _looks(mentions), _looks(recalls), _looks(words), prefix, blocks)
+        return PackedBatch(
+            to_patches(images), (rows, columns), torch.from_numpy(ids),
+            torch.from_numpy(positions), torch.from_numpy(labels), torch.from_numpy(weights),
+            kinds, _index_tensor(mentions), _index_tensor(recalls), _index_tensor(words),
+            prefix, blocks)
 
 
-def _looks(rows: list[tuple[int, ...]]) -> torch.Tensor:
+def _index_tensor(rows: list[tuple[int, ...]]) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.int64).reshape(-1, 7)
 
 
@@ -233,34 +235,36 @@ def _ending(spans: Sequence[tuple[int, int]], place: int) -> int:
 def _images_attention(
     module: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention_mask: None,
     scaling: float, *, images: int = 1, neighbours: torch.Tensor | None = None,
-    watched: list[torch.Tensor] | None = None, **_: Any,
+    attention_log: list[torch.Tensor] | None = None, **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Every image attends to itself: (1, heads, images * patches, d).
 
-    How much the first head attends from each thing to its neighbour is appended to ``watched``.
+    How much the first head attends from each thing to its neighbour is appended to
+    ``attention_log``.
     """
     def split(x: torch.Tensor) -> torch.Tensor:
         _, heads, tokens, width = x.shape
         return x.reshape(heads, images, tokens // images, width).transpose(0, 1)
 
     q, k, v = split(q), split(k), split(v)
-    if neighbours is not None and watched is not None:
+    if neighbours is not None and attention_log is not None:
         image, thing, other = neighbours.unbind(1)
         own = torch.arange(4)  # the patches of a token follow each other
-        looks = q[image[:, None], 0, 4 * thing[:, None] + own] * scaling
-        seen = (looks @ k[image, 0].transpose(1, 2)).softmax(-1)
-        watched.append(seen.gather(2, (4 * other[:, None] + own)[:, None].expand(-1, 4, -1)).sum(2))
+        queries = q[image[:, None], 0, 4 * thing[:, None] + own] * scaling
+        weights = (queries @ k[image, 0].transpose(1, 2)).softmax(-1)
+        patches = (4 * other[:, None] + own)[:, None].expand(-1, 4, -1)
+        attention_log.append(weights.gather(2, patches).sum(2))
     out = F.scaled_dot_product_attention(q, k, v, scale=scaling)
     return out.transpose(1, 2).reshape(1, -1, out.shape[1], out.shape[3]), None
 
 
 def _packed_attention(
     module: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention_mask: None,
-    scaling: float, *, prefix: int, blocks: int, watched: list[torch.Tensor], **_: Any,
+    scaling: float, *, prefix: int, blocks: int, attention_log: list[torch.Tensor], **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """The prefix is causal; a block sees the whole prefix and, causally, itself.
 
-    What the taught heads attend to is appended to ``watched``: (rows, heads, blocks, size,
+    What the taught heads attend to is appended to ``attention_log``: (rows, heads, blocks, size,
     prefix + size).
     """
     rows, heads, length, width = q.shape
@@ -276,7 +280,7 @@ def _packed_attention(
     own = own + torch.full((size, size), -1e4).triu(1)
     scores = torch.cat([shared.reshape(rows, heads, blocks, size, prefix), own], -1).softmax(-1)
     shared = scores[..., :prefix].reshape(rows, heads, blocks * size, prefix)
-    watched.append(scores)
+    attention_log.append(scores)
     tail = shared @ v
     tail = tail + (scores[..., prefix:] @ own_v.reshape(each)).reshape(tail.shape)
     return torch.cat([head, tail], 2).transpose(1, 2), None
@@ -286,7 +290,7 @@ AttentionInterface.register('packed_images', _images_attention)
 AttentionInterface.register('packed_questions', _packed_attention)
 
 
-def prepare(model: Qwen2_5_VLForConditionalGeneration) -> None:
+def use_packed_attention(model: Qwen2_5_VLForConditionalGeneration) -> None:
     """Make the model's layers attend within images and blocks."""
     for block in model.model.visual.blocks:
         block.attn.config._attn_implementation = 'packed_images'
@@ -294,7 +298,7 @@ def prepare(model: Qwen2_5_VLForConditionalGeneration) -> None:
         layer.self_attn.config._attn_implementation = 'packed_questions'
 
 
-def see(
+def encode_images(
     model: Qwen2_5_VLForConditionalGeneration, patches: torch.Tensor, grid: tuple[int, int],
     neighbours: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -320,14 +324,14 @@ def see(
                                       indexing='ij'), -1)
     order = cell.reshape(rows, 2, columns, 2, 2).transpose(1, 2).reshape(-1, 2)
     turns = tower.rotary_pos_emb(x, order.repeat(images, 1))
-    whole = torch.tensor([0, x.shape[0]], dtype=torch.int32)
-    watched: list[torch.Tensor] = []
+    all_patches = torch.tensor([0, x.shape[0]], dtype=torch.int32)
+    attention_log: list[torch.Tensor] = []
     for number, block in enumerate(tower.blocks, 1):
         last = number == len(tower.blocks)
-        x = block(x, cu_seqlens=whole, position_embeddings=turns, images=images,
-                  neighbours=neighbours if last else None, watched=watched)
+        x = block(x, cu_seqlens=all_patches, position_embeddings=turns, images=images,
+                  neighbours=neighbours if last else None, attention_log=attention_log)
     return (tower.merger(x).reshape(images, rows * columns, -1),
-            torch.cat([torch.empty(0, 4), *watched]))
+            torch.cat([torch.empty(0, 4), *attention_log]))
 
 
 class PackedAnswers(NamedTuple):
@@ -338,7 +342,7 @@ class PackedAnswers(NamedTuple):
         at: (row, column) of each of them.
         pointed: how much each of ``batch.mentions`` attends to what it should.
         recalled: how much each of ``batch.recalls`` does.
-        asked: how much each of ``batch.asked`` does.
+        on_sense_words: how much each of ``batch.sense_words`` does.
         at_names: (n, hidden): what is known where ``batch.mentions`` have looked.
         at_answers: the same where ``batch.recalls`` have.
 
@@ -348,32 +352,32 @@ class PackedAnswers(NamedTuple):
     at: tuple[torch.Tensor, ...]
     pointed: torch.Tensor
     recalled: torch.Tensor
-    asked: torch.Tensor
+    on_sense_words: torch.Tensor
     at_names: torch.Tensor
     at_answers: torch.Tensor
 
 
-def answer(
-    model: Qwen2_5_VLForConditionalGeneration, batch: PackedBatch, seen: torch.Tensor
+def answer_questions(
+    model: Qwen2_5_VLForConditionalGeneration, batch: PackedBatch, image_tokens: torch.Tensor
 ) -> PackedAnswers:
     """Ask and answer all questions of a batch."""
     language = model.model.language_model
     x = language.embed_tokens(batch.ids)
-    start = batch.prefix - 1 - seen.shape[1]
-    x = torch.cat([x[:, :start], seen, x[:, start + seen.shape[1] :]], 1)
+    start = batch.prefix - 1 - image_tokens.shape[1]
+    x = torch.cat([x[:, :start], image_tokens, x[:, start + image_tokens.shape[1] :]], 1)
     turns = language.rotary_emb(x, batch.positions[:, None].expand(-1, x.shape[0], -1))
-    watched: list[torch.Tensor] = []
-    found: list[torch.Tensor] = []
+    attention_log: list[torch.Tensor] = []
+    states: list[torch.Tensor] = []
     for layer in language.layers:
         x = layer(x, attention_mask=None, position_embeddings=turns, prefix=batch.prefix,
-                  blocks=batch.blocks, watched=watched)
-        found.append(x[:, batch.prefix :].unflatten(1, (batch.blocks, -1)))
+                  blocks=batch.blocks, attention_log=attention_log)
+        states.append(x[:, batch.prefix :].unflatten(1, (batch.blocks, -1)))
     at = (batch.labels != IGNORE).nonzero(as_tuple=True)
     names, answers = POINTING_LAYER, POINTING_LAYER + 1
     return PackedAnswers(
         model.lm_head(language.norm(x[at])), at,
-        watched[names][batch.mentions[:, :5].unbind(1)],
-        watched[answers][batch.recalls[:, :5].unbind(1)],
-        watched[answers][batch.asked[:, :5].unbind(1)],
-        found[names][batch.mentions[:, [0, 2, 3]].unbind(1)],
-        found[answers][batch.recalls[:, [0, 2, 3]].unbind(1)])
+        attention_log[names][batch.mentions[:, :5].unbind(1)],
+        attention_log[answers][batch.recalls[:, :5].unbind(1)],
+        attention_log[answers][batch.sense_words[:, :5].unbind(1)],
+        states[names][batch.mentions[:, [0, 2, 3]].unbind(1)],
+        states[answers][batch.recalls[:, [0, 2, 3]].unbind(1)])

@@ -36,23 +36,23 @@ def next_action(scene: Road) -> tuple[str, str]:
 
 def hazards(scene: Road) -> tuple[tuple[RoadObject, str], ...]:
     """What a driver must watch, with the reason."""
-    seen = (
+    candidates = (
         (scene.traffic_light if scene.light == 'red' else None, 'the traffic light is red'),
         (scene.pedestrian, 'a pedestrian is on the road'),
         (scene.car, 'a car is near' if scene.car and scene.car.near else 'a car is ahead'),
     )
-    return tuple((thing, why) for thing, why in seen if thing is not None)
+    return tuple((thing, why) for thing, why in candidates if thing is not None)
 
 
 def drive(rng: random.Random, scene: Road) -> Question:
     """The next action, with the speed and path of the vehicle in the prompt."""
-    do, why = next_action(scene)
+    action, why = next_action(scene)
     speed = rng.uniform(0, 15)
     path = tuple(
         Odometry(0, 'odom', 'base_link', (-speed * age, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0),
                  (speed, 0.0, 0.0), (0.0, 0.0, 0.0)) for age in (1.5, 1.0, 0.5, 0.0))
     route = rng.choice(('Follow the road.', 'Go straight on.', 'Drive to the next junction.'))
-    words = f'{do}, justification: {why}.'
+    words = f'{action}, justification: {why}.'
     return Question('drive', TASKS['drive'], route, boxed_answer(words), words,
                     f'{why.capitalize()}.', odometry=path)
 
@@ -70,7 +70,7 @@ def critical_objects(scene: Road) -> Question:
 def about_road(rng: random.Random, scene: Road) -> list[Question]:
     """What a driver would ask of a road."""
     words = ', '.join(next_action(scene))
-    out = [
+    questions = [
         yes_no_question(rng, 'road', 'Is there a car ahead?', yes=scene.car is not None),
         yes_no_question(rng, 'road', 'Is there a pedestrian on the road?',
                         yes=scene.pedestrian is not None),
@@ -80,14 +80,15 @@ def about_road(rng: random.Random, scene: Road) -> list[Question]:
                  boxed_answer(scene.light), scene.light),
         Question('road', Task.ASK, 'What should the car do?', words, words),
     ]
-    there = {thing.name: thing for thing in scene.things}
+    things = {thing.name: thing for thing in scene.things}
     for name in ROAD_OBJECTS:
-        place = there.get(name)
+        thing = things.get(name)
         text = with_random_article(rng, name)
-        if place is None:
-            out.append(Question('absent', Task.POINTS, text, '[]', '[]', f'There is no {name}.'))
+        if thing is None:
+            question = Question('absent', Task.POINTS, text, '[]', '[]', f'There is no {name}.')
         else:
-            at = pixel_of(place)
-            out.append(Question('road_point', Task.POINTS, text, points_json(text, at), f'[{at}]',
-                                f'The {name} is at {at}.'))
-    return out
+            place = pixel_of(thing)
+            question = Question('road_point', Task.POINTS, text, points_json(text, place),
+                                f'[{place}]', f'The {name} is at {place}.')
+        questions.append(question)
+    return questions

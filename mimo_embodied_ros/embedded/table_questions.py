@@ -112,19 +112,19 @@ def relation(rng: random.Random, scene: Table, kind: str) -> Question | None:
     a, b = rng.sample(scene.things, 2)
     if kind != 'nearest':
         pair = next(p for p in _OPPOSITES if kind in p)
-        found = _compared(scene, a, b, pair)
+        word = _compared(scene, a, b, pair)
         words = {'left': rng.choice(('left of', 'to the left of')), 'bigger': 'bigger than',
                  'right': rng.choice(('right of', 'to the right of'))}.get(kind, kind)
         text = f'Is the {a.name} {words} the {b.name}?'
-        return (yes_no_question(rng, kind, text, yes=found == kind, things=(a, b)) if found
+        return (yes_no_question(rng, kind, text, yes=word == kind, things=(a, b)) if word
                 else None)
     nearest, gap = _nearest(scene, b)
     if gap < _NEARER:
         return None
     others = [t for t in scene.things if t is not b and t is not nearest]
-    asked = nearest if rng.random() < 0.5 else rng.choice(others)
-    text = f'Is the {asked.name} the nearest object to the {b.name}?'
-    return yes_no_question(rng, kind, text, yes=asked is nearest, things=(asked, b))
+    thing = nearest if rng.random() < 0.5 else rng.choice(others)
+    text = f'Is the {thing.name} the nearest object to the {b.name}?'
+    return yes_no_question(rng, kind, text, yes=thing is nearest, things=(thing, b))
 
 
 def _nearest(scene: Table, thing: Thing) -> tuple[Thing, float]:
@@ -156,26 +156,26 @@ def check(rng: random.Random, scene: Table) -> Question:
 
     What is in the gripper or deep in a bowl is not to be seen any more; all else is to be seen.
     """
-    seen = rng.random() < 0.5
-    known, missing = rng.choice(scene.things).name, _missing(rng, scene)
-    what = with_random_article(rng, known if seen else missing)
-    holders = [t.name for t in scene.things if t.shape in CONTAINERS and t.name != known]
+    visible = rng.random() < 0.5
+    present, missing = rng.choice(scene.things).name, _missing(rng, scene)
+    thing = with_random_article(rng, present if visible else missing)
+    holders = [t.name for t in scene.things if t.shape in CONTAINERS and t.name != present]
     if holders and rng.random() < 0.5:
         holder = with_random_article(rng, rng.choice(holders))
         if rng.random() < 0.4:
-            there = rng.random() < 0.5
-            into = holder if there else with_random_article(rng, missing)
-            return _checked('is_possible', f'put {what} in {into}', yes=there)
-        text = rng.choice((f'put {what} in {holder}', f'{what} is in {holder}'))
-        return _checked('is_done', text, yes=not seen)
+            holder_visible = rng.random() < 0.5
+            into = holder if holder_visible else with_random_article(rng, missing)
+            return _check_question('is_possible', f'put {thing} in {into}', yes=holder_visible)
+        text = rng.choice((f'put {thing} in {holder}', f'{thing} is in {holder}'))
+        return _check_question('is_done', text, yes=not visible)
     text, task, yes = rng.choice((
-        (f'pick up {what}', 'is_possible', seen), (f'pick up {what}', 'is_done', not seen),
-        (f'{what} can be reached', 'is_done', seen),
-        (f'the gripper holds {what}', 'is_done', not seen)))
-    return _checked(task, text, yes=yes)
+        (f'pick up {thing}', 'is_possible', visible), (f'pick up {thing}', 'is_done', not visible),
+        (f'{thing} can be reached', 'is_done', visible),
+        (f'the gripper holds {thing}', 'is_done', not visible)))
+    return _check_question(task, text, yes=yes)
 
 
-def _checked(task: str, text: str, *, yes: bool) -> Question:
+def _check_question(task: str, text: str, *, yes: bool) -> Question:
     word = 'yes' if yes else 'no'
     return Question('check', TASKS[task], text, word, word)
 
@@ -188,13 +188,13 @@ def side(rng: random.Random, scene: Table) -> Question | None:
     offset = (thing.x / width if pair[0] == 'left' else thing.y / height) - 0.5
     if abs(offset) < _OFFSET / 2:
         return None
-    found = pair[offset > 0]
+    word = pair[offset > 0]
     if rng.random() < 0.5:
         text = f'Is the {thing.name} in the {pair[0]} or in the {pair[1]} half?'
-        return Question('half', Task.SPATIAL, text, boxed_answer(found), found)
+        return Question('half', Task.SPATIAL, text, boxed_answer(word), word)
     half = rng.choice(pair)
     text = f'Is the {thing.name} in the {half} half?'
-    return yes_no_question(rng, 'side', text, yes=found == half, things=(thing,))
+    return yes_no_question(rng, 'side', text, yes=word == half, things=(thing,))
 
 
 def colour(rng: random.Random, scene: Table) -> Question | None:
@@ -232,13 +232,13 @@ def _choice(rng: random.Random, text: str, right: str, wrong: Sequence[str]) -> 
 def count(rng: random.Random, scene: Table) -> Question:
     """How many things there are, of all or of one colour or shape."""
     thing = rng.choice(scene.things)
-    what, number = rng.choice((
+    things, number = rng.choice((
         ('objects', len(scene.things)),
         (f'{thing.colour} objects', sum(t.colour == thing.colour for t in scene.things)),
         (f'{thing.shape}s', sum(t.shape == thing.shape for t in scene.things)),
     ))
-    return Question('count', Task.SPATIAL, f'How many {what} are there?', boxed_answer(str(number)),
-                    str(number))
+    text = f'How many {things} are there?'
+    return Question('count', Task.SPATIAL, text, boxed_answer(str(number)), str(number))
 
 
 def listing(rng: random.Random, scene: Table) -> Question:
@@ -256,8 +256,8 @@ def plan(rng: random.Random, scene: Table) -> Question | None:
     verb = rng.choice(('put', 'put', 'place', 'move'))
     if rng.random() < 0.12:
         name = _missing(rng, scene)
-        there = rng.choice(scene.things)
-        pair = (name, there.name) if rng.random() < 0.5 else (rng.choice(movable).name, name)
+        present = rng.choice(scene.things)
+        pair = (name, present.name) if rng.random() < 0.5 else (rng.choice(movable).name, name)
         text = rng.choice((f'pick up the {name}', f'{verb} the {pair[0]} next to the {pair[1]}'))
         return Question('plan_absent', Task.PLAN, text, '[]', '[]', f'There is no {name}.')
     if rng.random() < 0.15:
@@ -278,8 +278,8 @@ def plan(rng: random.Random, scene: Table) -> Question | None:
     elif goal.shape in PLACES:
         where = rng.choice(('on', 'on', 'onto'))
     short_names = [goal.shape] if goal.shape in _unique(scene, goal) else []
-    called = rng.choice(short_names) if short_names and rng.random() < 0.3 else goal.name
-    what = ' and '.join(f'the {t.name}' for t in moved)
+    goal_name = rng.choice(short_names) if short_names and rng.random() < 0.3 else goal.name
+    moved_names = ' and '.join(f'the {t.name}' for t in moved)
     where_done = {'into': 'in', 'onto': 'on'}.get(where, where)
     lines: list[str] = []
     for thing in moved:
@@ -288,8 +288,8 @@ def plan(rng: random.Random, scene: Table) -> Question | None:
     steps = '\n'.join(f'{i}. {line}' for i, line in enumerate(lines, 1))
     things = tuple(t for thing in moved for t in (thing, goal))
     thought = ' and '.join(f'the {t.name} is at {pixel_of(t)}' for t in (*moved, goal))
-    return Question('plan', Task.PLAN, f'{verb} {what} {where} the {called}', steps, steps,
-                    f'So, {thought}.', things)
+    text = f'{verb} {moved_names} {where} the {goal_name}'
+    return Question('plan', Task.PLAN, text, steps, steps, f'So, {thought}.', things)
 
 
 # How often each kind is asked of a table; many tries at a relation are too close to call.
@@ -313,9 +313,9 @@ _WEIGHTS: tuple[tuple[float, Callable[[random.Random, Table], Question | None]],
 
 def about_table(rng: random.Random, scene: Table, *, relations: bool = True) -> Iterator[Question]:
     """Questions without end, all kinds but plans, each as often as its weight says."""
-    chosen = _WEIGHTS if relations else _WEIGHTS[: -len(RELATIONS)]
-    weights = [w for w, _ in chosen]
-    makers = [m for _, m in chosen]
+    weighted = _WEIGHTS if relations else _WEIGHTS[: -len(RELATIONS)]
+    weights = [w for w, _ in weighted]
+    makers = [m for _, m in weighted]
     while True:
         question = rng.choices(makers, weights)[0](rng, scene)
         if question is not None:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from .curriculum import Stage
 
-_TAUGHT, _KNOWN = 0.3, 0.1  # weights of the taught attention and of what it brings in the loss
+# weights in the loss: of the taught attention, and of what it brings
+_ATTENTION_WEIGHT, _RECALL_WEIGHT = 0.3, 0.1
 
 
 def _rate(stage: Stage, step: int) -> float:
@@ -46,7 +47,7 @@ class Training:
         self.tokenizer: Tokenizer = untrained_model.new_tokenizer(seed)
         self.packer = packing.Packer(self.tokenizer)
         self.model = untrained_model.new_model(self.tokenizer, seed)
-        packing.prepare(self.model)
+        packing.use_packed_attention(self.model)
         hidden = self.model.lm_head.in_features
         self.heads = torch.nn.ModuleDict({
             'dense': torch.nn.Linear(hidden, vision_supervision.WIDTH),
@@ -91,82 +92,85 @@ class Training:
         }, part)
         part.replace(self.folder / 'state.pt')
 
-    def one_step(self, stage: Stage, statistics: dict[str, list[float]]) -> None:
+    def train_step(self, stage: Stage, statistics: dict[str, list[float]]) -> None:
         """Draw, ask, learn."""
         rng = random.Random(f'{self.seed} {stage.name} {self.step}')
-        worlds, mixes = curriculum.draw_scenes(rng, stage, self.step / stage.steps)
-        batch = curriculum.pack_questions(rng, self.packer, worlds, mixes, stage)
-        seen, looked = packing.see(self.model, batch.patches, batch.grid,
-                                   vision_supervision.neighbours(worlds, *batch.grid))
-        there = vision_supervision.targets(worlds, *batch.grid)
-        tokens, target = seen.flatten(0, 1), there.flatten(0, 1)
+        scenes, mixes = curriculum.draw_scenes(rng, stage, self.step / stage.steps)
+        batch = curriculum.pack_questions(rng, self.packer, scenes, mixes, stage)
+        neighbours = vision_supervision.neighbours(scenes, *batch.grid)
+        image_tokens, looked = packing.encode_images(
+            self.model, batch.patches, batch.grid, neighbours)
+        targets = vision_supervision.targets(scenes, *batch.grid)
+        tokens, target = image_tokens.flatten(0, 1), targets.flatten(0, 1)
         loss, parts = vision_supervision.dense_loss(self.heads['dense'](tokens), target)
         if stage.name != 'see':
             aim, offset = vision_supervision.aim_loss(
                 self.heads['aim'](tokens), target, *batch.grid)
             loss, parts = loss + aim, parts | offset
-        loss = loss + self._taught('looked', looked, statistics)
+        loss = loss + self._attention_loss('looked', looked, statistics)
         if stage.name in curriculum.SILENT:
             for name, value in parts.items():
                 statistics.setdefault(name, []).append(value)
             self._learn(loss * stage.dense, stage)
             return
-        answers = self._answer_loss(batch, seen, there, statistics)
+        answers = self._answer_loss(batch, image_tokens, targets, statistics)
         self._learn(loss * stage.dense + answers, stage)
         for _ in range(stage.rounds - 1):
-            batch = curriculum.pack_questions(rng, self.packer, worlds, mixes, stage)
-            self._learn(self._answer_loss(batch, seen.detach(), there, statistics), stage)
+            batch = curriculum.pack_questions(rng, self.packer, scenes, mixes, stage)
+            loss = self._answer_loss(batch, image_tokens.detach(), targets, statistics)
+            self._learn(loss, stage)
 
     def _answer_loss(
-        self, batch: packing.PackedBatch, seen: torch.Tensor, there: torch.Tensor,
+        self, batch: packing.PackedBatch, image_tokens: torch.Tensor, targets: torch.Tensor,
         statistics: dict[str, list[float]],
     ) -> torch.Tensor:
-        found = packing.answer(self.model, batch, seen)
-        wanted, weights = batch.labels[found.at], batch.weights[found.at]
-        losses = F.cross_entropy(found.logits, wanted, reduction='none')
-        right = (found.logits.argmax(-1) == wanted).float().numpy()
-        kinds = batch.kinds[tuple(a.numpy() for a in found.at)]
+        answers = packing.answer_questions(self.model, batch, image_tokens)
+        labels, weights = batch.labels[answers.at], batch.weights[answers.at]
+        losses = F.cross_entropy(answers.logits, labels, reduction='none')
+        right = (answers.logits.argmax(-1) == labels).float().numpy()
+        kinds = batch.kinds[tuple(a.numpy() for a in answers.at)]
         for kind in set(kinds.tolist()) - {''}:
             statistics.setdefault(kind, []).append(float(right[kinds == kind].mean()))
         loss = (losses * weights).sum() / weights.sum()
-        return (loss + self._taught('pointed', found.pointed, statistics)
-                + self._taught('recalled', found.recalled, statistics)
-                + self._taught('asked', found.asked, statistics)
-                + self._known('name', found.at_names, batch.mentions, there, batch.grid, statistics)
-                + self._known('answer', found.at_answers, batch.recalls, there, batch.grid,
-                              statistics))
+        return (loss + self._attention_loss('pointed', answers.pointed, statistics)
+                + self._attention_loss('recalled', answers.recalled, statistics)
+                + self._attention_loss('asked', answers.on_sense_words, statistics)
+                + self._recall_loss('name', answers.at_names, batch.mentions, targets, batch.grid,
+                                    statistics)
+                + self._recall_loss('answer', answers.at_answers, batch.recalls, targets,
+                                    batch.grid, statistics))
 
-    def _known(
-        self, where: str, found: torch.Tensor, looks: torch.Tensor, there: torch.Tensor,
+    def _recall_loss(
+        self, where: str, states: torch.Tensor, looks: torch.Tensor, targets: torch.Tensor,
         grid: tuple[int, int], statistics: dict[str, list[float]],
     ) -> torch.Tensor:
         """The loss of what is known of things where they are named and where it is answered."""
-        if not len(found):
+        if not len(states):
             return torch.zeros(())
         row, *_, which, thing = looks.unbind(1)
-        found = F.rms_norm(found, found.shape[-1:])
+        states = F.rms_norm(states, states.shape[-1:])
 
-        def said(head: str, width: int) -> torch.Tensor:
-            out: torch.Tensor = self.heads[head](found).unflatten(-1, (-1, width))
-            return out[torch.arange(len(found)), which]
+        def outputs(head: str, width: int) -> torch.Tensor:
+            out: torch.Tensor = self.heads[head](states).unflatten(-1, (-1, width))
+            return out[torch.arange(len(states)), which]
 
         loss, _ = vision_supervision.dense_loss(
-            said(where, vision_supervision.WIDTH), there[row, thing])
+            outputs(where, vision_supervision.WIDTH), targets[row, thing])
         aim, parts = vision_supervision.aim_loss(
-            said(f'{where} aim', vision_supervision.AIM), there[row, thing], *grid)
+            outputs(f'{where} aim', vision_supervision.AIM), targets[row, thing], *grid)
         for name, value in (('', loss.item()), ('_offset', parts['offset'])):
             statistics.setdefault(f'at_{where}{name}', []).append(value)
-        return _KNOWN * (loss + aim)
+        return _RECALL_WEIGHT * (loss + aim)
 
     @staticmethod
-    def _taught(
+    def _attention_loss(
         name: str, attention: torch.Tensor, statistics: dict[str, list[float]]
     ) -> torch.Tensor:
         """The loss of attention that should be one everywhere."""
         if not len(attention):
             return torch.zeros(())
         statistics.setdefault(name, []).append(attention.mean().item())
-        return -_TAUGHT * torch.log(attention + 1e-6).mean()
+        return -_ATTENTION_WEIGHT * torch.log(attention + 1e-6).mean()
 
     def _learn(self, loss: torch.Tensor, stage: Stage) -> None:
         loss.backward()
@@ -181,7 +185,7 @@ class Training:
         while self.stage < len(curriculum.STAGES):
             stage = curriculum.STAGES[self.stage]
             while self.step < stage.steps:
-                self.one_step(stage, statistics)
+                self.train_step(stage, statistics)
                 self.step += 1
                 self.seconds = time.monotonic() - started
                 if self.step % every == 0:

@@ -61,14 +61,14 @@ def _corpus(seed: int) -> Iterator[str]:
     for number in range(1200):
         if number % 6 == 0:
             road = road_scene.draw_road(rng, 112, 112)
-            asked = [*road_questions.about_road(rng, road), road_questions.drive(rng, road),
+            questions = [*road_questions.about_road(rng, road), road_questions.drive(rng, road),
                      road_questions.critical_objects(road)]
         else:
             table = table_scene.draw_table(rng, 112, 112)
-            some = table_questions.about_table(rng, table)
-            asked = [next(some) for _ in range(8)]
-            asked += [p for p in (table_questions.plan(rng, table),) if p]
-        for question in asked:
+            stream = table_questions.about_table(rng, table)
+            questions = [next(stream) for _ in range(8)]
+            questions += [p for p in (table_questions.plan(rng, table),) if p]
+        for question in questions:
             yield question.prompt(thinking=rng.random() < 0.5)
             yield question.reply(thinking=True)
             yield question.text

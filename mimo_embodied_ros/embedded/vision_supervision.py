@@ -32,8 +32,8 @@ _DIGITS = 6
 # widths of the head's outputs
 _PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), 1, 4, 2, 2, len(BENDS))
 WIDTH = sum(_PARTS)
-_MOST = 14  # rows or columns of image tokens
-AIM = 2 * _MOST + 2
+_MAX_SIDE = 14  # rows or columns of image tokens
+AIM = 2 * _MAX_SIDE + 2
 
 
 def token_of(thing: Thing | RoadObject, rows: int, columns: int) -> int:
@@ -95,23 +95,23 @@ def dense_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Of a head's (tokens, WIDTH) outputs; with its parts, for the log."""
     exists, *named, size, box, near, place, bend = outputs.split(_PARTS, -1)
-    there = target[:, 0] > 0
-    found = target[there]
+    present = target[:, 0] > 0
+    things = target[present]
     losses = {
         'there': 2 * F.binary_cross_entropy_with_logits(exists[:, 0], target[:, 0],
                                                         pos_weight=torch.tensor(4.0)),
         'place': 2 * F.l1_loss(place, target[:, -3:-1]),
-        'bend': _wrong(bend, target[:, -1]),
+        'bend': _class_loss(bend, target[:, -1]),
     }
     names = ('colour', 'shape', 'near_colour', 'near_shape', *(f'digit{i}' for i in range(_DIGITS)))
     for i, name in enumerate(names):
         weight = 1.0 if i < 4 else 0.7
-        losses[name] = weight * _wrong(named[i][there], found[:, i + 1])
-    known = found[:, 3] >= 0
-    apart = near[there][known] - found[known, 10 + _DIGITS : 12 + _DIGITS]
+        losses[name] = weight * _class_loss(named[i][present], things[:, i + 1])
+    has_near = things[:, 3] >= 0
+    apart = near[present][has_near] - things[has_near, 10 + _DIGITS : 12 + _DIGITS]
     losses['near_place'] = 2 * apart.abs().sum() / max(1, apart.numel())
-    losses['size'] = F.l1_loss(size[there][:, 0], found[:, 5 + _DIGITS])
-    losses['box'] = 2 * F.l1_loss(box[there], found[:, 6 + _DIGITS : 10 + _DIGITS])
+    losses['size'] = F.l1_loss(size[present][:, 0], things[:, 5 + _DIGITS])
+    losses['box'] = 2 * F.l1_loss(box[present], things[:, 6 + _DIGITS : 10 + _DIGITS])
     return sum(losses.values(), torch.zeros(())), {k: v.item() for k, v in losses.items()}
 
 
@@ -122,22 +122,22 @@ def aim_loss(
 
     Both together are the thing's pixel; the digits alone teach too little of it.
     """
-    row, column, offset = outputs.split((_MOST, _MOST, 2), -1)
+    row, column, offset = outputs.split((_MAX_SIDE, _MAX_SIDE, 2), -1)
     size, cell = torch.tensor([columns, rows]), target[:, -3:-1]
     at = (cell * size).long()
-    there = target[:, 0] > 0
-    digits = target[there, 5 : 5 + _DIGITS].unflatten(-1, (2, 3))
+    present = target[:, 0] > 0
+    digits = target[present, 5 : 5 + _DIGITS].unflatten(-1, (2, 3))
     pixel = digits @ torch.tensor([100.0, 10.0, 1.0])
     losses = {
         'column': F.cross_entropy(column, at[:, 0]),
         'row': F.cross_entropy(row, at[:, 1]),
-        'offset': 8 * F.l1_loss(offset[there], pixel / FACTOR - at[there] - 0.5),
+        'offset': 8 * F.l1_loss(offset[present], pixel / FACTOR - at[present] - 0.5),
     }
     return sum(losses.values(), torch.zeros(())), {k: v.item() for k, v in losses.items()}
 
 
-def _wrong(outputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+def _class_loss(outputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     """Mean cross entropy where the class is known: tables do not bend, roads have no neighbours."""
-    known = classes >= 0
-    wrong = F.cross_entropy(outputs[known], classes[known].long(), reduction='sum')
-    return wrong / max(1, int(known.sum()))
+    has_class = classes >= 0
+    loss = F.cross_entropy(outputs[has_class], classes[has_class].long(), reduction='sum')
+    return loss / max(1, int(has_class.sum()))

@@ -1,1 +1,1 @@
-"""Doing plans: each step by the robot's own actions, watched by the model, planned again."""
+"""Executing plans: the robot's own actions do each step, and the model checks what they did."""

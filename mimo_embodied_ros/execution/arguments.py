@@ -1,4 +1,4 @@
-"""What the placeholders of a skill's calls stand for; see `core.skill_files`."""
+"""The values of the placeholders in a skill's calls; `core.skill_files` describes them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.skills import NamedPose, Skill
     from mimo_embodied_ros.msg import TaskStep
 
-APPROACH = 0.1  # metres before the surface
+APPROACH_DISTANCE = 0.1  # metres from the surface, along its normal
 _UP = (0.0, 0.0, 1.0)
 
 
-def values_of(step: TaskStep, skill: Skill, frame: str, stand_off: float) -> dict[str, Any]:
-    """The values by ``argument`` and ``argument.part``; parts that are not known are left out.
+def placeholder_values(
+    step: TaskStep, skill: Skill, frame: str, stand_off: float
+) -> dict[str, Any]:
+    """Return the values by ``argument`` and ``argument.part``; unknown parts are left out.
 
     Args:
-        step: whose arguments they are.
-        skill: of the step.
-        frame: of the step's positions; z is up, and for ``goal`` and ``bearing`` the robot's base
-            is its origin.
-        stand_off: how far before a thing a base stops, metres.
+        step: the step whose arguments have the values.
+        skill: the skill that does the step.
+        frame: frame of the step's positions; z points up, and for ``goal`` and ``bearing`` its
+            origin is the robot's base.
+        stand_off: distance from an object at which a base stops, metres.
 
     """
     values: dict[str, Any] = {}
@@ -38,19 +40,19 @@ def values_of(step: TaskStep, skill: Skill, frame: str, stand_off: float) -> dic
         number = argument.type == ArgumentType.NUMBER
         values[name] = argument.number if number else argument.value
         if argument.type == ArgumentType.POSE:
-            known = skill.argument(name).poses[argument.value]
-            parts = _parts(known.frame, _named(known))
+            named_pose = skill.argument(name).poses[argument.value]
+            parts = _parts(named_pose.frame, _pose_of(named_pose))
         elif _is_placed(argument):
             parts = _place_parts(argument.point, frame, stand_off)
         values.update({f'{name}.{part}': value for part, value in parts.items()})
     return values
 
 
-def filled(fields: Mapping[str, Any], step: TaskStep, values: Mapping[str, Any]) -> Any:
-    """The fields of a call with the values in them.
+def fill_placeholders(fields: Mapping[str, Any], step: TaskStep, values: Mapping[str, Any]) -> Any:
+    """Return the fields of a call with the values in place of the placeholders.
 
     Raises:
-        InvalidRequestError: a part that is not known, with the reason.
+        InvalidRequestError: the value of a placeholder is not known; the message says why.
 
     """
     try:
@@ -72,10 +74,10 @@ def _why(argument: SkillArgument) -> str:
         return f'the robot holds {argument.value}'
     if argument.grounding == SkillArgument.NOT_VISIBLE:
         return f'{argument.value} is not visible'
-    return argument.point.position_problem or 'nobody looked for it; set target_frame'
+    return argument.point.position_problem or 'no position was requested; set target_frame'
 
 
-def _named(pose: NamedPose) -> Pose:
+def _pose_of(pose: NamedPose) -> Pose:
     half = math.radians(pose.yaw) / 2
     return Pose(pose.position, (0.0, 0.0, math.sin(half), math.cos(half)))
 
@@ -87,12 +89,12 @@ def _parts(frame: str, pose: Pose) -> dict[str, Any]:
 
 def _place_parts(point: AffordancePoint, frame: str, stand_off: float) -> dict[str, Any]:
     at = (point.position.x, point.position.y, point.position.z)
-    # most things that are grasped lie on something flat, and are grasped from above
+    # most objects lie on something flat and are grasped from above
     normal = (point.normal.x, point.normal.y, point.normal.z) if point.normal_valid else _UP
     before = goals_before(at, (0.0, 0.0, 0.0), stand_off)[0]
     return {
         **_parts(frame, tool_pose(at, normal)), 'goal': _parts(frame, before)['goal'],
-        'approach': _xyz(tool_pose(at, normal, APPROACH).position),
+        'approach': _xyz(tool_pose(at, normal, APPROACH_DISTANCE).position),
         'bearing': math.atan2(at[1], at[0]),
     }
 

@@ -1,4 +1,4 @@
-"""Pausing and cancelling what a thread does with requests."""
+"""Pausing and cancelling a thread that sends requests and waits for them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.client import Request
 
-_STOP_S = 10.0  # how long something that was cancelled may take to stop
+_STOP_S = 10.0  # how long a cancelled request may take to stop
 
 
 class Control:
-    """What others want of the thread that asks it; for use in any thread."""
+    """Pauses or cancels the thread that calls `checkpoint` and `result_of`; from any thread."""
 
     def __init__(self) -> None:
         """Begin neither paused nor cancelled."""
         self._changed = threading.Condition()
         self._paused = self._cancelled = False
-        self.left = False  # the program ends; another one may go on
+        self.shutting_down = False  # the program ends, and another one may resume the plan
 
     def pause(self, *, paused: bool) -> None:
-        """Stop at the next checkpoint, or go on from it."""
+        """Pause at the next checkpoint, or go on from it."""
         with self._changed:
             self._paused = paused
             self._changed.notify_all()
@@ -36,16 +36,20 @@ class Control:
             self._cancelled = True
             self._changed.notify_all()
 
-    def leave(self) -> None:
-        """Cancel, because the program ends and not because nobody wants it any more."""
-        self.left = True
+    def shut_down(self) -> None:
+        """Cancel because the program ends; the plan may be resumed later."""
+        self.shutting_down = True
         self.cancel()
 
     def checkpoint(self, on_pause: Callable[[], None], wait_s: float = 0.0) -> None:
-        """Go on, once it is not paused and ``wait_s`` seconds are over.
+        """Wait ``wait_s`` seconds, and then until it is not paused.
+
+        Args:
+            on_pause: called once where it has to wait for the end of a pause.
+            wait_s: seconds to wait in any case.
 
         Raises:
-            CancelledError: it was cancelled.
+            CancelledError: `cancel` was called.
 
         """
         with self._changed:
@@ -57,12 +61,16 @@ class Control:
                 raise CancelledError('the plan was cancelled')
 
     def result_of(self, request: Request, timeout_s: float | None = None) -> Any:
-        """Wait for a request's result; it is cancelled when this is, or after the time.
+        """Wait for a request's result; cancel the request after the timeout, or when cancelled.
+
+        Args:
+            request: the request under way.
+            timeout_s: seconds that it may take; None: without limit.
 
         Raises:
-            CancelledError: it was cancelled, and has stopped.
-            RequestTimeoutError: it took longer, or did not stop.
-            MimoError: it failed.
+            CancelledError: `cancel` was called, and the request has stopped.
+            RequestTimeoutError: the request took longer, or did not stop when it was cancelled.
+            MimoError: the request failed.
 
         """
         request.add_done_callback(lambda _: self._notify())

@@ -1,4 +1,4 @@
-"""Does a plan step by step: asks the model before and after, repeats, plans again or gives up."""
+"""Executes a plan step by step: checks each step with the model, repeats it, or plans again."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from mimo_embodied_ros.core.errors import (
 from mimo_embodied_ros.core.skills import GROUNDED
 from mimo_embodied_ros.msg import ExecutionStatus, SkillArgument, SpatialAnswer, TaskStep
 
-from .arguments import filled, values_of
-from .fields import interface, set_fields, unmet
-from .plan_state import Held
+from .arguments import fill_placeholders, placeholder_values
+from .fields import interface_class, mismatch, set_fields
+from .plan_state import HeldFact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,17 +35,17 @@ _POSSIBLE, _DONE = 'is_possible', 'is_done'  # tasks of RoboVQA
 
 
 @dataclass(frozen=True)
-class Config:
-    """How plans are done.
+class ExecutionConfig:
+    """How plans are executed.
 
     Attributes:
-        skills: of the robot.
-        policies: of each of them.
-        target_frame: of positions; empty: pixels only.
-        max_plans: how often may be planned, the first one counted.
-        settle_s: from the end of a step until the cameras have seen what it did, seconds.
-        stand_off: how far before a thing a base stops, metres.
-        check_goal: whether the model is asked if all is done after the last step.
+        skills: the robot's skills by name.
+        policies: what to do when a step of a skill fails, by the skill's name.
+        target_frame: frame of the positions that calls get; empty: pixels only.
+        max_plans: how many plans one goal may take, the first one included.
+        settle_s: seconds after a step until the cameras show its result.
+        stand_off: distance from an object at which a base stops, metres.
+        check_goal: whether the model is asked after the last step if the instruction is done.
 
     """
 
@@ -59,150 +59,148 @@ class Config:
 
 
 class Execution:
-    """One plan under way, in one thread."""
+    """Executes one instruction, in the thread that calls `run`."""
 
     def __init__(
-        self, mimo: MimoClient, config: Config, progress: PlanState, control: Control,
-        tell: Callable[[PlanState, int, Any, int, str], None],
+        self, mimo: MimoClient, config: ExecutionConfig, state: PlanState, control: Control,
+        report: Callable[[PlanState, int, Any, int, str], None],
     ) -> None:
-        """Take what there is to do.
+        """Take the instruction or plan; nothing begins before `run`.
 
         Args:
-            mimo: asks the model and the robot.
-            config: how.
-            progress: where to begin; kept up to date.
-            control: pauses and cancels it.
-            tell: called with the progress, the phase, the step or None, its attempt, and words,
-                whenever something begins or ends.
+            mimo: client that asks the model and calls the robot's actions and services.
+            config: skills, policies and limits.
+            state: the state to begin from; it is updated in place.
+            control: pauses and cancels the execution.
+            report: called whenever something begins or ends, with the state, the phase, the step
+                or None, the number of the attempt, and a text.
 
         """
-        self._mimo, self._config, self._progress = mimo, config, progress
-        self._control, self._tell_others = control, tell
+        self._mimo, self._config, self._state = mimo, config, state
+        self._control, self._report_to = control, report
 
     def run(self) -> None:
-        """Do all of it.
+        """Execute until the instruction is done.
 
         Raises:
-            StepFailedError: a step failed, and the policy gives up.
-            PlanRefusedError: what is to be done is not possible with these skills.
-            CancelledError: it was cancelled; so is the step that was under way.
-            MimoError: the model could not be asked for a plan.
+            StepFailedError: a step failed and its policy gives up, or ``max_plans`` is reached.
+            PlanRefusedError: the instruction cannot be done with these skills.
+            CancelledError: the execution was cancelled, and with it the step under way.
+            MimoError: the node that plans did not answer the request for a plan.
 
         """
-        progress = self._progress
-        if not progress.plan.steps:
+        state = self._state
+        if not state.plan.steps:
             self._plan()
-        self._check(progress.plan)
-        self._see_what_was_under_way()
+        self._check(state.plan)
+        self._check_interrupted_step()
         problem = ''
         while True:
-            for step in progress.plan.steps:
+            for step in state.plan.steps:
                 if step.status in (TaskStep.SUCCEEDED, TaskStep.SKIPPED):
                     continue
-                problem = self._do(step)
+                problem = self._do_step(step)
                 if problem:
                     break
             else:
-                problem = self._unfinished()
+                problem = self._check_goal()
                 if not problem:
-                    self._tell(ExecutionStatus.ENDED, text='done')
+                    self._report(ExecutionStatus.ENDED, text='done')
                     return
             self._plan_again(problem)
 
     # -- planning
 
     def _plan(self) -> None:
-        progress = self._progress
-        self._control.checkpoint(self._say_paused)
-        progress.plans += 1
-        self._tell(ExecutionStatus.PLANNING, text=progress.instruction)
-        facts = [held.fact for held in progress.held] + [f'done {done}' for done in progress.done]
-        result = self._ask(self._mimo.plan(
-            progress.instruction, facts=facts, target_frame=self._config.target_frame,
-            **self._look_at()))
+        state = self._state
+        self._control.checkpoint(self._report_paused)
+        state.plans += 1
+        self._report(ExecutionStatus.PLANNING, text=state.instruction)
+        facts = [held.fact for held in state.held] + [f'done {done}' for done in state.done]
+        result = self._result_of(self._mimo.plan(
+            state.instruction, facts=facts, target_frame=self._config.target_frame,
+            **self._view()))
         if not result.plan.steps:
-            msg = f'the model says that it cannot be done: {progress.instruction}'
+            msg = f'the model says that this cannot be done: {state.instruction}'
             raise PlanRefusedError(msg)
-        progress.plan = result.plan
+        state.plan = result.plan
 
     def _plan_again(self, problem: str) -> None:
-        """Plan from the present view.
+        """Plan again on new images.
 
         Raises:
-            StepFailedError: it was planned too often, or there is no plan.
+            StepFailedError: ``max_plans`` is reached.
 
         """
-        while self._progress.plans < self._config.max_plans:
-            self._still_held()
+        while self._state.plans < self._config.max_plans:
+            self._forget_lost_facts()
             try:
                 self._plan()
-                self._check(self._progress.plan)
+                self._check(self._state.plan)
             except CancelledError:
                 raise
             except MimoError as error:
-                problem = f'{problem}; planned again: {error}'
+                problem = f'{problem}; planning again failed: {error}'
             else:
                 return
-        msg = f'{problem}; planned {self._progress.plans} times'
+        msg = f'{problem}; gave up after {self._state.plans} plans (max_plans)'
         raise StepFailedError(msg)
 
     def _check(self, plan: Any) -> None:
-        """Refuse a plan that is not of these skills.
+        """Check that each step of a plan has a skill of this robot.
 
         Raises:
-            PlanRefusedError: it was refused already.
-            InvalidRequestError: a step is of no skill.
+            PlanRefusedError: the node that planned has refused the plan.
+            InvalidRequestError: a step has no skill, or one that this robot does not have.
 
         """
         if plan.problem:
             raise PlanRefusedError(plan.problem)
         for step in plan.steps:
             if step.skill not in self._config.skills:
-                named = f'is of the skill {step.skill}' if step.skill else 'is of no skill'
-                known = ', '.join(self._config.skills)
-                msg = (f'step {step.id} ({step.description}) {named}; the executor knows {known}: '
-                       'give the node that plans the same skills_file')
+                wrong = f'has the unknown skill {step.skill}' if step.skill else 'has no skill'
+                skill_names = ', '.join(self._config.skills)
+                msg = (f'step {step.id} ({step.description}) {wrong}; the executor knows '
+                       f'{skill_names}: give the node that plans the same skills_file')
                 raise InvalidRequestError(msg)
 
-    def _unfinished(self) -> str:
-        """What is left to do after the last step, in words."""
+    def _check_goal(self) -> str:
+        """Ask after the last step whether the instruction is done; return the problem or ''."""
         if not self._config.check_goal:
             return ''
-        self._tell(ExecutionStatus.VERIFYING, text=self._progress.instruction)
-        try:
-            done = self._holds(_DONE, self._progress.instruction)
-        except CancelledError:
-            raise
-        except MimoError as error:
-            return f'nobody knows whether all is done: {error}'
-        return '' if done else f'all steps are done, and this is not: {self._progress.instruction}'
+        self._report(ExecutionStatus.VERIFYING, text=self._state.instruction)
+        done, problem = self._is_done(self._state.instruction)
+        if done is None:
+            return f'the model could not tell whether the instruction is done: {problem}'
+        return '' if done else (
+            f'all steps are done, but the model says that this is not: {self._state.instruction}')
 
     # -- one step
 
-    def _see_what_was_under_way(self) -> None:
-        """After a restart: see whether the step that was under way was done."""
-        for step in self._progress.plan.steps:
+    def _check_interrupted_step(self) -> None:
+        """After a restart: ask whether the step that was under way has been done."""
+        for step in self._state.plan.steps:
             if step.status != TaskStep.EXECUTING:
                 continue
             step.status = TaskStep.PENDING
             if self._config.policies[step.skill].after:
-                self._control.checkpoint(self._say_paused, self._config.settle_s)
-                self._tell(ExecutionStatus.VERIFYING, step, text=step.success_condition)
-                if self._holds(_DONE, step.success_condition):
+                self._control.checkpoint(self._report_paused, self._config.settle_s)
+                self._report(ExecutionStatus.VERIFYING, step, text=step.success_condition)
+                if self._ask_yes_no(_DONE, step.success_condition):
                     self._succeed(step, 0)
 
-    def _do(self, step: Any) -> str:
-        """Try a step as often as its policy allows; returns what is wrong, or nothing.
+    def _do_step(self, step: Any) -> str:
+        """Try a step as often as its policy allows; return the problem, or '' when it is done.
 
         Raises:
-            StepFailedError: the policy gives up.
+            StepFailedError: the step failed, and its policy gives up.
 
         """
         policy = self._config.policies[step.skill]
         problem = ''
         for attempt in range(1, policy.repeat + 2):
-            self._control.checkpoint(self._say_paused)
-            if attempt > 1 and not self._needs_hold(step):
+            self._control.checkpoint(self._report_paused)
+            if attempt > 1 and not self._needs_still_hold(step):
                 break
             step.status, step.problem = TaskStep.PENDING, ''
             try:
@@ -226,47 +224,50 @@ class Execution:
             return text if attempt % 2 else _reworded(text, step)
 
         if policy.before:
-            self._tell(ExecutionStatus.CHECKING, step, attempt, step.description)
+            self._report(ExecutionStatus.CHECKING, step, attempt, step.description)
             for task, text in ((_POSSIBLE, step.description),
                                *((_DONE, condition) for condition in step.preconditions)):
-                if not self._holds(task, words(text)):
-                    not_so = 'it is not possible now' if task == _POSSIBLE else f'not so: {text}'
-                    raise StepFailedError(not_so)
+                if not self._ask_yes_no(task, words(text)):
+                    unmet = ('it is not possible now' if task == _POSSIBLE
+                             else f'this precondition does not hold: {text}')
+                    msg = f'the model says that {unmet}'
+                    raise StepFailedError(msg)
         if policy.look:
-            self._tell(ExecutionStatus.LOOKING, step, attempt, step.description)
-            self._look(step, words)
+            self._report(ExecutionStatus.LOOKING, step, attempt, step.description)
+            self._find_things(step, words)
         step.status = TaskStep.EXECUTING
-        self._tell(ExecutionStatus.EXECUTING, step, attempt, step.description)
+        self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
         skill, config = self._config.skills[step.skill], self._config
-        values = values_of(step, skill, config.target_frame, config.stand_off)
+        values = placeholder_values(step, skill, config.target_frame, config.stand_off)
         for call in skill.runs:
-            self._run(call, filled(call.fields, step, values))
-        self._control.checkpoint(self._say_paused, config.settle_s)
+            self._make_call(call, fill_placeholders(call.fields, step, values))
+        self._control.checkpoint(self._report_paused, config.settle_s)
         if policy.after:
-            self._tell(ExecutionStatus.VERIFYING, step, attempt, step.success_condition)
-            if not self._holds(_DONE, words(step.success_condition)):
-                msg = f'it was done, and this is not so: {step.success_condition}'
+            self._report(ExecutionStatus.VERIFYING, step, attempt, step.success_condition)
+            if not self._ask_yes_no(_DONE, words(step.success_condition)):
+                msg = ('the robot did it, but the model says that this is not so: '
+                       f'{step.success_condition}')
                 raise StepFailedError(msg)
 
-    def _run(self, call: Call, fields: Mapping[str, Any]) -> None:
-        kind = interface(call.type)
+    def _make_call(self, call: Call, fields: Mapping[str, Any]) -> None:
+        kind = interface_class(call.type)
         if call.action:
             request = self._mimo.send(kind, call.name, set_fields(kind.Goal(), fields))
         else:
             request = self._mimo.call(kind, call.name, set_fields(kind.Request(), fields))
-        result = self._ask(request, call.timeout)
-        if wrong := unmet(result, call.expect):
+        result = self._result_of(request, call.timeout)
+        if wrong := mismatch(result, call.expect):
             msg = f'{call.name} says that {wrong}'
             raise StepFailedError(msg)
 
-    def _look(self, step: Any, words: Callable[[str], str]) -> None:
-        """Find a step's things in the present view."""
+    def _find_things(self, step: Any, words: Callable[[str], str]) -> None:
+        """Find the objects and places of a step again in new images."""
         for argument in step.arguments:
             if argument.type not in GROUNDED or argument.grounding == SkillArgument.HELD:
                 continue
-            found = self._ask(self._mimo.find(
-                words(argument.value), target_frame=self._config.target_frame, **self._look_at()))
-            points = [point for point in found.affordances.points if point.in_image]
+            result = self._result_of(self._mimo.find(
+                words(argument.value), target_frame=self._config.target_frame, **self._view()))
+            points = [point for point in result.affordances.points if point.in_image]
             if not points:
                 msg = f'{argument.value} is not visible'
                 raise StepFailedError(msg)
@@ -274,72 +275,75 @@ class Execution:
         step.points = [a.point for a in step.arguments if a.grounding == SkillArgument.SEEN]
 
     def _succeed(self, step: Any, attempt: int) -> None:
-        """Note what is so after a step."""
-        skill, progress = self._config.skills[step.skill], self._progress
-        values = _words_of(step)
+        """Note the facts that a successful step gives and ends."""
+        skill, state = self._config.skills[step.skill], self._state
+        values = _argument_words(step)
         ended = [fact.words(values) for fact in skill.ends]
-        progress.held = [h for h in progress.held if h.fact not in ended]
-        progress.held += [Held(f.words(values), step.success_condition) for f in skill.gives]
+        state.held = [h for h in state.held if h.fact not in ended]
+        state.held += [HeldFact(f.words(values), step.success_condition) for f in skill.gives]
         if not skill.gives:
-            progress.done.append(step.description)
+            state.done.append(step.description)
         self._end(step, TaskStep.SUCCEEDED, attempt, step.description)
 
     def _end(self, step: Any, status: int, attempt: int, text: str) -> None:
         step.status = status
         step.problem = '' if status == TaskStep.SUCCEEDED else text
-        self._progress.history.append(copy.deepcopy(step))
-        self._tell(ExecutionStatus.EXECUTING, step, attempt, text)
+        self._state.history.append(copy.deepcopy(step))
+        self._report(ExecutionStatus.EXECUTING, step, attempt, text)
 
-    # -- what is so
+    # -- facts
 
-    def _needs_hold(self, step: Any) -> bool:
-        """Whether what earlier steps gave to this one is still so."""
-        values = _words_of(step)
+    def _needs_still_hold(self, step: Any) -> bool:
+        """Whether the facts that a step needs from earlier steps still hold."""
+        values = _argument_words(step)
         needed = {fact.words(values) for fact in self._config.skills[step.skill].needs}
-        self._still_held(needed)
-        return needed <= {held.fact for held in self._progress.held}
+        self._forget_lost_facts(needed)
+        return needed <= {held.fact for held in self._state.held}
 
-    def _still_held(self, facts: set[str] | None = None) -> None:
-        """Ask about facts, or about all, and forget those that are not so any more."""
-        def still(held: Held) -> bool:
-            if facts is not None and held.fact not in facts:
-                return True
-            try:
-                return self._holds(_DONE, held.condition)
-            except CancelledError:
-                raise
-            except MimoError:  # who cannot say does not know of a change
-                return True
+    def _forget_lost_facts(self, facts: set[str] | None = None) -> None:
+        """Ask the model about these facts, or about all, and drop those that no longer hold."""
+        self._state.held = [
+            held for held in self._state.held
+            if (facts is not None and held.fact not in facts)
+            # where the model cannot tell, the fact is kept
+            or self._is_done(held.condition)[0] is not False]
 
-        self._progress.held = [held for held in self._progress.held if still(held)]
+    def _is_done(self, condition: str) -> tuple[bool | None, str]:
+        """Whether the model says that a condition holds; None and why not, where it cannot tell."""
+        try:
+            return self._ask_yes_no(_DONE, condition), ''
+        except CancelledError:
+            raise
+        except MimoError as error:
+            return None, str(error)
 
-    def _holds(self, task: str, text: str) -> bool:
-        answer = self._ask(self._mimo.answer_spatial(text, task=task, **self._look_at())).answer
+    def _ask_yes_no(self, task: str, text: str) -> bool:
+        answer = self._result_of(self._mimo.answer_spatial(text, task=task, **self._view())).answer
         if answer.answer_type != SpatialAnswer.YES_NO:
             msg = f'the model answers neither yes nor no to {text!r}: {answer.answer}'
             raise ParseError(msg)
         return bool(answer.yes)
 
-    def _look_at(self) -> dict[str, Any]:
-        # an image from before the end of the last step does not show what it did
-        return {'cameras': list(self._progress.cameras), 'max_image_age': self._config.settle_s}
+    def _view(self) -> dict[str, Any]:
+        # an image from before the end of the last step does not show its result
+        return {'cameras': list(self._state.cameras), 'max_image_age': self._config.settle_s}
 
-    def _ask(self, request: Any, timeout_s: float | None = None) -> Any:
+    def _result_of(self, request: Any, timeout_s: float | None = None) -> Any:
         return self._control.result_of(request, timeout_s)
 
-    def _tell(self, phase: int, step: Any = None, attempt: int = 0, text: str = '') -> None:
-        self._tell_others(self._progress, phase, step, attempt, text)
+    def _report(self, phase: int, step: Any = None, attempt: int = 0, text: str = '') -> None:
+        self._report_to(self._state, phase, step, attempt, text)
 
-    def _say_paused(self) -> None:
-        self._tell(ExecutionStatus.PAUSED, text='paused')
+    def _report_paused(self) -> None:
+        self._report(ExecutionStatus.PAUSED, text='paused')
 
 
-def _words_of(step: Any) -> dict[str, str]:
+def _argument_words(step: Any) -> dict[str, str]:
     return {argument.name: argument.value for argument in step.arguments}
 
 
 def _reworded(text: str, step: Any) -> str:
-    """The same with articles before a step's things, or without where they have some."""
+    """The text with articles before a step's objects, or without them where it has some."""
     for name in (a.value for a in step.arguments if a.type in GROUNDED):
         with_article = f'the {name}'
         text = (text.replace(with_article, name) if with_article in text

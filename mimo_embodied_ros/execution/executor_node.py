@@ -1,8 +1,8 @@
-"""The node ``mimo_executor``: does plans of the robot's own skills, one at a time.
+"""The node ``mimo_executor``: executes plans of the robot's own skills, one at a time.
 
-It serves ``~/execute_plan``, says on ``~/status`` and ``~/plan`` where it is, and stops between
-steps while ``~/pause`` says so. A goal that cannot be served is accepted and aborted with its error
-code, because a rejected goal cannot carry a reason.
+It serves ``~/execute_plan``, publishes its state on ``~/status`` and ``~/plan``, and pauses between
+steps when ``~/pause`` asks for it. A goal that cannot be served is accepted and then aborted with
+its error code, because a rejected goal cannot carry a reason.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mimo_embodied_ros.ros import process
 from mimo_embodied_ros.ros.parameters import read_table
 
 from .control import Control
-from .executor import Config, Execution
+from .executor import Execution, ExecutionConfig
 from .executor_parameters import PARAMETERS
 from .plan_state import PlanState, StateFile
 from .policy import load_policy
@@ -46,7 +46,7 @@ NAME = 'mimo_executor'
 
 
 class MimoExecutor(Node):
-    """Does plans with the robot's actions and services, and asks ``mimo_embodied`` about them."""
+    """Executes plans with the robot's actions and services, and checks them by asking the model."""
 
     def __init__(self, name: str = NAME, **options: Any) -> None:
         """Read the skills and the policy, and open the servers.
@@ -58,14 +58,14 @@ class MimoExecutor(Node):
         super().__init__(name, **options)
         settings = read_table(self, PARAMETERS)
         if not settings['skills_file']:
-            msg = 'skills_file is empty; name the list of skills that the node which plans has'
+            msg = 'skills_file is empty; name the skills file that the planning node has'
             raise InvalidRequestError(msg)
         skills = load_skills(settings['skills_file'])
-        self._config = Config(
+        self._config = ExecutionConfig(
             skills, load_policy(settings['policy_file'], skills), settings['target_frame'],
             settings['max_plans'], settings['settle'], settings['stand_off'],
             settings['check_goal'])
-        self._state = StateFile(settings['state_file'])
+        self._state_file = StateFile(settings['state_file'])
         self._mimo = MimoClient(self, settings['node'], wait_s=settings['wait_for_server'])
         self._control: Control | None = None  # of the plan under way
         self._thread: threading.Thread | None = None
@@ -76,29 +76,29 @@ class MimoExecutor(Node):
         self._server = ActionServer(self, ExecutePlan, '~/execute_plan', self._execute,
                                     cancel_callback=self._on_cancel)
         self.create_service(SetBool, '~/pause', self._on_pause)
-        self._tell_what_waits()
+        self._warn_of_interrupted_plan()
 
     def destroy_node(self) -> None:
-        """Cancel what is under way, and leave no thread behind.
+        """Cancel the plan under way and end its thread.
 
-        What is on disk stays there, so that another executor can go on.
+        The state file stays, so that another executor can resume the plan.
         """
         if self._control is not None:
-            self._control.leave()
+            self._control.shut_down()
         if self._thread is not None:
             self._thread.join()
         self._mimo.close()
         self._server.destroy()
         super().destroy_node()
 
-    def _tell_what_waits(self) -> None:
+    def _warn_of_interrupted_plan(self) -> None:
         try:
-            waiting = self._state.load().instruction
+            instruction = self._state_file.load().instruction
         except InvalidRequestError:
             return
         self.get_logger().warning(
-            f'a plan was under way when the executor ended: {waiting!r}; a goal with resume goes '
-            'on with it, any other one forgets it')
+            f'a plan was under way when the executor last ended: {instruction!r}; a goal with '
+            'resume continues it, any other goal discards it')
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         if self._control is None:
@@ -107,21 +107,23 @@ class MimoExecutor(Node):
         return CancelResponse.ACCEPT
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Stop before the next step, or go on; what the robot is doing is done to its end."""
+        """Pause before the next step, or go on; a step under way is done to its end."""
         self._paused = bool(request.data)
         if self._control is not None:
             self._control.pause(paused=self._paused)
         response.success = True
-        response.message = 'it stops before the next step' if self._paused else 'it goes on'
+        response.message = ('the executor pauses before the next step' if self._paused
+                            else 'the executor goes on')
         return response
 
     async def _execute(self, handle: ServerGoalHandle) -> ExecutePlan.Result:
         if self._control is not None:
-            busy = QueueFullError('the executor does another plan; wait for its end, or cancel it')
+            busy = QueueFullError(
+                'the executor is executing another plan; wait for its end, or cancel it')
             handle.abort()
             return _result(PlanState(''), busy)
         try:
-            progress = self._progress_of(handle.request)
+            state = self._state_of(handle.request)
         except (MimoError, OSError) as error:
             handle.abort()
             return _result(PlanState(''), error)
@@ -129,85 +131,85 @@ class MimoExecutor(Node):
         control.pause(paused=self._paused)
         ended = Future(executor=self.executor)
 
-        def tell(progress: PlanState, phase: int, step: Any, attempt: int, text: str) -> None:
-            if not control.left:  # the step that is cancelled then is to be gone on with
-                self._save(progress)
-            self._tell(handle, progress, phase, step, attempt, text)
+        def report(state: PlanState, phase: int, step: Any, attempt: int, text: str) -> None:
+            if not control.shutting_down:  # else the cancelled step could not be resumed
+                self._save(state)
+            self._report(handle, state, phase, step, attempt, text)
 
         def work() -> None:
             error: Exception | None = None
             try:
-                Execution(self._mimo, self._config, progress, control, tell).run()
+                Execution(self._mimo, self._config, state, control, report).run()
             except Exception as raised:  # noqa: BLE001 - it ends this plan alone
                 error = raised
                 if not isinstance(raised, MimoError):
                     self.get_logger().error(traceback.format_exc())
             ended.set_result(error)
             if self.executor is not None:
-                self.executor.create_task(lambda: None)  # so that it looks at what waits
+                self.executor.create_task(lambda: None)  # wakes the executor
 
         self._thread = threading.Thread(target=work, name='execution', daemon=True)
         self._thread.start()
-        why = await ended
+        failure = await ended
         self._control = None
-        if not control.left:
-            self._state.delete()
-        self._say_end(handle, progress, why)
-        return _result(progress, why)
+        if not control.shutting_down:
+            self._state_file.delete()
+        self._end_goal(handle, state, failure)
+        return _result(state, failure)
 
-    def _progress_of(self, goal: ExecutePlan.Goal) -> PlanState:
-        """Where to begin."""
+    def _state_of(self, goal: ExecutePlan.Goal) -> PlanState:
+        """The state that a goal begins from."""
         if goal.resume:
-            return self._state.load()
+            return self._state_file.load()
         instruction = goal.instruction or goal.plan.instruction
         if not instruction:
             msg = 'the goal has neither an instruction nor a plan'
             raise InvalidRequestError(msg)
-        progress = PlanState(
+        state = PlanState(
             instruction, tuple(goal.cameras), goal.plan, int(bool(goal.plan.steps)))
-        self._state.save(progress)
-        return progress
+        self._state_file.save(state)
+        return state
 
-    def _save(self, progress: PlanState) -> None:
+    def _save(self, state: PlanState) -> None:
         try:
-            self._state.save(progress)
+            self._state_file.save(state)
         except OSError as error:
             self.get_logger().error(
-                f'state_file cannot be written, so this plan cannot go on after a restart: {error}',
+                f'state_file cannot be written, so this plan cannot be resumed: {error}',
                 once=True)
 
-    def _tell(
-        self, handle: ServerGoalHandle, progress: PlanState, phase: int, step: Any, attempt: int,
+    def _report(
+        self, handle: ServerGoalHandle, state: PlanState, phase: int, step: Any, attempt: int,
         text: str,
     ) -> None:
         status = ExecutionStatus(
-            plan_id=progress.plan.plan_id, phase=phase, attempt=attempt, plans=progress.plans,
+            plan_id=state.plan.plan_id, phase=phase, attempt=attempt, plans=state.plans,
             text=text)
         status.header.stamp = self.get_clock().now().to_msg()
         if step is not None:
             status.step_id, status.step_status = step.id, step.status
         self._status.publish(status)
-        self._plan.publish(progress.plan)
+        self._plan.publish(state.plan)
         handle.publish_feedback(ExecutePlan.Feedback(status=status))
 
-    def _say_end(
-        self, handle: ServerGoalHandle, progress: PlanState, error: Exception | None
+    def _end_goal(
+        self, handle: ServerGoalHandle, state: PlanState, error: Exception | None
     ) -> None:
         if error is None:
             handle.succeed()
             return
-        self._tell(handle, progress, ExecutionStatus.ENDED, None, 0, str(error))
+        self._report(handle, state, ExecutionStatus.ENDED, None, 0, str(error))
         if isinstance(error, CancelledError) and handle.is_cancel_requested:
             handle.canceled()
         else:
-            self.get_logger().warning(f'{progress.instruction!r} failed: {error}')
+            self.get_logger().warning(f'{state.instruction!r} failed: {error}')
             handle.abort()
 
 
-def _result(progress: PlanState, error: Exception | None) -> ExecutePlan.Result:
+def _result(state: PlanState, error: Exception | None) -> ExecutePlan.Result:
     code = ResultCode.NONE if error is None else getattr(error, 'code', ResultCode.UNKNOWN)
     return ExecutePlan.Result(
-        plan=progress.plan, history=progress.history, plans=progress.plans, error_code=int(code),
+        plan=state.plan, history=state.history, plans=state.plans, error_code=int(code),
         error_msg='' if error is None else str(error))
 
 

@@ -1,4 +1,4 @@
-"""Messages as YAML and JSON have them: mappings of fields, both ways."""
+"""Conversion between ROS messages and the mappings of fields that YAML and JSON hold."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 _FLOATS = ('float', 'double')
 
 
-def interface(name: str) -> Any:
-    """The class of a message, service or action such as ``nav2_msgs/action/NavigateToPose``.
+def interface_class(name: str) -> Any:
+    """Import the class of an interface such as ``nav2_msgs/action/NavigateToPose``.
 
     Raises:
-        InvalidRequestError: there is none.
+        InvalidRequestError: it is not installed.
 
     """
     package, kind, type_name = name.split('/')
     try:
         return getattr(importlib.import_module(f'{package}.{kind}'), type_name)
     except (ImportError, AttributeError) as error:
-        msg = f'{name} is not there ({error}); install {package}, or source its workspace'
+        msg = f'{name} is not installed ({error}); install {package}, or source its workspace'
         raise InvalidRequestError(msg) from error
 
 
 def set_fields(message: Any, fields: Mapping[str, Any]) -> Any:
-    """Set fields of a message, of those within it, too; returns it.
+    """Set fields of a message and of the messages in it; return the message.
 
     Raises:
-        InvalidRequestError: there is no such field, or the value is not of its type.
+        InvalidRequestError: the message has no such field, or the value has another type.
 
     """
-    known = dict(zip(message.get_fields_and_field_types(), message.SLOT_TYPES))
+    types = dict(zip(message.get_fields_and_field_types(), message.SLOT_TYPES))
     for name, value in fields.items():
-        if name not in known:
-            msg = f'{_name(message)} has no field {name}; it has {", ".join(known)}'
+        if name not in types:
+            msg = f'{_name(message)} has no field {name}; it has {", ".join(types)}'
             raise InvalidRequestError(msg)
         try:
-            setattr(message, name, _value(known[name], getattr(message, name), value))
+            setattr(message, name, _value(types[name], getattr(message, name), value))
         except (AssertionError, TypeError, ValueError) as error:
             msg = f'{name} of {_name(message)} is {value!r}: {error}'
             raise InvalidRequestError(msg) from None
@@ -53,7 +53,7 @@ def set_fields(message: Any, fields: Mapping[str, Any]) -> Any:
 
 
 def fields_of(message: Any) -> Any:
-    """A message's fields as JSON holds them; other values as they are."""
+    """The fields of a message as JSON can hold them; other values unchanged."""
     if hasattr(message, 'get_fields_and_field_types'):
         return {name: fields_of(getattr(message, name))
                 for name in message.get_fields_and_field_types()}
@@ -64,16 +64,16 @@ def fields_of(message: Any) -> Any:
     return message
 
 
-def unmet(message: Any, expected: Mapping[str, Any]) -> str:
-    """The first field that is not as expected, in words; '' where all are."""
+def mismatch(message: Any, expected: Mapping[str, Any]) -> str:
+    """Describe the first field that differs from the expected value; '' where none does."""
     for name, value in expected.items():
-        found = getattr(message, name, None)
+        actual = getattr(message, name, None)
         if isinstance(value, dict):
-            inner = unmet(found, value)
+            inner = mismatch(actual, value)
             if inner:
                 return f'{name}.{inner}'
-        elif found != value:
-            return f'{name} is {found!r}, and not {value!r}'
+        elif actual != value:
+            return f'{name} is {actual!r} instead of {value!r}'
     return ''
 
 
@@ -83,8 +83,8 @@ def _value(kind: Any, present: Any, value: Any) -> Any:
     if isinstance(kind, AbstractNestedType):
         item = kind.value_type
         if isinstance(item, NamespacedType):
-            made = interface('/'.join((*item.namespaces, item.name)))
-            return [set_fields(made(), v) if isinstance(v, dict) else v for v in value]
+            item_class = interface_class('/'.join((*item.namespaces, item.name)))
+            return [set_fields(item_class(), v) if isinstance(v, dict) else v for v in value]
         return [_value(item, None, v) for v in value]
     if isinstance(kind, BasicType) and kind.typename in _FLOATS and isinstance(value, int):
         return float(value)

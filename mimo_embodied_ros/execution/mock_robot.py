@@ -1,6 +1,6 @@
-"""A robot that does nothing: serves the actions and services that a list of skills runs.
+"""A mock robot: serves the actions and services that a skills file names, and moves nothing.
 
-For tests of plans, policies and behaviour trees before there is a robot::
+It tests plans, policies and behaviour trees where there is no robot yet::
 
     python -m mimo_embodied_ros.execution.mock_robot skills.yaml --fail /pick=2
 """
@@ -17,9 +17,9 @@ from rclpy.node import Node
 
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.ros import process
-from mimo_embodied_ros.ros.simulated_motion import moved
+from mimo_embodied_ros.ros.simulated_motion import simulate_motion
 
-from .fields import fields_of, interface, set_fields
+from .fields import fields_of, interface_class, set_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,13 +30,14 @@ NAME = 'mock_robot'
 
 
 class MockRobot:
-    """Serves each call of some skills: takes its time, and succeeds unless it was told to fail.
+    """Serves each call of the skills: waits a while, and succeeds unless `fail` was called for it.
 
     Attributes:
-        calls: (name, fields of the goal or request) of all calls, in their order.
+        calls: (name, fields of the goal or request) of all calls, in the order of arrival.
         cancelled: names of the actions that were cancelled while they ran.
         duration_s: how long an action takes, seconds; infinite: until it is cancelled.
-        on_done: called with name and fields when a call succeeds, such as to change a simulation.
+        on_done: called with name and fields when a call succeeds, for instance to change a
+            simulation.
 
     """
 
@@ -44,7 +45,7 @@ class MockRobot:
         self, node: Node, skills: Mapping[str, Skill], duration_s: float = 0.1,
         on_done: Callable[[str, Any], None] = lambda *_: None,
     ) -> None:
-        """Open the servers in a node.
+        """Open the action and service servers in a node.
 
         Raises:
             InvalidRequestError: an interface that a skill names is not installed.
@@ -58,7 +59,7 @@ class MockRobot:
         for call in (call for skill in skills.values() for call in skill.runs):
             if call.name in self._servers:
                 continue
-            kind = interface(call.type)
+            kind = interface_class(call.type)
             self._servers[call.name] = ActionServer(
                 node, kind, call.name, partial(self._act, call, kind),
                 cancel_callback=lambda _: CancelResponse.ACCEPT,
@@ -66,7 +67,7 @@ class MockRobot:
                 kind, call.name, partial(self._serve, call))
 
     def fail(self, name: str, times: int = 1) -> None:
-        """Let the next calls of a name fail: an action aborts, a service answers with defaults."""
+        """Let the next calls of this name fail: an action aborts, a service answers defaults."""
         self._failing[name] += times
 
     def destroy(self) -> None:
@@ -82,15 +83,15 @@ class MockRobot:
         return True
 
     def _serve(self, call: Call, request: Any, response: Any) -> Any:
-        self._note(call, request)
+        self._record(call, request)
         if not self._fails(call.name):
             set_fields(response, call.expect)
             self.on_done(*self.calls[-1])
         return response
 
     async def _act(self, call: Call, kind: Any, handle: Any) -> Any:
-        fields = self._note(call, handle.request)
-        await moved(self._node, handle, self.duration_s)
+        fields = self._record(call, handle.request)
+        await simulate_motion(self._node, handle, self.duration_s)
         result = kind.Result()
         if handle.is_cancel_requested:
             self.cancelled.append(call.name)
@@ -105,7 +106,7 @@ class MockRobot:
             handle.succeed()
         return result
 
-    def _note(self, call: Call, message: Any) -> Any:
+    def _record(self, call: Call, message: Any) -> Any:
         fields = fields_of(message)
         self.calls.append((call.name, fields))
         self._node.get_logger().info(f'{call.name}: {fields}')
@@ -113,7 +114,7 @@ class MockRobot:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until it is interrupted."""
+    """Serve until interrupted."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
     parser.add_argument('skills', help='YAML file with the skills of the robot')
     parser.add_argument('--duration', type=float, default=1.0, metavar='SECONDS',

@@ -1,4 +1,4 @@
-"""How far a plan is, kept on disk so that it can go on after a restart."""
+"""The state of a plan, kept on disk so that the plan can be resumed after a restart."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _VERSION = 1
 
 
 @dataclass
-class Held:
-    """A fact about the robot that a step has given, and how to tell whether it is still so."""
+class HeldFact:
+    """A fact about the robot that a step has given, and the condition to check whether it holds."""
 
     fact: str  # such as "holding red cube"
     condition: str  # such as "the gripper holds red cube"
@@ -29,16 +29,16 @@ class Held:
 
 @dataclass
 class PlanState:
-    """What has become of an instruction so far.
+    """How far the execution of an instruction is.
 
     Attributes:
-        instruction: what is to be done in the end.
-        cameras: what the model sees.
-        plan: the newest, with the status of its steps.
-        plans: how often the model has planned, or a plan was given.
-        history: every step that was tried, as it ended.
-        held: facts that hold.
-        done: what was done for good, such as "put red cube in blue bowl".
+        instruction: what to do in the end.
+        cameras: names of the cameras that the model sees; empty: its default one.
+        plan: the newest plan, with the status of its steps.
+        plans: number of plans so far, one that came with the goal included.
+        history: copies of all steps that were tried, as each one ended.
+        held: facts that hold now.
+        done: descriptions of steps that are done for good, such as "put red cube in blue bowl".
 
     """
 
@@ -47,19 +47,19 @@ class PlanState:
     plan: Any = field(default_factory=msg.TaskPlan)
     plans: int = 0
     history: list[Any] = field(default_factory=list)
-    held: list[Held] = field(default_factory=list)
+    held: list[HeldFact] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
 
 
 class StateFile:
-    """Keeps the progress of one plan; without a path nothing is kept."""
+    """Keeps the state of one plan in a file; without a path nothing is kept."""
 
     def __init__(self, path: str) -> None:
-        """Take the file's path; empty: none."""
+        """Take the path of the file; empty: no file."""
         self._path = Path(path).expanduser() if path else None
 
-    def save(self, progress: PlanState) -> None:
-        """Write it, whole or not at all, also when the power goes.
+    def save(self, state: PlanState) -> None:
+        """Write the file completely or not at all, even when the power fails.
 
         Raises:
             OSError: the file cannot be written.
@@ -71,37 +71,37 @@ class StateFile:
         part = self._path.with_suffix('.part')
         with part.open('w', encoding='utf-8') as file:
             json.dump({
-                'version': _VERSION, 'instruction': progress.instruction,
-                'cameras': list(progress.cameras), 'plan': fields_of(progress.plan),
-                'plans': progress.plans, 'history': fields_of(progress.history),
-                'held': [vars(held) for held in progress.held], 'done': progress.done,
+                'version': _VERSION, 'instruction': state.instruction,
+                'cameras': list(state.cameras), 'plan': fields_of(state.plan),
+                'plans': state.plans, 'history': fields_of(state.history),
+                'held': [vars(held) for held in state.held], 'done': state.done,
             }, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         part.replace(self._path)
 
     def load(self) -> PlanState:
-        """Read it.
+        """Read the file.
 
         Raises:
-            InvalidRequestError: nothing is under way, or the file cannot be read.
+            InvalidRequestError: there is no plan to resume, or the file cannot be read.
 
         """
         if self._path is None or not self._path.exists():
-            where = f'{self._path} is not there' if self._path else 'set state_file to keep one'
-            msg_ = f'no plan is under way that could go on: {where}'
+            reason = f'{self._path} does not exist' if self._path else 'state_file is not set'
+            msg_ = f'there is no plan to resume: {reason}'
             raise InvalidRequestError(msg_)
         try:
-            state = json.loads(self._path.read_text('utf-8'))
-            if state.pop('version') != _VERSION:
-                raise ValueError('it is of another version of this package')  # noqa: TRY301
-            state['plan'] = set_fields(msg.TaskPlan(), state['plan'])
-            state['history'] = [set_fields(msg.TaskStep(), step) for step in state['history']]
-            state['held'] = [Held(**held) for held in state['held']]
-            return PlanState(**state)
+            fields = json.loads(self._path.read_text('utf-8'))
+            if fields.pop('version') != _VERSION:
+                raise ValueError('another version of this package wrote it')  # noqa: TRY301
+            fields['plan'] = set_fields(msg.TaskPlan(), fields['plan'])
+            fields['history'] = [set_fields(msg.TaskStep(), step) for step in fields['history']]
+            fields['held'] = [HeldFact(**held) for held in fields['held']]
+            return PlanState(**fields)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidRequestError
                 ) as error:
-            msg_ = f'{self._path} cannot be read: {error}; delete it, and give the plan again'
+            msg_ = f'{self._path} cannot be read: {error}; delete it, and send the plan again'
             raise InvalidRequestError(msg_) from error
 
     def delete(self) -> None:

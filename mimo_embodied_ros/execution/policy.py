@@ -1,4 +1,4 @@
-"""What to do when a step fails, and what to ask the model about it; a YAML file.
+"""The policy: what to do when a step fails, and what to ask the model about it; a YAML file.
 
 A file maps the names of skills, and ``default`` for all others, to fields::
 
@@ -7,15 +7,16 @@ A file maps the names of skills, and ``default`` for all others, to fields::
     dock: {before: false, then: give_up}
 
 ``repeat``
-    How often a step is tried again, as long as what it needs is still so (default: 1).
+    How often a failed step is tried again, as long as the facts that it needs hold (default: 1).
 ``then``
-    What to do when that is used up: ``plan`` again from the present view, or ``give_up``.
+    What to do after the last try: ``plan`` again on new images (default), or ``give_up``.
 ``before``
-    Whether the model is asked if the step is possible and its preconditions hold.
+    Whether the model is asked if the step is possible and its preconditions hold (default: true).
 ``look``
-    Whether its things are found again in the present view, since the world has changed.
+    Whether the step's objects are found again in new images, since they may have moved since the
+    plan was made (default: true).
 ``after``
-    Whether the model is asked if its success condition holds.
+    Whether the model is asked if the step's success condition holds (default: true).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _SEE = 'mimo_embodied_ros.execution.policy for the fields'
 
 @dataclass(frozen=True)
 class StepPolicy:
-    """Of the steps of one skill; the module's docstring tells what the fields mean."""
+    """Policy for the steps of one skill; the module's docstring explains the fields."""
 
     repeat: int = 1
     then: str = 'plan'
@@ -46,15 +47,15 @@ class StepPolicy:
 
 
 def load_policy(path: Path | str, skills: Collection[str]) -> dict[str, StepPolicy]:
-    """Read a policy for a robot's skills, one for each of them.
+    """Read the policy file; return the policy of each skill by the skill's name.
 
     Args:
-        path: of the file; empty: the default for all.
-        skills: their names.
+        path: path of the file; empty: the default for all skills.
+        skills: names of the robot's skills.
 
     Raises:
-        InvalidRequestError: the file cannot be read, is not as the module's docstring says, or
-            names another skill; with its name and the line.
+        InvalidRequestError: the file cannot be read, does not have the form that the module's
+            docstring describes, or names an unknown skill; the message names file and line.
 
     """
     def entry(name: str, key: YamlNode, value: YamlNode) -> dict[str, Any]:
@@ -77,5 +78,5 @@ def _checked(field: str, node: YamlNode) -> Any:
     else:
         fits, wanted = isinstance(value, bool), 'true or false'
     if not fits:
-        raise node.error(f'{field} is {value!r}; it is {wanted}')
+        raise node.error(f'{field} is {value!r}; it must be {wanted}')
     return value

@@ -1,4 +1,4 @@
-"""Time that passes for a goal, as if something moved."""
+"""Waiting in an action server as long as a simulated motion takes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rclpy.task import Future
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-_WATCH_S = 0.02  # how often it looks for the end, or for a cancel
+_POLL_S = 0.02  # how often the end and a cancel request are looked for
 
 
-async def moved(node: Node, handle: Any, duration_s: float) -> None:
-    """Return after so many seconds of the wall clock, or when the goal is cancelled before.
+async def simulate_motion(node: Node, handle: Any, duration_s: float) -> None:
+    """Return after the duration in wall-clock time, or earlier when the goal is cancelled.
 
     Args:
-        node: whose executor runs the goal.
-        handle: of the goal.
-        duration_s: seconds; infinite: until it is cancelled.
+        node: the node whose executor runs the goal.
+        handle: the goal's handle.
+        duration_s: seconds; infinite: until the goal is cancelled.
 
     """
     ended = Future(executor=node.executor)
@@ -30,6 +30,6 @@ async def moved(node: Node, handle: Any, duration_s: float) -> None:
         if handle.is_cancel_requested or clock.now().nanoseconds / 1e9 >= end:
             ended.set_result(None)
 
-    timer = node.create_timer(min(_WATCH_S, duration_s), watch, clock=clock)
+    timer = node.create_timer(min(_POLL_S, duration_s), watch, clock=clock)
     await ended
     node.destroy_timer(timer)

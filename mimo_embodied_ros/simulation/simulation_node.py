@@ -18,7 +18,7 @@ from mimo_embodied_ros.action import RunSkill
 from mimo_embodied_ros.core.errors import ResultCode, TransformError
 from mimo_embodied_ros.geometry.extrinsics import load_extrinsics
 from mimo_embodied_ros.ros.images import encode_image
-from mimo_embodied_ros.ros.simulated_motion import moved
+from mimo_embodied_ros.ros.simulated_motion import simulate_motion
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds.table_camera import HEIGHT, MATRIX, OPTICAL_FRAME, WIDTH
 from mimo_embodied_ros.worlds.tabletop import Tabletop
@@ -106,7 +106,7 @@ class Simulation(Node):
         self._moving = True
         try:
             handle.publish_feedback(RunSkill.Feedback(text=_words(handle.request)))
-            await moved(self, handle, self.motion_s)
+            await simulate_motion(self, handle, self.motion_s)
             if handle.is_cancel_requested:
                 handle.canceled()
                 return RunSkill.Result(

@@ -1,4 +1,4 @@
-"""The parameters of the node ``mimo_viewer``; they hold from its start to its end."""
+"""The parameters of the node ``mimo_viewer``; they are read once, when it starts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ PARAMETERS = (
     Parameter('node', 'mimo_embodied', 'Name of the node whose answers are shown.', read_only=True),
     Parameter('reliable', False, "Ask for reliable delivery of the cameras' images.",
               read_only=True),
-    Parameter('history_mb', 256, 'Megabytes of images to keep until the answers on them come. What '
-              'is answered later than they reach back is drawn on grey.', (1, 100_000), unit='MB',
+    Parameter('history_mb', 256, 'Megabytes of images to keep until their answers arrive. An '
+              'answer whose image is no longer kept is drawn on grey.', (1, 100_000), unit='MB',
               read_only=True),
-    Parameter('jpeg_quality', 80, 'Of annotated/compressed.', (1, 100), read_only=True),
-    Parameter('lifetime', 10.0, 'Seconds for which markers are shown; 0: until the next ones.',
+    Parameter('jpeg_quality', 80, 'JPEG quality of annotated/compressed.', (1, 100),
+              read_only=True),
+    Parameter('lifetime', 10.0, 'How long markers are shown; 0: until the next ones.',
               (0.0, 86400.0), unit='s', read_only=True),
-    Parameter('marker_size', 0.03, 'Diameter of a point.', (0.001, 10.0), unit='m',
-              read_only=True),
+    Parameter('marker_size', 0.03, 'Diameter of the sphere that marks a point.', (0.001, 10.0),
+              unit='m', read_only=True),
 )

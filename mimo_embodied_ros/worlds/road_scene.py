@@ -78,7 +78,7 @@ class Road:
         return tuple(t for t in (self.traffic_light, self.pedestrian, self.car) if t is not None)
 
 
-class _Brush:
+class _RoadBrush:
     """Draws in shares of the picture's sides, x right and y down."""
 
     def __init__(self, canvas: Picture) -> None:
@@ -155,7 +155,7 @@ def draw_road(rng: random.Random, width: int, height: int) -> Road:
         cv2.polylines(canvas, [fixed_point(edge)], False, (240, 240, 240), max(1, width // 90),
                       cv2.LINE_AA, FRACTION_BITS)
 
-    brush = _Brush(canvas)
+    brush = _RoadBrush(canvas)
     square = min(width, height * 1.4) / height  # keeps what is drawn in shape on tall pictures
     car = pedestrian = None
     if distance != 'none':

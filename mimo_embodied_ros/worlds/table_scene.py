@@ -220,11 +220,11 @@ def draw_table(
     things = things or place_things(rng, width, height, rng.randint(least, most), horizon)
     seed = rng.getrandbits(64) if steady else 0
 
-    def of(what: str) -> random.Random:
-        return random.Random(f'{seed} {what}') if steady else rng
+    def rng_for(name: str) -> random.Random:
+        return random.Random(f'{seed} {name}') if steady else rng
 
     for thing in sorted(things, key=lambda t: t.y):
-        look = of(thing.name)
+        look = rng_for(thing.name)
         if thing.shape not in PLACES:
             x, y = thing.x + 0.25 * thing.radius, thing.y + 0.75 * thing.radius
             rows, columns = canvas.shape[:2]
@@ -240,4 +240,4 @@ def draw_table(
     if scale > 1:
         canvas = cv2.resize(
             canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return Table(add_lighting(of('light'), canvas), things, horizon)
+    return Table(add_lighting(rng_for('light'), canvas), things, horizon)

@@ -65,8 +65,8 @@ class Tabletop:
             drop: probability that a thing slips out in a pick or in a place.
 
         """
-        self._seed, self._camera, self._drop = seed, camera, drop
-        self._luck = random.Random(f'{seed} luck')
+        self._seed, self._camera, self._drop_probability = seed, camera, drop
+        self._slip_rng = random.Random(f'{seed} luck')
         rng = random.Random(seed)
         self._horizon = draw_table(random.Random(seed), WIDTH, HEIGHT).horizon
         self.things: tuple[Thing, ...] = ()
@@ -76,7 +76,7 @@ class Tabletop:
         self.held: Thing | None = None
         self.inside: dict[str, str] = {}
         self.drops = self.steps = 0
-        self._look('')
+        self._redraw('')
 
     @property
     def done(self) -> bool:
@@ -108,14 +108,15 @@ class Tabletop:
         """
         self.steps += 1
         if self.held is not None:
-            self._fall(self.held)
+            self._lay_at_random(self.held)
         thing = self._nearest(point, MOVABLE)
-        if thing is None or self._away(thing, point) > grasp_radius(thing):
-            self._look('the gripper closed on nothing')
-            return f'the gripper closed on nothing at {_words(point)}; give the middle of a thing'
+        if thing is None or self._distance(thing, point) > grasp_radius(thing):
+            self._redraw('the gripper closed on nothing')
+            return (f'the gripper closed on nothing at {_point_words(point)}; give the middle of '
+                    'a thing')
         self.held = thing
         self.things = tuple(t for t in self.things if t is not thing)
-        self._look(self._slip() or f'picked up the {thing.name}')
+        self._redraw(self._slip() or f'picked up the {thing.name}')
         return ''
 
     def place(self, point: ArrayLike) -> str:
@@ -133,64 +134,64 @@ class Tabletop:
         self.steps += 1
         pixel = _CAMERA.pixels(self._camera.inverse.apply(point))[0]
         if not ((pixel >= 0) & (pixel <= (WIDTH, HEIGHT))).all():
-            return f'{_words(point)} is not on the table; give a point that the camera sees'
+            return f'{_point_words(point)} is not on the table; give a point that the camera sees'
         thing = self.held
         if thing is None:
-            self._look('the gripper opened, with nothing in it')
+            self._redraw('the gripper opened, with nothing in it')
             return ''
         slipped = self._slip()
         if slipped:
-            self._look(slipped)
+            self._redraw(slipped)
             return ''
-        below = self._below(point)
+        below = self._thing_below(point)
         if below is not None and below.shape in CONTAINERS:
             self.inside[thing.name] = below.name
-            self._look(f'put the {thing.name} in the {below.name}')
+            self._redraw(f'put the {thing.name} in the {below.name}')
         else:
             # what lies on something is drawn after it
             x, y = pixel[0], pixel[1] if below is None else max(pixel[1], below.y)
-            self._lay(thing, x, y)
-            self._look(f'put the {thing.name} on the {"table" if below is None else below.name}')
+            self._put_down(thing, x, y)
+            self._redraw(f'put the {thing.name} on the {"table" if below is None else below.name}')
         self.held = None
         return ''
 
     def _nearest(self, point: ArrayLike, shapes: tuple[str, ...] = ()) -> Thing | None:
         return min((t for t in self.things if not shapes or t.shape in shapes),
-                   key=lambda t: self._away(t, point), default=None)
+                   key=lambda t: self._distance(t, point), default=None)
 
-    def _below(self, point: ArrayLike) -> Thing | None:
+    def _thing_below(self, point: ArrayLike) -> Thing | None:
         """What a thing falls on."""
         thing = self._nearest(point)
-        if thing is None or self._away(thing, point) > _metres(thing):
+        if thing is None or self._distance(thing, point) > _radius_m(thing):
             return None
         return thing
 
-    def _away(self, thing: Thing, point: ArrayLike) -> float:
+    def _distance(self, thing: Thing, point: ArrayLike) -> float:
         """Metres from a thing's middle."""
         return float(np.linalg.norm(self.position(thing) - np.asarray(point, float)))
 
     def _slip(self) -> str:
         """Lose what is held, with some bad luck; in words, empty: it was not lost."""
         thing = self.held
-        if thing is None or self._luck.random() >= self._drop:
+        if thing is None or self._slip_rng.random() >= self._drop_probability:
             return ''
         self.drops += 1
-        self._fall(thing)
+        self._lay_at_random(thing)
         return f'the {thing.name} slipped out'
 
-    def _fall(self, thing: Thing) -> None:
+    def _lay_at_random(self, thing: Thing) -> None:
         """Let it lie somewhere on the table, clear of the others if there is room."""
-        places = [random_place(self._luck, WIDTH, HEIGHT, thing.radius, self._horizon)
+        places = [random_place(self._slip_rng, WIDTH, HEIGHT, thing.radius, self._horizon)
                   for _ in range(_TRIES)]
         x, y = max(places, key=lambda at: min(
             clearance(at[0], at[1], thing.radius, self.things), MIN_CLEARANCE))
-        self._lay(thing, x, y)
+        self._put_down(thing, x, y)
         self.held = None
 
-    def _lay(self, thing: Thing, x: float, y: float) -> None:
+    def _put_down(self, thing: Thing, x: float, y: float) -> None:
         self.things = (*self.things, replace(thing, x=float(x), y=float(y)))
 
-    def _look(self, event: str) -> None:
+    def _redraw(self, event: str) -> None:
         """See the table as it is now."""
         scene = draw_table(
             random.Random(self._seed), WIDTH, HEIGHT, things=self.things, steady=True)
@@ -199,13 +200,13 @@ class Tabletop:
 
 def grasp_radius(thing: Thing) -> float:
     """Metres from a thing's middle within which the gripper gets it."""
-    return _GRASP * _metres(thing)
+    return _GRASP * _radius_m(thing)
 
 
-def _metres(thing: Thing) -> float:
+def _radius_m(thing: Thing) -> float:
     """A thing's radius."""
     return thing.radius * depth_at(thing.y) / FOCAL
 
 
-def _words(point: ArrayLike) -> str:
+def _point_words(point: ArrayLike) -> str:
     return '({:.2f}, {:.2f}, {:.2f}) m'.format(*np.asarray(point, float))

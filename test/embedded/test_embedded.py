@@ -64,7 +64,7 @@ def test_right_replies_are_read_as_right_answers(seed: int) -> None:
     height, width = smart_resize(480, 640, untrained_model.LIMITS)
     scene = table_scene.draw_table(rng, width, height)
     asked = [*islice(table_questions.about_table(rng, scene), 12),
-             *curriculum._asked(rng, scene, 2, 'plan')]
+             *curriculum._questions(rng, scene, 2, 'plan')]
     for question in asked:
         thinking = rng.random() < 0.5
         query = Query(question.task, question.text, (Frame(scene.pixels),), thinking=thinking)
@@ -94,7 +94,7 @@ def test_packed_rows_equal_conversations_of_their_own() -> None:
     tokenizer = untrained_model.new_tokenizer()
     plain = untrained_model.new_model(tokenizer)
     packed = untrained_model.new_model(tokenizer)
-    packing.prepare(packed)
+    packing.use_packed_attention(packed)
     packer = packing.Packer(tokenizer)
     rng = random.Random(3)
     stage = dataclasses.replace(curriculum.STAGES[-1], images=2)
@@ -104,8 +104,8 @@ def test_packed_rows_equal_conversations_of_their_own() -> None:
     grid = torch.tensor([[1, 2 * rows, 2 * columns]])
     each = batch.patches.shape[0] // 2
     with torch.no_grad():
-        logits, (at_row, at_column), *_ = packing.answer(
-            packed, batch, packing.see(packed, batch.patches, batch.grid)[0])
+        logits, (at_row, at_column), *_ = packing.answer_questions(
+            packed, batch, packing.encode_images(packed, batch.patches, batch.grid)[0])
         length = (batch.ids.shape[1] - batch.prefix) // batch.blocks
         compared = 0
         for row in range(2):
@@ -150,7 +150,7 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
     assert {head: seen - batch.prefix for head, (_, seen) in recalled.items()} == {
         0: places[0], 3: places[0], 1: places[1], 4: places[1]}
     assert about == {0: (0, cells[0]), 3: (0, cells[0]), 1: (1, cells[1]), 4: (1, cells[1])}
-    assert {seen - batch.prefix for *_, seen, _, _ in batch.asked.tolist()} == {
+    assert {seen - batch.prefix for *_, seen, _, _ in batch.sense_words.tolist()} == {
         next(i for i, t in enumerate(batch.ids[0, batch.prefix :].tolist())
              if 'left' in tokenizer.decode([t]))}
     for token, _ in recalled.values():  # both look from where the answer is decided
@@ -162,7 +162,7 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
 
     def steps(training: train.Training, number: int) -> None:
         for _ in range(number):
-            training.one_step(stage, {})
+            training.train_step(stage, {})
             training.step += 1
 
     whole = train.Training(tmp_path, seed=1)

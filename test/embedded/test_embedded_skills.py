@@ -53,7 +53,7 @@ def test_a_plan_of_skills_with_places(engine: Engine, held: bool) -> None:
     plan = answer_grounded(engine, query)[0].content
     assert isinstance(plan, TaskPlan)
     assert not plan.problem
-    assert evaluate.deeds(plan) == [
+    assert evaluate.skill_calls(plan) == [
         ('pick', 'red cube'), ('place', 'red cube', 'in', 'blue bowl')]
     point = plan.steps[0].arguments[0].point
     assert point is not None

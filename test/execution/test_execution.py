@@ -312,9 +312,9 @@ def test_wrong_goals_say_why(make: Any) -> None:
     assert 'neither an instruction nor a plan' in str(nothing)
     resumed = error_of(world.goal(resume=True))
     assert isinstance(resumed, InvalidRequestError)
-    assert 'no plan is under way' in str(resumed)
+    assert 'there is no plan to resume' in str(resumed)
     words = msg.TaskPlan(instruction=INSTRUCTION, steps=[msg.TaskStep(id=1, description='wave')])
-    assert 'is of no skill' in str(error_of(world.goal(plan=words)))
+    assert 'has no skill' in str(error_of(world.goal(plan=words)))
     refused = error_of(world.goal(instruction='put the red cube in the blue bowl and drive away'))
     assert isinstance(refused, PlanRefusedError)
     assert world.called() == []
@@ -322,7 +322,8 @@ def test_wrong_goals_say_why(make: Any) -> None:
 
 @pytest.mark.parametrize(('text', 'says'), [
     ('fly: {repeat: 1}\n', 'line 1: there is no skill fly; the robot has pick, place'),
-    ('pick: {repeat: 1}\nplace: {then: hope}\n', "line 2: then is 'hope'; it is plan or give_up"),
+    ('pick: {repeat: 1}\nplace: {then: hope}\n',
+     "line 2: then is 'hope'; it must be plan or give_up"),
     ('pick: {tries: 1}\n', "line 1: unknown field 'tries'"),
 ])
 def test_a_wrong_policy_names_its_line(

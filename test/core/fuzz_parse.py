@@ -88,7 +88,7 @@ def mutated(rng: random.Random, text: str) -> str:
 def check(record: dict[str, Any], answer: Answer) -> None:
     """Raise an AssertionError if the answer holds a number that its text does not hold."""
     said = {float(number) for number in _NUMBER.findall(record['text'].rpartition('</think>')[2])}
-    original = TASKS[record['task']].frame is Positions.ORIGINAL
+    original = TASKS[record['task']].coordinates is Positions.ORIGINAL
     for number in _numbers(answer, original=original):
         close = (s for s in said if abs(s - number) <= 1e-6 * max(1.0, abs(s)))
         assert next(close, None) is not None, (number, record)

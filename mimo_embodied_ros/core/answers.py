@@ -78,8 +78,8 @@ class SpatialAnswer:
     @property
     def choice(self) -> str:
         """All choices in one string: letters as in ``AC``, words with commas between."""
-        letters = all(len(choice) == 1 for choice in self.choices)
-        return ('' if letters else ', ').join(self.choices)
+        only_letters = set(map(len, self.choices)) <= {1}
+        return ('' if only_letters else ', ').join(self.choices)
 
 
 class ArgumentType(IntEnum):

@@ -62,18 +62,12 @@ class Odometry:
     angular: tuple[float, float, float]
 
 
-class _Sizes:
-    """An image at the sizes that were asked for; each is made once, in whatever thread."""
+@dataclass
+class _ResizedImages:
+    """A frame's image at the sizes that were asked for; ``lock`` lets one thread make each."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._made: dict[PixelLimits, Resized] = {}
-
-    def get(self, frame: Frame, limits: PixelLimits) -> Resized:
-        with self._lock:
-            if limits not in self._made:
-                self._made[limits] = resize(frame.pixels, limits, (frame.width, frame.height))
-            return self._made[limits]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    by_limits: dict[PixelLimits, Resized] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,7 @@ class Frame:
     odometry: Odometry | None = None
     size: tuple[int, int] | None = None
     image_id: Hashable = field(default_factory=object, repr=False)
-    _sizes: _Sizes = field(default_factory=_Sizes, repr=False, compare=False)
+    _resized: _ResizedImages = field(default_factory=_ResizedImages, repr=False, compare=False)
 
     @property
     def width(self) -> int:
@@ -123,4 +117,8 @@ class Frame:
             The same array for the same limits. ``dataclasses.replace`` takes it along.
 
         """
-        return self._sizes.get(self, limits)
+        with self._resized.lock:
+            images = self._resized.by_limits
+            if limits not in images:
+                images[limits] = resize(self.pixels, limits, self.size)
+            return images[limits]

@@ -11,7 +11,6 @@ from .answers import (
     Box,
     Content,
     DrivingDecision,
-    ObjectReference,
     Point,
     SpatialAnswer,
     TaskPlan,
@@ -36,8 +35,6 @@ from .spatial_readers import (
 from .tasks import AnswerKind, Positions, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .prompts import Prompt
     from .query import Query
 
@@ -67,14 +64,14 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
         if finish_reason != 'stop' or is_thinking(reply_text):
             _check_complete(query.task, answer, finish_reason)
         content = _read(query, answer)
-        content, outside = _to_image(content, query.task.coordinates, prompt.resizes)
+        content, places = _to_image(content, query.task.coordinates, prompt.resizes)
         if query.skills is not None and isinstance(content, TaskPlan):
             content = check_plan(content, query.skills)
     except MimoError as error:
         error.raw_text, error.reasoning = reply_text, reasoning
         raise
     objects = read_tags(answer)
-    outside += tuple(reference for reference in objects if not reference.in_image)
+    outside = tuple([place for place in (*places, *objects) if not place.in_image])
     return Answer(content, reasoning, reply_text, outside, objects)
 
 
@@ -115,7 +112,20 @@ def _read(query: Query, answer: str) -> Content:
     if not words:
         msg = 'the model said nothing after its reasoning; ask in other words or without thinking'
         raise EmptyAnswerError(msg)
-    content = _READERS[task.answer](query, words)
+    content: Content | None
+    if task.answer is AnswerKind.PLAN:
+        steps = read_steps(words)
+        content = None if steps is None else TaskPlan(query.text, steps)
+    elif task.answer in (AnswerKind.POINTS, AnswerKind.BOXES):
+        content = read_entries(words) or read_bare(words, boxes=task.answer is AnswerKind.BOXES)
+    elif task.answer is AnswerKind.TEXT:
+        content = TextAnswer(words)
+    elif task.answer is AnswerKind.DECISION:
+        content = read_decision(words)
+    elif task.answer is AnswerKind.TRAJECTORY:
+        content = read_trajectory(words, task.step)
+    else:
+        content = _read_short(query, strip_latex(words))
     if content is None:
         msg = f'the answer {words[:80]!r} cannot be read as {task.name}; ask in other words'
         raise ParseError(msg)
@@ -140,74 +150,76 @@ def _decisive(task: Task, answer: str) -> str:
     return box[0] if wanted or alone else answer
 
 
-def _plan(query: Query, words: str) -> TaskPlan | None:
-    steps = read_steps(words)
-    return None if steps is None else TaskPlan(query.text, steps)
-
-
-_READERS: dict[AnswerKind, Callable[[Query, str], Content | None]] = {
-    AnswerKind.PLAN: _plan,
-    AnswerKind.POINTS: lambda _, words: read_entries(words) or read_bare(words, boxes=False),
-    AnswerKind.BOXES: lambda _, words: read_entries(words) or read_bare(words, boxes=True),
-    AnswerKind.SPATIAL: lambda _, words: read_spatial(strip_latex(words)),
-    AnswerKind.YES_NO: lambda _, words: read_yes_no(strip_latex(words)),
-    AnswerKind.CHOICE: lambda query, words: read_choice(strip_latex(words), query.options),
-    AnswerKind.CHOICES: lambda query, words: read_choices(strip_latex(words), query.options),
-    AnswerKind.NUMBER: lambda _, words: read_number(strip_latex(words)),
-    AnswerKind.WORD: lambda query, words: read_word(
-        strip_latex(words), query.task.vocabulary, query.options
-    ),
-    AnswerKind.LABELS: lambda query, words: read_labels(
-        strip_latex(words), query.task.vocabulary or query.options
-    ),
-    AnswerKind.TEXT: lambda _, words: TextAnswer(words),
-    AnswerKind.DECISION: lambda _, words: read_decision(words),
-    AnswerKind.TRAJECTORY: lambda query, words: read_trajectory(words, query.task.step),
-}
+def _read_short(query: Query, words: str) -> SpatialAnswer | None:
+    """Read an answer of a few words."""
+    kind, vocabulary, options = query.task.answer, query.task.vocabulary, query.options
+    if kind is AnswerKind.YES_NO:
+        return read_yes_no(words)
+    if kind is AnswerKind.CHOICE:
+        return read_choice(words, options)
+    if kind is AnswerKind.CHOICES:
+        return read_choices(words, options)
+    if kind is AnswerKind.NUMBER:
+        return read_number(words)
+    if kind is AnswerKind.WORD:
+        return read_word(words, vocabulary, options)
+    if kind is AnswerKind.LABELS:
+        return read_labels(words, vocabulary or options)
+    return read_spatial(words)
 
 
 def _to_image(
-    content: Content, frame: Positions, resizes: tuple[Resize, ...]
-) -> tuple[Content, tuple[Point | Box | ObjectReference, ...]]:
-    """Map all positions to the original image; returns those outside of it as well."""
-    marks: tuple[Point | Box, ...] = ()
+    content: Content, coordinates: Positions, resizes: tuple[Resize, ...]
+) -> tuple[Content, list[Point | Box]]:
+    """Map all positions to the original image; returns a list of them as well."""
+    mapped: list[Point | Box] = []
     if isinstance(content, TaskPlan):
-        steps = tuple(
-            replace(step, points=tuple(_point(p, frame, resizes) for p in step.points))
-            for step in content.steps
-        )
-        content = replace(content, steps=steps)
-        marks = tuple(point for step in steps for point in step.points)
+        steps = []
+        for step in content.steps:
+            points = _points_to_image(step.points, coordinates, resizes)
+            steps.append(replace(step, points=points))
+            mapped += points
+        content = replace(content, steps=tuple(steps))
     elif isinstance(content, (Affordances, SpatialAnswer)):
-        points = tuple(_point(p, frame, resizes) for p in content.points)
-        boxes = tuple(_box(b, frame, resizes) for b in content.boxes)
+        points = _points_to_image(content.points, coordinates, resizes)
+        boxes = tuple([_box_to_image(box, coordinates, resizes) for box in content.boxes])
         content = replace(content, points=points, boxes=boxes)
-        marks = (*points, *boxes)
+        mapped += (*points, *boxes)
     elif isinstance(content, DrivingDecision):
-        hazards = tuple(
-            replace(h, box=_box(h.box, frame, resizes)) if h.box else h for h in content.hazards
-        )
-        content = replace(content, hazards=hazards)
-        marks = tuple(hazard.box for hazard in hazards if hazard.box)
-    return content, tuple(mark for mark in marks if not mark.in_image)
+        hazards = []
+        for hazard in content.hazards:
+            if hazard.box is not None:
+                box = _box_to_image(hazard.box, coordinates, resizes)
+                mapped.append(box)
+                hazards.append(replace(hazard, box=box))
+            else:
+                hazards.append(hazard)
+        content = replace(content, hazards=tuple(hazards))
+    return content, mapped
 
 
-def _point(point: Point, frame: Positions, resizes: tuple[Resize, ...]) -> Point:
-    scale = _scale(frame, resizes)
-    x, y = scale.to_image(point.x, point.y)
-    inside = 0 <= x < scale.width and 0 <= y < scale.height
-    return Point(x, y, point.label, inside)
+def _points_to_image(
+    points: tuple[Point, ...], coordinates: Positions, resizes: tuple[Resize, ...]
+) -> tuple[Point, ...]:
+    mapped = []
+    if points:
+        scale = _scale(coordinates, resizes)
+        for point in points:
+            x, y = scale.to_image(point.x, point.y)
+            inside = 0 <= x < scale.width and 0 <= y < scale.height
+            mapped.append(Point(x, y, point.label, inside))
+    return tuple(mapped)
 
 
-def _box(box: Box, frame: Positions, resizes: tuple[Resize, ...]) -> Box:
-    scale = _scale(frame, resizes)
+def _box_to_image(box: Box, coordinates: Positions, resizes: tuple[Resize, ...]) -> Box:
+    scale = _scale(coordinates, resizes)
     left, top = scale.to_image(box.x_min, box.y_min)
     right, bottom = scale.to_image(box.x_max, box.y_max)
     inside = left >= 0 and top >= 0 and right <= scale.width and bottom <= scale.height
     return Box(left, top, right, bottom, box.label, inside)
 
 
-def _scale(frame: Positions, resizes: tuple[Resize, ...]) -> Resize:
+def _scale(coordinates: Positions, resizes: tuple[Resize, ...]) -> Resize:
     """Return the one scale of a request's images; without one, pixels have no meaning."""
     if len(set(resizes)) != 1:
         msg = (
@@ -216,6 +228,6 @@ def _scale(frame: Positions, resizes: tuple[Resize, ...]) -> Resize:
         )
         raise ParseError(msg)
     scale = resizes[0]
-    if frame is Positions.ORIGINAL:
+    if coordinates is Positions.ORIGINAL:
         return Resize(scale.width, scale.height, scale.width, scale.height)
     return scale

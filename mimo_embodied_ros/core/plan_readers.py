@@ -85,13 +85,45 @@ def read_steps(text: str) -> tuple[TaskStep, ...] | None:
     steps = _from_json(text)
     if steps or (steps is not None and not items):
         return steps
-    found = (read_step(words) for words in items or _sentences(text))
-    return tuple(step for step in found if step.text or step.points) or None
+    written = []
+    for words in items or _sentences(text):
+        step = read_step(words)
+        if step.text or step.points:
+            written.append(step)
+    return tuple(written) or None
 
 
 def list_items(text: str) -> list[str]:
-    """Return the items of a numbered list, else those of a bulleted one."""
-    return _numbered(text) or _bulleted(text)
+    """Return the items of a numbered list, else those of a bulleted one.
+
+    Numbers 1, 2, 3, ... count where lines begin, or inside of a line if only that goes on. An item
+    is a first line and the indented ones that go on with it.
+    """
+    lines, anywhere = _numbers(_NUMBERED_LINE, text), _numbers(_NUMBERED, text)
+    numbers = anywhere if len(lines) < 2 <= len(anywhere) else lines
+    parts: list[str] = []
+    end = len(text)
+    for number in reversed(numbers):
+        parts.insert(0, text[number.end() : end])
+        end = number.start()
+    items = []
+    for part in parts or _BULLET.split(text)[1:]:
+        item, *others = part.strip().split('\n')
+        for line in others:
+            if not line[:1].isspace() or not line.strip():
+                break
+            item += ' ' + line.strip()
+        items.append(item)
+    return items
+
+
+def _numbers(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
+    """Return the matches that count 1, 2, 3, ..."""
+    marks: list[re.Match[str]] = []
+    for mark in pattern.finditer(text):
+        if int(mark.group(1)) == len(marks) + 1:
+            marks.append(mark)
+    return marks
 
 
 def read_step(text: str) -> TaskStep:
@@ -155,37 +187,6 @@ def _json_step(value: dict[str, Any]) -> TaskStep:
     if thing or target:
         return TaskStep(step.text, action, thing, target, points)
     return TaskStep(step.text, step.action, step.object, step.target, points)
-
-
-def _numbered(text: str) -> list[str]:
-    """Split at 1, 2, 3, ...: where lines begin, or inside of a line if only that goes on."""
-    lines = _counted(_NUMBERED_LINE, text)
-    anywhere = _counted(_NUMBERED, text)
-    marks = anywhere if len(lines) < 2 <= len(anywhere) else lines
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    return [_item(text[mark.end() : end]) for mark, end in zip(marks, ends, strict=False)]
-
-
-def _counted(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    marks: list[re.Match[str]] = []
-    for mark in pattern.finditer(text):
-        if int(mark.group(1)) == len(marks) + 1:
-            marks.append(mark)
-    return marks
-
-
-def _bulleted(text: str) -> list[str]:
-    return [_item(part) for part in _BULLET.split(text)[1:]]
-
-
-def _item(text: str) -> str:
-    """Return the first line and the indented ones that go on with it."""
-    first, *others = text.strip().split('\n')
-    for line in others:
-        if not line[:1].isspace() or not line.strip():
-            break
-        first += ' ' + line.strip()
-    return first
 
 
 def _sentences(text: str) -> list[str]:

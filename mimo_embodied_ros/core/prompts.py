@@ -7,7 +7,6 @@ import math
 import re
 import string
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +15,10 @@ from .ego_motion import format_past_path, format_speed
 from .errors import InvalidRequestError
 from .grammar import grammar_of
 from .resize import PixelLimits, Resize, resize
-from .stopping_criteria import is_complete
+from .stopping_criteria import STOPPING_CRITERIA, StoppingCriterion
 from .tasks import Media
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from .query import Query
@@ -44,7 +41,7 @@ class Prompt:
         resizes: one for each image, back to its frame.
         max_new_tokens: at most so many tokens are to be generated.
         grammar: that the answer may not leave, see `core.grammar`; empty: none.
-        complete: whether what was written so far is a whole answer; None: only the model knows.
+        stopping: tells when the answer is complete; None: only the model can end it.
 
     """
 
@@ -53,7 +50,7 @@ class Prompt:
     resizes: tuple[Resize, ...]
     max_new_tokens: int
     grammar: str = ''
-    complete: Callable[[str], bool] | None = None
+    stopping: StoppingCriterion | None = None
 
 
 def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
@@ -78,16 +75,30 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
     if query.max_new_tokens < 0:
         msg = f'max_new_tokens is {query.max_new_tokens}; give a positive number, or 0 for default'
         raise InvalidRequestError(msg)
-    text = task.fill(_fitting(query), options=_options(query), **_measured(query))
-    resized = [frame.resized(limits) for frame in query.frames]
-    default = task.tokens + (THINKING_TOKENS if query.thinks else 0)
+    values = {'text': _text(query)}
+    if query.options or task.uses('options'):
+        values['options'] = _options(query)
+    if task.uses('skills'):
+        values['skills'] = _skills(query)
+    if task.uses('speed') or task.uses('path'):
+        values |= _ego_motion(query)
+    if task.uses('duration'):
+        seconds = (query.frames[-1].stamp_ns - query.frames[0].stamp_ns) / 1e9
+        values['duration'] = f'{seconds:.2f}'
+    text = task.fill(**values)
+    images, resizes = [], []
+    for frame in query.frames:
+        pixels, scale = frame.resized(limits)
+        images.append(pixels)
+        resizes.append(scale)
+    thinks = query.thinks
     return Prompt(
-        text if query.thinks else text + NO_THINK,
-        tuple(pixels for pixels, _ in resized),
-        tuple(scale for _, scale in resized),
-        query.max_new_tokens or default,
+        text if thinks else text + NO_THINK,
+        tuple(images),
+        tuple(resizes),
+        query.max_new_tokens or task.tokens + (THINKING_TOKENS if thinks else 0),
         grammar_of(query) if query.structured else '',
-        partial(is_complete, task.answer),
+        STOPPING_CRITERIA.get(task.answer),
     )
 
 
@@ -128,22 +139,24 @@ def _check_media(query: Query) -> None:
                 raise InvalidRequestError(msg + '; send the oldest first')
 
 
-def _fitting(query: Query) -> str:
+def _text(query: Query) -> str:
     """Return the query's text so that it cannot break out of its template."""
     task = query.task
     text = _harmless(query.text)
-    before, _, after = task.prompt.partition('{text}')
-    follower = after[:1] if task.uses('text') else ''
-    if not task.uses('text') and text:
-        msg = f'{task.name} is a whole question; leave the text empty instead of {text[:40]!r}'
-        raise InvalidRequestError(msg)
+    before, placeholder, after = task.prompt.partition('{text}')
+    if not placeholder:
+        if text:
+            msg = f'{task.name} is a whole question; leave the text empty instead of {text[:40]!r}'
+            raise InvalidRequestError(msg)
+        return ''
+    follower = after[:1]
     if follower == '"' and before.endswith('"'):
         text = text.replace('"', "'")
     if follower not in ('', '\n') and not after.startswith('{options}'):
         text = ' '.join(text.split())
     if follower in ('.', '?'):
         text = text.rstrip(follower + ' ')
-    if task.uses('text') and not text:
+    if not text:
         msg = f'the text of a {task.name} request is empty; say what is asked'
         raise InvalidRequestError(msg)
     return text
@@ -159,41 +172,35 @@ def _options(query: Query) -> str:
     if len(options) > len(string.ascii_uppercase):
         msg = f'{len(options)} options are more than there are letters; give fewer'
         raise InvalidRequestError(msg)
-    # in this order, so that braces in an option stay what they are
-    return ''.join(
-        task.options.replace('{letter}', letter).replace('{option}', option)
-        for letter, option in zip(string.ascii_uppercase, options, strict=False)
-    )
+    lines = ''
+    for letter, option in zip(string.ascii_uppercase, options, strict=False):
+        # in this order, so that braces in an option stay what they are
+        lines += task.options.replace('{letter}', letter).replace('{option}', option)
+    return lines
 
 
-def _measured(query: Query) -> dict[str, str]:
-    """Word what the prompt says about speed, past path, length of the clip and skills."""
-    task, values = query.task, {}
-    if task.uses('skills'):
-        if query.skills is None:
-            msg = f'a {task.name} request tells what the robot can do; set skills_file'
-            raise InvalidRequestError(msg)
-        values['skills'] = '; '.join(
-            f'"{skill.says[0]}" ({skill.description})' for skill in query.skills.skills)
-    if task.uses('speed') or task.uses('path'):
-        seen = tuple(frame.odometry for frame in query.frames if frame.odometry is not None)
-        odometry = query.odometry or seen
-        if not odometry:
-            msg = f'a {task.name} request states how the vehicle moves; give its odometry'
-            raise InvalidRequestError(msg)
-        values['speed'] = format_speed(odometry)
-        values['path'] = format_past_path(odometry)
-    if task.uses('duration'):
-        seconds = (query.frames[-1].stamp_ns - query.frames[0].stamp_ns) / 1e9
-        values['duration'] = f'{seconds:.2f}'
-    return values
+def _skills(query: Query) -> str:
+    """List what the robot can do, each skill in the words of its steps."""
+    if query.skills is None:
+        msg = f'a {query.task.name} request tells what the robot can do; set skills_file'
+        raise InvalidRequestError(msg)
+    return '; '.join(f'"{skill.says[0]}" ({skill.description})' for skill in query.skills.skills)
+
+
+def _ego_motion(query: Query) -> dict[str, str]:
+    """Write speed and past path of the vehicle from the odometry of the query or its frames."""
+    odometry = query.odometry or tuple(
+        frame.odometry for frame in query.frames if frame.odometry is not None)
+    if not odometry:
+        msg = f'a {query.task.name} request states how the vehicle moves; give its odometry'
+        raise InvalidRequestError(msg)
+    return {'speed': format_speed(odometry), 'path': format_past_path(odometry)}
 
 
 def _harmless(text: str) -> str:
+    """Strip a text, and refuse control tokens of the chat template in it."""
     text = text.strip()
-    if found := CONTROL_TOKEN.search(text):
-        msg = f'the text holds the control token {found.group()!r}; remove it'
+    if token := CONTROL_TOKEN.search(text):
+        msg = f'the text holds the control token {token.group()!r}; remove it'
         raise InvalidRequestError(msg)
     return text
-
-

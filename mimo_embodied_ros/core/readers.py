@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import reprlib
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from .answers import Affordances, Box, Point
@@ -142,31 +143,31 @@ def read_entries(text: str) -> Affordances | None:
 
     """
     values = json_values(text)
-    entries = [e for v in values or () for e in (v if isinstance(v, list) else (v,))]
-    if not values or not all(is_entry(entry) for entry in entries):
+    entries: list[Any] = []
+    for value in values or ():
+        entries += value if isinstance(value, list) else [value]
+    if not values or not all(map(is_entry, entries)):
         return None
     return Affordances(
-        tuple(point for entry in entries for point in entry_points(entry)),
-        tuple(box for entry in entries for box in _entry_boxes(entry)),
+        tuple(chain.from_iterable(map(entry_points, entries))),
+        tuple(chain.from_iterable(map(_entry_boxes, entries))),
     )
 
 
 def read_pairs(text: str) -> tuple[Point, ...]:
     """Read every ``[a, b]``, only if there is none every ``(a, b)``: the vendor's rule."""
-    found = PAIR.findall(text) or _ROUND_PAIR.findall(text)
-    return tuple(_point(pair) for pair in found)
+    return tuple(map(_point, PAIR.findall(text) or _ROUND_PAIR.findall(text)))
 
 
 def read_quads(text: str) -> tuple[Box, ...]:
     """Read every ``[a, b, c, d]``, else every ``(a, b, c, d)``; the vendor takes the first."""
-    found = _QUAD.findall(text) or _ROUND_QUAD.findall(text)
-    return tuple(_box(quad) for quad in found)
+    return tuple(map(_box, _QUAD.findall(text) or _ROUND_QUAD.findall(text)))
 
 
 def is_entry(value: object) -> bool:
     """Tell whether a JSON value is an object that says where something is."""
     return isinstance(value, dict) and (
-        any(key in value for key in (*_POINT_KEYS, *_BOX_KEYS)) or {'x', 'y'} <= value.keys()
+        not value.keys().isdisjoint((*_POINT_KEYS, *_BOX_KEYS)) or {'x', 'y'} <= value.keys()
     )
 
 
@@ -186,14 +187,19 @@ def entry_points(entry: dict[str, Any]) -> Iterator[Point]:
 
 
 def _entry_boxes(entry: dict[str, Any]) -> Iterator[Box]:
-    for place in (entry[key] for key in _BOX_KEYS if key in entry):
-        nested = isinstance(place, list) and all(isinstance(p, list) for p in place)
-        for value in place if nested else (place,):
-            yield _box(value, _label(entry))
+    for key in _BOX_KEYS:
+        if key in entry:
+            place = entry[key]
+            nested = isinstance(place, list) and all(isinstance(p, list) for p in place)
+            for value in place if nested else (place,):
+                yield _box(value, _label(entry))
 
 
 def _label(entry: dict[str, Any]) -> str:
-    return next((label for key in _LABEL_KEYS if (label := json_string(entry.get(key)))), '')
+    for key in _LABEL_KEYS:
+        if label := json_string(entry.get(key)):
+            return label
+    return ''
 
 
 def _point(values: object, label: str = '') -> Point:
@@ -209,11 +215,15 @@ def _box(values: object, label: str = '') -> Box:
 def _coordinates(values: object, count: int) -> list[float]:
     """Check numbers that are to be a place."""
     if isinstance(values, (list, tuple)) and len(values) == count:
-        numbers = [
-            float(v) if isinstance(v, str) and _QUOTED_NUMBER.fullmatch(v) else v for v in values
-        ]
-        # A float and nothing else: JSON's true would count as 1.
-        if all(type(v) is float and abs(v) <= MAX_COORDINATE for v in numbers):
+        numbers = []
+        for value in values:
+            quoted = isinstance(value, str) and _QUOTED_NUMBER.fullmatch(value)
+            number = float(value) if quoted else value
+            # A float and nothing else: JSON's true would count as 1.
+            if type(number) is not float or not abs(number) <= MAX_COORDINATE:
+                break
+            numbers.append(number)
+        else:
             return numbers
     msg = (
         f'the answer holds {reprlib.repr(values)} where {count} pixel coordinates belong; '

@@ -1,26 +1,54 @@
-r"""Tells when an answer is whole, so that nothing the model could add would change what is read.
+r"""When an answer is complete, so that nothing the model could add would change what is read.
 
-Only for answers of one closed thing: the JSON list of places, or the ``\boxed{}`` of one choice.
+Only answers that are one closed thing can be told so: the JSON list of places, or the ``\boxed{}``
+of one choice.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from .readers import END_THINK, is_thinking, json_list_end, read_boxed
 from .tasks import AnswerKind
 
-_LISTED = frozenset({AnswerKind.POINTS, AnswerKind.BOXES})
-_BOXED = frozenset({
-    AnswerKind.SPATIAL, AnswerKind.YES_NO, AnswerKind.CHOICE, AnswerKind.NUMBER, AnswerKind.WORD,
-})
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-def is_complete(kind: AnswerKind, text: str) -> bool:
-    """Whether what the model wrote so far, reasoning included, is a whole answer of its kind."""
-    closing = ']' if kind in _LISTED else '}' if kind in _BOXED else ''
-    if not closing or not text.endswith(closing) or is_thinking(text):
-        return False
+@dataclass(frozen=True)
+class StoppingCriterion:
+    """Tells whether a text, reasoning included, is a complete answer.
+
+    Attributes:
+        bracket: complete texts end with it; ``is_complete`` need not be called for others.
+        is_complete: whether a text that ends so is complete.
+
+    """
+
+    bracket: str
+    is_complete: Callable[[str], bool]
+
+
+def _is_complete_list(text: str) -> bool:
     answer = text.rpartition(END_THINK)[2].strip()
-    if kind in _LISTED:
-        return json_list_end(answer) == len(answer)
-    found = read_boxed(answer)
-    return found is not None and found[1]
+    return not is_thinking(text) and json_list_end(answer) == len(answer)
+
+
+def _is_complete_box(text: str) -> bool:
+    box = None if is_thinking(text) else read_boxed(text.rpartition(END_THINK)[2].strip())
+    return box is not None and box[1]
+
+
+_LIST = StoppingCriterion(']', _is_complete_list)
+_BOX = StoppingCriterion('}', _is_complete_box)
+STOPPING_CRITERIA = {
+    AnswerKind.POINTS: _LIST,
+    AnswerKind.BOXES: _LIST,
+    AnswerKind.SPATIAL: _BOX,
+    AnswerKind.YES_NO: _BOX,
+    AnswerKind.CHOICE: _BOX,
+    AnswerKind.NUMBER: _BOX,
+    AnswerKind.WORD: _BOX,
+}
+"""By the kind of the answer; the others end only where the model ends them."""

@@ -170,7 +170,7 @@ class Task:
         """What positions count, the default of the answer's kind resolved."""
         if self.positions is not None:
             return self.positions
-        if self.experimental:
+        if self.answer is AnswerKind.TRAJECTORY:
             return Positions.METRES
         return Positions.PIXELS if self.answer in _LOCATING else Positions.NONE
 
@@ -181,7 +181,10 @@ class Task:
     def fill(self, text: str = '', **values: str) -> str:
         """Put the values into the prompt, in one pass: what they hold stays what it is."""
         values['text'] = text
-        return _PLACEHOLDER.sub(lambda found: values[found.group(1)], self.prompt)
+        parts = _PLACEHOLDER.split(self.prompt)  # words and placeholders' names in turn
+        for i in range(1, len(parts), 2):
+            parts[i] = values[parts[i]]
+        return ''.join(parts)
 
 
 _ENUMS: dict[str, type[Enum]] = {'answer': AnswerKind, 'media': Media, 'positions': Positions}

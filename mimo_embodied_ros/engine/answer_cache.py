@@ -22,14 +22,11 @@ def query_key(query: Query) -> Hashable:
     Images count by their ``image_id`` and not by their pixels; the deadline does not count.
     """
     moves = query.task.uses('speed') or query.task.uses('path')
-    return (
-        replace(query, frames=(), deadline=None, thinking=query.thinks),
-        tuple(
-            (frame.image_id, frame.camera, frame.stamp_ns, frame.frame_id,
-             frame.odometry if moves else None)
-            for frame in query.frames
-        ),
-    )
+    frames: tuple[Hashable, ...] = ()
+    for frame in query.frames:
+        frames += ((frame.image_id, frame.camera, frame.stamp_ns, frame.frame_id,
+                    frame.odometry if moves else None),)
+    return replace(query, frames=(), deadline=None, thinking=query.thinks), frames
 
 
 class AnswerCache(Generic[T]):

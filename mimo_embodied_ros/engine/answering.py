@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.errors import CancelledError, MimoError, RequestTimeoutError
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import build_prompt
+from mimo_embodied_ros.core.readers import END_THINK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,20 @@ class State(IntEnum):
     THINKING = 2
     ANSWERING = 3
     LIFTING = 4
+
+
+@dataclass
+class _Progress:
+    """Tells the text of the reasoning from that of the answer while it comes."""
+
+    on_progress: Callable[[State, str, int], None]
+    thinking: bool
+    text: str = ''
+
+    def add(self, delta: str, tokens: int) -> None:
+        self.text += delta
+        self.thinking = self.thinking and END_THINK not in self.text
+        self.on_progress(State.THINKING if self.thinking else State.ANSWERING, delta, tokens)
 
 
 def answer_query(
@@ -54,14 +69,6 @@ def answer_query(
             RequestTimeoutError when that ended it.
 
     """
-    written: list[str] = []
-
-    def on_text(delta: str, tokens: int) -> None:
-        written.append(delta)
-        if on_progress is not None:
-            thinking = query.thinks and '</think>' not in ''.join(written)
-            on_progress(State.THINKING if thinking else State.ANSWERING, delta, tokens)
-
     if query.deadline is not None and time.monotonic() >= query.deadline:
         msg = 'the deadline passed before the model was free; raise timeout or ask less often'
         raise RequestTimeoutError(msg)
@@ -71,11 +78,14 @@ def answer_query(
     reply = engine.generate(
         prompt,
         max_new_tokens=prompt.max_new_tokens,
-        on_text=on_text,
+        on_text=_Progress(on_progress, query.thinks).add if on_progress is not None else None,
         cancelled=cancelled,
         deadline=query.deadline,
     )
-    reply = replace(reply, stats=reply.stats.begun_before(built - begin))
+    stats, resized_s = reply.stats, built - begin
+    reply = replace(reply, stats=replace(
+        stats, preprocess_s=stats.preprocess_s + resized_s, total_s=stats.total_s + resized_s,
+        first_token_s=stats.first_token_s and stats.first_token_s + resized_s))
     ended = {'cancelled': CancelledError, 'deadline': RequestTimeoutError}.get(reply.finish_reason)
     if ended is not None:
         tokens = reply.stats.completion_tokens

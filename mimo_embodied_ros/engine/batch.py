@@ -62,7 +62,7 @@ class Batch:
         self._capacity, self._explain = capacity, explain
         self._decoder = Decoder(model)
         self.vision = Vision(model, self._decoder, cache_bytes)
-        self._drafts = Drafter(longest_draft)
+        self._drafter = Drafter(longest_draft)
         self._rows: list[_Row] = []
         self._waiting: deque[Generation] = deque()
         self._changed = threading.Condition()
@@ -98,27 +98,38 @@ class Batch:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._rows or not self._open)
+                while self._open and not (self._waiting or self._rows):
+                    self._changed.wait()
                 if not (self._waiting or self._rows):
                     break
-                # those that wait are asked too: they may not be wanted any more
-                for generation in [g for g in self._waiting if not g.wanted()]:
-                    self._waiting.remove(generation)
-                    generation.finish()
-                room = self._capacity - len(self._rows)
-                joining = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+                joining = self._next_to_join()
             try:
                 self._join(joining)
                 self._step()
             except Exception as error:  # a fault of ours must not leave anybody waiting
                 _logger.exception('the batch failed')
-                for generation in (*joining, *(held.generation for held in self._rows)):
+                for generation in (*joining, *(row.generation for row in self._rows)):
                     generation.finish(self._explain(error))
                 self._rows.clear()
         self.vision.cache.clear()
         self._decoder.release()
 
     # -- joining
+
+    def _next_to_join(self) -> list[Generation]:
+        """Take the answers that there is room for from those that wait; the lock is held."""
+        room = self._capacity - len(self._rows)
+        joining: list[Generation] = []
+        still_waiting: deque[Generation] = deque()
+        for generation in self._waiting:
+            if not generation.go_on():  # its caller may have given up meanwhile
+                generation.finish()
+            elif len(joining) < room:
+                joining.append(generation)
+            else:
+                still_waiting.append(generation)
+        self._waiting = still_waiting
+        return joining
 
     def _join(self, joining: Sequence[Generation]) -> None:
         together = []
@@ -156,30 +167,31 @@ class Batch:
     def _begin(self, group: Sequence[Generation]) -> None:
         """Read the prompts of answers that share a pass, and write their first tokens."""
         first = len(self._rows)
-        parts = [self.vision.embed(generation.encoded) for generation in group]
-        longest = max(part.hidden.shape[0] for part in parts)
-        self._reserve(first + len(group), max(part.start for part in parts) + longest)
-        for row, part in enumerate(parts, first):
-            if part.prefix is not None:
-                self._decoder.restore_prefix(row, part.prefix.cache)
+        prompts, lengths, starts = [], [], []
+        for generation in group:
+            prompt = self.vision.embed(generation.encoded)
+            prompts.append(prompt)
+            lengths.append(prompt.hidden.shape[0])
+            starts.append(prompt.start)
+        self._decoder.reserve(first + len(group), max(starts) + max(lengths))
+        hidden, positions = [], []
+        for row, prompt in enumerate(prompts, first):
+            if prompt.prefix is not None:
+                self._decoder.restore_prefix(row, prompt.prefix.cache)
+            hidden.append(prompt.hidden)
+            positions.append(prompt.positions)
         pad = torch.nn.utils.rnn.pad_sequence
-        lengths = [part.hidden.shape[0] for part in parts]
         logits = self._decoder.forward(
-            pad([part.hidden for part in parts], batch_first=True),
-            pad([part.positions for part in parts], batch_first=True),
-            first, [part.start for part in parts],
+            pad(hidden, batch_first=True), pad(positions, batch_first=True), first, starts,
             last=torch.tensor(lengths, device=self._decoder.device) - 1)
         tokens = _choose(logits[:, None], group)
-        for row, (generation, part) in enumerate(zip(group, parts, strict=True), first):
-            length = part.start + len(part.hidden)
-            self.vision.keep_prefix(generation.encoded, part, row)
-            generation.reused = part.start
-            self._rows.append(
-                _Row(generation, length, int(part.positions[-1].max()) + 1, tokens[row - first]))
+        for number, (generation, prompt) in enumerate(zip(group, prompts, strict=True)):
+            self.vision.keep_prefix(generation.encoded, prompt, first + number)
+            generation.reused = prompt.start
+            self._rows.append(_Row(
+                generation, prompt.start + lengths[number], int(prompt.positions[-1].max()) + 1,
+                tokens[number]))
         self._write(first)
-
-    def _reserve(self, rows: int, columns: int) -> None:
-        self._decoder.reserve(1 << (rows - 1).bit_length(), columns)
 
     # -- writing
 
@@ -191,54 +203,61 @@ class Batch:
             tokens = self._next(0, len(self._rows))
         except Exception:  # whose fault it is shows when each goes on alone
             _logger.exception('the model failed; each answer goes on alone')
-            tokens = [self._alone(row) for row in range(len(self._rows))]
-        for held, some in zip(self._rows, tokens, strict=True):
-            held.length += len(some)
-            held.position += len(some)
-            held.tokens = some
+            tokens = [self._alone(number) for number in range(len(self._rows))]
+        for row, written in zip(self._rows, tokens, strict=True):
+            row.length += len(written)
+            row.position += len(written)
+            row.tokens = written
         self._write(0)
 
     def _next(self, first: int, count: int) -> list[list[int]]:
         """What comes after the newest tokens of so many rows."""
         rows, device = self._rows[first : first + count], self._decoder.device
-        # a grammar tells about one token at a time
-        drafts = [[] if held.generation.matcher else self._drafts.draft(held.generation.newest())
-                  for held in rows]
-        width = 1 + max(len(draft) for draft in drafts)
-        lengths = [held.length for held in rows]
-        self._reserve(len(self._rows), max(lengths) + width)
-        # what fills shorter drafts up is read, and overwritten by what comes
-        read = torch.tensor([
-            [held.tokens[-1], *draft, *[0] * (width - 1 - len(draft)),
-             *range(held.position, held.position + width)]
-            for held, draft in zip(rows, drafts, strict=True)
-        ], device=device)
+        drafts, lengths, generations, width = [], [], [], 1
+        for row in rows:
+            # a grammar tells about one token at a time
+            draft = [] if row.generation.matcher else self._drafter.draft(row.generation.context)
+            drafts.append(draft)
+            lengths.append(row.length)
+            generations.append(row.generation)
+            width = max(width, 1 + len(draft))
+        self._decoder.reserve(len(self._rows), max(lengths) + width)
+        inputs = []
+        for row, draft in zip(rows, drafts, strict=True):
+            # what fills shorter drafts up is read, and overwritten by what comes
+            padding = [0] * (width - 1 - len(draft))
+            positions = range(row.position, row.position + width)
+            inputs.append([row.tokens[-1], *draft, *padding, *positions])
+        read = torch.tensor(inputs, device=device)
         logits = self._decoder.forward(
             self._decoder.embed(read[:, :width]), read[:, width:], first, lengths)
-        chosen = _choose(logits, [held.generation for held in rows])
-        return [some[: 1 + _agreed(some, draft)]
-                for some, draft in zip(chosen, drafts, strict=True)]
+        accepted = []
+        for tokens, draft in zip(_choose(logits, generations), drafts, strict=True):
+            agreed = 0
+            while agreed < len(draft) and draft[agreed] == tokens[agreed]:
+                agreed += 1
+            accepted.append(tokens[: agreed + 1])
+        return accepted
 
-    def _alone(self, row: int) -> list[int]:
+    def _alone(self, number: int) -> list[int]:
         try:
-            return self._next(row, 1)[0]
+            return self._next(number, 1)[0]
         except Exception as error:
-            self._rows[row].generation.error = self._explain(error)
+            self._rows[number].generation.error = self._explain(error)
             return []
 
     def _write(self, first: int) -> None:
         """Hand out the newest tokens; answers that are at their end leave."""
-        leaving = [
-            row for row, held in enumerate(self._rows)
-            if row >= first and not (held.tokens and all(map(held.generation.write, held.tokens)))
-        ]
-        for row in reversed(leaving):
-            self._drafts.learn(self._rows[row].generation.whole())
-            self._rows[row].generation.finish()
+        for number in reversed(range(first, len(self._rows))):
+            row = self._rows[number]
+            if row.tokens and all(map(row.generation.write, row.tokens)):
+                continue
+            self._drafter.learn(row.generation.context)
+            row.generation.finish()
             last = self._rows.pop()
-            if row < len(self._rows):
-                self._decoder.move_row(len(self._rows), row, last.length)
-                self._rows[row] = last
+            if last is not row:
+                self._decoder.move_row(len(self._rows), number, last.length)
+                self._rows[number] = last
 
 
 def _choose(logits: torch.Tensor, generations: Sequence[Generation]) -> list[list[int]]:
@@ -250,12 +269,6 @@ def _choose(logits: torch.Tensor, generations: Sequence[Generation]) -> list[lis
             row.masked_fill_(~allowed, float('-inf'))
     tokens: list[list[int]] = logits.argmax(-1).tolist()
     return tokens
-
-
-def _agreed(chosen: Sequence[int], draft: Sequence[int]) -> int:
-    """How many tokens of a draft are those that the model chose."""
-    wrong = (i for i, token in enumerate(draft) if token != chosen[i])
-    return next(wrong, len(draft))
 
 
 def free_memory() -> None:

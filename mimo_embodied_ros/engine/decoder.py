@@ -7,6 +7,7 @@ without cache objects, masks made anew and modules inside of modules.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +27,10 @@ class Decoder:
     A row holds what its answer has read and written so far. Rows are independent: what one holds
     never changes what another gets.
 
+    Attributes:
+        device: where the weights are, and where inputs must be.
+        embed: takes tokens, (...) int64, to (..., hidden size).
+
     Raises:
         ModelNotReadyError: the model's attention is not over all tokens, which is not built here.
 
@@ -42,46 +47,38 @@ class Decoder:
         heads, groups = config.num_attention_heads, config.num_key_value_heads
         self._width = config.hidden_size // heads
         self._heads, self._groups = heads, groups
-        self._embed, self._norm, self._head = text.embed_tokens, text.norm, model.lm_head
+        self.embed: torch.nn.Embedding = text.embed_tokens
+        self._norm, self._head = text.norm, model.lm_head
         self._layers = [_Layer(layer) for layer in text.layers]
         weight = text.norm.weight
         self._dtype: torch.dtype = weight.dtype
-        self._device: torch.device = weight.device
+        self.device: torch.device = weight.device
         # each frequency turns with one of time, row and column
         rope = getattr(config, 'rope_parameters', None) or config.rope_scaling
         sections = rope['mrope_section']
         axes = [i % 3 for i, size in enumerate(sections) for _ in range(size)]
-        self._axes = torch.tensor(axes, device=self._device)
-        self._frequencies = text.rotary_emb.inv_freq.float().to(self._device)
+        self._axes = torch.tensor(axes, device=self.device)
+        self._frequencies = text.rotary_emb.inv_freq.float().to(self.device)
         self._scaling = text.rotary_emb.attention_scaling
         # each number turns with the one half a head away
-        self._partner = torch.arange(self._width, device=self._device).roll(self._width // 2)
-        self._sign = torch.ones(self._width, device=self._device)
+        self._partner = torch.arange(self._width, device=self.device).roll(self._width // 2)
+        self._sign = torch.ones(self._width, device=self.device)
         self._sign[: self._width // 2] = -1
         self._cache = self._empty(0, 0)
-        self._numbers = torch.arange(0, device=self._device)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are, and where inputs must be."""
-        return self._device
-
-    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(...) int64 to (..., hidden size)."""
-        return self._embed(tokens)  # type: ignore[no-any-return]
+        self._numbers = torch.arange(0, device=self.device)
 
     def reserve(self, rows: int, columns: int) -> None:
         """Make room for so many answers of so many tokens each; what is held is kept."""
         _, have_rows, have_columns = self._cache.shape[:3]
         if rows <= have_rows and columns <= have_columns:
             return
-        rows = max(have_rows, rows)
+        rows = max(have_rows, 1 << (rows - 1).bit_length())
         if columns > have_columns:  # doubled, so that a growing answer is rarely copied
             columns = max(2 * have_columns, -(-columns // _COLUMNS) * _COLUMNS)
         grown = self._empty(rows, max(columns, have_columns))
         grown[:, :have_rows, :have_columns] = self._cache
         self._cache = grown
-        self._numbers = torch.arange(grown.shape[2], device=self._device)
+        self._numbers = torch.arange(grown.shape[2], device=self.device)
 
     def release(self) -> None:
         """Give the cache's memory back."""
@@ -128,13 +125,13 @@ class Decoder:
         cos, sin = self._rotary_embedding(positions)
         end = max(starts) + tokens
         cache = self._cache[:, first : first + rows, :end]
-        begin = torch.tensor(starts, device=self._device)[:, None]
+        begin = torch.tensor(starts, device=self.device)[:, None]
         places = begin + self._numbers[:tokens]
         row = self._numbers[:rows, None]
         mask = None
         if rows > 1 or tokens > 1:
             seen = self._numbers[:end] <= places[:, :, None]  # (rows, tokens, end)
-            mask = torch.zeros(seen.shape, dtype=self._dtype, device=self._device)
+            mask = torch.zeros(seen.shape, dtype=self._dtype, device=self.device)
             mask = mask.masked_fill_(~seen, float('-inf'))
             # query heads that share a key head stand as if they were further tokens
             mask = mask.repeat_interleave(each, 1)[:, None] if tokens > 1 else mask[:, None]
@@ -159,7 +156,7 @@ class Decoder:
     def _empty(self, rows: int, columns: int) -> torch.Tensor:
         return torch.zeros(
             len(self._layers), rows, columns, 2 * self._groups, self._width,
-            dtype=self._dtype, device=self._device)
+            dtype=self._dtype, device=self.device)
 
     def _rotary_embedding(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosine and sine (rows, tokens, 1, head size) of the rotary embedding."""
@@ -184,8 +181,8 @@ class _Layer:
 
 
 def _norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-    weight, epsilon = module.weight, module.variance_epsilon
-    return lambda x: F.rms_norm(x, weight.shape, weight, epsilon)
+    return partial(F.rms_norm, normalized_shape=module.weight.shape, weight=module.weight,
+                   eps=module.variance_epsilon)
 
 
 def _joined(*linears: Any) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -202,4 +199,4 @@ def _joined(*linears: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     sizes = [linear.out_features for linear in linears]
     for linear, part in zip(linears, torch.split(weight, sizes), strict=True):
         linear.weight = torch.nn.Parameter(part, requires_grad=False)
-    return lambda x: F.linear(x, weight, bias)
+    return partial(F.linear, weight=weight, bias=bias)

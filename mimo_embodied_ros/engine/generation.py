@@ -12,69 +12,70 @@ from .drafts import CONTEXT
 from .repetition import RepetitionDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Collection
 
     from tokenizers import Tokenizer
 
-    from .interface import EarlyEnd
+    from mimo_embodied_ros.core.stopping_criteria import StoppingCriterion
+
+    from .interface import EarlyEnd, OnText
     from .processor import EncodedPrompt
     from .structured import GrammarMatcher
 
 
 class Generation:
-    """One answer: what it is asked, what is written of it, and how it ended.
+    """One answer: its prompt, the tokens written so far, and how it ended.
 
-    The model's thread writes, the caller's reads ``pieces``.
+    The model's thread calls ``go_on``, ``write`` and ``finish``, the caller's thread ``result``.
 
     Attributes:
         encoded: the prompt.
-        matcher: says which tokens may come; None: any.
+        matcher: says which tokens the grammar allows next; None allows all.
         tokens: written so far.
+        context: the same behind the last tokens of the prompt, as the drafter needs them.
         reason: why it ended, as in ``Reply.finish_reason``; empty while it goes on.
-        reused: tokens of the prompt that the model had read before.
-        first_token: ``time.monotonic()`` seconds; 0 before.
-        error: what ended it instead.
+        reused: tokens of the prompt that the model had read for an earlier one.
+        first_token: ``time.monotonic()`` seconds of the first token; 0 before.
+        error: what ended it instead of a reason.
 
     """
 
     def __init__(
         self, encoded: EncodedPrompt, max_tokens: int, tokenizer: Tokenizer,
         stop_tokens: Collection[int], end: EarlyEnd,
-        complete: Callable[[str], bool] | None = None, matcher: GrammarMatcher | None = None,
+        stopping: StoppingCriterion | None = None, matcher: GrammarMatcher | None = None,
     ) -> None:
-        """Nothing is written yet.
+        """Start without tokens.
 
         Args:
             encoded: the prompt.
             max_tokens: at most so many are written.
-            tokenizer: writes the text.
+            tokenizer: decodes the tokens.
             stop_tokens: any of them ends the answer.
-            end: looked at before the first and after every token.
-            complete: whether a text is a whole answer, so that nothing need follow.
-            matcher: says which tokens may come; None: any.
+            end: checked before the first and after every token.
+            stopping: tells when the text is a complete answer; None leaves that to the model.
+            matcher: says which tokens the grammar allows next; None allows all.
 
         """
         self.encoded, self.matcher = encoded, matcher
         self.tokens: list[int] = []
+        self.context: list[int] = encoded.tokens[-CONTEXT:].tolist()
         self.reason = ''
         self.reused = 0
         self.first_token = 0.0
         self.error: Exception | None = None
         self._max_tokens, self._stop_tokens = max_tokens, stop_tokens
-        self._end, self._complete = end, complete
-        self._before: list[int] = encoded.tokens[-CONTEXT:].tolist()
+        self._end, self._stopping = end, stopping
         # Holds text back until it completes a character. The streamers of transformers hold it
         # back until the next space, so that a list of points would come all at once.
         self._tokenizer, self._stream = tokenizer, DecodeStream([], skip_special_tokens=True)
         self._repetition = RepetitionDetector()
-        self._text, self._read = '', 0
+        self._text = ''
         self._changed = threading.Condition()
-        self._listened_to = self._over = False
+        self._streamed = self._finished = False
 
-    # -- the model's thread
-
-    def wanted(self) -> bool:
-        """Whether it is to go on, or to begin."""
+    def go_on(self) -> bool:
+        """Whether it is to begin or to go on: it has not ended, and its caller still waits."""
         try:
             if not self.reason and self._end.reached():
                 self.reason = self._end.reason
@@ -87,68 +88,66 @@ class Generation:
         if not self.tokens:
             self.first_token = time.monotonic()
         self.tokens.append(token)
+        self.context.append(token)
         if self.matcher is not None:
             self.matcher.take(token)
         text = self._stream.step(self._tokenizer, token) or ''
         self._text += text
-        going_on = self.wanted()
+        goes_on = self.go_on()
         if token in self._stop_tokens:
-            self.reason, going_on = 'stop', False
-        elif going_on:
-            going_on = not self._finished(text)
-        if text and self._listened_to:
+            self.reason = 'stop'
+        elif goes_on and text and self._repetition.feed(text):
+            self.reason = 'repetition'
+        elif goes_on and text and self._stopping is not None and (
+                self._text.endswith(self._stopping.bracket)
+                and self._stopping.is_complete(self._text)):
+            self.reason = 'stop'
+        elif goes_on and len(self.tokens) >= self._max_tokens:
+            self.reason = 'length'
+        if text and self._streamed:
             with self._changed:
                 self._changed.notify()
-        return going_on
-
-    def newest(self) -> list[int]:
-        """What the next token is guessed from."""
-        return (self._before + self.tokens[-CONTEXT:])[-CONTEXT:]
-
-    def whole(self) -> list[int]:
-        """All tokens, behind the end of the prompt."""
-        return self._before + self.tokens
-
-    def _finished(self, text: str) -> bool:
-        if text and self._repetition.feed(text):
-            self.reason = 'repetition'
-        elif self._complete is not None and text and self._complete(self._text):
-            self.reason = 'stop'
-        elif len(self.tokens) >= self._max_tokens:
-            self.reason = 'length'
-        return bool(self.reason)
+        return not self.reason and self.error is None
 
     def finish(self, error: Exception | None = None) -> None:
-        """Hand it over to the caller; only the first call does."""
-        if self._over:
+        """Hand the answer over to its caller; only the first call does."""
+        if self._finished:
             return
         self.error = self.error or error
         # an answer can be cut within a character, which the stream still holds back
-        whole: str = self._tokenizer.decode(self.tokens, skip_special_tokens=True)
+        text: str = self._tokenizer.decode(self.tokens, skip_special_tokens=True)
         with self._changed:
-            self._text = self._text + whole[len(self._text) :]
-            self._over = True
+            self._text = self._text + text[len(self._text) :]
+            self._finished = True
             self._changed.notify()
 
-    # -- the caller's
+    def result(self, on_text: OnText | None = None) -> str:
+        """Wait for the end and return the whole text.
 
-    def drop(self) -> None:
-        """End it within a token."""
-        self.reason = self.reason or 'cancelled'
+        Args:
+            on_text: gets new text as it comes; what it raises ends the answer and is raised here.
 
-    def pieces(self) -> Iterator[tuple[str, int]]:
-        """New text and the number of tokens so far, as they come, to the end."""
-        self._listened_to, over = True, False
-        while not over:
+        Raises:
+            Exception: what ended the answer instead of a reason.
+
+        """
+        given, finished = 0, False
+        self._streamed = on_text is not None
+        while not finished:
             with self._changed:
-                self._changed.wait_for(lambda: self._over or len(self._text) > self._read)
-                text, over = self._text[self._read :], self._over
-                self._read = len(self._text)
-            if text:
-                yield text, len(self.tokens)
-
-    def wait(self) -> str:
-        """The whole text, at its end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._over)
+                while not self._finished and (on_text is None or len(self._text) == given):
+                    self._changed.wait()
+                text, finished = self._text[given:], self._finished
+            given += len(text)
+            if on_text is not None and text:
+                try:
+                    on_text(text, len(self.tokens))
+                except BaseException:
+                    self.reason = self.reason or 'cancelled'
+                    with self._changed:
+                        while not self._finished:
+                            self._changed.wait()
+                    raise
+        if self.error is not None:
+            raise self.error
         return self._text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -57,12 +57,6 @@ class GenerationStats:
     preprocess_s: float = 0.0
     first_token_s: float = 0.0
     total_s: float = 0.0
-
-    def begun_before(self, seconds: float) -> GenerationStats:
-        """The same, counted from so many seconds before the call."""
-        return replace(
-            self, preprocess_s=self.preprocess_s + seconds, total_s=self.total_s + seconds,
-            first_token_s=self.first_token_s and self.first_token_s + seconds)
 
 
 @dataclass(frozen=True)
@@ -264,20 +258,26 @@ class EngineConfig:
                 raise InvalidRequestError(f'{name} is {getattr(self, name)} s; it is above 0')
 
 
+@dataclass
 class EarlyEnd:
-    """Whether an answer is to end before the model ends it, and why."""
+    """Whether an answer is to end before the model ends it, and why.
 
-    def __init__(self, cancelled: Cancelled | None, deadline: float | None) -> None:
-        """Take what the caller of ``generate`` gave."""
-        self._cancelled = cancelled
-        self._deadline = deadline
-        self.reason = ''
+    Attributes:
+        cancelled: as the caller gave it to ``generate``.
+        deadline: the same.
+        reason: 'cancelled' or 'deadline' once ``reached`` has returned True.
+
+    """
+
+    cancelled: Cancelled | None
+    deadline: float | None
+    reason: str = ''
 
     def reached(self) -> bool:
-        """Ask once; ``reason`` is then 'cancelled', 'deadline' or still empty."""
-        if self._cancelled is not None and self._cancelled():
+        """Ask whether the answer is to end now."""
+        if self.cancelled is not None and self.cancelled():
             self.reason = 'cancelled'
-        elif self._deadline is not None and time.monotonic() >= self._deadline:
+        elif self.deadline is not None and time.monotonic() >= self.deadline:
             self.reason = 'deadline'
         return self.reason != ''
 

@@ -77,7 +77,7 @@ class OpenAIEngine:
         self._unsent = ['OpenAI-Organization', 'OpenAI-Project']
         if not key:
             self._unsent.append('Authorization')
-        self._limits = PixelLimits(
+        self.limits = PixelLimits(
             config.min_pixels or DEFAULT_LIMITS.min_pixels,
             config.max_pixels or DEFAULT_LIMITS.max_pixels,
         )
@@ -85,27 +85,17 @@ class OpenAIEngine:
         tls = ssl.create_default_context()  # the system's authorities, read only once
         self._servers = [Server(url, config, key, tls) for url in urls]
         self._closed = False
-        self._info = ModelInfo(
+        self.info = ModelInfo(
             name=config.model,
             architecture='',
             backend=config.backend,
             device=', '.join(urls),
             dtype='',
             parameters=0,
-            min_pixels=self._limits.min_pixels,
-            max_pixels=self._limits.max_pixels,
+            min_pixels=self.limits.min_pixels,
+            max_pixels=self.limits.max_pixels,
             context_length=0,
         )
-
-    @property
-    def info(self) -> ModelInfo:
-        """What is asked for."""
-        return self._info
-
-    @property
-    def limits(self) -> PixelLimits:
-        """The image areas to build prompts with."""
-        return self._limits
 
     def health(self) -> tuple[ServerHealth, ...]:
         """What the latest requests showed of each server."""
@@ -140,8 +130,8 @@ class OpenAIEngine:
         Between the two replies the count of prompt tokens must grow as the images do. Otherwise
         the server resizes them once more, and every coordinate would be wrong without a sign.
         """
-        areas = self._limits.min_pixels, self._limits.max_pixels
-        prompts = [warm_up_prompt(area, self._limits) for area in areas]
+        areas = self.limits.min_pixels, self.limits.max_pixels
+        prompts = [warm_up_prompt(area, self.limits) for area in areas]
         last, errors = None, []
         for server in self._servers:
             try:
@@ -164,8 +154,8 @@ class OpenAIEngine:
         seen = large.prompt_tokens - small.prompt_tokens
         if small.prompt_tokens and seen != sent:
             raise ModelNotReadyError(
-                f'{url} changes the size of images: between {self._limits.min_pixels} and '
-                f'{self._limits.max_pixels} pixels it counts {seen} tokens instead of {sent}, so '
+                f'{url} changes the size of images: between {self.limits.min_pixels} and '
+                f'{self.limits.max_pixels} pixels it counts {seen} tokens instead of {sent}, so '
                 'every coordinate would be wrong; set min_pixels and max_pixels to what its model '
                 'has, or start it with these'
             )
@@ -190,7 +180,7 @@ class OpenAIEngine:
                 'change the turn; remove it'
             )
         if self._closed:
-            raise ModelNotReadyError(f'{self._info.name} has been closed; configure it again')
+            raise ModelNotReadyError(f'{self.info.name} has been closed; configure it again')
         if end.reached():
             return Reply('', end.reason, GenerationStats())
         reply = StreamedReply(prompt, on_text)

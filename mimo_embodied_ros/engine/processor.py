@@ -11,7 +11,6 @@ import struct
 import threading
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -180,6 +179,7 @@ class EncodedPrompt:
         key: the same for the same prefix; None without one.
         images: in their order.
         image_token: stands where an image's features come.
+        image_tokens: how many of the tokens are it.
 
     """
 
@@ -188,11 +188,7 @@ class EncodedPrompt:
     key: tuple[bytes, ...] | None
     images: tuple[EncodedImage, ...]
     image_token: int
-
-    @property
-    def image_tokens(self) -> int:
-        """How many of the tokens stand for images."""
-        return int((self.tokens == self.image_token).sum())
+    image_tokens: int
 
 
 class PromptEncoder:
@@ -230,17 +226,25 @@ class PromptEncoder:
                     f"the text holds the model's control token {known[token].content}, which "
                     'would end or change the turn; remove it'
                 )
-        images = tuple(self._image(pixels) for pixels in prompt.images)
+        images = tuple(map(self._image, prompt.images))
         head, rest = self._turn(len(images))
-        counts = iter([math.prod(i.grid) // self._processor.image_processor.merge_size**2
-                       for i in images])
-        pad = self._processor.image_token_id
-        tokens = list(chain.from_iterable(
-            [token] * (next(counts) if token == pad else 1) for token in head))
+        image_token = self._processor.image_token_id
+        tokens: list[int] = []
+        key: tuple[bytes, ...] = ()
+        image_tokens, remaining = 0, iter(images)
+        for token in head:
+            if token == image_token:  # the template has one for each image
+                image = next(remaining)
+                count = math.prod(image.grid) // self._processor.image_processor.merge_size**2
+                tokens += [token] * count
+                image_tokens += count
+                key += (image.key,)
+            else:
+                tokens.append(token)
         prefix = len(tokens) if images else 0
         tokens += tokenizer(rest.replace(_TEXT, prompt.text), add_special_tokens=False)['input_ids']
-        key = tuple(image.key for image in images) or None
-        return EncodedPrompt(torch.tensor(tokens), prefix, key, images, pad)
+        return EncodedPrompt(
+            torch.tensor(tokens), prefix, key or None, images, image_token, image_tokens)
 
     def _image(self, pixels: NDArray[np.uint8]) -> EncodedImage:
         if pixels.shape[0] % FACTOR or pixels.shape[1] % FACTOR:

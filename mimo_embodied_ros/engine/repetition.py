@@ -22,19 +22,18 @@ class RepetitionDetector:
     def __init__(self) -> None:
         """Start with an empty text."""
         self._end = ''
-        self.found = False
+        self.repeats = False
 
     def feed(self, text: str) -> bool:
         """Take what was written since; True from when the text has begun to repeat itself."""
         for character in text:
             self._end = self._end[1 - _KEPT :] + character
-            self.found = self.found or _repeats(self._end)
-        return self.found
+            if not self.repeats and len(self._end) >= SPAN:
+                self.repeats = _repeats(self._end)
+        return self.repeats
 
 
 def _repeats(text: str) -> bool:
-    if len(text) < SPAN:
-        return False
     probe, last = text[-_PROBE:], len(text) - _PROBE
     at = text.rfind(probe, max(0, last - LONGEST), -1)
     while at >= 0:

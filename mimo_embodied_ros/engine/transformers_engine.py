@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -44,9 +44,6 @@ from .model_loading import (
 from .processor import PromptEncoder, load_processor, read_limits
 from .structured import GrammarCompiler
 
-if TYPE_CHECKING:
-    from mimo_embodied_ros.core.resize import PixelLimits
-
 _SMALL = 10_000_000  # parameters: threads wait for each other longer than they compute
 
 
@@ -70,7 +67,7 @@ class TransformersEngine:
         checkpoint = open_checkpoint(config.model)
         adapter = open_adapter(config.adapter) if config.adapter else None
         self._processor = load_processor(checkpoint.directory)
-        self._limits = read_limits(self._processor, config.min_pixels, config.max_pixels)
+        self.limits = read_limits(self._processor, config.min_pixels, config.max_pixels)
         self._closing = threading.Lock()
         self._stop_early = config.stop_early
         self._model: Any = load_model(
@@ -86,7 +83,7 @@ class TransformersEngine:
         self._batch: Batch | None = Batch(
             self._model, config.max_batch, config.cache_mb * 10**6, config.draft_tokens,
             self._explain)
-        self._info = ModelInfo(
+        self.info = ModelInfo(
             name=checkpoint.name + (f'+{adapter.name}' if adapter else ''),
             architecture=ARCHITECTURE,
             backend=config.backend,
@@ -94,20 +91,10 @@ class TransformersEngine:
             dtype=str(dtype).removeprefix('torch.')
             + (f', {config.quantization}' if quantization else ''),
             parameters=self._model.num_parameters(),
-            min_pixels=self._limits.min_pixels,
-            max_pixels=self._limits.max_pixels,
+            min_pixels=self.limits.min_pixels,
+            max_pixels=self.limits.max_pixels,
             context_length=self._model.config.get_text_config().max_position_embeddings,
         )
-
-    @property
-    def info(self) -> ModelInfo:
-        """What is loaded."""
-        return self._info
-
-    @property
-    def limits(self) -> PixelLimits:
-        """The image areas to build prompts with."""
-        return self._limits
 
     def generate(
         self,
@@ -127,15 +114,15 @@ class TransformersEngine:
             raise InvalidRequestError(f'max_new_tokens is {max_new_tokens}; it is 1 or more')
         batch = self._batch
         if batch is None:
-            raise ModelNotReadyError(f'{self._info.name} has been closed; load it again')
+            raise ModelNotReadyError(f'{self.info.name} has been closed; load it again')
         start = time.monotonic()
         encoded = self._encoder.encode(prompt)
         length = len(encoded.tokens)
-        room = self._info.context_length - length
+        room = self.info.context_length - length
         if room < 1:
             raise InvalidRequestError(
                 f'the prompt has {length} tokens, {encoded.image_tokens} of them for images, and '
-                f'the context of {self._info.name} {self._info.context_length}, which leaves no '
+                f'the context of {self.info.name} {self.info.context_length}, which leaves no '
                 'room for an answer; send fewer or smaller images (max_pixels) or a shorter text'
             )
         batch.vision.make_patches(encoded)
@@ -143,20 +130,10 @@ class TransformersEngine:
         generation = Generation(
             encoded, min(max_new_tokens, room), self._processor.tokenizer.backend_tokenizer,
             self._stop_tokens, EarlyEnd(cancelled, deadline),
-            prompt.complete if self._stop_early else None,
+            prompt.stopping if self._stop_early else None,
             self._grammars.matcher(prompt.grammar) if prompt.grammar else None)
         batch.submit(generation)
-        if on_text is not None:
-            try:
-                for text, tokens in generation.pieces():
-                    on_text(text, tokens)
-            except BaseException:
-                generation.drop()
-                generation.wait()
-                raise
-        text = generation.wait()
-        if generation.error is not None:
-            raise generation.error
+        text = generation.result(on_text)
         stats = GenerationStats(
             prompt_tokens=length,
             image_tokens=encoded.image_tokens,
@@ -170,7 +147,7 @@ class TransformersEngine:
 
     def warm_up(self) -> Reply:
         """Answer a short prompt with a grey image."""
-        prompt = warm_up_prompt(224 * 224, self._limits)
+        prompt = warm_up_prompt(224 * 224, self.limits)
         return self.generate(prompt, max_new_tokens=prompt.max_new_tokens)
 
     def health(self) -> tuple[ServerHealth, ...]:
@@ -179,7 +156,7 @@ class TransformersEngine:
 
     def memory(self) -> MemoryUse:
         """The cache, and what of the GPU is taken."""
-        batch, device = self._batch, torch.device(self._info.device)
+        batch, device = self._batch, torch.device(self.info.device)
         cache = batch.vision.cache.bytes if batch is not None else 0
         if device.type != 'cuda':
             return MemoryUse(cache)
@@ -196,18 +173,18 @@ class TransformersEngine:
 
     def _explain(self, error: Exception) -> Exception:
         """What the caller is told of an error of the model."""
-        name = self._info.name
+        name = self.info.name
         if isinstance(error, MimoError):
             return error
         if is_out_of_memory(error):
             return OutOfMemoryError(
-                f'{self._info.device} ran out of memory while {name} answered '
+                f'{self.info.device} ran out of memory while {name} answered '
                 f'({first_line(error)}); send fewer or smaller images (max_pixels) or allow '
                 'fewer tokens'
             )
         if isinstance(error, getattr(torch, 'AcceleratorError', ())):  # since torch 2.8
             failure: MimoError = ModelNotReadyError(
-                f'{self._info.device} failed for good ({first_line(error)}); load {name} again, '
+                f'{self.info.device} failed for good ({first_line(error)}); load {name} again, '
                 'and start this program anew where that fails too'
             )
         else:

@@ -47,9 +47,9 @@ def plain_node(names: Sequence[str], counter: Path) -> None:
     from rclpy.qos import qos_profile_sensor_data
     from sensor_msgs.msg import Image
 
-    from mimo_embodied_ros.ros.images import converter
+    from mimo_embodied_ros.ros.colour_conversion import colour_converter
 
-    convert, converted = converter(), 0
+    convert, converted = colour_converter(), 0
 
     def on_image(message: Any) -> None:
         nonlocal converted

@@ -154,9 +154,9 @@ def _ros() -> Iterator[Finding]:
         'build the package with colcon or `pip install .`, and run from another folder')
     yield dataclasses.replace(
         interfaces, name='interfaces', state=OK if interfaces.state == OK else BROKEN)
-    from mimo_embodied_ros.ros.images import converter
+    from mimo_embodied_ros.ros.colour_conversion import colour_converter
 
-    bridge = converter().__module__.startswith('cv_bridge')
+    bridge = colour_converter().__module__.startswith('cv_bridge')
     yield Finding('cv_bridge', OK, '') if bridge else Finding(
         'cv_bridge', ABSENT, '', 'images are decoded by rosbags-image',
         'if that is too slow, install ros-$ROS_DISTRO-cv-bridge')

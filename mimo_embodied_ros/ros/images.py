@@ -2,20 +2,16 @@
 
 A message is checked first and brought into one plain form (no row padding, native byte order,
 8 bits a sample), because no library does this for all encodings. Colours are then converted by
-cv_bridge or, where there is none, by rosbags-image: :func:`converter` is the one place that
-chooses. Messages may come from rclpy (``array.array`` data) or from rosbags (numpy data).
+cv_bridge or, where there is none, by rosbags-image; ``colour_conversion`` chooses. Messages may
+come from rclpy (``array.array`` data) or from rosbags (numpy data).
 """
 
 from __future__ import annotations
 
 import array
 import contextlib
-import functools
 import io
-import logging
 import struct
-import subprocess
-import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,9 +21,9 @@ from PIL import Image as PILImage
 from mimo_embodied_ros.core.errors import BadEncodingError, InvalidRequestError
 from mimo_embodied_ros.core.resize import smart_resize
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .colour_conversion import colour_converter
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sensor_msgs.msg import CompressedImage, Image
     from std_msgs.msg import Header
@@ -315,7 +311,7 @@ def _to_rgb(samples: NDArray[Any], colour: str, what: str) -> NDArray[np.uint8]:
         step=width * samples.shape[2],
         data=np.ascontiguousarray(samples),
     )
-    convert = converter()
+    convert = colour_converter()
     try:
         return np.array(convert(plain, 'rgb8'), np.uint8)
     except Exception as error:  # whatever the library raises, the values are the cause
@@ -382,39 +378,3 @@ def _open_picture(
             picture.draft('RGB', (2 * columns, 2 * rows))
     picture.load()
     return picture, (width, height)
-
-
-_PROBE = """
-import pathlib, sys, types, cv_bridge
-assert pathlib.Path(sys.argv[1]) in pathlib.Path(cv_bridge.__file__).parents, cv_bridge.__file__
-pixel = types.SimpleNamespace(
-    height=1, width=1, encoding='bgr8', is_bigendian=0, step=3, data=bytes([1, 2, 3]))
-assert cv_bridge.CvBridge().imgmsg_to_cv2(pixel, 'rgb8').tolist() == [[[3, 2, 1]]]
-"""
-
-
-@functools.cache
-def converter() -> Callable[[Any, str], Any]:
-    """Choose the library that converts colours: ``(message, encoding) -> array``.
-
-    cv_bridge where ROS 2 provides it, rosbags-image otherwise. That cv_bridge can be imported is
-    not enough: PyPI has one of ROS 1, and one that was built for another numpy crashes the process
-    when it is used. So it must be in the ament index, be imported from there, and convert a pixel
-    in a process of its own.
-    """
-    try:
-        from ament_index_python import get_package_prefix
-
-        probe = [sys.executable, '-c', _PROBE, get_package_prefix('cv_bridge')]
-        subprocess.run(probe, check=True, capture_output=True, text=True, timeout=60)
-        from cv_bridge import CvBridge
-
-        convert: Callable[[Any, str], Any] = CvBridge().imgmsg_to_cv2
-    except (ImportError, LookupError, OSError, subprocess.SubprocessError) as error:
-        # LookupError and OSError: not in the index, no index
-        reason = getattr(error, 'stderr', None) or error
-        logging.getLogger(__name__).debug('images by rosbags-image, no cv_bridge: %s', reason)
-        from rosbags.image import image_to_cvimage
-
-        return image_to_cvimage
-    return convert

@@ -23,6 +23,7 @@ from mimo_embodied_ros.core.errors import BadEncodingError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.resize import PixelLimits, Resize
 from mimo_embodied_ros.ros import images
+from mimo_embodied_ros.ros.colour_conversion import colour_converter
 from mimo_embodied_ros.ros.images import (
     decode_compressed,
     decode_compressed_depth,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LIBRARIES = ['rosbags-image']
-if images.converter().__module__.startswith('cv_bridge'):
+if colour_converter().__module__.startswith('cv_bridge'):
     LIBRARIES.append('cv_bridge')
 
 
@@ -50,10 +51,10 @@ def library(request: pytest.FixtureRequest) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == 'rosbags-image':
             patch.setenv('AMENT_PREFIX_PATH', '/nonexistent')
-        images.converter.cache_clear()
-        assert images.converter().__module__.startswith(request.param.split('-')[0])
+        colour_converter.cache_clear()
+        assert colour_converter().__module__.startswith(request.param.split('-')[0])
         yield request.param
-    images.converter.cache_clear()
+    colour_converter.cache_clear()
 
 
 def message(
@@ -537,6 +538,7 @@ def test_cv_bridge_is_used_only_where_it_is_ros_2s_and_works(
         (index / 'cv_bridge').touch()
     path = os.pathsep.join([str(package.parent), *filter(None, sys.path)])
     environment = {**os.environ, 'AMENT_PREFIX_PATH': str(tmp_path), 'PYTHONPATH': path}
-    program = 'from mimo_embodied_ros.ros import images; print(images.converter().__module__)'
+    program = ('from mimo_embodied_ros.ros.colour_conversion import colour_converter; '
+               'print(colour_converter().__module__)')
     printed = run_python(program, environment=environment).stdout
     assert printed.split('.')[0].strip() == chosen

@@ -130,13 +130,13 @@ class BagPlayer:
         wanted = (names if topics is None else set(topics)) - ({'/clock'} if clock else set())
         chosen = [topic for topic in self.info.topics if topic.name in wanted and topic.count]
         classes = {topic.type: _message_class(topic.type) for topic in chosen}
-        for absent in sorted(name for name, found in classes.items() if found is None):
-            why = f'the type {absent} is not installed'
-            node.get_logger().warning(f'{path}: {why}, its topics are left out')
-            self.skipped.update({topic.name: why for topic in chosen if topic.type == absent})
+        for absent in sorted(name for name, class_ in classes.items() if class_ is None):
+            reason = f'the type {absent} is not installed'
+            node.get_logger().warning(f'{path}: {reason}, its topics are left out')
+            self.skipped.update({topic.name: reason for topic in chosen if topic.type == absent})
         if len(self.skipped) == len(chosen):
-            why = '; '.join(sorted(set(self.skipped.values()))) or 'the topics are empty'
-            raise InvalidRequestError(f'{path} holds no message that can be played: {why}')
+            reasons = '; '.join(sorted(set(self.skipped.values()))) or 'the topics are empty'
+            raise InvalidRequestError(f'{path} holds no message that can be played: {reasons}')
         try:
             if clock:
                 self._clock = node.create_publisher(Clock, '/clock', 1)
@@ -297,7 +297,7 @@ def _message_class(type_name: str) -> type[Any] | None:
     if not (match := re.fullmatch(r'([a-z][a-z0-9_]*)/msg/([A-Z][A-Za-z0-9]*)', type_name)):
         return None
     try:
-        found: type[Any] = getattr(importlib.import_module(f'{match[1]}.msg'), match[2])
+        message_class: type[Any] = getattr(importlib.import_module(f'{match[1]}.msg'), match[2])
     except (ImportError, AttributeError):
         return None
-    return found
+    return message_class

@@ -69,8 +69,8 @@ class BagInfo:
 
     def of_type(self, *types: str) -> tuple[BagTopic, ...]:
         """Topics with messages of one of the types, the one with most messages first."""
-        found = [topic for topic in self.topics if topic.type in types and topic.count]
-        return tuple(sorted(found, key=lambda topic: -topic.count))
+        topics = [topic for topic in self.topics if topic.type in types and topic.count]
+        return tuple(sorted(topics, key=lambda topic: -topic.count))
 
 
 def describe(path: str | Path) -> BagInfo:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add the three commands."""
-    asked = (
+    command_table = (
         ('ask', Task.ASK, 'question', 'ask anything about a picture',
          'mimo-embodied ask table.png "Is the red cube left of the blue bowl?"'),
         ('point', Task.POINTS, 'description', 'find where something is, in pixels',
@@ -38,7 +38,7 @@ def add_commands(commands: Any) -> None:
         ('plan', Task.PLAN, 'instruction', 'break an instruction down into steps',
          'mimo-embodied plan table.png "put the red cube in the blue bowl" --json'),
     )
-    for name, task, text, summary, example in asked:
+    for name, task, text, summary, example in command_table:
         command = commands.add_parser(
             name, help=summary, description=summary[0].upper() + summary[1:] + '.',
             epilog=f'example: {example}')

@@ -132,13 +132,13 @@ def _topics(bag: BagInfo) -> dict[str, str]:
     if not pictures:
         msg = f'{bag.path} has no Image or CompressedImage; it has {[t.type for t in bag.topics]}'
         raise InvalidRequestError(msg)
-    found = {'image': pictures[0].name, 'type': pictures[0].type}
+    topics = {'image': pictures[0].name, 'type': pictures[0].type}
     kinds = {'info': 'sensor_msgs/msg/CameraInfo', 'odometry': 'nav_msgs/msg/Odometry'}
     for key, kind in kinds.items():
-        found[key] = next((t.name for t in bag.of_type(kind)), '')
-    found['depth'] = next((t.name for t in bag.of_type('sensor_msgs/msg/Image')
-                           if 'depth' in t.name.lower()), '')
-    return found
+        topics[key] = next((t.name for t in bag.of_type(kind)), '')
+    topics['depth'] = next((t.name for t in bag.of_type('sensor_msgs/msg/Image')
+                            if 'depth' in t.name.lower()), '')
+    return topics
 
 
 def _server(

@@ -42,7 +42,7 @@ _START_S = 120.0  # for loading the model on a busy machine
 _ANSWER_S = 60.0
 _TICK_S = 0.02
 _COLUMNS = 3  # of the pictures of a scene
-_ASKED = {'task_plan': '{}', 'affordances': 'where is {}?', 'spatial_answer': '{}?'}
+_CAPTIONS = {'task_plan': '{}', 'affordances': 'where is {}?', 'spatial_answer': '{}?'}
 """What is heard of the node, by topic, and how it is put below a picture."""
 
 
@@ -224,7 +224,7 @@ class Watcher:
         self._best = (False, False)
         self.begin()
         for kind in KINDS:
-            if kind.topic in _ASKED:
+            if kind.topic in _CAPTIONS:
                 node.create_subscription(
                     kind.message, f'mimo_embodied/{kind.topic}', partial(self._on_answer, kind), 10)
         node.create_subscription(ExecutionStatus, 'mimo_executor/status', self._on_status, 10)
@@ -270,7 +270,7 @@ class Watcher:
         from mimo_embodied_ros.ros.messages import content_of
 
         if self._is_of_this_scene(answer):
-            question = _ASKED[kind.topic].format(getattr(answer, kind.request_field))
+            question = _CAPTIONS[kind.topic].format(getattr(answer, kind.request_field))
             self._canvas().answer(question, content_of(answer))
 
     def _on_status(self, status: ExecutionStatus) -> None:

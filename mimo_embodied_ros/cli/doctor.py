@@ -81,8 +81,8 @@ def run(options: argparse.Namespace) -> int:
             print(_line(finding), flush=True)
     healthy = all(finding.state != BROKEN for finding in findings)
     if options.json:
-        found = [dataclasses.asdict(finding) for finding in findings]
-        print(json.dumps({'ok': healthy, 'findings': found}, indent=2, ensure_ascii=False))
+        report = {'ok': healthy, 'findings': [dataclasses.asdict(finding) for finding in findings]}
+        print(json.dumps(report, indent=2, ensure_ascii=False))
     return 0 if healthy else 1
 
 

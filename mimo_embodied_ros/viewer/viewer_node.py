@@ -1,8 +1,8 @@
-"""The node ``mimo_viewer``: what the answers of ``mimo_embodied`` look like, for RViz and Foxglove.
+"""The node ``mimo_viewer``: draws the answers of ``mimo_embodied`` for RViz and Foxglove.
 
-It subscribes to nothing while nobody subscribes to it. While somebody looks at the annotated image
-it keeps the newest images of the cameras as they come, until an answer says on which of them it
-was given; that one is decoded and drawn on, in a thread of its own.
+It subscribes to nothing while its own outputs have no subscribers. While the annotated image has
+one, it keeps the cameras' newest images undecoded until an answer names the image that it is about.
+That image is then decoded and drawn on, in a thread of its own.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
     from rclpy.subscription import Subscription
 
 NAME = 'mimo_viewer'
-_POLL_S = 0.5  # how often it looks whether somebody looks
-_IMAGE_WAIT_S = 1.0  # how long an image may come after the answer on it
-_LIST_RETRY_S = 2.0  # how long the node's answer about its cameras is waited for
-_MAX_UNPAIRED = 32  # outcomes whose answers are on their way, or the other way round
-_MAX_TO_DRAW = 8  # answers; older ones are not drawn when they come too fast
-_REASONING = 400  # letters of it below a picture
-_GREY = 480, 640  # where there is no image to tell the size
-# Usual while others ask, and nothing to look at.
+_POLL_S = 0.5  # how often the outputs are checked for subscribers
+_IMAGE_WAIT_S = 1.0  # how long after its answer an image may arrive
+_LIST_RETRY_S = 2.0  # after how long the node is asked again for its cameras
+_MAX_UNPAIRED = 32  # outcomes without their answers yet, or the other way round
+_MAX_TO_DRAW = 8  # answers in the queue; when they come too fast, the oldest are not drawn
+_REASONING = 400  # most letters of the reasoning below a picture
+_GREY = 480, 640  # height and width of the picture where no image is known
+# Not shown: these are frequent, and there is nothing to see.
 _SILENT = {ResultCode.CANCELLED, ResultCode.PREEMPTED}
 _REQUEST_FIELDS = {
     msg.TaskPlan: 'instruction', msg.AffordancePoints: 'query', msg.SpatialAnswer: 'question',
@@ -67,16 +67,16 @@ _logger = logging.getLogger(__name__)
 
 
 class ImageHistory:
-    """Serialised images of all cameras; the oldest go when they take too many bytes."""
+    """The newest serialised images of all cameras, up to a number of bytes."""
 
     def __init__(self, capacity: int) -> None:
-        """Hold at most ``capacity`` bytes, and one image in any case."""
+        """Keep at most ``capacity`` bytes, but one image in any case."""
         self._capacity, self._bytes = capacity, 0
         self._held: deque[tuple[str, int, type, bytes]] = deque()
         self._arrived = threading.Condition()
 
     def store(self, camera: str, kind: type, message: bytes) -> None:
-        """Take an ``Image`` or ``CompressedImage`` of a camera; nothing is decoded."""
+        """Store a serialised ``Image`` or ``CompressedImage`` of a camera."""
         with self._arrived:
             self._held.append((camera, stamp_of(message), kind, message))
             self._bytes += len(message)
@@ -85,17 +85,17 @@ class ImageHistory:
             self._arrived.notify_all()
 
     def clear(self) -> None:
-        """Hold nothing."""
+        """Drop all images."""
         with self._arrived:
             self._held.clear()
             self._bytes = 0
 
     def find(self, camera: str, stamp_ns: int, wait_s: float) -> tuple[type, bytes] | None:
-        """The type and message of the image with this stamp, which may be on its way still."""
+        """Return the type and message of the image with this stamp; wait if it has not arrived."""
         image: tuple[type, bytes] | None = None
 
         def decided() -> bool:
-            """Whether it is there, or a later one and so no hope."""
+            """Whether it is there, or a later one is, after which it cannot arrive."""
             nonlocal image
             later = False
             for name, stamp, kind, message in self._held:
@@ -109,16 +109,16 @@ class ImageHistory:
         return image
 
     def newest(self) -> tuple[type, bytes] | None:
-        """Of any camera."""
+        """Return the type and message of the newest image of any camera."""
         with self._arrived:
             return self._held[-1][2:] if self._held else None
 
 
 class MimoViewer(Node):
-    """Draws the answers of another node."""
+    """Draws the answers of another node as pictures, markers and a path."""
 
     def __init__(self, name: str = NAME, **options: Any) -> None:
-        """Offer the outputs; nothing is subscribed to until somebody subscribes to one."""
+        """Offer the outputs; the inputs are subscribed to when an output has a subscriber."""
         super().__init__(name, **options)
         settings = read_table(self, PARAMETERS)
         self._answering_node, self._reliable = settings['node'], settings['reliable']
@@ -136,7 +136,7 @@ class MimoViewer(Node):
         self._cameras_subscribed = False  # whether all cameras of the node are subscribed to
         self._list_requested_s = -_LIST_RETRY_S
         self._unpaired: OrderedDict[Any, dict[type, Any]] = OrderedDict()
-        self._marker_counts: dict[str, int] = {}  # how many markers each topic's latest answer has
+        self._marker_counts: dict[str, int] = {}  # number of markers of each topic's latest answer
         self._to_draw: deque[tuple[Any, Any]] = deque(maxlen=_MAX_TO_DRAW)
         self._changed = threading.Condition()
         self._open = True
@@ -146,23 +146,23 @@ class MimoViewer(Node):
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def destroy_node(self) -> None:
-        """Leave no thread behind."""
+        """End the drawing thread, too."""
         with self._changed:
             self._open = False
             self._changed.notify_all()
         self._drawing.join()
         super().destroy_node()
 
-    # -- subscribing while somebody looks
+    # -- subscriptions
 
     @property
     def _image_wanted(self) -> bool:
-        """Whether somebody looks at a picture."""
+        """Whether the annotated image has a subscriber."""
         return bool(self._image.get_subscription_count()
                     + self._compressed.get_subscription_count())
 
     def _update_subscriptions(self) -> None:
-        """Subscribe to what is looked at, and to nothing else."""
+        """Subscribe to the inputs of those outputs that have subscribers, and to nothing else."""
         image_wanted = self._image_wanted
         wanted: dict[str, tuple[type, Callable[[Any], None]]] = {}
         if image_wanted:
@@ -196,7 +196,7 @@ class MimoViewer(Node):
         self._cameras_subscribed, self._list_requested_s = False, -_LIST_RETRY_S
 
     def _on_cameras(self, done: Any) -> None:
-        """Subscribe to the images of the cameras that the node has."""
+        """Subscribe to the images of the node's cameras."""
         if not self._image_wanted:
             return
         cameras = done.result().cameras
@@ -212,7 +212,7 @@ class MimoViewer(Node):
                     QoSProfile(depth=5, reliability=quality), raw=True)
         self._cameras_subscribed = bool(cameras) and all(c.name in self._cameras for c in cameras)
 
-    # -- what comes
+    # -- inputs
 
     def _on_outcome(self, outcome: msg.Outcome) -> None:
         if outcome.topic:
@@ -226,10 +226,10 @@ class MimoViewer(Node):
         if self._image_wanted:
             self._pair(topic, _request_text(answer), answer)
             if answer.camera and self._cameras_subscribed and answer.camera not in self._cameras:
-                self._forget_cameras()  # the node has others now
+                self._forget_cameras()  # the node has other cameras now
 
     def _pair(self, topic: str, text: str, half: Any) -> None:
-        """Draw an answer when its outcome is there, too; either may come first."""
+        """Draw an answer once its outcome has arrived, too; either may come first."""
         key = topic, text, Time.from_msg(half.header.stamp).nanoseconds
         halves = self._unpaired.setdefault(key, {})
         halves[msg.Outcome if isinstance(half, msg.Outcome) else object] = half
@@ -251,7 +251,7 @@ class MimoViewer(Node):
     # -- markers
 
     def _marker_array(self, topic: str, answer: Any) -> MarkerArray:
-        """Markers of an answer; those of the same topic's one before are replaced or deleted."""
+        """Markers of an answer; those of the topic's previous answer are replaced or deleted."""
         out = MarkerArray()
         for marker in _markers(answer, self._size):
             marker.header.frame_id = answer.position_frame_id
@@ -281,11 +281,11 @@ class MimoViewer(Node):
                 outcome, answer = self._to_draw.popleft()
             try:
                 self._publish(outcome.header, self._draw(outcome, answer))
-            except Exception:  # the next one may be as it should
+            except Exception:  # an answer that cannot be drawn must not end the thread
                 _logger.exception('an answer could not be drawn')
 
     def _draw(self, outcome: Any, answer: Any) -> NDArray[np.uint8]:
-        """The image of an answer with what it says; None: there is no answer."""
+        """Draw an answer on its image; the answer is None where the request failed."""
         canvas, stats = Canvas(self._pixels(outcome, answer)), outcome.stats
         if answer is None:
             code = ResultCode(outcome.error_code).name
@@ -305,7 +305,7 @@ class MimoViewer(Node):
             stamp = Time.from_msg(outcome.header.stamp).nanoseconds
             image = self._history.find(outcome.camera, stamp, _IMAGE_WAIT_S)
         elif answer is None and outcome.header == Header():
-            image = self._history.newest()  # the request failed before it came to an image
+            image = self._history.newest()  # the request failed before it took an image
         try:
             if image is not None:
                 kind, message = image
@@ -313,8 +313,8 @@ class MimoViewer(Node):
                 return decode(deserialize_message(message, kind))
             if outcome.camera:
                 self.get_logger().warning(
-                    f'the image of {outcome.camera} on which an answer was given is not there any '
-                    'more, or never came; raise history_mb, or let the cameras send it compressed',
+                    f'the image of {outcome.camera} that an answer is about is no longer kept, or '
+                    'did not arrive; raise history_mb, or use compressed images',
                     throttle_duration_sec=10.0)
         except MimoError as error:
             self.get_logger().warning(str(error), throttle_duration_sec=10.0)
@@ -333,12 +333,12 @@ class MimoViewer(Node):
 
 
 def _request_text(answer: Any) -> str:
-    """What the answer is to."""
+    """The text of the request that an answer belongs to."""
     return str(getattr(answer, _REQUEST_FIELDS[type(answer)]))
 
 
 def _markers(answer: Any, size: float) -> Iterator[Marker]:
-    """A sphere and a text for each position that is known; arrows from step to step of a plan."""
+    """A sphere and a text for each known position, and arrows from step to step of a plan."""
     if isinstance(answer, msg.TaskPlan):
         named = [(f'{step.id}. {step.description}', point)
                  for step in answer.steps for point in step.points]

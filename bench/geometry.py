@@ -65,7 +65,7 @@ def measure(scenes: int, points: int, seed: int = 1) -> dict[str, Any]:
     Most images are of 320x240, where a pixel is worth twice as much, and one in nine of 640x480.
     """
     random = np.random.default_rng(seed)
-    errors, depths, turns, asked, inside = [], [], [], 0, [0, 0]
+    errors, depths, turns, count, inside = [], [], [], 0, [0, 0]
     lenses = list(LENSES)
     for number in range(scenes):
         scene = draw_scene(random, lenses[number % len(lenses)], 1 if number % 9 == 5 else 2)
@@ -76,24 +76,24 @@ def measure(scenes: int, points: int, seed: int = 1) -> dict[str, Any]:
         normals = scene.normals(np.nan_to_num(truth, posinf=0, neginf=0), np.maximum(things, 0))
         half = len(pixels) // 2
         for index, (x, y) in enumerate(pixels):
-            found = lifter.point(x, y)
-            asked += 1
+            lifted = lifter.point(x, y)
+            count += 1
             if things[index] < 0 or not np.isfinite(truth[index]).all():
-                assert found.status is not PositionStatus.OK, (x, y)
+                assert lifted.status is not PositionStatus.OK, (x, y)
                 continue
-            good = found.status is PositionStatus.OK
+            good = lifted.status is PositionStatus.OK
             if index < half:
                 inside[0] += good
                 inside[1] += 1
             if good:
                 away = float(np.linalg.norm(truth[index]))
-                errors.append(float(np.linalg.norm(found.xyz - truth[index])) / away)
-                depths.append(abs(found.xyz[2] / float(depth[index]) - 1))
-                if found.normal is not None:
-                    cosine = float(np.clip(found.normal @ normals[index], -1, 1))
+                errors.append(float(np.linalg.norm(lifted.xyz - truth[index])) / away)
+                depths.append(abs(lifted.xyz[2] / float(depth[index]) - 1))
+                if lifted.normal is not None:
+                    cosine = float(np.clip(lifted.normal @ normals[index], -1, 1))
                     turns.append(float(np.degrees(np.arccos(cosine))))
     return {
-        'scenes': scenes, 'asked': asked, 'ok': len(errors),
+        'scenes': scenes, 'asked': count, 'ok': len(errors),
         'ok_anywhere': inside[0] / inside[1],
         'median_error': float(np.median(errors)),
         'p99_error': float(np.quantile(errors, 0.99)),

@@ -98,7 +98,7 @@ class Measures:
         alone = self._repeated(1)
         out = {
             'first_token_s': statistics.median(
-                one.seconds - one.after_first_s for (one,) in alone),
+                answer.seconds - answer.after_first_s for (answer,) in alone),
             'seen_first_token_s': self._seen(),
             'tokens_per_s': _rate(alone),
         }
@@ -136,16 +136,17 @@ class Measures:
             queries = [replace(query, max_new_tokens=_ANSWER_TOKENS[query.task])
                        for query in about_one_frame(rng)]
             begin = synchronized_now()
-            written = self._side.ask_all(queries)
+            answers = self._side.ask_all(queries)
             seconds.append(synchronized_now() - begin)
-        return statistics.median(seconds), [one.tokens for one in written]
+        return statistics.median(seconds), [answer.tokens for answer in answers]
 
 
-def _rate(asked: Sequence[Sequence[TimedAnswer]]) -> float:
+def _rate(rounds: Sequence[Sequence[TimedAnswer]]) -> float:
     """Tokens a second after the first one; the time for others to join counts."""
     return statistics.median(
-        sum(len(one.tokens) - 1 for one in written) / max(one.after_first_s for one in written)
-        for written in asked)
+        sum(len(answer.tokens) - 1 for answer in answers)
+        / max(answer.after_first_s for answer in answers)
+        for answers in rounds)
 
 
 def run(folder: Path, *, small: bool) -> dict[str, Any]:

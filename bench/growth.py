@@ -30,7 +30,7 @@ QUESTIONS = (1, 2, 4, 8, 16, 32, 64)
 CAMERAS = (1, 2, 3, 4, 5, 6)
 IMAGE_TOKENS = (64, 256, 1024, 4096)
 _ANSWER_TOKENS = 16
-_ASKED, _ASKED_NEXT = 'What do you see?', 'What is on the table?'
+_QUESTION, _NEXT_QUESTION = 'What do you see?', 'What is on the table?'
 # of 29 million parameters: the embedded one's context has no room for so large images
 LARGER: Shape = {
     'hidden_size': 512, 'intermediate_size': 1408, 'num_hidden_layers': 8,
@@ -55,16 +55,16 @@ def with_questions(
         for _ in range(repetitions):
             queries = about_one_frame(rng, count)
             begin = time.perf_counter()
-            written = ours.ask_all(queries)
+            answers = ours.ask_all(queries)
             seconds.append(time.perf_counter() - begin)
-            latencies.append([one.seconds for one in written])
+            latencies.append([answer.seconds for answer in answers])
         rows.append({
             'questions': count,
             'answers_per_s': count / statistics.median(seconds),
-            'latency_median_s': statistics.median(statistics.median(one) for one in latencies),
-            'latency_longest_s': statistics.median(max(one) for one in latencies),
+            'latency_median_s': statistics.median(map(statistics.median, latencies)),
+            'latency_longest_s': statistics.median(map(max, latencies)),
         })
-    alone = [one.seconds for one in plain.ask_all(about_one_frame(rng))]
+    alone = [answer.seconds for answer in plain.ask_all(about_one_frame(rng))]
     return {'ours': rows, 'plain_answers_per_s': len(alone) / sum(alone)}
 
 
@@ -117,8 +117,8 @@ def _new_and_seen(
     for _ in range(repetitions):
         frames = draw()
         query, following = (Query(Task.ASK, text, frames, max_new_tokens=_ANSWER_TOKENS)
-                            for text in (_ASKED, _ASKED_NEXT))
+                            for text in (_QUESTION, _NEXT_QUESTION))
         seconds['plain_s'].append(plain.ask(query).seconds)
         seconds['new_s'].append(ours.ask(query).seconds)
         seconds['seen_s'].append(ours.ask(following).seconds)
-    return {name: statistics.median(some) for name, some in seconds.items()}
+    return {name: statistics.median(values) for name, values in seconds.items()}

@@ -137,7 +137,8 @@ def with_cameras(cameras: int, seconds: float, repetitions: int) -> dict[str, An
         rounds = [round_of(cameras, seconds, folder, environment, domain)
                   for _ in range(repetitions)]
     states = {
-        state: {name: spread([one[state][name] for one in rounds]) for name in rounds[0][state]}
+        state: {name: spread([figures[state][name] for figures in rounds])
+                for name in rounds[0][state]}
         for state in rounds[0]}
     plain = states['plain']['cores']['median']
     return {**{name: states[name]['cores']['median'] / plain for name in AT_MOST},
@@ -156,14 +157,14 @@ def run(*, quick: bool) -> dict[str, Any]:
     """All figures, as they are written to the file; of several numbers of cameras the worst."""
     about = machine()
     counts, seconds, repetitions = ((1,), 1.0, 1) if quick else ((1, 6), 10.0, 3)
-    found = {str(count): with_cameras(count, seconds, repetitions) for count in counts}
+    by_count = {str(count): with_cameras(count, seconds, repetitions) for count in counts}
     return {
-        **{name: max(one[name] for one in found.values()) for name in AT_MOST},
+        **{name: max(figures[name] for figures in by_count.values()) for name in AT_MOST},
         'targets': {'at_most': AT_MOST},
         'machine': about,
         'camera': f'{WIDTH}x{HEIGHT} at {RATE_HZ:g} Hz',
         'questions_per_s': QUESTIONS_PER_S,
-        'cameras': found,
+        'cameras': by_count,
     }
 
 
@@ -171,15 +172,15 @@ def table(report: dict[str, Any]) -> str:
     """What ``make bench-intake`` prints."""
     lines = ['of the processor time of a plain node that converts each picture:']
     for name, most in AT_MOST.items():
-        each = ', '.join(
-            f'{one[name]:.3f} with {count}' for count, one in report['cameras'].items())
+        each = ', '.join(f'{figures[name]:.3f} with {count}'
+                         for count, figures in report['cameras'].items())
         missed = '' if report[name] <= most else '  MISSED'
         lines.append(f'{name:15} <= {most:<5g} {report[name]:.3f}  ({each}){missed}')
-    for count, one in report['cameras'].items():
-        for state, figures in one['states'].items():
+    for count, figures in report['cameras'].items():
+        for state, spreads in figures['states'].items():
             lines.append(f'{count} camera(s), {state:15} '
-                         f'{figures["cores"]["median"]:.3f} cores, '
-                         f'{figures["pictures_hz"]["median"]:.1f} pictures a second')
+                         f'{spreads["cores"]["median"]:.3f} cores, '
+                         f'{spreads["pictures_hz"]["median"]:.1f} pictures a second')
     return '\n'.join(lines)
 
 

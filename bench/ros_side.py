@@ -227,9 +227,9 @@ class Client:
             self._executor.spin_once(1.0)
         return bool(future.done())
 
-    def _silence(self, what: str) -> RuntimeError:
-        said = self._log.read_text('utf-8', 'replace')[-2000:]
-        return RuntimeError(f'{what} did not come; the node said:\n{said}')
+    def _silence(self, awaited: str) -> RuntimeError:
+        log = self._log.read_text('utf-8', 'replace')[-2000:]
+        return RuntimeError(f'{awaited} did not arrive; the log of the node ends with:\n{log}')
 
 
 def measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
@@ -239,8 +239,8 @@ def measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
     """
     command = [*_THIS, 'measure', str(goals), str(cancels), str(seed)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
 
 
 def _measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
@@ -267,14 +267,14 @@ def _measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
 def _added(client: Client, goals: int) -> dict[str, Any]:
     from mimo_embodied_ros.ros.messages import seconds
 
-    whole, added, node = [], [], []
+    total, added, node = [], [], []
     for _ in range(goals):
         taken, stats = client.yes_no()
         engine = seconds(stats.generation_time)
-        whole.append(1e3 * taken)
+        total.append(1e3 * taken)
         added.append(1e3 * (taken - engine))
         node.append(1e3 * (seconds(stats.total_time) - engine))
-    return {'goal_to_result_ms': spread(whole), 'added_ms': spread(added),
+    return {'goal_to_result_ms': spread(total), 'added_ms': spread(added),
             'added_in_node_ms': spread(node)}
 
 
@@ -282,20 +282,20 @@ def _cancelled(client: Client, cancels: int, rng: random.Random) -> dict[str, An
     """Cancel at random times within a goal's usual length; some have ended before."""
     usual = statistics.median(client.long()[0] for _ in range(3))
     times: list[float] = []
-    asked = 0
-    while len(times) < cancels and asked < 4 * cancels:
-        asked += 1
+    goals = 0
+    while len(times) < cancels and goals < 4 * cancels:
+        goals += 1
         taken, in_time = client.long(rng.uniform(0, usual))
         if in_time:
             times.append(1e3 * taken)
     if not times:
-        msg = f'{asked} goals of {usual:.2f} s had all ended when they were to be cancelled'
+        msg = f'{goals} goals of {usual:.2f} s had all ended when they were to be cancelled'
         raise RuntimeError(msg)
     times.sort()
     last = len(times) - 1
     return {
         'cancel_p99_ms': times[round(0.99 * last)], 'cancel_median_ms': times[last // 2],
-        'cancel_longest_ms': times[-1], 'cancelled': len(times), 'ended_before': asked - len(times),
+        'cancel_longest_ms': times[-1], 'cancelled': len(times), 'ended_before': goals - len(times),
         'long_goal_ms': 1e3 * usual,
     }
 

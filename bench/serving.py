@@ -123,9 +123,9 @@ class Bench:
             queries = make(self._rng)
             written = {}
             for name in self._order(repetition):
-                asked = with_new_frames(queries)
+                new_queries = with_new_frames(queries)
                 begin = time.perf_counter()
-                written[name] = self._sides[name].ask_all(asked)
+                written[name] = self._sides[name].ask_all(new_queries)
                 seconds[name].append(time.perf_counter() - begin)
             self._check(queries, written)
         return _ratios(seconds)
@@ -191,10 +191,10 @@ class Bench:
 
 def _ratios(seconds: dict[str, list[float]]) -> dict[str, Any]:
     """Medians with quartiles, and how many times plain's the others are."""
-    out: dict[str, Any] = {f'{name}_s': spread(some) for name, some in seconds.items()}
-    for name, some in seconds.items():
+    out: dict[str, Any] = {f'{name}_s': spread(values) for name, values in seconds.items()}
+    for name, values in seconds.items():
         if name != 'plain':
-            pairs = spread([p / s for p, s in zip(seconds['plain'], some, strict=True)])
+            pairs = spread([p / s for p, s in zip(seconds['plain'], values, strict=True)])
             out[f'{name}_ratio'] = {
                 **pairs, 'median': out['plain_s']['median'] / out[f'{name}_s']['median']}
     return out
@@ -223,7 +223,7 @@ def run(*, quick: bool, seed: int, threads: int) -> dict[str, Any]:
         }
         figures: dict[str, Any] = {
             name: detail['ours_ratio']['median'] for name, detail in details.items()}
-        grown = bench.growth(quick=quick)
+        growth_figures = bench.growth(quick=quick)
     finally:
         bench.close()
     if importlib.util.find_spec('rclpy') is None:
@@ -244,7 +244,7 @@ def run(*, quick: bool, seed: int, threads: int) -> dict[str, Any]:
         'machine': about,
         'model': bench.ours.engine.info.name,
         'details': details | {'answers': vars(answers)},
-        'growth': grown,
+        'growth': growth_figures,
     }
 
 

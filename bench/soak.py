@@ -117,7 +117,7 @@ class Soak:
         pictures = [table_scene.draw_table(random.Random(n), 640, 480).pixels for n in range(16)]
         self.images = itertools.cycle([encode_image(pixels) for pixels in pictures])
         self.carried = [encode_image(pixels) for pixels in pictures[:2]]
-        self.asked: dict[bytes, SentGoal] = {}
+        self.sent_goals: dict[bytes, SentGoal] = {}
         self.open: dict[bytes, SentGoal] = {}
         self.due: list[tuple[float, int, Callable[[], None]]] = []
         self.turn = itertools.count()
@@ -161,7 +161,7 @@ class Soak:
     def measure(self) -> None:
         """Note how much memory the node has."""
         pages = int(Path(f'/proc/{self.pid}/statm').read_text().split()[1])
-        self.memory.append((len(self.asked), pages * os.sysconf('SC_PAGE_SIZE') / 1e6))
+        self.memory.append((len(self.sent_goals), pages * os.sysconf('SC_PAGE_SIZE') / 1e6))
 
     def _on_text(self, answer: Any) -> None:
         self.standing_answers += answer.question.startswith('standing')
@@ -175,16 +175,16 @@ class Soak:
         name = self.random.choices(list(TEXTS), (3, 3, 4, 2, 1))[0]
         key = uuid.UUID(int=self.random.getrandbits(128), version=4).bytes
         cancel = self.random.choices(CANCELS, (4, 1, 2, 2, 1))[0]
-        asked = SentGoal(name, cancel, time.monotonic())
-        self.asked[key] = self.open[key] = asked
+        goal = SentGoal(name, cancel, time.monotonic())
+        self.sent_goals[key] = self.open[key] = goal
         future = self.random.choice(self.clients)[name].send_goal_async(
-            self._goal(name), lambda message: self._on_feedback(asked, message.feedback),
+            self._goal(name), lambda message: self._on_feedback(goal, message.feedback),
             UUID(uuid=list(key)))
-        future.add_done_callback(lambda done: self._on_accepted(key, asked, done.result()))
-        if asked.cancel == 'before the acknowledgement':
-            self._cancel_unacknowledged(name, key, asked)
-        elif asked.cancel == 'twice':
-            self.later(self.random.uniform(0, 0.5), lambda: self._cancel(asked))
+        future.add_done_callback(lambda done: self._on_accepted(key, goal, done.result()))
+        if goal.cancel == 'before the acknowledgement':
+            self._cancel_unacknowledged(name, key, goal)
+        elif goal.cancel == 'twice':
+            self.later(self.random.uniform(0, 0.5), lambda: self._cancel(goal))
 
     def _goal(self, name: str) -> Any:
         goal = self.kinds[name].Goal(priority=self.random.choice((0, 0, 0, 1, 2, 255)),
@@ -203,49 +203,49 @@ class Soak:
             goal.target_frame = 'camera_optical_frame'
         return goal
 
-    def _cancel_unacknowledged(self, name: str, key: bytes, asked: SentGoal) -> None:
+    def _cancel_unacknowledged(self, name: str, key: bytes, goal: SentGoal) -> None:
         from action_msgs.msg import GoalInfo
         from action_msgs.srv import CancelGoal
         from unique_identifier_msgs.msg import UUID
 
         info = GoalInfo(goal_id=UUID(uuid=list(key)))
-        asked.cancelled = time.monotonic()
+        goal.cancelled = time.monotonic()
         self.cancels[name].call_async(CancelGoal.Request(goal_info=info)).add_done_callback(
-            lambda done: self._on_cancel(asked, done.result()))
+            lambda done: self._on_cancel(goal, done.result()))
 
-    def _cancel(self, asked: SentGoal) -> None:
-        if asked.handle is None or asked.results:
+    def _cancel(self, goal: SentGoal) -> None:
+        if goal.handle is None or goal.results:
             return
-        asked.cancelled = asked.cancelled or time.monotonic()
-        for _ in range(1 + (asked.cancel == 'twice')):
-            asked.handle.cancel_goal_async().add_done_callback(
-                lambda done: self._on_cancel(asked, done.result()))
+        goal.cancelled = goal.cancelled or time.monotonic()
+        for _ in range(1 + (goal.cancel == 'twice')):
+            goal.handle.cancel_goal_async().add_done_callback(
+                lambda done: self._on_cancel(goal, done.result()))
 
     @staticmethod
-    def _on_cancel(asked: SentGoal, response: Any) -> None:
-        asked.cancel_taken |= bool(response.goals_canceling)
+    def _on_cancel(goal: SentGoal, response: Any) -> None:
+        goal.cancel_taken |= bool(response.goals_canceling)
 
-    def _on_accepted(self, key: bytes, asked: SentGoal, handle: Any) -> None:
+    def _on_accepted(self, key: bytes, goal: SentGoal, handle: Any) -> None:
         if not handle.accepted:  # which this node never does
-            asked.results.append(None)
+            goal.results.append(None)
             return
-        asked.handle = handle
+        goal.handle = handle
         handle.get_result_async().add_done_callback(
-            lambda done: self._on_result(key, asked, done.result()))
-        if asked.cancel == 'when accepted':
-            self._cancel(asked)
+            lambda done: self._on_result(key, goal, done.result()))
+        if goal.cancel == 'when accepted':
+            self._cancel(goal)
 
-    def _on_feedback(self, asked: SentGoal, feedback: Any) -> None:
-        if asked.cancel == 'while running' and feedback.state > feedback.QUEUED and (
-                not asked.cancelled and self.random.random() < 0.2):
-            self._cancel(asked)
+    def _on_feedback(self, goal: SentGoal, feedback: Any) -> None:
+        if goal.cancel == 'while running' and feedback.state > feedback.QUEUED and (
+                not goal.cancelled and self.random.random() < 0.2):
+            self._cancel(goal)
 
-    def _on_result(self, key: bytes, asked: SentGoal, response: Any) -> None:
-        asked.results.append(response)
-        asked.received = time.monotonic()
+    def _on_result(self, key: bytes, goal: SentGoal, response: Any) -> None:
+        goal.results.append(response)
+        goal.received = time.monotonic()
         self.open.pop(key, None)
         if response.result.error_code == ResultCode.QUEUE_FULL:
-            self.refused = asked.received
+            self.refused = goal.received
 
     # -- the whole
 
@@ -265,32 +265,33 @@ class Soak:
             assert self.spin(stand.call_async(request).done, 120), 'the model did not load'
         self.every(CAMERA_S, self.publish)
         self.every(0.5, self.measure)
-        begin = told = time.monotonic()
-        while len(self.asked) < self.goals or self.open:
+        begin = reported = time.monotonic()
+        while len(self.sent_goals) < self.goals or self.open:
             limit = IN_FLIGHT + BURST * (self.random.random() < 0.02)
-            while len(self.asked) < self.goals and len(self.open) < limit:
+            while len(self.sent_goals) < self.goals and len(self.open) < limit:
                 self.send()
             before = len(self.open)
             if not self.spin(lambda n=before: len(self.open) < n, LOST_S):
                 break  # the rest is lost
             self.spin(lambda: time.monotonic() >= self.refused + REFUSED_S, REFUSED_S)
-            if time.monotonic() - told > 30:
-                told = time.monotonic()
-                print(f'{len(self.asked)} goals in {told - begin:.0f} s, '
+            if time.monotonic() - reported > 30:
+                reported = time.monotonic()
+                print(f'{len(self.sent_goals)} goals in {reported - begin:.0f} s, '
                       f'{self.memory[-1][1]:.0f} MB', flush=True)
         self.seconds = time.monotonic() - begin
-        self.spin(lambda: all(self.ends[key] for key in list(self.asked)[-100:]), 5)
+        self.spin(lambda: all(self.ends[key] for key in list(self.sent_goals)[-100:]), 5)
         self.spin(lambda: False, 1)  # what would end twice may do so now
 
-    def _lost(self, key: bytes, asked: SentGoal) -> str:
+    def _lost(self, key: bytes, goal: SentGoal) -> str:
         """What is known of a goal without a result."""
-        accepted = 'accepted' if asked.handle else 'not acknowledged'
-        cancelled = asked.cancelled and (
-            f', cancelled after {asked.cancelled - asked.sent:.3f} s ({asked.cancel}), cancel '
-            f'{"taken" if asked.cancel_taken else "not taken"}')
-        said = sorted(self.ends[key]) or 'none'
-        return (f'goal {list(self.asked).index(key)}, {asked.name}: {accepted}{cancelled or ""}, '
-                f'its last states: {said}')
+        accepted = 'accepted' if goal.handle else 'not acknowledged'
+        cancelled = goal.cancelled and (
+            f', cancelled after {goal.cancelled - goal.sent:.3f} s ({goal.cancel}), cancel '
+            f'{"taken" if goal.cancel_taken else "not taken"}')
+        states = sorted(self.ends[key]) or 'none'
+        number = list(self.sent_goals).index(key)
+        return (f'goal {number}, {goal.name}: {accepted}{cancelled or ""}, its last states: '
+                f'{states}')
 
     def report(self) -> dict[str, Any]:
         """What was asked and what came of it."""
@@ -298,21 +299,22 @@ class Soak:
 
         names = {GoalStatus.STATUS_SUCCEEDED: 'succeeded', GoalStatus.STATUS_CANCELED: 'canceled',
                  GoalStatus.STATUS_ABORTED: 'aborted'}
-        ended = {key: asked for key, asked in self.asked.items() if asked.results}
-        statuses = {key: asked.results[0].status for key, asked in ended.items()}
+        ended = {key: goal for key, goal in self.sent_goals.items() if goal.results}
+        statuses = {key: goal.results[0].status for key, goal in ended.items()}
         codes = Counter(ResultCode(a.results[0].result.error_code).name for a in ended.values())
         waits = sorted((a.received - a.cancelled) * 1000 for key, a in ended.items()
                        if a.cancel_taken and statuses[key] == GoalStatus.STATUS_CANCELED)
-        steady = [mb for asked, mb in self.memory if asked >= WARM_UP * self.goals]
+        steady = [mb for sent, mb in self.memory if sent >= WARM_UP * self.goals]
         halves = steady[: len(steady) // 2], steady[len(steady) // 2 :]
         first, second = (statistics.median(half or [0.0]) for half in halves)
         return {
-            'goals': len(self.asked), 'seconds': round(self.seconds, 1),
-            'goals_per_s': round(len(self.asked) / self.seconds, 2),
+            'goals': len(self.sent_goals), 'seconds': round(self.seconds, 1),
+            'goals_per_s': round(len(self.sent_goals) / self.seconds, 2),
             'ends': dict(Counter(names.get(s, str(s)) for s in statuses.values())),
             'codes': dict(codes.most_common()),
-            'cancelled_at': dict(Counter(a.cancel for a in self.asked.values() if a.cancelled)),
-            'lost': [self._lost(key, asked) for key, asked in self.open.items()],
+            'cancelled_at': dict(Counter(
+                goal.cancel for goal in self.sent_goals.values() if goal.cancelled)),
+            'lost': [self._lost(key, goal) for key, goal in self.open.items()],
             'results_twice': sum(len(a.results) > 1 for a in ended.values()),
             'ended_twice': sum(len(self.ends[key] | {statuses[key]}) > 1 for key in ended),
             'cancel_answer_wrong': sum(
@@ -343,20 +345,20 @@ def server(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 def faults(report: dict[str, Any]) -> list[str]:
     """What a report says that must not be."""
     names = ('lost', 'results_twice', 'ended_twice', 'cancel_answer_wrong')
-    found = [f'{name}: {report[name]}' for name in names if report[name]]
+    problems = [f'{name}: {report[name]}' for name in names if report[name]]
     growth = report['memory_mb']['growth']
     if growth > GROWTH_MB:
-        found.append(f'memory grew by {growth} MB')
+        problems.append(f'memory grew by {growth} MB')
     if not report['standing_answers']:
-        found.append('no standing query was answered')
-    return found
+        problems.append('no standing query was answered')
+    return problems
 
 
 def table(report: dict[str, Any]) -> None:
     for name, value in report.items():
-        said = value if not isinstance(value, dict) else ', '.join(
+        text = value if not isinstance(value, dict) else ', '.join(
             f'{k} {v}' for k, v in value.items())
-        print(f'{name.replace("_", " "):<20} {said}')
+        print(f'{name.replace("_", " "):<20} {text}')
 
 
 def main() -> int:
@@ -384,15 +386,15 @@ def main() -> int:
                 context.try_shutdown()
         log = Path(folder, 'node.log').read_text('utf-8', 'replace')
     report = soak.report()
-    wrong = (faults(report) + ['the node died'] * (not alive)
-             + ['the node raised'] * ('Traceback' in log))
-    report['faults'] = wrong
+    problems = (faults(report) + ['the node died'] * (not alive)
+                + ['the node raised'] * ('Traceback' in log))
+    report['faults'] = problems
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + '\n', 'utf-8')
     table(report)
-    if wrong:
-        print(f'FAILED: {", ".join(wrong)}; the node said last:\n{log[-3000:]}')
-    return bool(wrong)
+    if problems:
+        print(f'FAILED: {", ".join(problems)}; the log of the node ends with:\n{log[-3000:]}')
+    return bool(problems)
 
 
 if __name__ == '__main__':

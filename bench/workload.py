@@ -34,18 +34,18 @@ def about_one_frame(rng: random.Random, count: int = len(_MIX)) -> list[Query]:
     while True:
         scene = table_scene.draw_table(rng, *SIZE, least=6)
         frames = (Frame(scene.pixels),)
-        asked: dict[str, Query] = {}
+        queries: dict[str, Query] = {}
         for number in range(count):
             makers = _MIX if number < len(_MIX) else _MORE
             for _ in range(_TRIES):
                 question = makers[number % len(makers)](rng, scene)
-                if question and question.kind != 'plan_absent' and question.text not in asked:
-                    asked[question.text] = Query(question.task, question.text, frames)
+                if question and question.kind != 'plan_absent' and question.text not in queries:
+                    queries[question.text] = Query(question.task, question.text, frames)
                     break
             else:  # nothing in it can be moved
                 break
-        if len(asked) == count:
-            return list(asked.values())
+        if len(queries) == count:
+            return list(queries.values())
 
 
 def about_new_frames(rng: random.Random) -> list[Query]:

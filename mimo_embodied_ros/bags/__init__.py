@@ -1,4 +1,4 @@
-"""Recorded bags: what is in one, and playing it into topics as ``ros2 bag play`` does."""
+"""Recorded bags: reading what is in a bag, and playing it as ``ros2 bag play`` does."""
 
 from .player import BagPlayer, PlaybackProgress
 from .reader import BagInfo, BagTopic, describe

@@ -1,4 +1,4 @@
-"""Playing a recorded bag into topics, as ``ros2 bag play`` does.
+"""Plays a recorded bag into topics, as ``ros2 bag play`` does.
 
 Messages go out as the bytes that were recorded; nothing is deserialised. Only the storage is
 read (rosbags), so that bags whose files carry no message definitions can be played as well.
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from .reader import BagTopic
 
 CLOCK_PERIOD_S = 0.025
-"""Wall time between messages on ``/clock``, as ``ros2 bag play --clock`` has it."""
+"""Seconds of wall time between messages on ``/clock``, as with ``ros2 bag play --clock``."""
 
 PROGRESS_PERIOD_S = 0.1
-"""Wall time between reports of progress."""
+"""Seconds of wall time between reports of progress."""
 
 SHORTEST_LOOP_S = 1.0
-"""Bag time that a pass of a loop lasts at least, so that a bag of one image does not race."""
+"""Least bag time of one pass in a loop, seconds, so that a bag of one image does not race."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class PlaybackProgress:
     """How far a bag has been played.
 
     Attributes:
-        position_s: bag time since the first message.
-        duration_s: bag time of the whole bag.
-        messages: published so far, over all passes.
-        passes: begun so far; more than 1 only in a loop.
+        position_s: bag time since the first message, seconds.
+        duration_s: bag time from the first message to the last, seconds.
+        messages: number of messages published so far, over all passes.
+        passes: number of passes begun so far; more than 1 only in a loop.
 
     """
 
@@ -57,16 +57,16 @@ class PlaybackProgress:
 
 
 class BagPlayer:
-    """Publishes a bag with its own timing, by log time.
+    """Publishes the messages of a bag with the timing of their log times.
 
-    The publishers exist from the start, so that others can find them before :meth:`play`, and
+    The publishers exist from the start, so that subscribers can find them before :meth:`play`, and
     until :meth:`close`, so that latched messages stay available. They are reliable with a depth
     of 10, and transient local where the recorded topic was.
 
     Attributes:
-        info: what the bag holds.
-        skipped: topics whose type is not installed, and that as a sentence; each type is also
-            logged once.
+        info: the contents of the bag.
+        skipped: the reason by the name of each topic whose type is not installed; each such type
+            is also logged once.
 
     """
 
@@ -83,22 +83,22 @@ class BagPlayer:
         prefix: str = '',
         on_progress: Callable[[PlaybackProgress], None] | None = None,
     ) -> None:
-        """Look into the bag and make the publishers.
+        """Read the bag's contents and make the publishers.
 
         Args:
             path: a rosbag2 directory, or a single .mcap or .db3 file.
-            node: makes the publishers; it need not be spun.
-            rate: speed, 2.0 is twice as fast as recorded.
+            node: node of the publishers; it need not be spun.
+            rate: speed; 2.0 is twice as fast as recorded.
             loop: start again at the end, until :meth:`stop`.
             clock: publish bag time on ``/clock``; a recorded ``/clock`` is then left out.
-            topics: names as recorded; all without it.
-            remap: from recorded names to others.
-            prefix: put before the names that are not remapped, such as ``/robot1``.
+            topics: recorded names of the topics to play; None: all.
+            remap: new names by recorded names.
+            prefix: prefix of the names that are not remapped, such as ``/robot1``.
             on_progress: called ten times a second and at the end, in the thread that plays.
 
         Raises:
-            InvalidRequestError: no bag that can be read, nothing in it to play, an unknown
-                topic, a name that is not allowed, or a rate that is not above zero.
+            InvalidRequestError: the bag cannot be read, has nothing to play or not a topic that
+                was named; a new name is not allowed; or the rate is not above zero.
 
         """
         from rosgraph_msgs.msg import Clock
@@ -130,13 +130,13 @@ class BagPlayer:
         wanted = (names if topics is None else set(topics)) - ({'/clock'} if clock else set())
         chosen = [topic for topic in self.info.topics if topic.name in wanted and topic.count]
         classes = {topic.type: _message_class(topic.type) for topic in chosen}
-        for absent in sorted(name for name, found in classes.items() if found is None):
-            why = f'the type {absent} is not installed'
-            node.get_logger().warning(f'{path}: {why}, its topics are left out')
-            self.skipped.update({topic.name: why for topic in chosen if topic.type == absent})
+        for absent in sorted(name for name, class_ in classes.items() if class_ is None):
+            reason = f'the type {absent} is not installed'
+            node.get_logger().warning(f'{path}: {reason}, its topics are left out')
+            self.skipped.update({topic.name: reason for topic in chosen if topic.type == absent})
         if len(self.skipped) == len(chosen):
-            why = '; '.join(sorted(set(self.skipped.values()))) or 'the topics are empty'
-            raise InvalidRequestError(f'{path} holds no message that can be played: {why}')
+            reasons = '; '.join(sorted(set(self.skipped.values()))) or 'the topics are empty'
+            raise InvalidRequestError(f'{path} holds no message that can be played: {reasons}')
         try:
             if clock:
                 self._clock = node.create_publisher(Clock, '/clock', 1)
@@ -160,12 +160,17 @@ class BagPlayer:
     def wait_for_subscribers(
         self, timeout_s: float, topics: Collection[str] | None = None
     ) -> bool:
-        """Wait until the topics (recorded names; all without it) have a subscriber each.
+        """Wait until each topic has a subscriber.
 
-        A message sent before its subscriber was found is lost, and some bags have one image.
+        A message that is sent before its subscriber is discovered is lost, and some bags have
+        only one image.
+
+        Args:
+            timeout_s: how long to wait, seconds.
+            topics: recorded names of the topics; None: all.
 
         Returns:
-            Whether all have one; False after the timeout and after :meth:`stop`.
+            Whether each has a subscriber; False after the timeout and after :meth:`stop`.
 
         """
         awaited = [
@@ -186,7 +191,7 @@ class BagPlayer:
             The number of messages published.
 
         Raises:
-            InvalidRequestError: the bag is damaged; what lies before the damage was published.
+            InvalidRequestError: the bag is damaged; the messages before the damage were published.
 
         """
         with self._playing:
@@ -201,11 +206,11 @@ class BagPlayer:
             return self._messages
 
     def stop(self) -> None:
-        """End :meth:`play`, for good; may be called from any thread."""
+        """End :meth:`play` for good; may be called from any thread."""
         self._stop.set()
 
     def close(self) -> None:
-        """Stop, and destroy the publishers once nothing is played any more."""
+        """Stop, wait for the end of :meth:`play`, and destroy the publishers."""
         self.stop()
         with self._playing:
             for publisher in (*self._publishers.values(), self._clock):
@@ -230,15 +235,15 @@ class BagPlayer:
         self._publishers[topic.name, topic.type] = publisher
 
     def _play_once(self) -> bool:
-        """Play the bag once; tell whether its end was reached.
+        """Play the bag once; return whether its end was reached.
 
-        Every message has a due time counted from the start of the pass, so no delay adds up.
+        Due times count from the start of the pass, so that delays do not add up.
         """
         self._passes += 1
         for index, (topic, stamp_ns, data) in enumerate(
             read_messages(self.info.path, {*self._publishers})
         ):
-            if not index:  # only now, since opening a large bag takes its time
+            if not index:  # only now, because opening a large bag takes time
                 self._begin = max(self._begin, time.monotonic())
             position_s = (stamp_ns - self.info.start_ns) * 1e-9
             if not self._wait_until(self._begin + position_s / self._rate):
@@ -251,17 +256,17 @@ class BagPlayer:
         try:
             publisher.publish(message)
         except RuntimeError:
-            if not self._stopped():  # else the context was shut down just now
+            if not self._stopped():  # else the context has just been shut down
                 raise
 
     def _stopped(self) -> bool:
         return self._stop.is_set() or not self._node.context.ok()
 
     def _wait_until(self, due: float) -> bool:
-        """Wait with clock and progress going on; False if playing was stopped."""
+        """Wait, and publish clock and progress meanwhile; return False if playing was stopped."""
         while not self._stopped():
             now = time.monotonic()
-            # before a message that is due, too: else it would be from the future
+            # also before a message that is due: else its stamp would be in the future
             if self._clock is not None and (
                 now >= self._clock_sent + CLOCK_PERIOD_S or self._clock_sent < due <= now
             ):
@@ -293,11 +298,11 @@ class BagPlayer:
 
 
 def _message_class(type_name: str) -> type[Any] | None:
-    """The Python class of ``package/msg/Name``, or None where it is not installed."""
+    """Import the class of ``package/msg/Name``; None where it is not installed."""
     if not (match := re.fullmatch(r'([a-z][a-z0-9_]*)/msg/([A-Z][A-Za-z0-9]*)', type_name)):
         return None
     try:
-        found: type[Any] = getattr(importlib.import_module(f'{match[1]}.msg'), match[2])
+        message_class: type[Any] = getattr(importlib.import_module(f'{match[1]}.msg'), match[2])
     except (ImportError, AttributeError):
         return None
-    return found
+    return message_class

@@ -1,4 +1,4 @@
-"""What is in a recorded bag.
+"""Reads recorded bags: their topics, their times, and their messages as bytes.
 
 Only the storage is read (rosbags) and nothing is deserialised, so that bags whose files carry no
 message definitions can be read as well.
@@ -27,10 +27,10 @@ class BagTopic:
     """One topic of a bag.
 
     Attributes:
-        name: as recorded.
-        type: such as ``sensor_msgs/msg/Image``.
+        name: name of the topic as recorded.
+        type: type of its messages, such as ``sensor_msgs/msg/Image``.
         count: number of messages.
-        latched: it was offered with transient-local durability.
+        latched: whether it was recorded with transient-local durability.
 
     """
 
@@ -42,7 +42,7 @@ class BagTopic:
 
 @dataclass(frozen=True)
 class BagInfo:
-    """What a bag holds.
+    """The contents of a bag.
 
     Attributes:
         path: the bag's directory or file.
@@ -64,23 +64,23 @@ class BagInfo:
 
     @property
     def count(self) -> int:
-        """Messages of all topics."""
+        """Number of messages of all topics."""
         return sum(topic.count for topic in self.topics)
 
     def of_type(self, *types: str) -> tuple[BagTopic, ...]:
-        """Topics with messages of one of the types, the one with most messages first."""
-        found = [topic for topic in self.topics if topic.type in types and topic.count]
-        return tuple(sorted(found, key=lambda topic: -topic.count))
+        """Return topics with messages of these types, the one with most messages first."""
+        topics = [topic for topic in self.topics if topic.type in types and topic.count]
+        return tuple(sorted(topics, key=lambda topic: -topic.count))
 
 
 def describe(path: str | Path) -> BagInfo:
-    """Say what a bag holds; of its messages only the first is read.
+    """Return the contents of a bag; only its first message is read.
 
     Args:
         path: a rosbag2 directory, or a single .mcap or .db3 file.
 
     Raises:
-        InvalidRequestError: there is no bag that can be read.
+        InvalidRequestError: there is no bag, or it cannot be read.
 
     """
     path = Path(path)
@@ -107,27 +107,27 @@ def _info(path: Path, reader: Reader) -> BagInfo:
         )
         for each in sorted(reader.connections, key=lambda each: each.topic)
     )
-    # the metadata may be wrong about the start, and playing would wait for it
+    # the start in the metadata may be wrong, and the player would wait for it
     first = next(reader.messages(), None)
     if first is None and reader.message_count:
         raise InvalidRequestError(
-            f'{path}: metadata.yaml speaks of {reader.message_count} messages that its files do '
-            'not have; mend it with "ros2 bag reindex", or give one of the files'
+            f'{path}: metadata.yaml lists {reader.message_count} messages that its files do not '
+            'have; repair it with "ros2 bag reindex", or give one of the files'
         )
     if first and bytes(first[2][:4]) == _ZSTD_MAGIC:  # only metadata.yaml says so
         raise InvalidRequestError(
-            f'{path}: the messages are compressed one by one, as only the metadata.yaml beside '
-            'the file says; give the directory of the bag'
+            f'{path}: the messages are compressed one by one, which can be read only with the '
+            'metadata.yaml beside the file; give the directory of the bag'
         )
     start_ns = first[1] if first else 0
     return BagInfo(path, start_ns, max(start_ns, reader.end_time - 1), topics)
 
 
 def _reader(path: Path) -> Reader:
-    """Make a reader of the bag, or say what else is there."""
+    """Make a reader of the bag; the error says what else the path leads to."""
     if not path.exists():
         raise InvalidRequestError(
-            f'there is no {path}: give the directory of a bag, or its .mcap or .db3 file'
+            f'{path} does not exist: give the directory of a bag, or its .mcap or .db3 file'
         )
     if path.suffix == '.bag':
         raise InvalidRequestError(
@@ -143,22 +143,34 @@ def _reader(path: Path) -> Reader:
             )
     elif path.suffix not in _SUFFIXES:
         raise InvalidRequestError(
-            f'{path} is no bag: give the directory of a bag, or its .mcap or .db3 file'
+            f'{path} is not a bag: give the directory of a bag, or its .mcap or .db3 file'
         )
     return Reader(path)
 
 
 def _unreadable(path: Path, error: Exception) -> InvalidRequestError:
     return InvalidRequestError(
-        f'{path} cannot be read as a bag ({error or type(error).__name__}): it is damaged or its '
-        'recorder was not ended properly; try "ros2 bag reindex" or "mcap recover"'
+        f'{path} cannot be read as a bag ({error or type(error).__name__}): it is damaged, or its '
+        'recorder was not shut down properly; try "ros2 bag reindex" or "mcap recover"'
     )
 
 
 def read_messages(
     path: Path, topics: set[tuple[str, str]]
 ) -> Iterator[tuple[tuple[str, str], int, bytes]]:
-    """Yield (topic and type, log time in nanoseconds, serialised message) in order of time."""
+    """Yield the messages of some topics in order of time.
+
+    Args:
+        path: the bag's directory or file.
+        topics: names and types of the topics.
+
+    Yields:
+        Name and type of the topic, log time in nanoseconds, serialised message.
+
+    Raises:
+        InvalidRequestError: the bag cannot be read.
+
+    """
     try:
         with _reader(path) as reader:
             wanted = [each for each in reader.connections if (each.topic, each.msgtype) in topics]

@@ -1,1 +1,1 @@
-"""The console program."""
+"""The console program ``mimo-embodied`` and its commands."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add the three commands."""
-    asked = (
+    command_table = (
         ('ask', Task.ASK, 'question', 'ask anything about a picture',
          'mimo-embodied ask table.png "Is the red cube left of the blue bowl?"'),
         ('point', Task.POINTS, 'description', 'find where something is, in pixels',
@@ -38,7 +38,7 @@ def add_commands(commands: Any) -> None:
         ('plan', Task.PLAN, 'instruction', 'break an instruction down into steps',
          'mimo-embodied plan table.png "put the red cube in the blue bowl" --json'),
     )
-    for name, task, text, summary, example in asked:
+    for name, task, text, summary, example in command_table:
         command = commands.add_parser(
             name, help=summary, description=summary[0].upper() + summary[1:] + '.',
             epilog=f'example: {example}')
@@ -50,12 +50,12 @@ def add_commands(commands: Any) -> None:
                 help='answer typed: yes or no, a choice, a number')
         elif task is Task.POINTS:
             command.add_argument('--boxes', dest='task', action='store_const', const=Task.BOXES,
-                                 help='boxes around what is found instead of points')
+                                 help='answer with boxes instead of points')
         elif task is Task.PLAN:
             command.add_argument('--skills', default='', metavar='FILE',
-                                 help='YAML file of what the robot can do: plan with that only')
+                                 help='YAML file with the skills of the robot: plan with them only')
             command.add_argument('--open-ended', action='store_true',
-                                 help='with skills: they may be others than the instruction names')
+                                 help='with --skills: not only skills that the instruction names')
         command.add_argument('--model', default='', metavar='FOLDER_OR_NAME',
                              help='folder or hub name of a model (default: the embedded one)')
         command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
@@ -67,7 +67,7 @@ def add_commands(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Answer one question on stdout."""
+    """Print the answer to one question."""
     pixels = read_picture(options.image)
     query = Query(options.task, options.text, (Frame(pixels),), thinking=options.thinking)
     if options.task is Task.PLAN and options.skills:
@@ -94,19 +94,19 @@ def run(options: argparse.Namespace) -> int:
         canvas.answer(query.text, answer.content)
         write_picture(options.out, canvas.picture())
     if answer.outside:
-        print('some places lie outside of the picture', file=sys.stderr)
+        print('some points or boxes lie outside of the picture', file=sys.stderr)
     if isinstance(answer.content, TaskPlan) and answer.content.problem:
         raise PlanRefusedError(answer.content.problem)
     return 0
 
 
 def say_progress(share: float) -> None:
-    """Say on stderr how far the weights are loaded."""
+    """Print on stderr how much of the weights is loaded."""
     print(f'loading the weights: {share:.0%}', file=sys.stderr)
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses and enums as JSON knows them."""
+    """Dataclasses and enums as JSON can hold them."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Enum):

@@ -1,8 +1,8 @@
-"""``demo-pick``: a whole task on simulated tables whose gripper drops things, until it is done.
+"""``demo-pick``: do a whole task on simulated tables with a gripper that drops things.
 
 A behaviour tree plans and hands the plan to ``mimo_executor``, which asks the model, moves the
-gripper, asks again, and plans again. Node and executor are processes of their own; this one is the
-world, and compares what they say with its truth.
+gripper, asks again, and plans again. Node and executor are processes of their own. This process is
+the simulation, and compares their result with the ground truth.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 TASK = 'put the red cube into the blue bowl'
 TARGET = 0.9
-"""Success rate from which the exit code is 0."""
+"""Success rate from which on the exit code is 0."""
 _DOMAIN = '78'  # so that neither a robot nor the other demo hears this one
-_START_S = 120.0  # for loading the model on a busy machine
+_START_S = 120.0  # to load the model on a busy machine
 _ANSWER_S = 60.0
 _TICK_S = 0.02
-_COLUMNS = 3  # of the pictures of a scene
-_ASKED = {'task_plan': '{}', 'affordances': 'where is {}?', 'spatial_answer': '{}?'}
-"""What is heard of the node, by topic, and how it is put below a picture."""
+_COLUMNS = 3  # pictures of a scene side by side
+_CAPTIONS = {'task_plan': '{}', 'affordances': 'where is {}?', 'spatial_answer': '{}?'}
+"""Caption below a picture, by the topic of the node's answer."""
 
 
 def add_commands(commands: Any) -> None:
@@ -51,13 +51,13 @@ def add_commands(commands: Any) -> None:
     command = commands.add_parser(
         'demo-pick', help='do a task on simulated tables, and count how often it is done',
         description=f'"{TASK}" on drawn tables with a gripper that drops things: behaviour tree, '
-                    'plan, execution, checks, and planning again. Writes report.json and, of a '
-                    'scene in which something was dropped, scene.png.',
-        epilog=f'exit code: 0 when at least {TARGET:.0%} of the scenes were done.')
+                    'plan, execution, checks, and planning again. Writes report.json and the '
+                    'pictures of a scene in which something was dropped, scene.png.',
+        epilog=f'exit code: 0 when the task was done in at least {TARGET:.0%} of the scenes.')
     command.add_argument('--scenes', type=int, default=50, metavar='N',
-                         help='how many (default: %(default)s)')
+                         help='number of scenes (default: %(default)s)')
     command.add_argument('--seed', type=int, default=0, metavar='S',
-                         help='of the first scene; the others follow (default: %(default)s)')
+                         help='seed of the first scene; the others count on (default: %(default)s)')
     command.add_argument('--drop', type=float, default=0.2, metavar='P',
                          help='probability that the gripper loses a thing in a pick or in a place '
                               '(default: %(default)s)')
@@ -69,7 +69,7 @@ def add_commands(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Play all scenes, report."""
+    """Do the task in all scenes, and report."""
     if options.scenes < 1 or not 0 <= options.drop <= 1:
         msg = f'--scenes {options.scenes} --drop {options.drop}: give at least 1, and 0 to 1'
         raise InvalidRequestError(msg)
@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
     text = json.dumps(report, indent=2, ensure_ascii=False)
     (options.out / 'report.json').write_text(text + '\n', 'utf-8')
     watcher.draw(options.out / 'scene.png')
-    print('{scenes} scenes, {success_rate:.0%} done, {steps_mean} steps and {plans_mean} plans a '
+    print('{scenes} scenes, {success_rate:.0%} done, {steps_mean} steps and {plans_mean} plans per '
           'scene, {drops} drops'.format(**report))
     print(f'written: {options.out}/report.json, {options.out}/scene.png')
     return 0 if report['success_rate'] >= TARGET else 1
@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _programs(options: argparse.Namespace) -> Iterator[dict[Path, subprocess.Popen[bytes]]]:
-    """The node and the executor, by their logs."""
+    """Run the node and the executor; yield their processes by their logs."""
     from mimo_embodied_ros.share import share_folder
     from mimo_embodied_ros.simulation.simulation_node import FRAME, extrinsics_file
 
@@ -135,7 +135,7 @@ def _programs(options: argparse.Namespace) -> Iterator[dict[Path, subprocess.Pop
 
 @contextlib.contextmanager
 def _spun(*nodes: Node) -> Iterator[None]:
-    """Spin nodes in a thread, all in the same one."""
+    """Spin nodes in one thread."""
     from rclpy.executors import SingleThreadedExecutor
 
     executor, closing = SingleThreadedExecutor(), threading.Event()
@@ -158,7 +158,7 @@ def _spun(*nodes: Node) -> Iterator[None]:
 
 
 def pick_task() -> Behaviour:
-    """The tree: plan on a fresh frame, and let the executor do the plan."""
+    """Make the tree: plan on a new image, and let the executor execute the plan."""
     from py_trees.composites import Sequence
     from py_trees.decorators import Timeout
 
@@ -177,16 +177,16 @@ def _tree() -> BehaviourTree:
     try:
         from py_trees.trees import BehaviourTree
     except ImportError as error:
-        msg = 'there is no py_trees: pip install py_trees'
+        msg = 'py_trees is not installed: pip install py_trees'
         raise InvalidRequestError(msg) from error
     return BehaviourTree(pick_task())
 
 
 def _tick(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[bytes]]) -> str:
-    """Tick until the tree has ended; in words why it failed, empty: it succeeded.
+    """Tick until the tree has ended; return why it failed, or '' when it succeeded.
 
     Raises:
-        InvalidRequestError: a program has ended.
+        InvalidRequestError: the node or the executor has ended.
 
     """
     from py_trees.blackboard import Blackboard
@@ -196,7 +196,8 @@ def _tick(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[bytes]]) ->
     while tree.root.status is Status.RUNNING:
         for log, program in programs.items():
             if program.poll() is not None:
-                msg = f'what writes {log} ended with {program.returncode}; it said:\n{tail(log)}'
+                msg = (f'the program that writes {log} ended with exit code {program.returncode}; '
+                       f'its log ends with:\n{tail(log)}')
                 raise InvalidRequestError(msg)
         time.sleep(_TICK_S)
         tree.tick()
@@ -207,15 +208,15 @@ def _tick(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[bytes]]) ->
 
 
 class Watcher:
-    """Hears what is planned, asked, answered and done, and draws it for each state of the table.
+    """Subscribes to answers and status, and draws them on each state of the table.
 
     Attributes:
-        plans: how often was planned in the present scene.
+        plans: number of plans in the present scene.
 
     """
 
     def __init__(self, node: Node, simulation: Simulation) -> None:
-        """Subscribe."""
+        """Subscribe to the node's answers and the executor's status."""
         from mimo_embodied_ros.msg import ExecutionStatus
         from mimo_embodied_ros.ros.request_kinds import KINDS
 
@@ -224,25 +225,25 @@ class Watcher:
         self._best = (False, False)
         self.begin()
         for kind in KINDS:
-            if kind.topic in _ASKED:
+            if kind.topic in _CAPTIONS:
                 node.create_subscription(
                     kind.message, f'mimo_embodied/{kind.topic}', partial(self._on_answer, kind), 10)
         node.create_subscription(ExecutionStatus, 'mimo_executor/status', self._on_status, 10)
 
     def begin(self) -> None:
-        """Begin with a scene: what is of an earlier one does not count any more."""
+        """Begin with a scene: messages from an earlier one do not count any more."""
         self._since = self._node.get_clock().now()
         self._canvases: dict[int, Canvas] = {}
         self.plans = 0
 
     def keep(self, *, done: bool) -> None:
-        """Keep the scene for the picture, if it shows more than those before: a drop, and done."""
+        """Keep the scene for the picture if it is the best so far: with a drop, and done."""
         shows = (self._simulation.table.drops > 0, done)
         if not self._shown or shows > self._best:
             self._best, self._shown = shows, list(self._canvases.values())
 
     def draw(self, path: Path) -> None:
-        """Write the picture of the scene that was kept."""
+        """Write the pictures of the kept scene."""
         from mimo_embodied_ros.annotate import tile
         from mimo_embodied_ros.pictures import write_picture
 
@@ -251,7 +252,7 @@ class Watcher:
             write_picture(path, tile(pictures, min(_COLUMNS, len(pictures))))
 
     def _canvas(self) -> Canvas:
-        """Of the table as it is now."""
+        """The picture of the table as it is now."""
         from mimo_embodied_ros.annotate import Canvas
 
         table = self._simulation.table
@@ -270,7 +271,7 @@ class Watcher:
         from mimo_embodied_ros.ros.messages import content_of
 
         if self._is_of_this_scene(answer):
-            question = _ASKED[kind.topic].format(getattr(answer, kind.request_field))
+            question = _CAPTIONS[kind.topic].format(getattr(answer, kind.request_field))
             self._canvas().answer(question, content_of(answer))
 
     def _on_status(self, status: ExecutionStatus) -> None:
@@ -286,12 +287,12 @@ class Watcher:
 def _judge(
     seed: int, simulation: Simulation, watcher: Watcher, problem: str, seconds: float
 ) -> dict[str, Any]:
-    """A scene's line of the report: done is what is so and was noticed."""
+    """A scene's entry of the report; done: the task is done, and the executor says so."""
     table = simulation.table
     truth = table.where('red cube')
     done = table.done and not problem
     watcher.keep(done=done)
-    cause = '' if done else f'{problem or "it was said to be done"}; in truth {truth}'
+    cause = '' if done else f'{problem or "the executor says that it is done"}; in fact {truth}'
     return {'seed': seed, 'done': done, 'steps': table.steps, 'plans': watcher.plans,
             'drops': table.drops, 'seconds': round(seconds, 1), 'cause': cause}
 

@@ -1,4 +1,4 @@
-"""``doctor``: what is here of all that the package can use, and what each thing missing means."""
+"""``doctor``: check what is installed, and say what does not work without what is missing."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ if TYPE_CHECKING:
 
 OK, ABSENT, BROKEN = 'ok', 'absent', 'broken'
 
-# What may be absent: module, its name in PyPI where it has one, what is not possible without it,
-# and how to get it.
+# Modules that may be absent: module, name in PyPI, what does not work without it, and the remedy.
 _OPTIONAL = (
     ('accelerate', 'accelerate', 'weights for a GPU pass through the memory of the machine first',
      'pip install accelerate'),
     ('peft', 'peft', 'no LoRA adapter can be put on a model', 'pip install peft'),
-    ('bitsandbytes', 'bitsandbytes', 'weights cannot be taken in 8 or 4 bit',
+    ('bitsandbytes', 'bitsandbytes', 'weights cannot be loaded in 8 or 4 bit',
      'pip install bitsandbytes'),
 )
 _ROS_OPTIONAL = (
-    ('tf2_ros', '3D positions come in the frame of the camera only',
+    ('tf2_ros', '3D positions are available only in the frame of the camera',
      'install ros-$ROS_DISTRO-tf2-ros-py'),
     ('launch_ros', '`ros2 launch` does not work; `mimo-embodied serve` does',
      'install ros-$ROS_DISTRO-launch-ros'),
@@ -40,14 +39,14 @@ _ROS_OPTIONAL = (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: what it is.
-        state: ok, absent (a function less) or broken (something needed does not work).
+        name: what was checked.
+        state: ok, absent (an optional part is missing) or broken (a needed part does not work).
         found: version, size, or what is wrong.
-        meaning: what does not work because of it; '' where it is ok.
-        remedy: what to do; '' where it is ok or the meaning says it.
+        meaning: what does not work because of it; '' where the state is ok.
+        remedy: what to do about it; '' where the state is ok or the meaning says it.
 
     """
 
@@ -61,10 +60,10 @@ class Finding:
 def add_commands(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser(
-        'doctor', help='say what is installed and whether a model is complete and fits',
-        description='Say what is installed, what the GPU holds and whether a model is complete and '
-                    'fits, and what to do where not. Nothing is downloaded. Exit code 1 if '
-                    'something that is needed does not work.',
+        'doctor', help='check the installation, and whether a model is complete and fits',
+        description='Check what is installed, how much memory the GPU has, and whether a model is '
+                    'complete and fits into it; say what to do about problems. Nothing is '
+                    'downloaded. Exit code 1 if something that is needed does not work.',
         epilog='example: mimo-embodied doctor /models/MiMo-Embodied-7B')
     command.add_argument('model', nargs='?', default='', metavar='MODEL',
                          help='folder or hub name of a model (default: the embedded one)')
@@ -73,7 +72,7 @@ def add_commands(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the findings, each as it comes; 1 if one is broken."""
+    """Print each finding as it comes; return 1 if one is broken."""
     findings = []
     for finding in examine(options.model):
         findings.append(finding)
@@ -81,8 +80,8 @@ def run(options: argparse.Namespace) -> int:
             print(_line(finding), flush=True)
     healthy = all(finding.state != BROKEN for finding in findings)
     if options.json:
-        found = [dataclasses.asdict(finding) for finding in findings]
-        print(json.dumps({'ok': healthy, 'findings': found}, indent=2, ensure_ascii=False))
+        report = {'ok': healthy, 'findings': [dataclasses.asdict(finding) for finding in findings]}
+        print(json.dumps(report, indent=2, ensure_ascii=False))
     return 0 if healthy else 1
 
 
@@ -93,10 +92,10 @@ def _line(finding: Finding) -> str:
 
 
 def examine(model: str) -> Iterator[Finding]:
-    """Look at everything, the quick things first.
+    """Run all checks, the quick ones first.
 
     Args:
-        model: folder or hub name; '' is the embedded model.
+        model: folder or hub name of a model; '': the embedded model.
 
     """
     yield Finding('Python', OK, platform.python_version())
@@ -107,12 +106,12 @@ def examine(model: str) -> Iterator[Finding]:
                 'pip install -r requirements/model.txt'),
         _module('safetensors', 'safetensors', 'no model can be read', 'pip install safetensors'),
     ]
-    if all(finding.state == OK for finding in engine):  # versions that do not fit show here
+    if all(finding.state == OK for finding in engine):  # incompatible versions show here
         used = _module(f'{PACKAGE}.engine.transformers_engine', PACKAGE,
                        'no model runs in this process',
                        'install the versions in requirements/model.txt')
         engine.append(dataclasses.replace(used, name='engine'))
-    for finding in engine:  # needed: absent is broken
+    for finding in engine:  # these are needed, so absent means broken
         yield dataclasses.replace(finding, state=OK if finding.state == OK else BROKEN)
     for module, package, meaning, remedy in _OPTIONAL:
         yield _module(module, package, meaning, remedy)
@@ -124,7 +123,7 @@ def examine(model: str) -> Iterator[Finding]:
 
 
 def _module(module: str, package: str, meaning: str, remedy: str) -> Finding:
-    """Whether a module imports: one that is there and does not is broken."""
+    """Check that a module imports; one that is installed and does not import is broken."""
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -140,9 +139,9 @@ def _module(module: str, package: str, meaning: str, remedy: str) -> Finding:
 
 
 def _ros() -> Iterator[Finding]:
-    """ROS, the interfaces, and what of a distribution pip does not have."""
+    """Check ROS, the interfaces, and the parts of a ROS distribution that pip does not have."""
     remedy = 'source /opt/ros/DISTRO/setup.bash, or run `make setup` in this repository'
-    rclpy = _module('rclpy', 'rclpy', 'no node: `serve`, `play` and `demo` do not run', remedy)
+    rclpy = _module('rclpy', 'rclpy', 'the ROS node, `serve`, `play` and `demo` do not run', remedy)
     if rclpy.state == OK:
         named = os.environ.get('ROS_DISTRO', '')
         rclpy = dataclasses.replace(rclpy, name='ROS 2', found=f'{named} rclpy'.strip())
@@ -165,7 +164,7 @@ def _ros() -> Iterator[Finding]:
 
 
 def _gpus() -> Iterator[Finding]:
-    """Memory of each GPU that torch can use."""
+    """Report the memory of each GPU that torch can use."""
     import torch
 
     for index in range(torch.cuda.device_count()):
@@ -177,12 +176,12 @@ def _gpus() -> Iterator[Finding]:
         built = f'CUDA {torch.version.cuda}' if torch.version.cuda else 'CPUs only'
         yield Finding(
             'GPU', ABSENT, f'(torch is built for {built})',
-            'the embedded model is quick without, the 7B model is not',
-            'with one, install its driver and a torch that fits')
+            'the embedded model is fast without a GPU, the 7B model is slow',
+            'if there is a GPU, install its driver and a torch that fits')
 
 
 def _model(model: str, *, on_gpu: bool) -> Iterator[Finding]:
-    """Whether the files of a model are complete, and its weights fit where they would go."""
+    """Check that a model's files are complete, and that its weights fit into the memory."""
     try:
         checkpoint = open_checkpoint(model or embedded_model(), download=False)
     except MimoError as error:
@@ -203,4 +202,4 @@ def _model(model: str, *, on_gpu: bool) -> Iterator[Finding]:
         yield Finding('memory', BROKEN, f'{free / 1e9:.1f} GB', str(error))
     else:
         yield Finding('memory', OK, f'{needed} for the weights, {free / 1e9:.1f} GB free on '
-                      f'{where}; answers take more')
+                      f'{where}; answers need more')

@@ -1,4 +1,4 @@
-"""``eval``: measure a model on a dataset of one's own."""
+"""``eval``: measure a model on a dataset of your own."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def add_commands(commands: Any) -> None:
     command = commands.add_parser(
         'eval', help='measure a model on a dataset of your own',
         description='Ask a model the questions of a dataset and measure its answers with the '
-                    "benchmarks' metrics. A run that was stopped goes on where it was.",
+                    "benchmarks' metrics. A run that was stopped continues where it was.",
         epilog='example: mimo-embodied eval my_robot.jsonl --model /models/MiMo-Embodied-7B')
     command.add_argument(
         'dataset', type=Path, metavar='DATASET',
         help='a file of JSON lines such as {"image": "a.png", "question": "the red cup", '
              '"answer": {"mask": "a_mask.png"}}, or the folder of RoboAfford-Eval, '
-             'RefSpatial-Bench or Where2Place; docs/evaluation.md has it all')
+             'RefSpatial-Bench or Where2Place; see docs/evaluation.md')
     command.add_argument('--model', default='', metavar='FOLDER_OR_NAME',
                          help='folder or hub name of a model (default: the embedded one)')
     command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
@@ -60,10 +60,10 @@ def add_commands(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the figures; write them and the worst answers to files."""
+    """Measure; print the figures, and write them and the worst answers to files."""
     for name in ('limit', 'timeout', 'worst'):
         if getattr(options, name) < 0:
-            msg = f'--{name} is {getattr(options, name)}; it is 0 or more'
+            msg = f'--{name} is {getattr(options, name)}; give 0 or more'
             raise InvalidRequestError(msg)
     records = read_dataset(
         options.dataset, thinking=options.thinking, tasks=known_tasks(options.tasks))

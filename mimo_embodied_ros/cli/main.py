@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """All subcommands with their help."""
+    """Make the parser with all commands."""
     top = argparse.ArgumentParser(
         prog='mimo-embodied',
         description='Ask MiMo-Embodied about what a robot sees: in a picture, or as a ROS 2 node.',
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 1 when it failed, with the reason on stderr."""
+    """Run one command; return 1 when it failed, with the reason on stderr."""
     options = parser().parse_args(arguments)
     try:
         return int(options.run(options))

@@ -1,4 +1,4 @@
-"""The parameter page of the docs: ``python -m mimo_embodied_ros.cli.parameter_page``."""
+"""Makes docs/parameters.md: ``python -m mimo_embodied_ros.cli.parameter_page``."""
 
 from __future__ import annotations
 
@@ -20,32 +20,31 @@ if TYPE_CHECKING:
 _INTRODUCTION = """\
 # Parameters
 
-All of the nodes `mimo_embodied`, `mimo_executor` and `mimo_viewer`, made by `make docs` from
-their tables in the code.
-`ros2 param describe /mimo_embodied NAME` tells the same. [config/](../config) has files with them,
-and each launch file takes such a file.
+The parameters of the nodes `mimo_embodied`, `mimo_executor` and `mimo_viewer`. `make docs` makes
+this page from the tables in the code; `ros2 param describe /mimo_embodied NAME` says the same.
+[config/](../config) has files with parameters, and each launch file takes such a file.
 
-*changes* says when a new value holds: **live**, for the next request; **configure**, when the node
-is configured the next time, and until it is cleaned up a change is refused; **start**, only when
-the program starts. A value out of its range or choices is refused with what is allowed. Names of
-topics are relative to the node's namespace and can be remapped.
+*changes* says when a new value takes effect: **live**: with the next request; **configure**: when
+the node is configured the next time (while it is configured, changes are refused); **start**: only
+when the program starts. A value outside of its range or choices is refused, and the error says what
+is allowed. Names of topics are relative to the node's namespace and can be remapped.
 """
 _SECTIONS = (
     ('Sensors', '', settings.SENSORS),
-    ('Each camera', "After the camera's name and a dot, as in `camera.image_topic`.",
+    ('Each camera', "Names begin with the camera's name and a dot, as in `camera.image_topic`.",
      settings.CAMERA),
     ('Requests', '', settings.REQUESTS),
-    ('Model', 'Those from `servers` on are for the backend `openai`.', settings.MODEL),
+    ('Model', 'The parameters from `servers` on are for the backend `openai`.', settings.MODEL),
     ('Recording', '', settings.RECORDING),
-    ('Life', 'Every node has `use_sim_time` besides: `true` with a bag or a simulator.',
+    ('Life', 'Every node also has `use_sim_time`: `true` with a bag or a simulator.',
      settings.LIFE),
-    ('Executor', 'Of the node `mimo_executor`.', executor_parameters.PARAMETERS),
-    ('Viewer', 'Of the node `mimo_viewer`.', viewer_parameters.PARAMETERS),
+    ('Executor', 'Parameters of the node `mimo_executor`.', executor_parameters.PARAMETERS),
+    ('Viewer', 'Parameters of the node `mimo_viewer`.', viewer_parameters.PARAMETERS),
 )
 
 
 def page() -> str:
-    """The page, Markdown."""
+    """Return the page as Markdown."""
     parts = [_INTRODUCTION]
     for title, text, table in _SECTIONS:
         parts += [f'\n## {title}\n', f'\n{text}\n' * bool(text), '\n', *_rows(table)]

@@ -1,4 +1,4 @@
-"""``play``: a recorded bag into topics, with its own timing."""
+"""``play``: play a recorded bag into topics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument('--rate', type=float, default=1.0, help='speed (default: %(default)s)')
     command.add_argument('--loop', action='store_true', help='start again at the end')
     command.add_argument('--clock', action='store_true', help="publish the bag's time on /clock")
-    command.add_argument('--topics', nargs='+', metavar='TOPIC', help='only these')
+    command.add_argument('--topics', nargs='+', metavar='TOPIC', help='play only these topics')
     command.add_argument('--remap', action='append', default=[], metavar='FROM:=TO',
                          help='publish a topic under another name; may be repeated')
     command.add_argument('--quiet', action='store_true', help='show no progress')
@@ -30,7 +30,7 @@ def add_commands(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Play until the end or an interrupt."""
+    """Play until the end of the bag or an interrupt."""
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
             msg = f'--remap {rule}: give FROM:=TO'
             raise InvalidRequestError(msg)
         remap[old] = new
-    # an interrupt ends the playing here, and the progress line is left whole
+    # the interrupt is handled here, so that the progress line stays complete
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('mimo_embodied_play')
     try:

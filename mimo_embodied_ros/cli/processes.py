@@ -1,4 +1,4 @@
-"""Programs that run beside this one, the node first of all."""
+"""Starts and ends other processes, such as the node."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 
 def keep_apart(domain: str) -> None:
-    """Stay on this host, in a domain of our own unless one is set, with room for large pictures.
+    """Restrict ROS to this host and to a domain of its own, with a transport for large images.
 
-    To be called before rclpy is imported; programs that are started later inherit it.
+    Call it before rclpy is imported; processes that are started later inherit it.
+
+    Args:
+        domain: the ROS domain, unless ``ROS_DOMAIN_ID`` is set.
+
     """
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ.setdefault('ROS_DOMAIN_ID', domain)
@@ -28,12 +32,12 @@ def keep_apart(domain: str) -> None:
 
 
 def node_command(parameters: Mapping[str, str]) -> list[str]:
-    """What starts the node with these parameters; empty values are left to their defaults."""
+    """Return the command that starts ``mimo_embodied``; empty values keep their defaults."""
     return module_command('node.lifecycle_node', parameters)
 
 
 def module_command(module: str, parameters: Mapping[str, str]) -> list[str]:
-    """The same of any node of this package."""
+    """Return the command that starts a node of this package; empty values keep their defaults."""
     command = [sys.executable, '-m', f'mimo_embodied_ros.{module}', '--ros-args']
     for name, value in parameters.items():
         if value:
@@ -45,9 +49,9 @@ def module_command(module: str, parameters: Mapping[str, str]) -> list[str]:
 def running(
     command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that writes to ``log`` and is ended at the end; by force after 20 s."""
+    """Run a process that writes to ``log``, and end it at the end; kill it after 20 s."""
     with log.open('wb') as output:
-        # not from the user's folder: python -m looks there first, and it may be the sources'
+        # python -m looks into its folder first, and the user's folder may hold the sources
         process = subprocess.Popen(
             command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=log.parent)
         try:
@@ -61,5 +65,5 @@ def running(
 
 
 def tail(log: Path) -> str:
-    """What a program said last."""
+    """Return the last lines of a log."""
     return log.read_text('utf-8', 'replace')[-2000:]

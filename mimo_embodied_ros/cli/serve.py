@@ -16,10 +16,10 @@ def add_commands(commands: Any) -> None:
          'Run the ROS 2 node mimo_embodied: load the model, subscribe and serve.',
          'mimo-embodied serve -p camera.image_topic:=/camera/color/image_raw'),
         ('view', 'viewer.viewer_node', 'draw the answers of the node, for RViz and Foxglove',
-         'Run the ROS 2 node mimo_viewer: draw the answers of mimo_embodied while somebody looks.',
+         'Run the ROS 2 node mimo_viewer: draw the answers of mimo_embodied for subscribers.',
          'mimo-embodied view -p node:=mimo_embodied -r __ns:=/robot1'),
-        ('execute', 'execution.executor_node', "do plans with the robot's own actions",
-         'Run the ROS 2 node mimo_executor: do plans of skills, and ask mimo_embodied about them.',
+        ('execute', 'execution.executor_node', "execute plans with the robot's own actions",
+         'Run the ROS 2 node mimo_executor: execute plans of skills, checked by mimo_embodied.',
          'mimo-embodied execute -p skills_file:=skills.yaml -p target_frame:=base_link'),
     ):
         command = commands.add_parser(
@@ -33,7 +33,7 @@ def add_commands(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Hand everything to rclpy, as ``--ros-args``."""
+    """Start the node with all options as ``--ros-args``."""
     main = import_module(f'mimo_embodied_ros.{options.module}').main
     arguments = ['--ros-args']
     if options.params_file:

@@ -1,1 +1,1 @@
-"""The embedded model: questions about drawn worlds, training, and its own evaluation."""
+"""The embedded model: its questions about drawn worlds, its training, and its evaluation."""

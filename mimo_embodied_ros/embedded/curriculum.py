@@ -1,17 +1,17 @@
 """The curriculum of the embedded model: what it learns in which stage, from which questions.
 
 Eight stages, each a number of seeded steps:
-  see     the vision tower alone learns to name and place things (``dense``)
-  aim     the same to the pixel: in which row and column a token lies, and where in it a thing
-  read    the same again, from a high rate: the digits of the place follow from both slowly
-  ask     the whole model learns from short questions, many a picture, first with few things on
-          the table; MiMo's long prompts and formats would hide the few informative words, and so
-          they come bit by bit
-  place   the same, but more points: which digit of what it knows comes next is learnt last
-  speak   MiMo's own prompts, formats and think blocks; a small share of short questions stays
-  point   the same, half of it points: a digit that is wrong is a place that is wrong
-  compare the same again from the end of speak, a third of it points and a third what is nearest;
-          the mean of both is better than either at nearly everything
+  see     the vision tower alone learns the names and places of things (the dense head)
+  aim     the same to the pixel: row and column of each token, and the offset of a thing in it
+  read    the same again from a high learning rate, since the digits of a place are learnt slowly
+  ask     the whole model learns from short questions, many for each picture, at first with few
+          things on the table; MiMo's long prompts and formats would hide the few informative
+          words, so they are added bit by bit
+  place   the same with more points: which digit comes next is learnt last
+  speak   MiMo's own prompts, formats and think blocks, and a small share of short questions
+  point   the same with half of the questions about points, since one wrong digit is a wrong point
+  compare from the end of speak again, a third about points and a third about the nearest thing;
+          the mean of both branches is better than either at nearly everything
 """
 
 from __future__ import annotations
@@ -35,26 +35,30 @@ if TYPE_CHECKING:
 
 _Scene = table_scene.Table | road_scene.Road
 
+# (width, height) of usual cameras
 CAMERA_SIZES = ((640, 480), (1280, 720), (480, 640), (848, 480), (1920, 1080))
 
 
 @dataclass(frozen=True)
 class Stage:
-    """How long and how fast a stage learns.
+    """How long and how fast a stage trains.
 
     Attributes:
-        steps: batches of pictures.
-        images: pictures of a batch.
+        name: name of the stage, in the log and in the questions' mixes.
+        steps: number of batches of pictures.
+        images: pictures in a batch.
         rounds: batches of questions about the same pictures; the vision tower learns from the
             first one only, which is much cheaper.
-        rate: of Muon; see ``Optimizer``.
+        rate: learning rate of Muon; see `Optimizer`.
         hold: share of the steps before the rate falls.
         dense: weight of the dense head's loss.
-        units: weight of a number's last digit, which is finer than what is seen, and mostly noise.
-        checks: whether a head is taught which word of a check turns its sense.
-        refusals: weight of saying that nothing is there; too much, and what is there is refused.
-        branch: begins at the end of the last stage that is none; after the last branch the weights
-            are the mean of what the branches ended with (model soups, arXiv:2203.05482).
+        units: weight of a number's last digit, which is finer than the image and mostly noise.
+        checks: whether a head is taught which word decides the sense of a check.
+        refusals: weight of the answer that nothing is there; when it is too high, the model
+            refuses things that are there.
+        branch: whether the stage starts from the end of the last stage that is no branch; after
+            the last branch the weights become the mean over the branches' ends (model soups,
+            arXiv:2203.05482).
 
     """
 
@@ -83,8 +87,8 @@ STAGES = (
 )
 
 
-def camera(rng: random.Random) -> tuple[int, int]:
-    """(width, height) of what the model sees of some camera, from 1:2 to 2:1."""
+def image_size(rng: random.Random) -> tuple[int, int]:
+    """Draw the (width, height) at which the model gets a camera's image, from 1:2 to 2:1."""
     if rng.random() < 0.5:
         width, height = rng.choice(CAMERA_SIZES)
     else:
@@ -96,7 +100,7 @@ def camera(rng: random.Random) -> tuple[int, int]:
 
 
 def _mentions(text: str, scene: _Scene) -> tuple[packing.Mention, ...]:
-    """Where things are named in full, in the text's order."""
+    """Find the full names of things in a text, in its order."""
     rows, columns = (side // FACTOR for side in scene.pixels.shape[:2])
     return tuple(sorted(
         packing.Mention(match.end(), vision_supervision.token_of(thing, rows, columns))
@@ -106,10 +110,11 @@ def _mentions(text: str, scene: _Scene) -> tuple[packing.Mention, ...]:
 def _example(
     rng: random.Random, question: Question, scene: _Scene, form: str, stage: Stage
 ) -> packing.Example:
-    """A question and its reply in one of four forms.
+    """Make a training example of a question, in one of four forms.
 
-    ``bare``: the informative words alone; ``spoken`` and ``thinking``: as the package asks a
-    model; ``partly``: each wrapper is there or not, so that an answer is found from anywhere.
+    ``bare``: the informative words alone. ``spoken`` and ``thinking``: as the package asks a
+    model. ``partly``: each wrapper is there by chance, so that the model learns to answer without
+    relying on any of them.
     """
     if form == 'bare':
         named = question.task in {Task.POINTS, Task.BOXES} or question.kind == 'check'
@@ -120,7 +125,7 @@ def _example(
     elif form == 'partly':
         with_prompt, with_thought, bare = (rng.random() < 0.5 for _ in range(3))
         full_prompt = question.prompt(thinking=rng.random() < 0.5)
-        # of a check the text alone does not tell what is asked
+        # the text of a check alone does not say what is asked about it
         prompt = full_prompt if with_prompt or question.kind == 'check' else question.text
         reply = question.reply() if with_thought else question.answer
     else:
@@ -135,7 +140,7 @@ def _example(
 
 
 def _sense_word(question: Question, prompt: str, *, checks: bool) -> int:
-    """Where the word ends that turns a question's sense; 0 where there is none."""
+    """Where the word ends that decides the sense of a question; 0: there is no such word."""
     if question.short not in {'yes', 'no'}:
         return 0
     words = r'\b(left|right|above|below|top|bottom|bigger|nearest)\b'
@@ -146,7 +151,7 @@ def _sense_word(question: Question, prompt: str, *, checks: bool) -> int:
 
 
 def _weight(question: Question, refusals: float) -> float:
-    """A yes, a side or that nothing is there is one token where a point is eight."""
+    """Weight of the answer: a word is one token, where a point is eight."""
     if question.short == '[]':
         return refusals
     return 4.0 if question.short.isalpha() else 1.0
@@ -155,7 +160,7 @@ def _weight(question: Question, refusals: float) -> float:
 def _questions(
     rng: random.Random, scene: _Scene, number: int, want: str
 ) -> list[Question]:
-    """Questions of about one length; ``easy`` ones are about one thing each."""
+    """Make questions of similar length; ``easy`` ones are about one thing each."""
     if want == 'none':
         return []
     if isinstance(scene, road_scene.Road):
@@ -170,7 +175,7 @@ def _questions(
         return [plan for plan in plans if plan is not None]
     if want == 'box':
         return [table_questions.box(rng, scene) for _ in range(number)]
-    if want == 'nearest':  # not every one is plain
+    if want == 'nearest':  # most tries are too close to call
         relations = (table_questions.relation(rng, scene, 'nearest') for _ in range(4 * number))
         return [relation for relation in relations if relation is not None]
     stream = table_questions.about_table(rng, scene, relations=want != 'easy')
@@ -180,9 +185,9 @@ def _questions(
     return [q for q in questions if (q.task is Task.POINTS) == (want == 'point')]
 
 
-_FEW_SHARE = 0.555  # of the stage ask
-# What a batch holds, so that little of a row is left empty: how often, what is asked, in which
-# form, blocks a row and tokens a block.
+_FEW_SHARE = 0.555  # share of the stage ask with few things on the table
+# A kind of batch: relative frequency, kind of questions, form of the examples, blocks in a row and
+# tokens in a block; the numbers leave little of a row empty.
 _Mix = tuple[float, str, str, int, int]
 _MIXES: dict[str, tuple[_Mix, ...]] = {
     'few': (
@@ -191,7 +196,7 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
     ),
     'ask': (
         (0.55, 'any', 'bare', 16, 16),
-        (0.05, 'word', 'bare', 10, 36),  # the longer ones, choices and lists
+        (0.05, 'word', 'bare', 10, 36),  # longer questions: choices and lists
         (0.04, 'box', 'bare', 5, 26),
         (0.06, 'plan', 'bare', 6, 48),
         (0.03, 'plan', 'bare', 3, 92),
@@ -256,28 +261,35 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.2, 'any', 'spoken', 8, 72),
         (0.05, 'any', 'thinking', 8, 84),
         (0.15, 'drive', 'spoken', 2, 180),
-        (0.3, 'drive', 'thinking', 2, 180),  # as the package asks these two
+        (0.3, 'drive', 'thinking', 2, 180),  # the package asks these two with thinking
         (0.1, 'hazards', 'spoken', 1, 160),
         (0.2, 'hazards', 'thinking', 1, 180),
     ),
 }
 _MIXES['place road'] = _MIXES['ask road']
 _MIXES['point road'] = _MIXES['compare road'] = _MIXES['speak road']
-SILENT = ('see', 'aim', 'read')  # no questions yet
+SILENT = ('see', 'aim', 'read')  # stages without questions
 _MIXES |= dict.fromkeys(SILENT, ((1.0, 'none', 'bare', 1, 1),))
-# share of the steps that are about roads
+# share of the steps with roads
 _ROADS = {**dict.fromkeys((*SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'place': 0.14,
           'speak': 0.2}
 
 
 def draw_scenes(rng: random.Random, stage: Stage, done: float) -> tuple[list[_Scene], str]:
-    """The pictures of a step, of one size, for the share ``done`` of the stage; and its mixes."""
-    width, height = camera(rng)
+    """Draw the scenes of a step, all of one size, and choose the name of its mix of questions.
+
+    Args:
+        rng: source of all random choices.
+        stage: the stage of the step.
+        done: share of the stage's steps that are done.
+
+    """
+    width, height = image_size(rng)
     if rng.random() < _ROADS[stage.name]:
         roads: list[_Scene] = [
             road_scene.draw_road(rng, width, height) for _ in range(stage.images)]
         return roads, stage.name if stage.name in SILENT else f'{stage.name} road'
-    # To find the thing that is meant among two or three is learnt first, and all else from it.
+    # Finding the named thing among two or three is learnt first, and everything else builds on it.
     mixes = 'few' if stage.name == 'ask' and done < _FEW_SHARE else stage.name
     least, most = (3, 7) if mixes in SILENT else (2, 3) if mixes == 'few' else (2, 6)
     tables: list[_Scene] = [
@@ -288,7 +300,7 @@ def draw_scenes(rng: random.Random, stage: Stage, done: float) -> tuple[list[_Sc
 def pack_questions(
     rng: random.Random, packer: packing.Packer, scenes: Sequence[_Scene], mixes: str, stage: Stage
 ) -> packing.PackedBatch:
-    """One round of questions about the pictures."""
+    """Make one round of questions about the scenes, packed into a batch."""
     chosen = _MIXES[mixes]
     _, want, form, blocks, length = rng.choices(chosen, [m[0] for m in chosen])[0]
     examples = []

@@ -1,7 +1,9 @@
 """Measure a model on scenes that it was not trained on: ``make eval``.
 
-Every question goes the whole way that a robot's goes: prompt, resize, generation, parsing. The
-scenes are drawn at the cameras' own sizes, from a seed that training does not use.
+Each question takes the whole path of a robot's request: prompt, resize, generation, parsing. The
+scenes are drawn at the sizes of usual cameras, from a seed that training does not use. This
+evaluation stands here and not in ``evaluation``, because it asks the embedded model's own
+questions, which ``evaluation`` must not import.
 """
 
 from __future__ import annotations
@@ -58,22 +60,22 @@ TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_step
            'plan_places': 0.9, 'driving_action': 0.9, 'skills_valid': 0.9, 'skills_objects': 0.9,
            'skills_order': 0.9}
 _AT_ONCE = 8
-_NEAR = 0.1  # of the image's sides: how far a plan's place may be from the truth
+_NEAR = 0.1  # how far a plan's point may be from the truth, as a share of the image's sides
 
 
 class Scores:
-    """Shares of right answers by figure and by what it is split by."""
+    """Shares of right answers, by figure and by part of a figure."""
 
     def __init__(self) -> None:
-        """Begin with nothing asked."""
+        """Begin without answers."""
         self._right: dict[tuple[str, str], list[float]] = defaultdict(list)
 
     def add(self, figure: str, part: str, *, right: float) -> None:
-        """Count one answer: right, wrong or in between."""
+        """Count one answer; ``right`` is from 0 (wrong) to 1."""
         self._right[figure, part].append(right)
 
     def report(self) -> dict[str, float | dict[str, float]]:
-        """Shares by figure, and by part where it has some."""
+        """Return the shares by figure, or by figure and part where it has parts."""
         out: dict[str, float | dict[str, float]] = {}
         for (figure, part), right in sorted(self._right.items()):
             share = round(sum(right) / len(right), 4)
@@ -86,7 +88,7 @@ class Scores:
         return out
 
     def counts(self) -> dict[str, int]:
-        """How many answers stand behind each share."""
+        """Return the number of answers behind each share."""
         return {f'{figure} {part}'.strip(): len(v) for (figure, part), v in self._right.items()}
 
 
@@ -105,7 +107,7 @@ def _overlap(content: Content | None, thing: table_scene.Thing) -> float:
 
 
 def _hazards_fit(content: Content | None, road: road_scene.Road) -> float:
-    """Mean over the hazards of how well the best box fits."""
+    """Mean over the hazards of the best box's intersection over union."""
     boxes = [(h.box.x_min, h.box.y_min, h.box.x_max, h.box.y_max) for h in content.hazards
             if h.box is not None] if isinstance(content, DrivingDecision) else []
     fits = [max((metrics.iou(box, thing.box) for box in boxes), default=0.0)
@@ -140,7 +142,7 @@ def _places_right(
 
 
 def skill_calls(plan: TaskPlan) -> list[tuple[str, ...]]:
-    """What a plan of skills does, without the places."""
+    """Return the skills of a plan and the values of their arguments, without the points."""
     return [(step.skill, *(a.value for a in step.arguments)) for step in plan.steps]
 
 
@@ -149,7 +151,7 @@ def _things(plan: TaskPlan) -> list[str]:
 
 
 def _on_things(plan: TaskPlan, scene: table_scene.Table) -> bool:
-    """Whether what is seen is where the thing of this name is."""
+    """Whether each point of a plan is near the thing that its argument names."""
     height, width = scene.pixels.shape[:2]
     things = {thing.name: thing for thing in scene.things}
     return all(
@@ -159,10 +161,18 @@ def _on_things(plan: TaskPlan, scene: table_scene.Table) -> bool:
 
 
 class Exam:
-    """Asks a model about scenes that training has not seen, and keeps the scores."""
+    """Asks a model about held-out scenes, and keeps the scores."""
 
     def __init__(self, engine: Engine, number: int, seed: int, *, structured: bool) -> None:
-        """``number`` questions a figure; ``structured`` answers are held to their form."""
+        """Take the model.
+
+        Args:
+            engine: runs the model.
+            number: questions for each figure.
+            seed: seed of the scenes and questions.
+            structured: hold answers to a grammar.
+
+        """
         self.scores = Scores()
         self._engine = engine
         self._number = number
@@ -172,7 +182,7 @@ class Exam:
     def _content(
         self, rules: SkillList | None, scene_and_question: tuple[_Scene, Question]
     ) -> Content | None:
-        """The typed answer, or None where the package could not say."""
+        """The typed answer, or None where the request failed."""
         scene, question = scene_and_question
         structured = self._structured or (rules is not None and supports_grammars())
         query = Query(question.task, question.text, (Frame(scene.pixels),),
@@ -185,7 +195,7 @@ class Exam:
     def _answered(
         self, pairs: Iterator[tuple[_Scene, Question]], rules: SkillList | None = None
     ) -> Iterator[tuple[Any, Question, Content | None]]:
-        """Scenes, questions and answers; several are asked at once."""
+        """Scenes, questions and answers; several questions are asked at once."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             while batch := list(itertools.islice(pairs, _AT_ONCE)):
                 contents = pool.map(functools.partial(self._content, rules), batch)
@@ -196,7 +206,7 @@ class Exam:
         self, number: int, maker: Callable[[table_scene.Table], Question | None],
         camera: tuple[int, int] | None = None, rules: SkillList | None = None,
     ) -> Iterator[tuple[table_scene.Table, Question, Content | None]]:
-        """So many tables, without those about which there is nothing to ask."""
+        """Answers about drawn tables, without those about which the maker asks nothing."""
         rng = self._rng
         drawn = (table_scene.draw_table(rng, *(camera or rng.choice(CAMERA_SIZES)))
                  for _ in itertools.count())
@@ -208,7 +218,7 @@ class Exam:
                 for _ in range(number))
 
     def points(self) -> None:
-        """Whether points lie on the things, by size of the image."""
+        """Measure whether points lie on the things, by size of the image."""
         for camera in CAMERA_SIZES:
             for scene, question, content in self._about_tables(
                     self._number, lambda s: table_questions.point(self._rng, s), camera):
@@ -216,7 +226,7 @@ class Exam:
                                 right=_hits(content, scene, question.things[0]))
 
     def words(self) -> None:
-        """Whether words are right: each relation by itself, and other questions."""
+        """Measure whether answers in words are right: each relation by itself, and the others."""
         rng = self._rng
         for kind in table_questions.RELATIONS:
             ask = functools.partial(table_questions.relation, rng, kind=kind)
@@ -235,20 +245,20 @@ class Exam:
             self.scores.add('other', 'road', right=_words_right(content, question))
 
     def absent(self) -> None:
-        """Whether things that are not there are refused."""
+        """Measure whether things that are not there are refused."""
         for _, _, content in self._about_tables(
                 self._number, lambda s: table_questions.absent(self._rng, s)):
             self.scores.add('absent_refused', '', right=content == Affordances())
 
     def boxes(self) -> None:
-        """Whether boxes fit."""
+        """Measure whether boxes fit."""
         for _, question, content in self._about_tables(
                 self._number // 2, lambda s: table_questions.box(self._rng, s)):
             self.scores.add('other', 'box_iou_over_0.7',
                             right=_overlap(content, question.things[0]) > 0.7)
 
     def plans(self) -> None:
-        """Whether all steps of a plan, and all their places, are right."""
+        """Measure whether all steps of a plan, and all their points, are right."""
         for scene, plan, content in self._about_tables(
                 self._number, lambda s: table_questions.plan(self._rng, s)):
             if plan.kind == 'plan_absent':
@@ -259,9 +269,8 @@ class Exam:
                 self.scores.add('plan_places', '', right=_places_right(content, scene, plan))
 
     def skills(self) -> None:
-        """Whether plans of a manipulator's skills are valid, of the right things, in order."""
-        rules = select_skills(
-            load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'))
+        """Measure whether plans of skills are valid, about the right things, and in order."""
+        rules = select_skills(load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'))
         for scene, plan, content in self._about_tables(
                 self._number, lambda s: table_questions.plan(self._rng, s), rules=rules):
             answer = content if isinstance(content, TaskPlan) and not content.problem else None
@@ -277,7 +286,7 @@ class Exam:
                 skill_calls(answer) == skill_calls(true)))
 
     def driving(self) -> None:
-        """Whether the next action on a road is right, and how well the boxes of hazards fit."""
+        """Measure whether the next action on a road is right, and how well hazard boxes fit."""
         pairs = ((road, question) for road in self._roads(self._number)
                  for question in (road_questions.drive(self._rng, road),
                                   road_questions.critical_objects(road)))
@@ -295,7 +304,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
     parser.add_argument('--model', default='models/mimo_tiny')
     parser.add_argument('--out', type=Path, default=Path('eval_out'))
-    parser.add_argument('--number', type=int, default=200, help='questions a figure')
+    parser.add_argument('--number', type=int, default=200, help='questions for each figure')
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--structured', action='store_true',
                         help='hold points, boxes and choices to a grammar')

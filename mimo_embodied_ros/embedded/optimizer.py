@@ -1,4 +1,4 @@
-"""Muon for the matrices and AdamW for the rest: fewer steps than AdamW alone on this model.
+"""Muon for the matrices and AdamW for the rest: needs fewer steps than AdamW alone here.
 
 Keller Jordan, "Muon: An optimizer for hidden layers in neural networks", 2024. torch.optim.Muon
 orthogonalises in bfloat16, which many CPUs only emulate; this one does it in float32 and for all
@@ -27,7 +27,7 @@ def orthogonalise(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
 
 
 class Optimizer:
-    """``matrices`` are updated by Muon at ``rate``, ``others`` by AdamW at ``rate / ratio``."""
+    """Updates ``matrices`` by Muon at ``rate``, and ``others`` by AdamW at ``rate / ratio``."""
 
     def __init__(
         self, matrices: Iterable[torch.nn.Parameter], others: Iterable[torch.nn.Parameter],
@@ -40,7 +40,7 @@ class Optimizer:
         self._adam = torch.optim.AdamW(list(others), betas=(0.9, 0.98), weight_decay=0.0)
 
     def step(self, rate: float) -> None:
-        """One update from the gradients, which are cleared; parameters without one rest."""
+        """Update by the gradients and clear them; parameters without a gradient stay."""
         for group in self._adam.param_groups:
             group['lr'] = rate / self._ratio
         self._adam.step()
@@ -53,18 +53,18 @@ class Optimizer:
                 shapes.setdefault(parameter.shape, []).append((parameter, update))
                 parameter.grad = None
         with torch.no_grad():
-            for shape, some in shapes.items():
-                moves = orthogonalise(torch.stack([u for _, u in some]))
+            for shape, updates in shapes.items():
+                moves = orthogonalise(torch.stack([update for _, update in updates]))
                 scale = max(1.0, shape[0] / shape[1]) ** 0.5
-                for (parameter, _), move in zip(some, moves):
+                for (parameter, _), move in zip(updates, moves):
                     parameter.mul_(1 - 0.01 * rate).add_(move, alpha=-rate * scale)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs."""
+        """Return everything that a resumed run needs."""
         return {'mean': self._mean, 'adam': self._adam.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what ``state_dict`` gave."""
-        for mine, saved in zip(self._mean, state['mean']):
-            mine.copy_(saved)
+        """Continue from what ``state_dict`` returned."""
+        for mean, saved in zip(self._mean, state['mean']):
+            mean.copy_(saved)
         self._adam.load_state_dict(state['adam'])

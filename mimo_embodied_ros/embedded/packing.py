@@ -1,9 +1,9 @@
-"""Many questions about one image in one row, and the model's forward pass over such rows.
+"""Packs many questions about one image into one row, and runs the model on such rows.
 
 A row is [prefix | block | block | ...]: the prefix holds the system prompt and the image, each
-block one question with its answer. A block sees the prefix and itself, and its M-RoPE positions
-go on from the prefix, so that every block equals a conversation of its own (a test compares the
-logits). The weights are those of the transformers classes; only the attention differs.
+block one question with its answer. A block attends to the prefix and to itself, and its M-RoPE
+positions continue the prefix's, so that each block equals a conversation of its own (a test
+compares the logits). The weights are those of the transformers classes; only the attention differs.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 _MEAN, _STD = np.array([IMAGE_MEAN, IMAGE_STD], np.float32)
 IGNORE = -100
-_WRAPPER = 0.15  # weight of the tokens around a core
-# Attention that is taught: a thing's name looks at the thing (in this layer), and what answers
-# looks at the first and the second name in the question and at the word that says what is asked of
-# them (in the next one). Heads that share keys and values bring along the same; what has much to
-# bring, places to the pixel, has a head of each group.
+_WRAPPER = 0.15  # weight of the reply's tokens outside of its core
+# Taught attention: in this layer a thing's name attends to the thing; in the next one the answer
+# attends to the first and the second name in the question and to the word that says what is asked
+# about them. Heads that share keys and values retrieve the same; for names, which must retrieve
+# places to the pixel, one head of each group is taught.
 POINTING_LAYER = 1
 NAMES = 2
-_HEADS = ((0, 3), (1, 4), (2,))  # for the first and the second name, and for the word
+_HEADS = ((0, 3), (1, 4), (2,))  # for the first name, the second name, and the word
 
 
 class Mention(NamedTuple):
-    """Where in a text the name of a thing ends, and the image token that the thing lies in."""
+    """The end of a thing's name in a text, and the image token in which the thing lies."""
 
     end: int
     token: int
@@ -53,17 +53,17 @@ class Example:
 
     Attributes:
         prompt: the user's text after the image.
-        reply: the whole of it.
-        core: the part of the reply that tells something, where it stands last; the rest, which
-            is the same in every reply, weighs little.
-        kind: for the statistics.
-        weight: of the core's tokens in the loss.
-        bare: without ChatML around it: the reply follows the prompt at once.
+        reply: the complete reply.
+        core: the informative part of the reply, its last occurrence there; the rest of the reply,
+            which is always the same, has little weight.
+        kind: kind of the question, for the statistics.
+        weight: weight of the core's tokens in the loss.
+        bare: whether the reply follows the prompt at once, without ChatML between them.
         mentions: the names of things in the prompt, in its order.
-        repeats: the same in the reply.
-        recalls: whether the core is about what the question names, in its order.
-        sense_word: where in the prompt the word ends that says what is asked of them; 0: no such
-            word.
+        repeats: the names of things in the reply, in its order.
+        recalls: whether the core is about the things that the prompt names, in its order.
+        sense_word: the end, in the prompt, of the word that says what is asked about them; 0: there
+            is no such word.
 
     """
 
@@ -81,7 +81,13 @@ class Example:
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Rows of one image grid; token tensors are (rows, length), positions (3, length)."""
+    """Rows with images of one grid; token tensors are (rows, length), positions (3, length).
+
+    ``mentions``, ``recalls`` and ``sense_words`` are what the taught heads should attend to: (n, 7)
+    of row, head, block, attending token of the block, attended token (of the prefix or, counted on
+    from these, of the block), number of the question's name that it is about, and image token of
+    that thing.
+    """
 
     patches: torch.Tensor
     grid: tuple[int, int]  # rows and columns of image tokens
@@ -89,19 +95,16 @@ class PackedBatch:
     positions: torch.Tensor
     labels: torch.Tensor  # the NEXT token where it is to be learnt, else IGNORE
     weights: torch.Tensor
-    kinds: NDArray[np.str_]  # of core tokens
-    # What the taught heads should attend to: (n, 7) of row, head, block, token of the block that
-    # looks, token that is looked at, of the prefix or, after these, of the block; which name of the
-    # question it is about, and the image token of that thing.
-    mentions: torch.Tensor  # names look at things
-    recalls: torch.Tensor  # answers look at names
-    sense_words: torch.Tensor  # answers look at what is asked; the last two are 0
-    prefix: int
-    blocks: int
+    kinds: NDArray[np.str_]  # kind of the question at core tokens, else empty
+    mentions: torch.Tensor  # from names to things
+    recalls: torch.Tensor  # from answers to names
+    sense_words: torch.Tensor  # from answers to what is asked; the last two columns are 0
+    prefix: int  # tokens of the prefix
+    blocks: int  # blocks in a row
 
 
 def to_patches(images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-    """(n, H, W, 3) uint8 to (n * H/14 * W/14, 1176), in the order of Qwen2VLImageProcessor."""
+    """Cut (n, H, W, 3) uint8 into patches, (n * H/14 * W/14, 1176), as Qwen2-VL orders them."""
     pixels = (np.stack(images).astype(np.float32) / 255 - _MEAN) / _STD
     n, height, width, _ = pixels.shape
     rows, columns = height // FACTOR, width // FACTOR
@@ -125,7 +128,7 @@ class Packer:
         self._end = self.encode('<|im_end|>')
 
     def _encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Token ids of ``text``, and where each token begins and ends in it."""
+        """Token ids of a text, and where each token begins and ends in it."""
         tokens = self._cache.get(text)
         if tokens is None:
             encoding = self._tokenizer.encode(text)
@@ -135,7 +138,7 @@ class Packer:
         return tokens
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of ``text``."""
+        """Return the token ids of a text."""
         return self._encode(text)[0]
 
     def _prefix(self, rows: int, columns: int) -> tuple[list[int], NDArray[np.int64], int]:
@@ -153,9 +156,15 @@ class Packer:
         self, images: Sequence[NDArray[np.uint8]], examples: Sequence[Sequence[Example]],
         blocks: int, length: int, units: float = 1.0,
     ) -> PackedBatch:
-        """One row an image with up to ``blocks`` of its examples; longer ones are left out.
+        """Pack each image and its examples into one row.
 
-        The last digit of a number of several weighs ``units`` of what others do.
+        Args:
+            images: (H, W, 3) uint8 each, RGB, all of one size.
+            examples: the examples of each image.
+            blocks: most examples in a row; further ones are left out.
+            length: tokens of a block; longer examples are left out.
+            units: weight of the last digit of a number of several digits.
+
         """
         rows, columns = images[0].shape[0] // FACTOR, images[0].shape[1] // FACTOR
         prefix_ids, prefix_positions, begin = self._prefix(rows, columns)
@@ -181,7 +190,7 @@ class Packer:
                 start = prefix + block * length
                 before = len(prompt_ids) + len(turn)
                 ids[row, start : start + len(block_ids)] = block_ids
-                # A token is learnt by the one before it.
+                # A token is predicted at the one before it.
                 reply = slice(start + before - 1, start + len(block_ids) - 1)
                 labels[row, reply] = reply_ids + end
                 weights[row, reply] = _WRAPPER * example.weight
@@ -221,7 +230,7 @@ def _index_tensor(rows: list[tuple[int, ...]]) -> torch.Tensor:
 
 
 def _within(spans: Sequence[tuple[int, int]], text: str, part: str) -> list[int]:
-    """The tokens that the last occurrence of ``part`` lies in."""
+    """The tokens that overlap the last occurrence of ``part``."""
     begin = text.rindex(part)
     end = begin + len(part)
     return [i for i, (first, last) in enumerate(spans) if first < end and last > begin]
@@ -237,10 +246,9 @@ def _images_attention(
     scaling: float, *, images: int = 1, neighbours: torch.Tensor | None = None,
     attention_log: list[torch.Tensor] | None = None, **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Every image attends to itself: (1, heads, images * patches, d).
+    """Attention within each image; q, k and v are (1, heads, images * patches, d).
 
-    How much the first head attends from each thing to its neighbour is appended to
-    ``attention_log``.
+    The first head's attention from each thing to its neighbour is appended to ``attention_log``.
     """
     def split(x: torch.Tensor) -> torch.Tensor:
         _, heads, tokens, width = x.shape
@@ -262,9 +270,9 @@ def _packed_attention(
     module: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention_mask: None,
     scaling: float, *, prefix: int, blocks: int, attention_log: list[torch.Tensor], **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """The prefix is causal; a block sees the whole prefix and, causally, itself.
+    """Causal attention of the prefix; blocks attend to the prefix and, causally, to themselves.
 
-    What the taught heads attend to is appended to ``attention_log``: (rows, heads, blocks, size,
+    The blocks' attention is appended to ``attention_log``: (rows, heads, blocks, size,
     prefix + size).
     """
     rows, heads, length, width = q.shape
@@ -291,7 +299,7 @@ AttentionInterface.register('packed_questions', _packed_attention)
 
 
 def use_packed_attention(model: Qwen2_5_VLForConditionalGeneration) -> None:
-    """Make the model's layers attend within images and blocks."""
+    """Make the model's layers attend within images and within blocks only."""
     for block in model.model.visual.blocks:
         block.attn.config._attn_implementation = 'packed_images'
     for layer in model.model.language_model.layers:
@@ -302,17 +310,17 @@ def encode_images(
     model: Qwen2_5_VLForConditionalGeneration, patches: torch.Tensor, grid: tuple[int, int],
     neighbours: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Let the vision tower look at images of one grid; all layers attend fully.
+    """Run the vision tower on images of one grid; all layers attend fully.
 
     Args:
-        model: whose tower it is.
-        patches: of all images.
+        model: the model that has the tower.
+        patches: patches of all images, as `to_patches` returns them.
         grid: rows and columns of image tokens.
         neighbours: (n, 3): image, token of a thing, token of the thing that is nearest to it.
 
     Returns:
-        (images, image tokens, hidden), and (n, 4) how much the patches of each thing attend to
-        its neighbour in the last layer's first head.
+        (images, image tokens, hidden), and (n, 4) the attention of each thing's patches to its
+        neighbour, in the last layer's first head.
 
     """
     tower = model.model.visual
@@ -335,16 +343,16 @@ def encode_images(
 
 
 class PackedAnswers(NamedTuple):
-    """What the model says to a batch, and how it came to it.
+    """The model's answers to a batch, and the attention of its taught heads.
 
     Attributes:
         logits: (answer tokens, vocabulary).
-        at: (row, column) of each of them.
-        pointed: how much each of ``batch.mentions`` attends to what it should.
-        recalled: how much each of ``batch.recalls`` does.
-        on_sense_words: how much each of ``batch.sense_words`` does.
-        at_names: (n, hidden): what is known where ``batch.mentions`` have looked.
-        at_answers: the same where ``batch.recalls`` have.
+        at: rows and columns of these tokens in the batch.
+        pointed: attention weight of each entry of ``batch.mentions``.
+        recalled: attention weight of each entry of ``batch.recalls``.
+        on_sense_words: attention weight of each entry of ``batch.sense_words``.
+        at_names: (n, hidden): the hidden state at the name, after each of ``batch.mentions``.
+        at_answers: (n, hidden): the hidden state at the answer, after each of ``batch.recalls``.
 
     """
 
@@ -360,7 +368,7 @@ class PackedAnswers(NamedTuple):
 def answer_questions(
     model: Qwen2_5_VLForConditionalGeneration, batch: PackedBatch, image_tokens: torch.Tensor
 ) -> PackedAnswers:
-    """Ask and answer all questions of a batch."""
+    """Run the language model on a batch with its image tokens."""
     language = model.model.language_model
     x = language.embed_tokens(batch.ids)
     start = batch.prefix - 1 - image_tokens.shape[1]

@@ -1,7 +1,7 @@
 r"""A question about a drawn scene, with its answer in MiMo-Embodied's own formats.
 
-A question can be put in full, with the prompt that the package sends to any model and the think
-block, JSON, ``\boxed{}`` or steps of the reply; and bare, with the informative words alone.
+A question has a full form, with the prompt that the package sends to any model and the think block,
+JSON, ``\boxed{}`` or steps of the reply; and a bare form, with the informative words alone.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Question:
     """A question, its right answer, and what it is about.
 
     Attributes:
-        kind: for the statistics: point, box, absent, relation names, plan, ...
-        task: which prompt and parser it goes through.
-        text: what the caller says.
-        answer: what stands after the think block, coordinates in pixels of the scene.
-        short: the answer without the wrappers; empty when the kind has no short form.
-        reasoning: what to say in the think block when thinking is on.
-        things: what the answer points at, in its order.
-        odometry: where the vehicle was, for prompts that tell it.
+        kind: name for the statistics: point, box, absent, a relation, plan, ...
+        task: the task whose prompt and parser are used.
+        text: the caller's text.
+        answer: the reply after the think block; coordinates are pixels of the scene.
+        short: the answer without its wrappers; empty where the kind has no short form.
+        reasoning: the text of the think block when thinking is on.
+        things: the things that the answer points at, in its order.
+        odometry: the vehicle's past states, for prompts that contain its speed and path.
 
     """
 
@@ -49,20 +49,20 @@ class Question:
     odometry: tuple[Odometry, ...] = ()
 
     def prompt(self, *, thinking: bool = False) -> str:
-        """The user's turn after the image, as the package sends it."""
+        """The user's turn after the image, as the package sends it to a model."""
         moved = {'speed': format_speed(self.odometry), 'path': format_past_path(self.odometry)
                  } if self.odometry else {}
         text = self.task.fill(self.text, **moved)
         return text if thinking else text + NO_THINK
 
     def reply(self, *, thinking: bool = False) -> str:
-        """The whole of what the model says."""
+        """The complete reply of a model that answers right."""
         thought = f'{self.reasoning}\n' if thinking and self.reasoning else ''
         return f'<think>\n{thought}</think>\n\n{self.answer}'
 
 
 def pixel_of(thing: Thing | RoadObject) -> str:
-    """The place of a thing, as MiMo-Embodied writes it."""
+    """The point of a thing, as MiMo-Embodied writes it."""
     return f'[{round(thing.x)}, {round(thing.y)}]'
 
 
@@ -84,14 +84,14 @@ def with_random_article(rng: random.Random, name: str) -> str:
 def yes_no_question(
     rng: random.Random, kind: str, text: str, *, yes: bool, things: tuple[Thing, ...] = ()
 ) -> Question:
-    """A question of yes or no, which half of the time says so.
+    """A yes/no question; half of the time its text asks for yes or no.
 
     Args:
-        rng: decides that.
-        kind: as of a `Question`.
-        text: the question.
-        yes: its answer.
-        things: the things that the think block says the places of.
+        rng: source of that choice.
+        kind: kind of the question.
+        text: text of the question.
+        yes: whether the answer is yes.
+        things: the things whose points the think block names.
 
     """
     tail = YES_NO_TAIL if rng.random() < 0.5 else ''

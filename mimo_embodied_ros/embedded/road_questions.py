@@ -1,4 +1,4 @@
-"""Questions about a drawn road: what there is, what to do next, and what to watch."""
+"""Questions about a drawn road: its objects, the next action, and the hazards."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def next_action(scene: Road) -> tuple[str, str]:
-    """What to do next on a road, and why."""
+    """Return what to do next on a road, and why."""
     if scene.light == 'red':
         return 'stop', 'the traffic light is red'
     if scene.pedestrian is not None:
@@ -35,7 +35,7 @@ def next_action(scene: Road) -> tuple[str, str]:
 
 
 def hazards(scene: Road) -> tuple[tuple[RoadObject, str], ...]:
-    """What a driver must watch, with the reason."""
+    """Return the objects that a driver must watch, each with the reason."""
     candidates = (
         (scene.traffic_light if scene.light == 'red' else None, 'the traffic light is red'),
         (scene.pedestrian, 'a pedestrian is on the road'),
@@ -45,7 +45,7 @@ def hazards(scene: Road) -> tuple[tuple[RoadObject, str], ...]:
 
 
 def drive(rng: random.Random, scene: Road) -> Question:
-    """The next action, with the speed and path of the vehicle in the prompt."""
+    """Ask for the next action; the prompt contains the speed and path of the vehicle."""
     action, why = next_action(scene)
     speed = rng.uniform(0, 15)
     path = tuple(
@@ -58,7 +58,7 @@ def drive(rng: random.Random, scene: Road) -> Question:
 
 
 def critical_objects(scene: Road) -> Question:
-    """The boxes around what a driver must watch."""
+    """Ask for the boxes around the hazards."""
     reasons = ' and '.join(why for _, why in hazards(scene)) or 'the road is clear'
     boxes = [f'{{"bbox_2d": [{", ".join(str(round(v)) for v in thing.box)}], "caption": "{why}"}}'
              for thing, why in hazards(scene)]
@@ -68,7 +68,7 @@ def critical_objects(scene: Road) -> Question:
 
 
 def about_road(rng: random.Random, scene: Road) -> list[Question]:
-    """What a driver would ask of a road."""
+    """Make one question of each kind about a road."""
     words = ', '.join(next_action(scene))
     questions = [
         yes_no_question(rng, 'road', 'Is there a car ahead?', yes=scene.car is not None),

@@ -1,4 +1,4 @@
-"""Questions about a drawn table: where things are, how they lie to each other, plans and checks."""
+"""Questions about a drawn table: places, relations between things, plans and checks."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 RELATIONS = ('left', 'right', 'above', 'below', 'nearest', 'bigger')
-# A relation is asked only where it is plain to see.
-_OFFSET = 0.1  # least offset along the axis, in sides of the picture
-_NEARER = 0.12  # how much nearer than the next one, in shorter sides
-_BIGGER = 1.5  # ratio of the areas
+# A relation is asked only where it is obvious.
+_OFFSET = 0.1  # least offset along the axis, as a share of the picture's side
+_NEARER = 0.12  # how much nearer than the next one, as a share of the shorter side
+_BIGGER = 1.5  # least ratio of the areas
 
 
 def _side(scene: Table) -> float:
@@ -34,7 +34,7 @@ def _side(scene: Table) -> float:
 
 
 def _unique(scene: Table, thing: Thing) -> list[str]:
-    """Shorter names that still mean only this thing."""
+    """Shorter names that still name only this thing."""
     names = []
     if sum(t.shape == thing.shape for t in scene.things) == 1:
         names.append(thing.shape)
@@ -44,7 +44,7 @@ def _unique(scene: Table, thing: Thing) -> list[str]:
 
 
 def _missing(rng: random.Random, scene: Table) -> str:
-    """A name that nothing here has; half of them share a colour or a shape with something."""
+    """A name that no thing here has; half of the time with a colour or shape that one has."""
     have = {(t.colour, t.shape) for t in scene.things}
     names = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in have]
     if scene.things and rng.random() < 0.5:
@@ -54,7 +54,7 @@ def _missing(rng: random.Random, scene: Table) -> str:
 
 
 def point(rng: random.Random, scene: Table, thing: Thing | None = None) -> Question:
-    """Where one thing is, by its full name or a shorter one."""
+    """Ask for the point of one thing, by its full name or a shorter one."""
     thing = thing or rng.choice(scene.things)
     names = _unique(scene, thing)
     name = rng.choice(names) if names and rng.random() < 0.25 else thing.name
@@ -65,14 +65,14 @@ def point(rng: random.Random, scene: Table, thing: Thing | None = None) -> Quest
 
 
 def absent(rng: random.Random, scene: Table) -> Question:
-    """A thing that is not there."""
+    """Ask for the point of a thing that is not there."""
     name = _missing(rng, scene)
     return Question('absent', Task.POINTS, with_random_article(rng, name), '[]', '[]',
                     f'There is no {name}.')
 
 
 def box(rng: random.Random, scene: Table) -> Question:
-    """The box around one thing."""
+    """Ask for the box around one thing."""
     thing = rng.choice(scene.things)
     text = with_random_article(rng, thing.name)
     corners = f'[{", ".join(str(round(v)) for v in thing.box)}]'
@@ -84,7 +84,7 @@ _OPPOSITES = {('left', 'right'): ' of', ('above', 'below'): '', ('bigger', 'smal
 
 
 def _compared(scene: Table, a: Thing, b: Thing, pair: tuple[str, str]) -> str:
-    """Which one of a pair of opposites ``a`` is beside ``b``; empty when too close to call."""
+    """Which of a pair of opposites holds for ``a`` and ``b``; empty when too close to call."""
     height, width = scene.pixels.shape[:2]
     more, least = {
         'left': ((b.x - a.x) / width, _OFFSET),
@@ -95,7 +95,7 @@ def _compared(scene: Table, a: Thing, b: Thing, pair: tuple[str, str]) -> str:
 
 
 def opposites(rng: random.Random, scene: Table) -> Question | None:
-    """Which one of two opposites holds for two things: no yes or no turns the sense around."""
+    """Ask which of two opposites holds for two things, so that no yes or no is involved."""
     if len(scene.things) < 2:
         return None
     a, b = rng.sample(scene.things, 2)
@@ -106,7 +106,7 @@ def opposites(rng: random.Random, scene: Table) -> Question | None:
 
 
 def relation(rng: random.Random, scene: Table, kind: str) -> Question | None:
-    """One of RELATIONS between two things, asked only where it is plain; else None."""
+    """Ask whether one of `RELATIONS` holds between two things; None where it is not obvious."""
     if len(scene.things) < (3 if kind == 'nearest' else 2):
         return None
     a, b = rng.sample(scene.things, 2)
@@ -128,7 +128,7 @@ def relation(rng: random.Random, scene: Table, kind: str) -> Question | None:
 
 
 def _nearest(scene: Table, thing: Thing) -> tuple[Thing, float]:
-    """The nearest other thing, and by how much it is nearer than the next, in shorter sides."""
+    """The nearest other thing, and how much nearer it is than the next, in shorter sides."""
     ranked = sorted((math.hypot(t.x - thing.x, t.y - thing.y), i)
                     for i, t in enumerate(scene.things) if t is not thing)
     gap = ranked[1][0] - ranked[0][0] if len(ranked) > 1 else math.inf
@@ -136,7 +136,7 @@ def _nearest(scene: Table, thing: Thing) -> tuple[Thing, float]:
 
 
 def nearest_neighbour(scene: Table, thing: Thing) -> Thing | None:
-    """The plainly nearest other thing, or None; a training target of the vision tower."""
+    """The other thing that is clearly the nearest, or None; a target of the vision tower."""
     if len(scene.things) < 2:
         return None
     nearest, gap = _nearest(scene, thing)
@@ -144,7 +144,7 @@ def nearest_neighbour(scene: Table, thing: Thing) -> Thing | None:
 
 
 def exists(rng: random.Random, scene: Table) -> Question:
-    """Whether a thing is there."""
+    """Ask whether a thing is there."""
     yes = rng.random() < 0.5
     name = rng.choice(scene.things).name if yes else _missing(rng, scene)
     article = 'an' if name[0] in 'aeiou' else 'a'
@@ -152,9 +152,9 @@ def exists(rng: random.Random, scene: Table) -> Question:
 
 
 def check(rng: random.Random, scene: Table) -> Question:
-    """Whether a step of a plan can be done now, or has been done.
+    """Ask whether a step of a plan is possible now, or has been done.
 
-    What is in the gripper or deep in a bowl is not to be seen any more; all else is to be seen.
+    A thing in the gripper or in a bowl is not visible; all others are.
     """
     visible = rng.random() < 0.5
     present, missing = rng.choice(scene.things).name, _missing(rng, scene)
@@ -181,7 +181,7 @@ def _check_question(task: str, text: str, *, yes: bool) -> Question:
 
 
 def side(rng: random.Random, scene: Table) -> Question | None:
-    """In which half one thing is: the stepping stone to the relations."""
+    """Ask in which half one thing is, which prepares for the relations."""
     thing = rng.choice(scene.things)
     pair = rng.choice((('left', 'right'), ('top', 'bottom')))
     height, width = scene.pixels.shape[:2]
@@ -198,7 +198,7 @@ def side(rng: random.Random, scene: Table) -> Question | None:
 
 
 def colour(rng: random.Random, scene: Table) -> Question | None:
-    """The colour of a thing named by its shape, free or as a choice."""
+    """Ask for the colour of a thing named by its shape, freely or with options."""
     named = [t for t in scene.things if t.shape in _unique(scene, t)]
     if not named:
         return None
@@ -210,7 +210,7 @@ def colour(rng: random.Random, scene: Table) -> Question | None:
 
 
 def which_nearest(rng: random.Random, scene: Table) -> Question | None:
-    """The nearest thing to another one, as a choice of names."""
+    """Ask which of several things is the nearest to another one."""
     if len(scene.things) < 4:
         return None
     thing = rng.choice(scene.things)
@@ -230,7 +230,7 @@ def _choice(rng: random.Random, text: str, right: str, wrong: Sequence[str]) -> 
 
 
 def count(rng: random.Random, scene: Table) -> Question:
-    """How many things there are, of all or of one colour or shape."""
+    """Ask how many things there are, of all or of one colour or shape."""
     thing = rng.choice(scene.things)
     things, number = rng.choice((
         ('objects', len(scene.things)),
@@ -242,14 +242,14 @@ def count(rng: random.Random, scene: Table) -> Question:
 
 
 def listing(rng: random.Random, scene: Table) -> Question:
-    """A free question: what is there, from left to right."""
+    """Ask freely what is there; the answer goes from left to right."""
     names = ', '.join(t.name for t in sorted(scene.things, key=lambda t: t.x))
     text = rng.choice(('What do you see?', 'What is on the table?', 'List the objects.'))
     return Question('list', Task.ASK, text, names, names)
 
 
 def plan(rng: random.Random, scene: Table) -> Question | None:
-    """An instruction to pick up or to put things somewhere, done in steps with their places."""
+    """Instruct to pick up things or to put them somewhere; the answer is steps with points."""
     movable = [t for t in scene.things if t.shape in MOVABLE]
     if not movable:
         return None
@@ -292,7 +292,7 @@ def plan(rng: random.Random, scene: Table) -> Question | None:
     return Question('plan', Task.PLAN, text, steps, steps, f'So, {thought}.', things)
 
 
-# How often each kind is asked of a table; many tries at a relation are too close to call.
+# Relative frequency of each kind; many tries at a relation are too close to call.
 _WEIGHTS: tuple[tuple[float, Callable[[random.Random, Table], Question | None]], ...] = (
     (5.0, point),
     (1.2, absent),
@@ -312,7 +312,7 @@ _WEIGHTS: tuple[tuple[float, Callable[[random.Random, Table], Question | None]],
 
 
 def about_table(rng: random.Random, scene: Table, *, relations: bool = True) -> Iterator[Question]:
-    """Questions without end, all kinds but plans, each as often as its weight says."""
+    """Yield questions of all kinds but plans without end, with the frequencies of `_WEIGHTS`."""
     weighted = _WEIGHTS if relations else _WEIGHTS[: -len(RELATIONS)]
     weights = [w for w, _ in weighted]
     makers = [m for _, m in weighted]

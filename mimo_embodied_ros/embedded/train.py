@@ -1,10 +1,12 @@
 """Train the embedded model from scratch: ``python -m mimo_embodied_ros.embedded.train``.
 
-Its stages are those of ``curriculum``; a run that was stopped goes on where it was.
-Where attention should go is known and taught: from a thing to its nearest neighbour (vision), from
-a name to the thing, and from what answers to the names in the question and to the word that says
-what is asked of them (language). So is what it should bring: where the thing and its neighbour are,
-and its size. Without these, comparisons stay at chance for hours of CPU time.
+`curriculum` describes the stages. A run that was stopped continues where it was.
+
+Some attention heads are taught where to attend: from a thing to its nearest neighbour (vision), and
+from a name to the thing, and from the answer to the names in the question and to the word that says
+what is asked about them (language). What they should retrieve is taught as well: the places of the
+thing and its neighbour, and the thing's size. Without this, comparisons stay at chance for hours of
+CPU time.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from .curriculum import Stage
 
-# weights in the loss: of the taught attention, and of what it brings
+# weights in the loss: of the taught attention, and of what it retrieves
 _ATTENTION_WEIGHT, _RECALL_WEIGHT = 0.3, 0.1
 
 
@@ -40,7 +42,7 @@ def _rate(stage: Stage, step: int) -> float:
 
 
 class Training:
-    """The model, the dense head and the optimiser, with the step they have reached."""
+    """The model, the training heads and the optimiser, and the step that they have reached."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed
@@ -58,7 +60,8 @@ class Training:
             'answer aim': torch.nn.Linear(hidden, packing.NAMES * vision_supervision.AIM),
         })
         self.learnt = torch.nn.ModuleList([self.model, self.heads])
-        self.ends: list[dict[str, torch.Tensor]] = []  # of the stages before branches, and of these
+        # weights where the branches fork, and at the end of each branch
+        self.ends: list[dict[str, torch.Tensor]] = []
         self.stage, self.step, self.seconds = 0, 0, 0.0
         self._new_optimizer()
 
@@ -71,7 +74,7 @@ class Training:
         self.optimizer = Optimizer(matrices, others)
 
     def restore(self) -> bool:
-        """Go on from the folder's state, if there is one."""
+        """Load the state in the folder; return whether there is one."""
         path = self.folder / 'state.pt'
         if not path.exists():
             return False
@@ -82,8 +85,8 @@ class Training:
         self.stage, self.step, self.seconds = state['stage'], state['step'], state['seconds']
         return True
 
-    def keep(self) -> None:
-        """Write the state to go on from."""
+    def save_state(self) -> None:
+        """Write the state from which a stopped run continues."""
         part = self.folder / 'state.part'
         torch.save({
             'learnt': self.learnt.state_dict(), 'ends': self.ends,
@@ -93,7 +96,7 @@ class Training:
         part.replace(self.folder / 'state.pt')
 
     def train_step(self, stage: Stage, statistics: dict[str, list[float]]) -> None:
-        """Draw, ask, learn."""
+        """Draw scenes, make questions about them, and update the weights."""
         rng = random.Random(f'{self.seed} {stage.name} {self.step}')
         scenes, mixes = curriculum.draw_scenes(rng, stage, self.step / stage.steps)
         batch = curriculum.pack_questions(rng, self.packer, scenes, mixes, stage)
@@ -144,7 +147,7 @@ class Training:
         self, where: str, states: torch.Tensor, looks: torch.Tensor, targets: torch.Tensor,
         grid: tuple[int, int], statistics: dict[str, list[float]],
     ) -> torch.Tensor:
-        """The loss of what is known of things where they are named and where it is answered."""
+        """The loss of what is retrieved about things, at their names or at the answer."""
         if not len(states):
             return torch.zeros(())
         row, *_, which, thing = looks.unbind(1)
@@ -166,7 +169,7 @@ class Training:
     def _attention_loss(
         name: str, attention: torch.Tensor, statistics: dict[str, list[float]]
     ) -> torch.Tensor:
-        """The loss of attention that should be one everywhere."""
+        """The loss of attention weights that should all be one."""
         if not len(attention):
             return torch.zeros(())
         statistics.setdefault(name, []).append(attention.mean().item())
@@ -179,7 +182,7 @@ class Training:
         self.optimizer.step(_rate(stage, self.step))
 
     def run(self, log: Path, *, every: int = 50) -> None:
-        """All stages to the end."""
+        """Train all stages to the end."""
         statistics: dict[str, list[float]] = {}
         started = time.monotonic() - self.seconds
         while self.stage < len(curriculum.STAGES):
@@ -197,11 +200,11 @@ class Training:
                     with log.open('a', encoding='utf-8') as file:
                         file.write(line + '\n')
                 if self.step % 200 == 0:
-                    self.keep()
+                    self.save_state()
             self._end_stage()
 
     def _end_stage(self) -> None:
-        """Go on to the next one, a branch from where it forks; after branches with their mean."""
+        """Begin the next stage: a branch from the fork; after branches from their mean."""
         branch = curriculum.STAGES[self.stage].branch
         self.stage, self.step = self.stage + 1, 0
         next_branch = self.stage < len(curriculum.STAGES) and curriculum.STAGES[self.stage].branch
@@ -214,16 +217,16 @@ class Training:
             self.learnt.load_state_dict(
                 {k: torch.stack([end[k] for end in ends]).mean(0) for k in fork})
         self._new_optimizer()
-        self.keep()
+        self.save_state()
 
 
 def main() -> None:
-    """Train, or go on training, and write the model's folder."""
+    """Train, or continue a stopped run, and write the model's folder."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
     parser.add_argument('--out', type=Path, default=Path('models/mimo_tiny'),
                         help='folder of the model (default: %(default)s)')
     parser.add_argument('--work', type=Path, default=Path('build/train'),
-                        help='folder of the run, to go on from (default: %(default)s)')
+                        help='folder of the run, to continue from (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=2)
     options = parser.parse_args()
@@ -231,7 +234,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     training = Training(options.work, options.seed)
     if training.restore():
-        print(f'going on in stage {training.stage + 1} at step {training.step}')
+        print(f'continuing in stage {training.stage + 1} at step {training.step}')
     training.run(options.work / 'log.jsonl')
     untrained_model.save(training.model, training.tokenizer, options.out)
     size = (options.out / 'model.safetensors').stat().st_size

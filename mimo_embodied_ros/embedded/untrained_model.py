@@ -26,7 +26,7 @@ IMAGE_MEAN = [0.48145466, 0.4578275, 0.40821073]  # Qwen2.5-VL's, red, green, bl
 IMAGE_STD = [0.26862954, 0.26130258, 0.27577711]
 _VOCABULARY = 720
 _PAD, _END = '<|endoftext|>', '<|im_end|>'
-# The control tokens of Qwen2.5, in the order of their ids; the last eight are not special there.
+# The control tokens of Qwen2.5 in the order of their ids; those in _ADDED are not special there.
 _SPECIAL = (
     _PAD, '<|im_start|>', _END, '<|object_ref_start|>', '<|object_ref_end|>', '<|box_start|>',
     '<|box_end|>', '<|quad_start|>', '<|quad_end|>', '<|vision_start|>', '<|vision_end|>',
@@ -36,12 +36,12 @@ _ADDED = (
     '<tool_call>', '</tool_call>', '<|fim_prefix|>', '<|fim_middle|>', '<|fim_suffix|>',
     '<|fim_pad|>', '<|repo_name|>', '<|file_sep|>',
 )
-# How Qwen2 splits text before it merges: single digits, words with their space, runs of signs.
+# How Qwen2 splits text before merges: single digits, words with their space, runs of other signs.
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r'|\s*[\r\n]+|\s+(?!\S)|\s+'
 )
-# Renders ChatML with images and videos where they stand, as Qwen2.5-VL's template does.
+# Renders ChatML with images and videos in their places, as Qwen2.5-VL's template does.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
     '<|im_start|>system\n' + SYSTEM + '<|im_end|>\n{% endif %}'
@@ -80,7 +80,7 @@ def _corpus(seed: int) -> Iterator[str]:
 
 
 def new_tokenizer(seed: int = 0) -> Tokenizer:
-    """Byte-level BPE learnt on the questions and answers; any text survives the round trip."""
+    """Train a byte-level BPE on the questions and answers; any text survives the round trip."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
@@ -99,7 +99,7 @@ def new_tokenizer(seed: int = 0) -> Tokenizer:
 
 
 def _config(tokenizer: Tokenizer) -> dict[str, Any]:
-    """config.json in the flat layout of the published checkpoints, which every version reads."""
+    """config.json in the flat layout of the published checkpoints, which all versions read."""
     ids = {t: tokenizer.token_to_id(t) for t in _SPECIAL}
     return {
         'architectures': ['Qwen2_5_VLForConditionalGeneration'],
@@ -120,7 +120,7 @@ def _config(tokenizer: Tokenizer) -> dict[str, Any]:
         'rms_norm_eps': 1e-6,
         'use_cache': True,
         'tie_word_embeddings': True,
-        # An answer finds a name by what it is, some sixty tokens back: slow waves are needed too.
+        # An answer finds a name some sixty tokens back by its content: low frequencies are needed.
         'rope_theta': 1000.0,
         'rope_scaling': {'type': 'mrope', 'mrope_section': [4, 6, 6]},
         'bos_token_id': ids[_PAD],
@@ -154,18 +154,18 @@ def _config(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def new_model(tokenizer: Tokenizer, seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
-    """The untrained network, float32."""
+    """Make the untrained network, float32."""
     torch.manual_seed(seed)
     config = Qwen2_5_VLConfig(**_config(tokenizer))
     return Qwen2_5_VLForConditionalGeneration(config).float()
 
 
 def save(model: Qwen2_5_VLForConditionalGeneration, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write what ``from_pretrained`` reads: bfloat16 safetensors and the published file set."""
+    """Write a folder for ``from_pretrained``: bfloat16 safetensors and the published file set."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.to(torch.bfloat16) for k, v in model.state_dict().items()}
     model.save_pretrained(folder, state_dict=weights)
-    (folder / 'model.safetensors').chmod(0o644)  # others may read it, as all else here
+    (folder / 'model.safetensors').chmod(0o644)  # readable by others, as the other files
     config = _config(tokenizer)
     added = {
         str(tokenizer.token_to_id(t)): {

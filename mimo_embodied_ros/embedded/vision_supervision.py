@@ -1,9 +1,9 @@
-"""What the vision tower is first taught: to name and place what lies under each image token.
+"""Supervision of the vision tower: it first learns what lies under each image token.
 
-A throw-away linear head reads, from the token in which a thing's point lies: its colour, shape,
-the digits of its pixel position, its size, and its nearest neighbour's name and place; and from any
-token of a road which way it bends. The language model then finds these in the tokens; without them
-it stays at chance for hours of CPU time.
+During training only, a linear head predicts from the token in which a thing's point lies: its
+colour, its shape, the digits of its pixel position, its size, and its nearest neighbour's name and
+place; and from each token of a road which way the road bends. The language model later reads these
+from the tokens; without them it stays at chance for hours of CPU time.
 """
 
 from __future__ import annotations
@@ -29,33 +29,34 @@ if TYPE_CHECKING:
 _COLOURS, _SHAPES = ('', *COLOURS), (*SHAPES, *ROAD_OBJECTS)
 _C, _S = len(_COLOURS), len(_SHAPES)
 _DIGITS = 6
-# widths of the head's outputs
+# widths of the head's outputs: whether a thing is there, its colour and shape, its neighbour's,
+# the digits, size, box, the neighbour's place, the place, the road's bend
 _PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), 1, 4, 2, 2, len(BENDS))
 WIDTH = sum(_PARTS)
-_MAX_SIDE = 14  # rows or columns of image tokens
+_MAX_SIDE = 14  # most rows or columns of image tokens
 AIM = 2 * _MAX_SIDE + 2
 
 
 def token_of(thing: Thing | RoadObject, rows: int, columns: int) -> int:
-    """The image token in which a thing's point lies, in a grid of so many."""
+    """Return the image token in which a thing's point lies."""
     row, column = round(thing.y) // FACTOR, round(thing.x) // FACTOR
     return min(row, rows - 1) * columns + min(column, columns - 1)
 
 
 def place(thing: Thing | RoadObject, rows: int, columns: int) -> tuple[float, float]:
-    """Where a thing's point lies, in shares of the picture."""
+    """Return x and y of a thing's point as shares of the picture's width and height."""
     return thing.x / (columns * FACTOR), thing.y / (rows * FACTOR)
 
 
 def neighbour_of(scene: Table | Road, thing: Thing | RoadObject) -> Thing | None:
-    """What is plainly nearest to a thing on a table."""
+    """Return the thing that is clearly the nearest on a table, or None."""
     if isinstance(scene, Table) and isinstance(thing, Thing):
         return nearest_neighbour(scene, thing)
     return None
 
 
 def neighbours(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
-    """(n, 3): scene, token of a thing, token of the thing that is plainly nearest to it."""
+    """Return (n, 3): scene, token of a thing, token of the thing that is clearly nearest to it."""
     pairs = [(i, token_of(thing, rows, columns), token_of(near, rows, columns))
              for i, scene in enumerate(scenes) for thing in scene.things
              if (near := neighbour_of(scene, thing))]
@@ -63,10 +64,10 @@ def neighbours(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch
 
 
 def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
-    """(scenes, tokens, 21) for `dense_loss`.
+    """Return the targets of `dense_loss`, (scenes, tokens, 21).
 
-    There, colour, shape, the neighbour's two, digits, size, box, the neighbour's x and y, x and y,
-    the road's bend.
+    Their columns: whether a thing is there, its colour and shape, its neighbour's colour and shape,
+    the six digits, size, box, x and y of the neighbour, x and y of the token, the road's bend.
     """
     out = torch.zeros(len(scenes), rows * columns, 5 + _DIGITS + 10)
     out[:, :, 3:5] = -1
@@ -93,7 +94,7 @@ def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Te
 def dense_loss(
     outputs: torch.Tensor, target: torch.Tensor
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Of a head's (tokens, WIDTH) outputs; with its parts, for the log."""
+    """Return the loss of the dense head's (tokens, WIDTH) outputs, and its parts for the log."""
     exists, *named, size, box, near, place, bend = outputs.split(_PARTS, -1)
     present = target[:, 0] > 0
     things = target[present]
@@ -118,9 +119,10 @@ def dense_loss(
 def aim_loss(
     outputs: torch.Tensor, target: torch.Tensor, rows: int, columns: int
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Of a head's (tokens, AIM) outputs: row and column of each, a thing's offset in its token.
+    """Return the loss of the aim head's (tokens, AIM) outputs, and its parts for the log.
 
-    Both together are the thing's pixel; the digits alone teach too little of it.
+    The outputs are row and column of each token, and the offset of a thing in its token. Together
+    they are the thing's pixel; the digits alone teach too little of it.
     """
     row, column, offset = outputs.split((_MAX_SIDE, _MAX_SIDE, 2), -1)
     size, cell = torch.tensor([columns, rows]), target[:, -3:-1]
@@ -137,7 +139,7 @@ def aim_loss(
 
 
 def _class_loss(outputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """Mean cross entropy where the class is known: tables do not bend, roads have no neighbours."""
+    """Mean cross entropy where there is a class: tables have no bend, roads no neighbours."""
     has_class = classes >= 0
     loss = F.cross_entropy(outputs[has_class], classes[has_class].long(), reduction='sum')
     return loss / max(1, int(has_class.sum()))

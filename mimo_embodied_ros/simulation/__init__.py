@@ -1,1 +1,1 @@
-"""The ROS side of a world: its camera and gripper as a node, and the demo's recorded bag."""
+"""The simulated tabletop as a ROS node with camera and gripper, and the demo's recorded bag."""

@@ -1,7 +1,7 @@
 """Record the demo's bag: ``python -m mimo_embodied_ros.simulation.demo_bag``.
 
-A mobile base drives slowly past a drawn table: picture, intrinsics, depth and odometry agree, and
-``scene.json`` beside the bag says where every thing is in every picture.
+A mobile base drives slowly past a drawn table. Picture, intrinsics, depth and odometry are
+consistent, and ``scene.json`` beside the bag holds the place of each thing in each picture.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 START_NS = 1_700_000_000_000_000_000
 PERIOD_S = 0.2
-SPEED = 0.015  # m/s, to the right
+SPEED = 0.015  # of the base, m/s to the right
 THINGS = (
     Thing('red', 'cube', 190, 330, 48),
     Thing('blue', 'bowl', 430, 215, 58),
@@ -45,16 +45,16 @@ THINGS = (
 
 
 def scene_at(time_s: float) -> Table:
-    """The table as seen after so many seconds of driving to the right: near things move faster."""
-    moved = SPEED * time_s
+    """Draw the table as seen after ``time_s`` seconds: near things move faster in the picture."""
+    travelled = SPEED * time_s
     things = tuple(
-        Thing(t.colour, t.shape, t.x - FOCAL * moved / depth_at(t.y), t.y, t.radius)
+        Thing(t.colour, t.shape, t.x - FOCAL * travelled / depth_at(t.y), t.y, t.radius)
         for t in THINGS)
     return draw_table(random.Random(5), WIDTH, HEIGHT, things=things)
 
 
 def _messages(store: Any, seconds: float) -> Iterator[tuple[str, str, int, Any]]:
-    """Topic, type, time and message, in order of time."""
+    """Yield topic, type, time in nanoseconds and message, in order of time."""
     types = store.types
     time_type, header_type = types['builtin_interfaces/msg/Time'], types['std_msgs/msg/Header']
     image_type = types['sensor_msgs/msg/Image']
@@ -93,7 +93,7 @@ def _messages(store: Any, seconds: float) -> Iterator[tuple[str, str, int, Any]]
 
 
 def record(folder: Path, seconds: float) -> None:
-    """Write the bag and ``scene.json``; what is there already is replaced."""
+    """Write the bag and ``scene.json``; an existing folder is replaced."""
     shutil.rmtree(folder, ignore_errors=True)
     store = get_typestore(Stores.ROS2_JAZZY)
     writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
@@ -119,7 +119,7 @@ def record(folder: Path, seconds: float) -> None:
 
 
 def main() -> None:
-    """Record."""
+    """Record the bag."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
     parser.add_argument('--out', type=Path, default=Path('bags/tabletop'))
     parser.add_argument('--seconds', type=float, default=8.0)

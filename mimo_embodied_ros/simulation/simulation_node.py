@@ -1,7 +1,7 @@
-"""The node ``simulation``: a camera over the tabletop, and the gripper's action.
+"""The node ``simulation``: the camera over the simulated tabletop, and the gripper's action.
 
-It publishes ``camera/image_raw``, ``camera/camera_info`` and ``camera/depth/image_rect``, with one
-stamp, and serves ``gripper/run_skill`` with the skills pick and place.
+It publishes ``camera/image_raw``, ``camera/camera_info`` and ``camera/depth/image_rect`` with the
+same stamp, and serves ``gripper/run_skill`` with the skills pick and place.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 FRAME = 'base_link'
 RATE = 5.0
-"""Pictures a second."""
+"""Images per second."""
 FAILED = 1
-"""``error_code`` of a skill that the gripper could not do."""
+"""``error_code`` of a skill that the gripper failed to do."""
 
 
 def extrinsics_file() -> Path:
-    """Where the camera is, as the node ``mimo_embodied`` wants to know it, too."""
+    """Path of the camera's pose, which the node ``mimo_embodied`` needs as well."""
     return share_folder() / 'config' / 'extrinsics' / 'tabletop.yaml'
 
 
@@ -44,7 +44,7 @@ class Simulation(Node):
     """A tabletop with a camera and a gripper.
 
     Attributes:
-        table: the world; another one after `reset`.
+        table: the simulated tabletop; `reset` replaces it.
         motion_s: how long a skill takes, seconds; infinite: until it is cancelled.
 
     """
@@ -57,9 +57,9 @@ class Simulation(Node):
         """Set the table, and begin to publish.
 
         Args:
-            name: of the node.
-            seed: of the scene.
-            drop: probability that a thing slips out in a pick or in a place.
+            name: name of the node.
+            seed: seed of the scene.
+            drop: probability that a thing slips out during a pick or a place.
             options: more arguments of rclpy's Node.
 
         """
@@ -76,17 +76,17 @@ class Simulation(Node):
             cancel_callback=lambda _: CancelResponse.ACCEPT)
 
     def destroy_node(self) -> None:
-        """End the action, too."""
+        """Destroy the action server, too."""
         self._server.destroy()
         super().destroy_node()
 
     def reset(self, seed: int) -> None:
-        """Set the table anew; from any thread, while nothing moves."""
+        """Set another table; may be called from any thread while the gripper does nothing."""
         camera = self._extrinsics.lookup(FRAME, OPTICAL_FRAME, 0)
         self.table = Tabletop(seed, camera, self._drop)
 
     def _publish(self) -> None:
-        # in this order: no table is shown later than it was
+        # the stamp is taken before the table: an image must not look newer than it is
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=OPTICAL_FRAME)
         table = self.table
         self._info.publish(CameraInfo(
@@ -102,7 +102,7 @@ class Simulation(Node):
         if self._moving:
             handle.abort()
             return RunSkill.Result(
-                error_code=FAILED, error_msg='the gripper does another skill; wait for its end')
+                error_code=FAILED, error_msg='the gripper is doing another skill; wait for its end')
         self._moving = True
         try:
             handle.publish_feedback(RunSkill.Feedback(text=_words(handle.request)))
@@ -114,7 +114,7 @@ class Simulation(Node):
             problem = self._do(handle.request)
         finally:
             self._moving = False
-        self._publish()  # so that who looks after the result sees what was done
+        self._publish()  # before the result, so that a look after it shows what was done
         if problem:
             handle.abort()
             return RunSkill.Result(error_code=FAILED, error_msg=problem)
@@ -122,14 +122,14 @@ class Simulation(Node):
         return RunSkill.Result()
 
     def _do(self, goal: RunSkill.Goal) -> str:
-        """Do a skill where the goal says; in words what went wrong."""
+        """Do a skill where the goal says; return the problem, or ''."""
         skills = {'pick': (self.table.pick, goal.object_at),
                   'place': (self.table.place, goal.place_at)}
         if goal.skill not in skills:
             return f'there is no skill {goal.skill!r}; the gripper can {" and ".join(skills)}'
         do, at = skills[goal.skill]
         if not at.header.frame_id:
-            return f'nobody knows where to {goal.skill}; give a point and its frame'
+            return f'the goal does not say where to {goal.skill}; give a point and its frame'
         try:
             to_base = self._extrinsics.lookup(FRAME, at.header.frame_id, 0)
         except TransformError as error:

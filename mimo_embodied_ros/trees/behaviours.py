@@ -1,24 +1,24 @@
-"""Behaviours that ask the node and the robot, and leave what they get on the blackboard.
+"""Behaviours that send requests to the node and the robot, and write results to the blackboard.
 
-None of them waits: each sends its request when it begins, is RUNNING until the end of it, and
-cancels it when it is stopped. Give all of a tree its client once: ``tree.setup(client=client)``.
+None of them blocks: each sends its request when it begins, is RUNNING until the request ends, and
+cancels it when it is stopped. Give a whole tree its client once: ``tree.setup(client=client)``.
 
 Texts may name keys of the blackboard in braces, as in ``'Is there a {step.object}?'``. The keys are
-below ``namespace``, which is ``/mimo`` unless given:
+below ``namespace``, by default ``/mimo``:
 
 =============== ================== ==============================================================
 key             written by         holds
 =============== ================== ==============================================================
 ``instruction`` the user           what to do
 ``plan``        Plan, EachStep     TaskPlan; EachStep keeps the status of its steps
-``step``        EachStep           TaskStep that is being done
-``thing``       EachStep           where the step acts, in words: its target, or else its object
+``step``        EachStep           TaskStep under way
+``thing``       EachStep           name of where the step acts: its target, or else its object
 ``affordances`` Find               AffordancePoints
 ``answer``      Ask                SpatialAnswer
 ``camera``      WaitForFrame       CameraStatus
 ``result``      Execute            result of the robot's action
 ``error_code``  all but EachStep   int, of ResultCode or of the robot's action; 0: none
-``error_msg``   all but EachStep   str, why it failed and what to do; with error_code 0 as well
+``error_msg``   all but EachStep   str, cause and remedy of a failure, also with error_code 0
 =============== ================== ==============================================================
 """
 
@@ -54,13 +54,13 @@ NAMESPACE = 'mimo'
 
 
 class _Asking(Behaviour):
-    """One request each time it is begun; subclasses say which, and what its result means.
+    """Sends one request each time it begins; subclasses make it and judge its result.
 
     Args:
-        name: of the behaviour.
+        name: name of the behaviour.
         writes: key of the result.
-        reads: further keys that it may read.
-        namespace: of all keys.
+        reads: further keys that it reads.
+        namespace: namespace of all keys.
 
     """
 
@@ -78,10 +78,10 @@ class _Asking(Behaviour):
         self._request: Request | None = None
 
     def setup(self, **kwargs: Any) -> None:
-        """Take the client.
+        """Take the client from the arguments of ``tree.setup``.
 
         Raises:
-            InvalidRequestError: there is none among the arguments.
+            InvalidRequestError: the arguments have no client.
 
         """
         if not isinstance(kwargs.get('client'), MimoClient):
@@ -90,12 +90,12 @@ class _Asking(Behaviour):
         self.client = kwargs['client']
 
     def initialise(self) -> None:
-        """Begin anew."""
+        """Forget an earlier request and its error."""
         self._request = None
         self._say(ResultCode.NONE, '')
 
     def update(self) -> Status:
-        """Send the request, wait for its end, judge its result."""
+        """Send the request at the first tick, and judge its result once it has ended."""
         try:
             if self._request is None:
                 self._request = self.begin()
@@ -103,12 +103,12 @@ class _Asking(Behaviour):
                 return Status.RUNNING
             return self.judge(self._request.result())
         except MimoError as error:
-            code = getattr(error.reply, 'error_code', None)  # one of the robot's stays as it is
+            code = getattr(error.reply, 'error_code', None)  # a robot's own code is kept
             self._say(code if isinstance(code, int) and code else error.code, str(error))
             return Status.FAILURE
 
     def terminate(self, new_status: Status) -> None:
-        """Cancel what is under way."""
+        """Cancel the request under way."""
         if self._request is not None and not self._request.is_done():
             self._request.cancel()
 
@@ -118,7 +118,7 @@ class _Asking(Behaviour):
 
     @abstractmethod
     def judge(self, result: Any) -> Status:
-        """Write what the result holds, and say whether that is a success."""
+        """Write the result to the blackboard, and return the status that it means."""
 
     def _say(self, code: int, text: str) -> None:
         self.blackboard.error_code, self.blackboard.error_msg = int(code), text
@@ -126,7 +126,7 @@ class _Asking(Behaviour):
 
 
 class _Question(_Asking):
-    """A request with a text, whose goal has further fields."""
+    """Sends a request with a text; its goal may have further fields."""
 
     def __init__(
         self, name: str, text: str, writes: str, namespace: str, goal: dict[str, Any]
@@ -137,7 +137,7 @@ class _Question(_Asking):
         self._text, self._reads, self._goal = text, reads, goal
 
     def text(self) -> str:
-        """The text with the blackboard's values."""
+        """Return the text with the blackboard's values."""
         return self._text.format(**{key: _read(self.blackboard, key) for key in self._reads})
 
 
@@ -145,23 +145,23 @@ def _read(blackboard: Any, key: str) -> Any:
     try:
         return blackboard.get(key)
     except KeyError:
-        msg = f'nothing is on the blackboard under {blackboard.absolute_name(key)}; set it first'
+        msg = f'the blackboard has no {blackboard.absolute_name(key)}; set it first'
         raise InvalidRequestError(msg) from None
 
 
 class Plan(_Question):
-    """Ask for the steps of a task. FAILURE also when it cannot be done, with error_code 0."""
+    """Ask for the steps of a task. FAILURE with error_code 0: the task cannot be done."""
 
     def __init__(
         self, name: str, instruction: str = '{instruction}', *, namespace: str = NAMESPACE,
         **goal: Any,
     ) -> None:
-        """Plan what the text says.
+        """Take the instruction.
 
         Args:
-            name: of the behaviour.
-            instruction: what to do.
-            namespace: of the keys.
+            name: name of the behaviour.
+            instruction: what to do, in plain words.
+            namespace: namespace of the keys.
             goal: further fields of PlanTask's goal, as :meth:`.MimoClient.plan` takes them.
 
         """
@@ -172,7 +172,7 @@ class Plan(_Question):
         return self.client.plan(self.text(), **self._goal)
 
     def judge(self, result: Any) -> Status:
-        """SUCCESS with at least one step."""
+        """Return SUCCESS when the plan has a step."""
         self.blackboard.plan = result.plan
         if result.plan.steps:
             return Status.SUCCESS
@@ -181,17 +181,17 @@ class Plan(_Question):
 
 
 class Find(_Question):
-    """Ask where to touch or put. FAILURE also when it is not there, with error_code 0."""
+    """Ask where to touch or put something. FAILURE with error_code 0: it is not there."""
 
     def __init__(
         self, name: str, query: str = '{thing}', *, namespace: str = NAMESPACE, **goal: Any
     ) -> None:
-        """Find what the text describes.
+        """Take the query.
 
         Args:
-            name: of the behaviour.
-            query: what to find.
-            namespace: of the keys.
+            name: name of the behaviour.
+            query: what to find, in plain words.
+            namespace: namespace of the keys.
             goal: further fields of FindAffordances' goal, such as target_frame.
 
         """
@@ -202,7 +202,7 @@ class Find(_Question):
         return self.client.find(self.text(), **self._goal)
 
     def judge(self, result: Any) -> Status:
-        """SUCCESS with at least one point or box."""
+        """Return SUCCESS when there is a point or a box."""
         self.blackboard.affordances = result.affordances
         if result.affordances.points or result.affordances.boxes:
             return Status.SUCCESS
@@ -211,19 +211,19 @@ class Find(_Question):
 
 
 class Ask(_Question):
-    """A condition: SUCCESS if the answer to a question is yes. With the other, error_code is 0."""
+    """A condition: SUCCESS when the answer is yes. FAILURE with error_code 0: it is no."""
 
     def __init__(
         self, name: str, question: str, *, expected: bool = True, namespace: str = NAMESPACE,
         **goal: Any,
     ) -> None:
-        """Ask a question of yes or no.
+        """Take the question.
 
         Args:
-            name: of the behaviour.
-            question: about what the camera sees.
-            expected: False: SUCCESS if the answer is no.
-            namespace: of the keys.
+            name: name of the behaviour.
+            question: a yes/no question about the camera's image.
+            expected: False: SUCCESS when the answer is no.
+            namespace: namespace of the keys.
             goal: further fields of AnswerSpatial's goal, such as task.
 
         """
@@ -235,10 +235,10 @@ class Ask(_Question):
         return self.client.answer_spatial(self.text(), **self._goal)
 
     def judge(self, result: Any) -> Status:
-        """SUCCESS with the answer that is expected."""
+        """Return SUCCESS when the answer is the expected one."""
         self.blackboard.answer = answer = result.answer
         if answer.answer_type != SpatialAnswer.YES_NO:
-            msg = f'the answer is neither yes nor no: {answer.answer}; ask so that it can be'
+            msg = f'the answer is neither yes nor no: {answer.answer}; ask a yes/no question'
             raise ParseError(msg)
         if answer.yes == self._expected:
             return Status.SUCCESS
@@ -253,16 +253,16 @@ class Execute(_Asking):
         self, name: str, action: Any, action_name: str, goal: Callable[[Any], Any], *,
         reads: tuple[str, ...] = ('step', 'affordances'), namespace: str = NAMESPACE,
     ) -> None:
-        """Do something.
+        """Take the action.
 
         Args:
-            name: of the behaviour.
+            name: name of the behaviour.
             action: type of the action.
-            action_name: its name, relative to the namespace of the client's node.
-            goal: makes the goal of the behaviour's blackboard client, as in
+            action_name: name of the action, relative to the namespace of the client's node.
+            goal: makes the goal from the behaviour's blackboard client, as in
                 ``lambda blackboard: Pick.Goal(pose=pose_of(blackboard.affordances))``.
-            reads: the keys that it reads.
-            namespace: of the keys.
+            reads: keys that ``goal`` reads.
+            namespace: namespace of the keys.
 
         """
         super().__init__(name, 'result', reads, namespace)
@@ -273,87 +273,87 @@ class Execute(_Asking):
         try:
             goal = self._goal(self.blackboard)
         except (AttributeError, IndexError, KeyError) as error:
-            msg = f'{self.name} cannot make its goal of the blackboard: {error}'
+            msg = f'{self.name} cannot make its goal from the blackboard: {error}'
             raise InvalidRequestError(msg) from error
         return self.client.send(self._action, self._action_name, goal)
 
     def judge(self, result: Any) -> Status:
-        """SUCCESS, as the action says."""
+        """Return SUCCESS, since the action has succeeded."""
         self.blackboard.result = result
         return Status.SUCCESS
 
 
 class WaitForFrame(_Asking):
-    """RUNNING until a camera has sent an image that is not from before.
+    """RUNNING until a camera has sent an image since the behaviour began.
 
-    error_code tells meanwhile what is missing. Limit the time with py_trees' Timeout.
+    Meanwhile error_code says what is missing. Limit the time with py_trees' Timeout.
     """
 
     def __init__(
         self, name: str, camera: str = '', *, max_age_s: float = 0.0, namespace: str = NAMESPACE
     ) -> None:
-        """Wait for a camera.
+        """Take the camera.
 
         Args:
-            name: of the behaviour.
-            camera: its name in the node; empty: the first.
+            name: name of the behaviour.
+            camera: name of the camera in the node; empty: the first one.
             max_age_s: how old an image may be when the behaviour begins, seconds.
-            namespace: of the keys.
+            namespace: namespace of the keys.
 
         """
         super().__init__(name, 'camera', (), namespace)
         self._camera, self._max_age_s, self._since_ns = camera, max_age_s, 0
 
     def initialise(self) -> None:
-        """Note the time, by the clock of the client's node."""
+        """Note the time by the clock of the client's node."""
         super().initialise()
         now = self.client.node.get_clock().now().nanoseconds
         self._since_ns = now - round(self._max_age_s * 1e9)
 
     def begin(self) -> Request:
-        """Ask what has arrived."""
+        """Ask for the state of the cameras."""
         return self.client.cameras()
 
     def judge(self, result: Any) -> Status:
-        """SUCCESS with a fresh image, else ask again at the next tick."""
-        waits = self._waits_for(result.cameras)
-        if waits is None:
+        """Return SUCCESS when there is a fresh image; else ask again at the next tick."""
+        missing = self._missing(result.cameras)
+        if missing is None:
             self._say(ResultCode.NONE, '')
             return Status.SUCCESS
-        self._say(waits.code, str(waits))
+        self._say(missing.code, str(missing))
         self._request = None
         return Status.RUNNING
 
-    def _waits_for(self, cameras: list[Any]) -> MimoError | None:
+    def _missing(self, cameras: list[Any]) -> MimoError | None:
         if not cameras:
             return ModelNotReadyError('the node has no cameras while it is not active')
         camera = next((c for c in cameras if c.name == (self._camera or cameras[0].name)), None)
         if camera is None:
             names = ', '.join(c.name for c in cameras)
-            msg = f'there is no camera {self._camera}; there is {names}'
+            msg = f'there is no camera {self._camera}; the node has {names}'
             raise InvalidRequestError(msg)
         self.blackboard.camera = camera
         if not camera.image_valid:
             return NoImageError(f'no image has arrived on {camera.image_topic} yet')
         stamp = camera.header.stamp
         if stamp.sec * 10**9 + stamp.nanosec < self._since_ns:
-            return StaleImageError(f'the newest image on {camera.image_topic} is from before')
+            return StaleImageError(f'the newest image on {camera.image_topic} is too old')
         return None
 
 
 class EachStep(Decorator):
-    """Run the child once for each step of the plan: SUCCESS after the last, FAILURE with the first.
+    """Runs the child once for each step of the plan, until a step fails.
 
-    The status of each step in the plan follows.
+    It keeps the status of each step in the plan.
     """
 
     def __init__(self, name: str, child: Behaviour, *, namespace: str = NAMESPACE) -> None:
-        """Go through the plan.
+        """Take the child.
 
         Args:
-            name: of the behaviour.
-            child: does the step that is on the blackboard.
-            namespace: of the keys.
+            name: name of the behaviour.
+            child: does the ``step`` on the blackboard.
+            namespace: namespace of the keys.
 
         """
         super().__init__(name, child)
@@ -368,7 +368,7 @@ class EachStep(Decorator):
         """Take the first step.
 
         Raises:
-            InvalidRequestError: there is no plan, or no step in it; Plan fails then.
+            InvalidRequestError: there is no plan, or it has no steps; Plan fails then.
 
         """
         self._steps = list(_read(self.blackboard, 'plan').steps)
@@ -378,7 +378,7 @@ class EachStep(Decorator):
         self._next()
 
     def update(self) -> Status:
-        """Note how the step ended, and take the next one."""
+        """Set the status of the step that has ended, and take the next one."""
         ended = {Status.SUCCESS: TaskStep.SUCCEEDED, Status.FAILURE: TaskStep.FAILED}
         if self.decorated.status not in ended:
             return Status.RUNNING
@@ -391,7 +391,7 @@ class EachStep(Decorator):
         return Status.RUNNING
 
     def terminate(self, new_status: Status) -> None:
-        """Note that the step was stopped."""
+        """Set the status of a step that was stopped."""
         if new_status is Status.INVALID and self._step is not None and (
                 self._step.status == TaskStep.EXECUTING):
             self._step.status = TaskStep.CANCELLED

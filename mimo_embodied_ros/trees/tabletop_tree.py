@@ -1,4 +1,4 @@
-"""A tree that does a whole task on a table, and does it again if it failed."""
+"""A tree that does a whole task on a table, and tries it again when it fails."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def tabletop_task(
     execute: Behaviour, *, done: str = '', attempts: int = 3, wait_s: float = 10.0,
     target_frame: str = '', namespace: str = NAMESPACE,
 ) -> Behaviour:
-    """Plan the ``instruction`` on the blackboard on a fresh frame, do step by step, check.
+    """Make a tree that plans the ``instruction`` on the blackboard, does each step, and checks.
 
-    Whatever fails, the task is planned again from the present view.
+    Whatever fails, the task is planned again on a new image.
 
     Args:
         execute: does the ``step`` on the blackboard where ``affordances`` says, such as
             :class:`.behaviours.Execute`.
-        done: a question that is answered with yes when the task is done; empty: not asked.
+        done: a question whose answer is yes when the task is done; empty: no such check.
         attempts: how often the task is tried.
-        wait_s: how long to wait for a frame, seconds.
-        target_frame: of the positions in ``affordances``; empty: pixels only.
-        namespace: of the keys.
+        wait_s: how long to wait for a new image, seconds.
+        target_frame: frame of the positions in ``affordances``; empty: pixels only.
+        namespace: namespace of the keys.
 
     Returns:
-        The root. SUCCESS: done; FAILURE: ``error_code`` and ``error_msg`` say why not.
+        The root. SUCCESS: the task is done; FAILURE: ``error_code`` and ``error_msg`` say why not.
 
     """
     def frame() -> Behaviour:

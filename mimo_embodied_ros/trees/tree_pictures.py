@@ -1,4 +1,4 @@
-"""Pictures of trees. For graphviz, where it is installed, see ``py_trees.display``."""
+"""Pictures of trees, without graphviz; with it, use ``py_trees.display``."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _COLOURS = {
     Status.SUCCESS: (170, 224, 172), Status.FAILURE: (246, 170, 164),
 }
 _INK, _PALE = (32, 36, 42), (110, 116, 126)
-# in pixels
+# pixels: size of the font, padding of a box, gap between boxes, height of a box, of a row
 _SIZE, _PAD, _GAP, _BOX, _ROW = 15, 12, 14, 46, 74
 
 
 def draw_tree(root: Behaviour) -> NDArray[np.uint8]:
-    """Draw a tree from its root downwards: names, types, and by colour how each is doing.
+    """Draw a tree with its root on top: each behaviour's name and type, its status as colour.
 
-    Grey has not been ticked, or was stopped; blue runs, green succeeded, red failed.
+    Grey: not ticked, or stopped; blue: running; green: succeeded; red: failed.
 
     Returns:
         (height, width, 3) uint8, RGB.
@@ -50,7 +50,7 @@ def draw_tree(root: Behaviour) -> NDArray[np.uint8]:
         return 1 + max(map(rows, behaviour.children), default=0)
 
     def draw(behaviour: Behaviour, left: float, top: float) -> float:
-        """Draw it and all below; returns the middle of its box."""
+        """Draw a behaviour and those below it; return the column of its box's middle."""
         middle = left + width(behaviour) / 2
         x = middle - below(behaviour) / 2
         for child in behaviour.children:
@@ -71,7 +71,7 @@ def draw_tree(root: Behaviour) -> NDArray[np.uint8]:
 
 
 def main() -> None:
-    """Draw the tree of the docs."""
+    """Draw the tree of the documentation."""
     from mimo_embodied_ros import action
 
     from .behaviours import Execute

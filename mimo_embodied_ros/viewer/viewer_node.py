@@ -1,8 +1,8 @@
-"""The node ``mimo_viewer``: what the answers of ``mimo_embodied`` look like, for RViz and Foxglove.
+"""The node ``mimo_viewer``: draws the answers of ``mimo_embodied`` for RViz and Foxglove.
 
-It subscribes to nothing while nobody subscribes to it. While somebody looks at the annotated image
-it keeps the newest images of the cameras as they come, until an answer says on which of them it
-was given; that one is decoded and drawn on, in a thread of its own.
+It subscribes to nothing while its own outputs have no subscribers. While the annotated image has
+one, it keeps the cameras' newest images undecoded until an answer names the image that it is about.
+That image is then decoded and drawn on, in a thread of its own.
 """
 
 from __future__ import annotations
@@ -49,124 +49,127 @@ if TYPE_CHECKING:
     from rclpy.subscription import Subscription
 
 NAME = 'mimo_viewer'
-_LOOK_S = 0.5  # how often it looks whether somebody looks
-_COMING_S = 1.0  # how long an image may come after the answer on it
-_LIST_S = 2.0  # how long the node's answer about its cameras is waited for
-_KEPT = 32  # outcomes whose answers are on their way, or the other way round
-_TO_DRAW = 8  # answers; older ones are not drawn when they come too fast
-_REASONING = 400  # letters of it below a picture
-_GREY = 480, 640  # where there is no image to tell the size
-# Usual while others ask, and nothing to look at.
+_POLL_S = 0.5  # how often the outputs are checked for subscribers
+_IMAGE_WAIT_S = 1.0  # how long after its answer an image may arrive
+_LIST_RETRY_S = 2.0  # after how long the node is asked again for its cameras
+_MAX_UNPAIRED = 32  # outcomes without their answers yet, or the other way round
+_MAX_TO_DRAW = 8  # answers in the queue; when they come too fast, the oldest are not drawn
+_REASONING = 400  # most letters of the reasoning below a picture
+_GREY = 480, 640  # height and width of the picture where no image is known
+# Not shown: these are frequent, and there is nothing to see.
 _SILENT = {ResultCode.CANCELLED, ResultCode.PREEMPTED}
-_TEXT = {msg.TaskPlan: 'instruction', msg.AffordancePoints: 'query',
-         msg.SpatialAnswer: 'question', msg.TextAnswer: 'question',
-         msg.DrivingDecision: 'instruction'}
-_PLACED = (msg.TaskPlan, msg.AffordancePoints, msg.SpatialAnswer)
+_REQUEST_FIELDS = {
+    msg.TaskPlan: 'instruction', msg.AffordancePoints: 'query', msg.SpatialAnswer: 'question',
+    msg.TextAnswer: 'question', msg.DrivingDecision: 'instruction'}
+_WITH_POSITIONS = (msg.TaskPlan, msg.AffordancePoints, msg.SpatialAnswer)
 
 _logger = logging.getLogger(__name__)
 
 
-class History:
-    """Serialised images of all cameras; the oldest go when they take too many bytes."""
+class ImageHistory:
+    """The newest serialised images of all cameras, up to a number of bytes."""
 
     def __init__(self, capacity: int) -> None:
-        """Hold at most ``capacity`` bytes, and one image in any case."""
+        """Keep at most ``capacity`` bytes, but one image in any case."""
         self._capacity, self._bytes = capacity, 0
         self._held: deque[tuple[str, int, type, bytes]] = deque()
-        self._came = threading.Condition()
+        self._arrived = threading.Condition()
 
     def store(self, camera: str, kind: type, message: bytes) -> None:
-        """Take an ``Image`` or ``CompressedImage`` of a camera; nothing is decoded."""
-        with self._came:
+        """Store a serialised ``Image`` or ``CompressedImage`` of a camera."""
+        with self._arrived:
             self._held.append((camera, stamp_of(message), kind, message))
             self._bytes += len(message)
             while self._bytes > self._capacity and len(self._held) > 1:
                 self._bytes -= len(self._held.popleft()[3])
-            self._came.notify_all()
+            self._arrived.notify_all()
 
     def clear(self) -> None:
-        """Hold nothing."""
-        with self._came:
+        """Drop all images."""
+        with self._arrived:
             self._held.clear()
             self._bytes = 0
 
     def find(self, camera: str, stamp_ns: int, wait_s: float) -> tuple[type, bytes] | None:
-        """The type and message of the image with this stamp, which may be on its way still."""
-        found: tuple[type, bytes] | None = None
+        """Return the type and message of the image with this stamp; wait if it has not arrived."""
+        image: tuple[type, bytes] | None = None
 
         def decided() -> bool:
-            """Whether it is there, or a later one and so no hope."""
-            nonlocal found
+            """Whether it is there, or a later one is, after which it cannot arrive."""
+            nonlocal image
             later = False
             for name, stamp, kind, message in self._held:
                 if name == camera:
                     later = later or stamp > stamp_ns
-                    found = (kind, message) if stamp == stamp_ns else found
-            return later or found is not None
+                    image = (kind, message) if stamp == stamp_ns else image
+            return later or image is not None
 
-        with self._came:
-            self._came.wait_for(decided, wait_s)
-        return found
+        with self._arrived:
+            self._arrived.wait_for(decided, wait_s)
+        return image
 
     def newest(self) -> tuple[type, bytes] | None:
-        """Of any camera."""
-        with self._came:
+        """Return the type and message of the newest image of any camera."""
+        with self._arrived:
             return self._held[-1][2:] if self._held else None
 
 
 class MimoViewer(Node):
-    """Draws the answers of another node."""
+    """Draws the answers of another node as pictures, markers and a path."""
 
     def __init__(self, name: str = NAME, **options: Any) -> None:
-        """Offer the outputs; nothing is subscribed to until somebody subscribes to one."""
+        """Offer the outputs; the inputs are subscribed to when an output has a subscriber."""
         super().__init__(name, **options)
         settings = read_table(self, PARAMETERS)
-        self._of, self._reliable = settings['node'], settings['reliable']
+        self._answering_node, self._reliable = settings['node'], settings['reliable']
         self._quality, self._lifetime = settings['jpeg_quality'], settings['lifetime']
         self._size = settings['marker_size']
         self._image = self.create_publisher(Image, '~/annotated', 1)
         self._compressed = self.create_publisher(CompressedImage, '~/annotated/compressed', 1)
         self._markers = self.create_publisher(MarkerArray, '~/markers', 10)
         self._path = self.create_publisher(Path, '~/path', 10)
-        self._history = History(settings['history_mb'] * 10**6)
+        self._history = ImageHistory(settings['history_mb'] * 10**6)
         self._answers: dict[str, Subscription] = {}  # by topic
         self._cameras: dict[str, Subscription] = {}  # by name
-        self._list_cameras = self.create_client(srv.ListCameras, f'{self._of}/list_cameras')
-        self._listed = False  # whether all cameras of the node are subscribed to
-        self._asked = -_LIST_S
-        self._halves: OrderedDict[Any, dict[type, Any]] = OrderedDict()
-        self._marked: dict[str, int] = {}  # how many markers each topic's latest answer has
-        self._to_draw: deque[tuple[Any, Any]] = deque(maxlen=_TO_DRAW)
+        self._list_cameras = self.create_client(
+            srv.ListCameras, f'{self._answering_node}/list_cameras')
+        self._cameras_subscribed = False  # whether all cameras of the node are subscribed to
+        self._list_requested_s = -_LIST_RETRY_S
+        self._unpaired: OrderedDict[Any, dict[type, Any]] = OrderedDict()
+        self._marker_counts: dict[str, int] = {}  # number of markers of each topic's latest answer
+        self._to_draw: deque[tuple[Any, Any]] = deque(maxlen=_MAX_TO_DRAW)
         self._changed = threading.Condition()
         self._open = True
         self._drawing = threading.Thread(target=self._draw_all, name='drawing', daemon=True)
         self._drawing.start()
-        self.create_timer(_LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(_POLL_S, self._update_subscriptions,
+                          clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def destroy_node(self) -> None:
-        """Leave no thread behind."""
+        """End the drawing thread, too."""
         with self._changed:
             self._open = False
             self._changed.notify_all()
         self._drawing.join()
         super().destroy_node()
 
-    # -- subscribing while somebody looks
+    # -- subscriptions
 
     @property
-    def _drawn(self) -> bool:
-        """Whether somebody looks at a picture."""
+    def _image_wanted(self) -> bool:
+        """Whether the annotated image has a subscriber."""
         return bool(self._image.get_subscription_count()
                     + self._compressed.get_subscription_count())
 
-    def _look(self) -> None:
-        """Subscribe to what is looked at, and to nothing else."""
-        drawn = self._drawn
+    def _update_subscriptions(self) -> None:
+        """Subscribe to the inputs of those outputs that have subscribers, and to nothing else."""
+        image_wanted = self._image_wanted
         wanted: dict[str, tuple[type, Callable[[Any], None]]] = {}
-        if drawn:
+        if image_wanted:
             wanted['outcome'] = msg.Outcome, self._on_outcome
         for kind in KINDS:
-            if drawn or (kind.message in _PLACED and self._markers.get_subscription_count()):
+            if image_wanted or (kind.message in _WITH_POSITIONS
+                                and self._markers.get_subscription_count()):
                 wanted[kind.topic] = kind.message, partial(self._on_answer, kind.topic)
         if self._path.get_subscription_count():
             wanted['driving_trajectory'] = msg.DrivingTrajectory, self._on_trajectory
@@ -175,14 +178,14 @@ class MimoViewer(Node):
         for topic, (type_, callback) in wanted.items():
             if topic not in self._answers:
                 self._answers[topic] = self.create_subscription(
-                    type_, f'{self._of}/{topic}', callback, 10)
-        if not drawn:
+                    type_, f'{self._answering_node}/{topic}', callback, 10)
+        if not image_wanted:
             self._forget_cameras()
             self._history.clear()
-            self._halves.clear()
-        elif not self._listed and self._list_cameras.service_is_ready() and (
-                time.monotonic() > self._asked + _LIST_S):
-            self._asked = time.monotonic()
+            self._unpaired.clear()
+        elif not self._cameras_subscribed and self._list_cameras.service_is_ready() and (
+                time.monotonic() > self._list_requested_s + _LIST_RETRY_S):
+            self._list_requested_s = time.monotonic()
             self._list_cameras.call_async(srv.ListCameras.Request()).add_done_callback(
                 self._on_cameras)
 
@@ -190,11 +193,11 @@ class MimoViewer(Node):
         for subscription in self._cameras.values():
             self.destroy_subscription(subscription)
         self._cameras.clear()
-        self._listed, self._asked = False, -_LIST_S
+        self._cameras_subscribed, self._list_requested_s = False, -_LIST_RETRY_S
 
     def _on_cameras(self, done: Any) -> None:
-        """Subscribe to the images of the cameras that the node has."""
-        if not self._drawn:
+        """Subscribe to the images of the node's cameras."""
+        if not self._image_wanted:
             return
         cameras = done.result().cameras
         types = dict(self.get_topic_names_and_types())
@@ -207,34 +210,34 @@ class MimoViewer(Node):
                 self._cameras[camera.name] = self.create_subscription(
                     type_, camera.image_topic, partial(self._history.store, camera.name, type_),
                     QoSProfile(depth=5, reliability=quality), raw=True)
-        self._listed = bool(cameras) and all(c.name in self._cameras for c in cameras)
+        self._cameras_subscribed = bool(cameras) and all(c.name in self._cameras for c in cameras)
 
-    # -- what comes
+    # -- inputs
 
     def _on_outcome(self, outcome: msg.Outcome) -> None:
         if outcome.topic:
             self._pair(outcome.topic, outcome.text, outcome)
         elif outcome.error_code not in _SILENT:
-            self._draw_soon(outcome, None)
+            self._queue_drawing(outcome, None)
 
     def _on_answer(self, topic: str, answer: Any) -> None:
-        if self._markers.get_subscription_count() and isinstance(answer, _PLACED):
+        if self._markers.get_subscription_count() and isinstance(answer, _WITH_POSITIONS):
             self._markers.publish(self._marker_array(topic, answer))
-        if self._drawn:
-            self._pair(topic, _asked(answer), answer)
-            if answer.camera and self._listed and answer.camera not in self._cameras:
-                self._forget_cameras()  # the node has others now
+        if self._image_wanted:
+            self._pair(topic, _request_text(answer), answer)
+            if answer.camera and self._cameras_subscribed and answer.camera not in self._cameras:
+                self._forget_cameras()  # the node has other cameras now
 
     def _pair(self, topic: str, text: str, half: Any) -> None:
-        """Draw an answer when its outcome is there, too; either may come first."""
+        """Draw an answer once its outcome has arrived, too; either may come first."""
         key = topic, text, Time.from_msg(half.header.stamp).nanoseconds
-        halves = self._halves.setdefault(key, {})
+        halves = self._unpaired.setdefault(key, {})
         halves[msg.Outcome if isinstance(half, msg.Outcome) else object] = half
         if len(halves) == 2:
-            del self._halves[key]
-            self._draw_soon(halves[msg.Outcome], halves[object])
-        elif len(self._halves) > _KEPT:
-            self._halves.popitem(last=False)
+            del self._unpaired[key]
+            self._queue_drawing(halves[msg.Outcome], halves[object])
+        elif len(self._unpaired) > _MAX_UNPAIRED:
+            self._unpaired.popitem(last=False)
 
     def _on_trajectory(self, trajectory: msg.DrivingTrajectory) -> None:
         path = Path(header=trajectory.header)
@@ -248,23 +251,23 @@ class MimoViewer(Node):
     # -- markers
 
     def _marker_array(self, topic: str, answer: Any) -> MarkerArray:
-        """Markers of an answer; those of the same topic's one before are replaced or deleted."""
+        """Markers of an answer; those of the topic's previous answer are replaced or deleted."""
         out = MarkerArray()
         for marker in _markers(answer, self._size):
             marker.header.frame_id = answer.position_frame_id
             marker.header.stamp = answer.header.stamp
             marker.lifetime = messages.duration(self._lifetime)
             out.markers.append(marker)
-        count, before = len(out.markers), self._marked.get(topic, 0)
+        count, before = len(out.markers), self._marker_counts.get(topic, 0)
         out.markers += [Marker(action=Marker.DELETE) for _ in range(before - count)]
         for number, marker in enumerate(out.markers):
             marker.ns, marker.id = topic, number
-        self._marked[topic] = count
+        self._marker_counts[topic] = count
         return out
 
     # -- pictures
 
-    def _draw_soon(self, outcome: Any, answer: Any) -> None:
+    def _queue_drawing(self, outcome: Any, answer: Any) -> None:
         with self._changed:
             self._to_draw.append((outcome, answer))
             self._changed.notify()
@@ -278,11 +281,11 @@ class MimoViewer(Node):
                 outcome, answer = self._to_draw.popleft()
             try:
                 self._publish(outcome.header, self._draw(outcome, answer))
-            except Exception:  # the next one may be as it should
+            except Exception:  # an answer that cannot be drawn must not end the thread
                 _logger.exception('an answer could not be drawn')
 
     def _draw(self, outcome: Any, answer: Any) -> NDArray[np.uint8]:
-        """The image of an answer with what it says; None: there is no answer."""
+        """Draw an answer on its image; the answer is None where the request failed."""
         canvas, stats = Canvas(self._pixels(outcome, answer)), outcome.stats
         if answer is None:
             code = ResultCode(outcome.error_code).name
@@ -297,21 +300,21 @@ class MimoViewer(Node):
 
     def _pixels(self, outcome: Any, answer: Any) -> NDArray[np.uint8]:
         """The image that an outcome is about; grey where it is not known."""
-        found = None
+        image = None
         if outcome.camera:
             stamp = Time.from_msg(outcome.header.stamp).nanoseconds
-            found = self._history.find(outcome.camera, stamp, _COMING_S)
+            image = self._history.find(outcome.camera, stamp, _IMAGE_WAIT_S)
         elif answer is None and outcome.header == Header():
-            found = self._history.newest()  # the request failed before it came to an image
+            image = self._history.newest()  # the request failed before it took an image
         try:
-            if found is not None:
-                kind, message = found
+            if image is not None:
+                kind, message = image
                 decode = decode_compressed if kind is CompressedImage else decode_image
                 return decode(deserialize_message(message, kind))
             if outcome.camera:
                 self.get_logger().warning(
-                    f'the image of {outcome.camera} on which an answer was given is not there any '
-                    'more, or never came; raise history_mb, or let the cameras send it compressed',
+                    f'the image of {outcome.camera} that an answer is about is no longer kept, or '
+                    'did not arrive; raise history_mb, or use compressed images',
                     throttle_duration_sec=10.0)
         except MimoError as error:
             self.get_logger().warning(str(error), throttle_duration_sec=10.0)
@@ -329,18 +332,18 @@ class MimoViewer(Node):
                 CompressedImage(header=header, format='jpeg', data=data))
 
 
-def _asked(answer: Any) -> str:
-    """What the answer is to."""
-    return str(getattr(answer, _TEXT[type(answer)]))
+def _request_text(answer: Any) -> str:
+    """The text of the request that an answer belongs to."""
+    return str(getattr(answer, _REQUEST_FIELDS[type(answer)]))
 
 
 def _markers(answer: Any, size: float) -> Iterator[Marker]:
-    """A sphere and a text for each position that is known; arrows from step to step of a plan."""
+    """A sphere and a text for each known position, and arrows from step to step of a plan."""
     if isinstance(answer, msg.TaskPlan):
         named = [(f'{step.id}. {step.description}', point)
                  for step in answer.steps for point in step.points]
     else:
-        named = [(point.label or _asked(answer), point) for point in answer.points]
+        named = [(point.label or _request_text(answer), point) for point in answer.points]
     placed = [(name, point.position) for name, point in named
               if point.position_status == msg.AffordancePoint.OK]
     colour = PLAN if isinstance(answer, msg.TaskPlan) else MARK

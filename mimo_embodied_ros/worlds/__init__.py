@@ -1,1 +1,1 @@
-"""What has a known truth and can be looked at: drawn tables, drawn roads, a gripper's table."""
+"""Worlds with ground truth: drawn tables, drawn roads, and a table with a simulated gripper."""

@@ -1,4 +1,4 @@
-"""What drawn worlds have in common: colours, sub-pixel coordinates and the light of a picture."""
+"""Shared by drawn worlds: colours, sub-pixel coordinates, and the lighting of a picture."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ COLOURS = {
     'orange': (240, 128, 28),
 }
 FRACTION_BITS = 4
-"""Fractional bits of the coordinates that OpenCV draws with; its parameter ``shift``."""
+"""Fractional bits of the coordinates given to OpenCV: its parameter ``shift``."""
 
 
 def shaded(colour: tuple[float, ...], factor: float) -> tuple[float, ...]:
-    """A colour made darker by a factor below 1, or lighter by one above."""
+    """Return the colour, darker for a factor below 1 and lighter for one above."""
     if factor <= 1:
         return tuple(c * factor for c in colour)
     return tuple(c + (255 - c) * (factor - 1) for c in colour)
 
 
 def fixed_point(values: NDArray[np.float64] | list[tuple[float, float]]) -> NDArray[np.int32]:
-    """Pixel coordinates as OpenCV takes them with ``FRACTION_BITS``."""
+    """Return pixel coordinates as OpenCV's integers with ``FRACTION_BITS``."""
     return np.round(np.asarray(values, np.float64) * (1 << FRACTION_BITS)).astype(np.int32)
 
 
 def add_lighting(rng: random.Random, picture: Picture) -> Picture:
-    """The picture with a brightness, a colour cast, a gradient across it and sensor noise."""
+    """Return the picture with a random brightness, colour cast, gradient and sensor noise."""
     height, width = picture.shape[:2]
     gain = rng.uniform(0.75, 1.12) * np.array([rng.uniform(0.95, 1.05) for _ in range(3)])
     slope_x, slope_y = rng.uniform(-0.15, 0.15), rng.uniform(-0.12, 0.12)

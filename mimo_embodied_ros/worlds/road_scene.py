@@ -1,7 +1,7 @@
-"""Drawn roads as a car sees them, whose truth is known.
+"""Drawn roads as a car sees them, and their ground truth.
 
-Everything that a question can ask of a scene is in its fields; pixels are of the drawn image,
-x right, y down.
+The fields of a scene hold everything that a question can ask about it. Coordinates are pixels of
+the drawn image, x to the right and y down.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ BENDS = ('straight', 'left', 'right')
 
 @dataclass(frozen=True)
 class RoadObject:
-    """Something at a road.
+    """A car, a pedestrian or a traffic light.
 
     Attributes:
-        name: car, pedestrian or traffic light.
-        colour: of the car or the light; empty where it does not matter.
-        box: around it, pixels: x_min, y_min, x_max, y_max.
-        near: whether it is just in front.
+        name: one of `ROAD_OBJECTS`.
+        colour: colour of the car or of the light; empty for a pedestrian.
+        box: x_min, y_min, x_max, y_max, pixels.
+        near: whether it is right in front of the car that has the camera.
 
     """
 
@@ -42,7 +42,7 @@ class RoadObject:
 
     @property
     def shape(self) -> str:
-        """What it is, as of a thing on a table."""
+        """The name, since a thing on a table has a shape too."""
         return self.name
 
     @property
@@ -63,23 +63,33 @@ class RoadObject:
 
 @dataclass(frozen=True)
 class Road:
-    """A road seen from the car; what is None is not there."""
+    """A road as the camera of a car sees it.
+
+    Attributes:
+        pixels: (height, width, 3) uint8, RGB.
+        bend: one of `BENDS`.
+        light: what the traffic light shows: none, red or green.
+        traffic_light: the traffic light, or None.
+        pedestrian: a pedestrian on the road in front of the car, or None.
+        car: a car ahead, or None.
+
+    """
 
     pixels: Picture
-    bend: str  # one of BENDS
-    light: str  # none, red, green
+    bend: str
+    light: str
     traffic_light: RoadObject | None
-    pedestrian: RoadObject | None  # on the road, in front of the car
-    car: RoadObject | None  # ahead
+    pedestrian: RoadObject | None
+    car: RoadObject | None
 
     @property
     def things(self) -> tuple[RoadObject, ...]:
-        """All that is there."""
+        """All objects that are there."""
         return tuple(t for t in (self.traffic_light, self.pedestrian, self.car) if t is not None)
 
 
 class _RoadBrush:
-    """Draws in shares of the picture's sides, x right and y down."""
+    """Draws on a picture; coordinates are shares of its width and height."""
 
     def __init__(self, canvas: Picture) -> None:
         self._canvas = canvas
@@ -124,7 +134,7 @@ class _RoadBrush:
 
 
 def draw_road(rng: random.Random, width: int, height: int) -> Road:
-    """A road that may bend, with or without a light, a car ahead and somebody on it."""
+    """Draw a road that may bend, with or without a traffic light, a car and a pedestrian."""
     bend = rng.choice(BENDS)
     light = rng.choice(('none', 'none', 'red', 'green'))
     distance = rng.choice(('none', 'near', 'far'))
@@ -140,7 +150,7 @@ def draw_road(rng: random.Random, width: int, height: int) -> Road:
     canvas[int(horizon * height):] = grass
 
     def centre(t: float) -> float:
-        """Where the road runs at depth t: 0 at the bumper, 1 at the horizon."""
+        """Column of the road's middle at depth t: 0 at the bumper, 1 at the horizon."""
         return 0.5 + offset * (1 - t) + curve * t * t
 
     depth = np.linspace(0, 1, 12)

@@ -1,4 +1,4 @@
-"""The camera that sees drawn tables: a pinhole, and how far away is what it sees."""
+"""The pinhole camera that sees drawn tables: its intrinsics and its depth image."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 640, 480
 FOCAL = 525.0  # pixels
 MATRIX = (FOCAL, 0.0, WIDTH / 2, 0.0, FOCAL, HEIGHT / 2, 0.0, 0.0, 1.0)
-"""As ``k`` of sensor_msgs/CameraInfo."""
-FAR, NEAR = 1.6, 0.9  # metres to the upper and lower edge of the picture
+"""The intrinsic matrix, as ``k`` of sensor_msgs/CameraInfo."""
+FAR, NEAR = 1.6, 0.9  # metres to the table at the upper and the lower edge of the picture
 OPTICAL_FRAME = 'camera_color_optical_frame'
 
 
 def depth_at(row: float) -> float:
-    """Metres along the optical axis to what stands at ``row``: the table rises to the horizon."""
+    """Return the metres along the optical axis to the table at a row of the picture."""
     return FAR + (NEAR - FAR) * row / HEIGHT
 
 
 def depth_of(scene: Table) -> np.ndarray[Any, np.dtype[np.uint16]]:
-    """(HEIGHT, WIDTH) millimetres: the table, and each thing upright where it stands."""
+    """Return the depth image, (HEIGHT, WIDTH) uint16 millimetres; things stand upright."""
     rows = np.array([depth_at(row) for row in range(HEIGHT)]) * 1000
     depth = np.repeat(rows[:, None], WIDTH, 1)
     for thing in scene.things:

@@ -1,7 +1,7 @@
-"""Drawn tabletops with coloured objects, whose truth is known.
+"""Drawn tabletops with coloured objects, and their ground truth.
 
-Everything that a question can ask of a scene is in its fields; pixels are of the drawn image,
-x right, y down. The same primitives draw the picture and the mask, so a hit can be checked.
+The fields of a scene hold everything that a question can ask about it. Coordinates are pixels of
+the drawn image, x to the right and y down. The same primitives draw the picture and the masks.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from .drawing import Picture
 
-# Each shape is a list of primitives in units of the object's radius, around the point where one
-# would touch it. Shade 1 is the colour itself, less is darker, more is lighter.
+# Each shape is a list of primitives: kind, points in units of the object's radius around the point
+# where a gripper would touch it, and shade (1: the colour itself, below: darker, above: lighter).
 _POLYGON, _ELLIPSE, _RING = 'polygon', 'ellipse', 'ring'
 _SHAPES: dict[str, list[tuple[str, list[tuple[float, float]], float]]] = {
     'cube': [
@@ -72,7 +72,16 @@ MIN_CLEARANCE = 1.2  # least `clearance` between two things
 
 @dataclass(frozen=True)
 class Thing:
-    """One object: ``x, y`` is a point on it, ``radius`` its scale, both in pixels."""
+    """One object on a table.
+
+    Attributes:
+        colour: a key of `COLOURS`.
+        shape: one of `SHAPES`.
+        x: column of the point where a gripper would touch it, pixels.
+        y: row of that point, pixels.
+        radius: half of its size, pixels.
+
+    """
 
     colour: str
     shape: str
@@ -82,12 +91,12 @@ class Thing:
 
     @property
     def name(self) -> str:
-        """How people and plans call it."""
+        """Colour and shape, as questions and plans name the object."""
         return f'{self.colour} {self.shape}'
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """Smallest box around what is drawn: x_min, y_min, x_max, y_max."""
+        """Smallest box around the drawn object: x_min, y_min, x_max, y_max, pixels."""
         xs, ys = [], []
         for kind, points, _ in _SHAPES[self.shape]:
             if kind == _POLYGON:
@@ -108,18 +117,25 @@ class Thing:
 
     @property
     def size(self) -> float:
-        """Area of the box in square pixels: what "bigger" means here."""
+        """Area of the box in square pixels, which questions about "bigger" compare."""
         x_min, y_min, x_max, y_max = self.box
         return (x_max - x_min) * (y_max - y_min)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A tabletop seen by a camera."""
+    """A tabletop as a camera sees it.
+
+    Attributes:
+        pixels: (height, width, 3) uint8, RGB.
+        things: the objects on the table.
+        horizon: row where the table ends and the wall begins; 0: no wall is visible.
+
+    """
 
     pixels: Picture
     things: tuple[Thing, ...]
-    horizon: float  # row where the table ends and the wall begins; 0 when no wall is seen
+    horizon: float
 
 
 def _draw_thing(
@@ -140,7 +156,7 @@ def _draw_thing(
 
 
 def mask(scene: Table, thing: Thing) -> NDArray[np.bool_]:
-    """(height, width) where ``thing`` is drawn and nothing lies before it."""
+    """Return (height, width) bool: where ``thing`` is drawn and no other thing hides it."""
     out = np.zeros(scene.pixels.shape[:2], np.uint8)
     for other in sorted(scene.things, key=lambda t: t.y):
         _draw_thing(out, other, 1.0, (255.0 if other is thing else 0.0,), flat=True)
@@ -148,7 +164,7 @@ def mask(scene: Table, thing: Thing) -> NDArray[np.bool_]:
 
 
 def _background(rng: random.Random, height: int, width: int) -> tuple[Picture, float]:
-    """Table and wall; returns the canvas and the row of the horizon."""
+    """Draw table and wall; return the canvas and the row of the horizon."""
     level = rng.uniform(75, 225)
     table = [min(245.0, max(40.0, level + rng.uniform(-20, 20))) for _ in range(3)]
     canvas = np.empty((height, width, 3), np.uint8)
@@ -173,14 +189,14 @@ def _background(rng: random.Random, height: int, width: int) -> tuple[Picture, f
 def random_place(
     rng: random.Random, width: int, height: int, radius: float, horizon: float = 0.0
 ) -> tuple[float, float]:
-    """Where a thing of this radius is wholly on the table and in the picture: x, y in pixels."""
+    """Draw a place (x, y), pixels, where a thing of this radius is inside table and picture."""
     reach = _HALF_WIDTH * radius
     return (rng.uniform(reach, width - reach),
             rng.uniform(max(horizon, 0.0) + reach, height - reach))
 
 
 def clearance(x: float, y: float, radius: float, things: Iterable[Thing]) -> float:
-    """Distance to the nearest of ``things``, divided by the sum of its radius and this one."""
+    """Return the distance to the nearest thing, divided by the sum of the two radii."""
     return min((float(np.hypot(x - t.x, y - t.y)) / (radius + t.radius) for t in things),
                default=np.inf)
 
@@ -189,9 +205,16 @@ def place_things(
     rng: random.Random, width: int, height: int, count: int, horizon: float = 0.0,
     first: tuple[tuple[str, str], ...] = (),
 ) -> tuple[Thing, ...]:
-    """Up to ``count`` differently named things that do not touch, all inside of the picture.
+    """Place up to ``count`` things with different names in the picture, so that none touch.
 
-    ``first`` are colours and shapes of those that come before any others.
+    Args:
+        rng: source of all random choices.
+        width: columns of the picture, pixels.
+        height: rows of the picture, pixels.
+        count: number of things; fewer are placed where they find no room.
+        horizon: row above which nothing is placed, pixels.
+        first: colours and shapes of the things to place before any others.
+
     """
     others = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in first]
     things: list[Thing] = []
@@ -209,12 +232,19 @@ def draw_table(
     rng: random.Random, width: int, height: int, least: int = 2, most: int = 6,
     things: tuple[Thing, ...] = (), *, steady: bool = False,
 ) -> Table:
-    """A tabletop of ``width`` x ``height`` pixels with ``things``, or ``least`` to ``most`` of any.
+    """Draw a tabletop.
 
-    Fewer than ``least`` are drawn only where no more find room. With ``steady``, neither the light
-    nor what a thing looks like depends on which others there are.
+    Args:
+        rng: source of all random choices.
+        width: columns of the picture, pixels.
+        height: rows of the picture, pixels.
+        least: least number of random things; fewer only where no more find room.
+        most: largest number of random things.
+        things: the things to draw instead of random ones.
+        steady: make the lighting and the look of each thing independent of the other things.
+
     """
-    scale = 2 if width * height < 200_000 else 1  # small pictures are drawn finer, then reduced
+    scale = 2 if width * height < 200_000 else 1  # small pictures are drawn larger, then reduced
     canvas, horizon = _background(rng, height * scale, width * scale)
     horizon /= scale
     things = things or place_things(rng, width, height, rng.randint(least, most), horizon)

@@ -1,8 +1,8 @@
-"""The world: a drawn table seen by a camera, and a gripper that picks and places by a point.
+"""A simulated tabletop: a drawn table seen by a camera, and a gripper that picks and places.
 
-What the gripper holds is out of the camera's view, and what is in a bowl or a cup is too deep to be
-seen. What slips out of the gripper lies somewhere on the table then, which the gripper does not
-notice: only who looks knows.
+The camera sees neither what the gripper holds nor what is in a bowl or a cup. A thing may slip out
+of the gripper and lie somewhere on the table then. The gripper does not notice that; only a look at
+the table shows it.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
     from .table_scene import Thing
 
 CUBE, BOWL = ('red', 'cube'), ('blue', 'bowl')
-_GRASP = 0.75  # of a thing's radius: where it is thick
+_GRASP = 0.75  # share of a thing's radius within which the gripper closes on it
 _CAMERA = CameraModel(Intrinsics(FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2), WIDTH, HEIGHT)
-_OTHERS = 1, 3  # things besides these two, least and most
-_TRIES = 100  # at a free place
+_OTHERS = 1, 3  # least and largest number of things besides these two
+_TRIES = 100  # random places among which the freest one is chosen
 
 
 class Tabletop:
-    """A red cube, a blue bowl and one to three other things, and what became of them.
+    """A red cube, a blue bowl and one to three other things, and a gripper.
 
     Attributes:
-        things: that lie on the table.
-        held: what the gripper holds; None: nothing.
-        inside: names of what is in bowls and cups, and the names of these.
-        drops: how often something slipped out.
+        things: the things that lie on the table.
+        held: the thing that the gripper holds; None: nothing.
+        inside: the container's name by the name of the thing in it.
+        drops: how often a thing slipped out of the gripper.
         steps: how often the gripper picked or placed, with or without success.
         event: what happened last, in words.
-        pixels: (480, 640, 3) uint8, RGB, what the camera sees.
+        pixels: (480, 640, 3) uint8, RGB, the camera's image.
         depth: (480, 640) uint16, millimetres along the optical axis.
 
     """
@@ -60,9 +60,9 @@ class Tabletop:
         """Draw a table.
 
         Args:
-            seed: of the scene, and of what slips out where.
-            camera: takes points of the camera's optical frame to that of the gripper's points.
-            drop: probability that a thing slips out in a pick or in a place.
+            seed: decides the scene, and when a thing slips out and where it lies then.
+            camera: transform from the camera's optical frame to the gripper's frame.
+            drop: probability that a thing slips out during a pick or a place.
 
         """
         self._seed, self._camera, self._drop_probability = seed, camera, drop
@@ -84,7 +84,7 @@ class Tabletop:
         return self.inside.get(' '.join(CUBE)) == ' '.join(BOWL)
 
     def where(self, name: str) -> str:
-        """Where something is, in words."""
+        """Say where a thing is."""
         if self.held is not None and self.held.name == name:
             return f'the gripper holds the {name}'
         if name in self.inside:
@@ -92,7 +92,7 @@ class Tabletop:
         return f'the {name} lies on the table'
 
     def position(self, thing: Thing) -> NDArray[np.float64]:
-        """(3,) metres in the gripper's frame, of the middle of something on the table."""
+        """Return the middle of a thing on the table: (3,) metres in the gripper's frame."""
         ray = _CAMERA.rays([(thing.x, thing.y)])[0]
         return self._camera.apply(np.array([*ray, 1.0]) * depth_at(thing.y))
 
@@ -103,7 +103,7 @@ class Tabletop:
             point: (3,) metres in the gripper's frame.
 
         Returns:
-            What the gripper notices to have gone wrong; empty: nothing.
+            The failure that the gripper notices; empty: none.
 
         """
         self.steps += 1
@@ -122,13 +122,13 @@ class Tabletop:
     def place(self, point: ArrayLike) -> str:
         """Open the gripper above a point.
 
-        Over a bowl or a cup, what it holds falls into it; else it lies on the table there.
+        The held thing falls into a bowl or a cup below, or else lies on the table there.
 
         Args:
             point: (3,) metres in the gripper's frame.
 
         Returns:
-            What the gripper notices to have gone wrong; empty: nothing.
+            The failure that the gripper notices; empty: none.
 
         """
         self.steps += 1
@@ -148,7 +148,7 @@ class Tabletop:
             self.inside[thing.name] = below.name
             self._redraw(f'put the {thing.name} in the {below.name}')
         else:
-            # what lies on something is drawn after it
+            # things are drawn by row: one that lies on another must be drawn after it
             x, y = pixel[0], pixel[1] if below is None else max(pixel[1], below.y)
             self._put_down(thing, x, y)
             self._redraw(f'put the {thing.name} on the {"table" if below is None else below.name}')
@@ -160,18 +160,18 @@ class Tabletop:
                    key=lambda t: self._distance(t, point), default=None)
 
     def _thing_below(self, point: ArrayLike) -> Thing | None:
-        """What a thing falls on."""
+        """The thing below a point, on which a dropped thing would fall."""
         thing = self._nearest(point)
         if thing is None or self._distance(thing, point) > _radius_m(thing):
             return None
         return thing
 
     def _distance(self, thing: Thing, point: ArrayLike) -> float:
-        """Metres from a thing's middle."""
+        """Metres from a thing's middle to a point."""
         return float(np.linalg.norm(self.position(thing) - np.asarray(point, float)))
 
     def _slip(self) -> str:
-        """Lose what is held, with some bad luck; in words, empty: it was not lost."""
+        """Let the held thing slip out, by chance; say so, or return '' when it is still held."""
         thing = self.held
         if thing is None or self._slip_rng.random() >= self._drop_probability:
             return ''
@@ -180,7 +180,7 @@ class Tabletop:
         return f'the {thing.name} slipped out'
 
     def _lay_at_random(self, thing: Thing) -> None:
-        """Let it lie somewhere on the table, clear of the others if there is room."""
+        """Put a thing somewhere on the table, away from the others where there is room."""
         places = [random_place(self._slip_rng, WIDTH, HEIGHT, thing.radius, self._horizon)
                   for _ in range(_TRIES)]
         x, y = max(places, key=lambda at: min(
@@ -192,19 +192,19 @@ class Tabletop:
         self.things = (*self.things, replace(thing, x=float(x), y=float(y)))
 
     def _redraw(self, event: str) -> None:
-        """See the table as it is now."""
+        """Draw the table as it is now."""
         scene = draw_table(
             random.Random(self._seed), WIDTH, HEIGHT, things=self.things, steady=True)
         self.event, self.pixels, self.depth = event, scene.pixels, depth_of(scene)
 
 
 def grasp_radius(thing: Thing) -> float:
-    """Metres from a thing's middle within which the gripper gets it."""
+    """Return the distance from a thing's middle within which the gripper holds it, metres."""
     return _GRASP * _radius_m(thing)
 
 
 def _radius_m(thing: Thing) -> float:
-    """A thing's radius."""
+    """Radius of a thing, metres."""
     return thing.radius * depth_at(thing.y) / FOCAL
 
 

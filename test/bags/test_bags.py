@@ -428,14 +428,14 @@ def broken_database(path: Path) -> Path:
 @pytest.mark.parametrize(
     ('make', 'text'),
     [
-        (missing, 'there is no .*nothing: give the directory of a bag'),
-        (other_file, r'picture\.png is no bag: give the directory of a bag'),
+        (missing, 'nothing does not exist: give the directory of a bag'),
+        (other_file, r'picture\.png is not a bag: give the directory of a bag'),
         (ros1, r'old\.bag is a bag of ROS 1: .*rosbags-convert --src .*old\.bag --dst .*old"'),
         (other_directory, r'no metadata\.yaml: give the directory of a bag'),
         (without_metadata, r'no metadata\.yaml: give one of its files \(bag\.mcap\)'),
         (without_storage, 'cannot be read as a bag .*missing'),
         (bad_metadata, 'cannot be read as a bag .*YAML'),
-        (metadata_of_another, r'metadata\.yaml speaks of 2 messages .*reindex'),
+        (metadata_of_another, r'metadata\.yaml lists 2 messages .*reindex'),
         (compressed_messages, 'compressed one by one.*give the directory'),
         (truncated, 'cannot be read as a bag .*magic.*mcap recover'),
         (nothing_in_it, 'cannot be read as a bag .*empty'),

@@ -47,7 +47,7 @@ def test_a_machine_without_ros_is_well() -> None:
     code, found, _ = doctor(without='rclpy')
     assert code == 0
     assert found['rclpy']['state'] == 'absent'
-    assert 'no node' in found['rclpy']['meaning']
+    assert 'the ROS node' in found['rclpy']['meaning']
     assert {found[name]['state'] for name in ('torch', 'transformers', 'engine', 'model')} == {'ok'}
     assert EMBEDDED_MODEL.name in found['model']['found']
     assert 'free' in found['memory']['found']

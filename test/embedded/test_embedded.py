@@ -167,7 +167,7 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
 
     whole = train.Training(tmp_path, seed=1)
     steps(whole, 2)
-    whole.keep()
+    whole.save_state()
     steps(whole, 1)
     resumed = train.Training(tmp_path, seed=1)
     assert resumed.restore()

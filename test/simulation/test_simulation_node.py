@@ -118,7 +118,7 @@ def test_it_does_one_skill_at_a_time_and_a_cancelled_one_does_nothing(robot: Rob
     handle = robot.send('pick', 'red cube')
     busy = robot.do('place', 'blue bowl')
     assert busy.status == GoalStatus.STATUS_ABORTED
-    assert 'does another skill' in busy.result.error_msg
+    assert 'is doing another skill' in busy.result.error_msg
     handle.cancel_goal_async()
     reply = robot.result(handle)
     assert (reply.status, reply.result.error_code) == (

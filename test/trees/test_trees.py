@@ -168,7 +168,7 @@ def test_what_each_behaviour_makes_of_answers(ros: Any, mimo: MimoClient) -> Non
     assert run(ros, Ask('ask', 'How many objects are there?'), mimo) is Status.FAILURE
     answer = of('answer').answer  # some number
     assert said() == (ResultCode.PARSE_FAILED,
-                      f'the answer is neither yes nor no: {answer}; ask so that it can be')
+                      f'the answer is neither yes nor no: {answer}; ask a yes/no question')
     assert run(ros, Find('find', 'ball', max_image_age=1e-6), mimo) is Status.FAILURE
     assert said()[0] == ResultCode.STALE_IMAGE
     assert run(ros, Find('find', 'ball', colour='red'), mimo) is Status.FAILURE
@@ -195,7 +195,7 @@ def test_a_frame_is_fresh_that_is_from_after_the_beginning(ros: Any, mimo: MimoC
     assert said() == (ResultCode.NONE, '')
     assert run(ros, WaitForFrame('recent frame', max_age_s=600), mimo) is Status.SUCCESS
     assert run(ros, WaitForFrame('frame', 'left'), mimo) is Status.FAILURE
-    assert said() == (ResultCode.INVALID_REQUEST, 'there is no camera left; there is camera')
+    assert said() == (ResultCode.INVALID_REQUEST, 'there is no camera left; the node has camera')
     robot.ros.call(robot.node.trigger_deactivate)
     ros.wait_for(lambda: waits_for(ResultCode.MODEL_NOT_READY), 60)
 

@@ -27,7 +27,7 @@ from mimo_embodied_ros.core.answers import Point as Place
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.ros.images import decode_compressed, decode_image
 from mimo_embodied_ros.ros.messages import content_of, duration, seconds
-from mimo_embodied_ros.viewer.viewer_node import History, MimoViewer
+from mimo_embodied_ros.viewer.viewer_node import ImageHistory, MimoViewer
 from support.paths import CONFIG
 from support.robot import FRAME, Robot, parameters
 from support.tabletop import INSTRUCTION, SCENE
@@ -45,7 +45,7 @@ def image(stamp: int, size: int = 0) -> bytes:
 
 
 def test_the_image_with_the_stamp_is_found() -> None:
-    history, images = History(10**6), {stamp: image(stamp) for stamp in (5, 7, 8, 9)}
+    history, images = ImageHistory(10**6), {stamp: image(stamp) for stamp in (5, 7, 8, 9)}
     for stamp in (5, 7, 9):
         history.store('left', Image, images[stamp])
     history.store('right', CompressedImage, images[8])
@@ -61,7 +61,7 @@ def test_the_image_with_the_stamp_is_found() -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 3000), min_size=1), st.integers(1, 10_000))
 def test_no_more_bytes_are_held_than_may_be(sizes: list[int], capacity: int) -> None:
-    history = History(capacity)
+    history = ImageHistory(capacity)
     for stamp, size in enumerate(sizes):
         history.store('camera', Image, message := image(stamp, size))
         assert history.find('camera', stamp, 0.0) == (Image, message)

@@ -1,1 +1,1 @@
-"""Prompts, parsing and coordinates: no ROS and no torch in here."""
+"""Tasks, prompts, readers of answers, skills and checks of plans, without ROS and torch."""

@@ -10,7 +10,7 @@ from enum import Enum, IntEnum
 class Point:
     """A pixel position that the model named.
 
-    ``in_image`` is False when it lies outside of the image; it is never moved.
+    ``in_image`` is False for a position outside of the image, which is not moved into it.
     """
 
     x: float
@@ -33,14 +33,17 @@ class Box:
 
 @dataclass(frozen=True)
 class Affordances:
-    """Where to touch or put. Both empty: the model says that it is not there."""
+    """Places to touch or to put something on.
+
+    Both are empty where the model says that the image does not show the thing.
+    """
 
     points: tuple[Point, ...] = ()
     boxes: tuple[Box, ...] = ()
 
 
 class AnswerType(Enum):
-    """What a spatial answer is made of."""
+    """The type of a spatial answer."""
 
     TEXT = 'text'
     YES_NO = 'yes_no'
@@ -52,15 +55,15 @@ class AnswerType(Enum):
 
 @dataclass(frozen=True)
 class SpatialAnswer:
-    """The answer's words, and the one typed field that ``type`` names.
+    """The words of an answer, and the one typed field that ``type`` names.
 
     Attributes:
         text: the answer in the model's words.
-        type: which of the others is given.
-        yes: the answer to a question of yes or no.
+        type: which of the fields below is given.
+        yes: the answer to a yes-or-no question.
         choices: letters of the chosen options, or words of a closed vocabulary.
         number: in ``unit``.
-        unit: as the model wrote it; empty: a count or not given.
+        unit: as the model wrote it; empty for a count or where the model gives none.
         points: pixels.
         boxes: pixels.
 
@@ -77,13 +80,13 @@ class SpatialAnswer:
 
     @property
     def choice(self) -> str:
-        """All choices in one string: letters as in ``AC``, words with commas between."""
+        """All choices in one string: letters as in ``AC``, words separated by commas."""
         only_letters = set(map(len, self.choices)) <= {1}
         return ('' if only_letters else ', ').join(self.choices)
 
 
 class ArgumentType(IntEnum):
-    """What an argument of a skill is: ``type`` of ``msg/SkillArgument.msg``."""
+    """The type of a skill's argument: ``type`` of ``msg/SkillArgument.msg``."""
 
     OBJECT = 0
     PLACE = 1
@@ -95,7 +98,7 @@ class ArgumentType(IntEnum):
 
 
 class Grounding(IntEnum):
-    """What is known of where an argument is: ``grounding`` of ``msg/SkillArgument.msg``."""
+    """Where an argument's thing is: ``grounding`` of ``msg/SkillArgument.msg``."""
 
     NOT_GROUNDED = 0
     SEEN = 1
@@ -105,9 +108,9 @@ class Grounding(IntEnum):
 
 @dataclass(frozen=True)
 class SkillArgument:
-    """What a step's skill is done with; ``value`` is in the model's words, without an article.
+    """An argument of a step's skill; ``value`` is in the model's words, without an article.
 
-    ``number`` is given for numbers only, ``point`` only where something is seen.
+    ``number`` is given for type NUMBER only, ``point`` only where the grounding is SEEN.
     """
 
     name: str
@@ -122,7 +125,8 @@ class SkillArgument:
 class TaskStep:
     """One step of a plan; ``action``, ``object`` and ``target`` are empty where not given.
 
-    What follows them is given where the robot's skills are known, see ``core.plan_checking``.
+    The fields from ``skill`` on are filled by ``core.plan_checking``, where the robot's skills are
+    known.
 
     Attributes:
         text: in the model's words, without coordinates.
@@ -130,12 +134,12 @@ class TaskStep:
         object: what is acted on.
         target: where to, or onto what.
         points: pixels that the step names.
-        skill: name of the skill that does it.
-        arguments: of the skill, in its order.
-        preconditions: what must be so before it is begun, in words.
-        success: how to tell that it is done, in words.
-        depends_on: numbers of the steps, counted from 1, that must succeed before it.
-        problem: why it must not be done; empty where it may be.
+        skill: name of the skill that does the step.
+        arguments: of the skill, in the order in which it declares them.
+        preconditions: what must hold before the step begins, in words.
+        success: how to tell that the step is done, in words.
+        depends_on: numbers of the steps, counted from 1, that must succeed before this one.
+        problem: why the step must not be done; empty if it may be done.
 
     """
 
@@ -159,9 +163,10 @@ class TaskStep:
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """Steps in the order in which to do them. No step: the model says that it cannot be done.
+    """Steps in the order in which to do them.
 
-    ``problem`` is why the robot must do none of them; empty where it may.
+    There are none where the model says that the instruction cannot be carried out. ``problem`` is
+    why the robot must not do the plan; empty if it may do it.
     """
 
     instruction: str
@@ -191,7 +196,7 @@ class Behavior(IntEnum):
 
 @dataclass(frozen=True)
 class Hazard:
-    """What to watch for, in the model's words, and where it is if the model said so."""
+    """A hazard in the model's words, and its box where the model gives one."""
 
     label: str
     box: Box | None = None
@@ -199,15 +204,15 @@ class Hazard:
 
 @dataclass(frozen=True)
 class DrivingDecision:
-    """What to do next at the wheel: advice only. What the model did not say is empty.
+    """What the vehicle should do next; advice only. Fields that the model does not give are empty.
 
     Attributes:
         decision: in the model's words.
-        behavior: what these words name; UNKNOWN where they name none.
-        rationale: why.
+        behavior: that the decision names; UNKNOWN where it names none.
+        rationale: the reason for the decision.
         hazards: what to watch for.
-        scene: what the model sees of road, weather and traffic.
-        target_speed: metres a second, None where none is named.
+        scene: road, weather and traffic in the model's words.
+        target_speed: metres a second; None where the model names none.
 
     """
 
@@ -221,13 +226,13 @@ class DrivingDecision:
 
 @dataclass(frozen=True)
 class TrajectoryPoint:
-    """Where the vehicle is to be, in ``base_link`` at the image's stamp: x forward, y left.
+    """A position of the planned path, in ``base_link`` at the image's stamp: x forward, y left.
 
     Attributes:
         time: seconds after the image's stamp.
         x: metres.
         y: metres.
-        heading: radians, to the left positive; None where the model gives none.
+        heading: radians, positive to the left; None where the model gives none.
 
     """
 
@@ -263,14 +268,14 @@ Content = TaskPlan | Affordances | SpatialAnswer | TextAnswer | DrivingDecision 
 
 @dataclass(frozen=True)
 class Answer:
-    """A typed answer, with the words it was read from.
+    """A typed answer and the text that it was read from.
 
     Attributes:
-        content: what the task asked for.
-        reasoning: what the model thought aloud, without its tags.
+        content: the answer, of the type that the task asks for.
+        reasoning: what the model wrote between its reasoning tags.
         raw_text: everything that the model wrote.
-        outside: places that are not in the image (POINT_OUT_OF_IMAGE if any).
-        objects: what tags in the answer refer to, in its order.
+        outside: positions that are not in the image (POINT_OUT_OF_IMAGE if any).
+        objects: references by tags, in the order of the text.
 
     """
 

@@ -1,4 +1,4 @@
-"""Readers of what the model says about traffic: decisions, objects named by tags, paths."""
+"""Readers of driving answers: decisions, references to objects by tags, trajectories."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .answers import (
 from .plan_readers import list_items
 from .readers import MAX_COORDINATE, read_entries
 
-TAGGED_WIDTH, TAGGED_HEIGHT = 1600, 900  # nuScenes' images, which the tags' pixels are of
+TAGGED_WIDTH, TAGGED_HEIGHT = 1600, 900  # of nuScenes' images; tags count their pixels
 _FARTHEST_METRES = 1e3
 
 _TAG = re.compile(
@@ -90,14 +90,14 @@ def read_decision(words: str) -> DrivingDecision | None:
 
     JSON boxes with captions (``drama``, either key of the paper's figures 33 and 34) are hazards.
     ``action, justification`` (``lingoqa``) and sentences with a reason (``bddx``) are split where
-    the reason begins. Suggestions as Markdown (``codalm``): the whole list is the decision, and
-    the first item that names a behaviour decides.
+    the reason begins. Of suggestions as Markdown (``codalm``) the whole list is the decision, and
+    its first item that names a behaviour gives the behaviour.
 
     Returns:
-        None if there are no words in it.
+        None if the answer has no words.
 
     Raises:
-        ParseError: a box in it is not one.
+        ParseError: a JSON box has no valid coordinates.
 
     """
     places = read_entries(words)
@@ -107,8 +107,8 @@ def read_decision(words: str) -> DrivingDecision | None:
     if not re.search(r'[^\W\d_]', words):
         return None
     sections = _sections(words)
-    said = sections.get('decision') or sections.get('speed') or sections['']
-    decision, rationale = _action_and_reason(said)
+    section = sections.get('decision') or sections.get('speed') or sections['']
+    decision, rationale = _action_and_reason(section)
     return DrivingDecision(
         decision=decision,
         behavior=read_behavior(decision),
@@ -120,31 +120,34 @@ def read_decision(words: str) -> DrivingDecision | None:
 
 
 def read_behavior(words: str) -> Behavior:
-    """Tell which behaviour words name; the first one, of slowing down and stopping the stop.
+    """Return the first behaviour that the words name; "slow down and stop" is a stop.
 
-    What is negated or conditional ("do not stop", "be prepared to stop") does not count.
+    Negated and conditional behaviours ("do not stop", "be prepared to stop") do not count.
     """
-    found: dict[Behavior, int] = {}
+    positions: dict[Behavior, int] = {}
     for behavior, pattern in _PATTERNS.items():
         for match in pattern.finditer(words):
             if _counts(words, match):
-                found[behavior] = match.start()
+                positions[behavior] = match.start()
                 break
     for match in _TURNS.finditer(words):
         if _counts(words, match):
             name = ('TURN_' if match.group('turn') else 'SHIFT_') + match.group('side').upper()
-            found.setdefault(Behavior[name], match.start())
-    if len(found) > 1:
-        found.pop(Behavior.NONE, None)
-    first = min(found, key=lambda behavior: found[behavior], default=Behavior.UNKNOWN)
-    stop = found.get(Behavior.STOP)
-    if first is Behavior.SLOW_DOWN and stop is not None and stop - found[first] < 30:
+            positions.setdefault(Behavior[name], match.start())
+    if len(positions) > 1:
+        positions.pop(Behavior.NONE, None)
+    first = min(positions, key=lambda behavior: positions[behavior], default=Behavior.UNKNOWN)
+    stop = positions.get(Behavior.STOP)
+    if first is Behavior.SLOW_DOWN and stop is not None and stop - positions[first] < 30:
         return Behavior.STOP
     return first
 
 
 def read_speed(words: str) -> float | None:
-    """Read the one speed that words name, or the one that they go to, in metres a second."""
+    """Read a speed in metres a second: the only one in the words, or the one after "to" or "at".
+
+    Speed limits do not count.
+    """
     speeds = list(_SPEED.finditer(words))
     if len(speeds) > 1:
         speeds = [s for s in speeds if words[: s.start()].endswith(('to ', 'at '))]
@@ -155,7 +158,7 @@ def read_speed(words: str) -> float | None:
 
 
 def read_tags(text: str) -> tuple[ObjectReference, ...]:
-    """Read every ``<c1,CAM_BACK,1088.3,497.5>``: drivelm's rule, the minus sign added."""
+    """Read every ``<c1,CAM_BACK,1088.3,497.5>`` by drivelm's rule; numbers may be negative."""
     tags = []
     for name, camera, *numbers in _TAG.findall(text):
         x, y = (float(number) for number in numbers)
@@ -168,15 +171,15 @@ def read_tags(text: str) -> tuple[ObjectReference, ...]:
 def read_trajectory(text: str, step: float) -> Trajectory | None:
     """Read the last ``[PT, (x, y), ...]`` or ``[PT, (x, y, heading), ...]``. Experimental.
 
-    OmniDrive writes the first, ReCogDrive the second; MiMo-Embodied was published without a
-    format of its own. The numbers are taken for metres and radians in ``base_link``.
+    OmniDrive writes the first form, ReCogDrive the second; MiMo-Embodied was published without a
+    form of its own. The numbers are taken as metres and radians in ``base_link``.
 
     Args:
         text: the answer.
         step: seconds from the stamp to the first point, and from each to the next.
 
     Returns:
-        None if there is no such list, it is not closed, or its points are not of one form.
+        None if there is no such list, it is not closed, or its points do not share one form.
 
     """
     lists = _PATH.findall(text)
@@ -184,13 +187,13 @@ def read_trajectory(text: str, step: float) -> Trajectory | None:
         return None
     inside = ' '.join(lists[-1].split())
     points, end = [], 0
-    while found := _PATH_POINT.match(inside, end):
-        values = [_METRES.fullmatch(number) for number in found.group(1).split(',')]
+    while match := _PATH_POINT.match(inside, end):
+        values = [_METRES.fullmatch(number) for number in match.group(1).split(',')]
         numbers = [float(value.group(1)) for value in values if value]
         if len(numbers) != len(values) or any(abs(n) > _FARTHEST_METRES for n in numbers):
             return None
         points.append(numbers)
-        end = found.end()
+        end = match.end()
     if end != len(inside) or {len(point) for point in points} not in ({2}, {3}):
         return None
     return Trajectory(
@@ -208,21 +211,21 @@ def _counts(words: str, match: re.Match[str]) -> bool:
 
 
 def _sections(words: str) -> dict[str, str]:
-    """Split at lines such as ``**Decision:** stop``; under '' is what stands before them."""
+    """Split at headings such as ``**Decision:** stop``; '' holds the text before the first."""
     current: list[str] = []
     sections = {'': current}
     for raw in words.splitlines():
         line = ' '.join(raw.split())
         if heading := _HEADING.fullmatch(line):
-            named = heading.groupdict()
-            line = named.pop('text') or ''
-            current = sections.setdefault(next(filter(named.get, named)), [])
+            groups = heading.groupdict()
+            line = groups.pop('text') or ''
+            current = sections.setdefault(next(filter(groups.get, groups)), [])
         current.append(line)
     return {name: '\n'.join(lines).strip() for name, lines in sections.items()}
 
 
 def _action_and_reason(words: str) -> tuple[str, str]:
-    """Split what to do from why."""
+    """Split the action from its reason."""
     items = [_line(item) for item in list_items(words)]
     if items:
         return '\n'.join(items), _split(min(items, key=_idle))[1]
@@ -232,29 +235,29 @@ def _action_and_reason(words: str) -> tuple[str, str]:
 
 
 def _idle(words: str) -> int:
-    """Rank sentences: those that change something come first, those that say nothing last."""
+    """Rank sentences: those with a change come first, those without any behaviour last."""
     return {Behavior.UNKNOWN: 2, Behavior.NONE: 1}.get(read_behavior(words), 0)
 
 
 def _split(sentence: str) -> tuple[str, str]:
-    found = _REASON.search(sentence)
-    if found is None:  # "stop, the light is red", LingoQA's form without the word
+    match = _REASON.search(sentence)
+    if match is None:  # "stop, the light is red", LingoQA's form without "because"
         action, comma, reason = sentence.partition(', ')
-        known = comma and read_behavior(action) is not Behavior.UNKNOWN
-        if not known or read_behavior(reason) is not Behavior.UNKNOWN:
+        has_action = comma and read_behavior(action) is not Behavior.UNKNOWN
+        if not has_action or read_behavior(reason) is not Behavior.UNKNOWN:
             action, reason = sentence, ''
     else:
-        action, reason = sentence[: found.start()], sentence[found.end() :]
+        action, reason = sentence[: match.start()], sentence[match.end() :]
     return action.strip(_STRAY), reason.strip(_STRAY)
 
 
 def _labels(words: str) -> list[str]:
-    """Return the items of a list, or what stands between commas."""
+    """Return the items of a list, or the parts between commas."""
     items = list_items(words) or re.split(r'[,;\n]', words)
     labels = (_line(item).rstrip('.') for item in items)
     return [label for label in labels if label and label.lower() not in ('none', 'no', 'n/a')]
 
 
 def _line(words: str) -> str:
-    """Return Markdown's words on one line."""
+    """Return Markdown text on one line, without its marks."""
     return ' '.join(re.sub(r'\*\*|__|`|^#+ ', '', words).split())

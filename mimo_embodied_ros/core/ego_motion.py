@@ -1,4 +1,4 @@
-"""Speed and past path of the vehicle, as prompts word them."""
+"""Speed and past path of the vehicle, written as the prompts have them."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
 
 
 def format_speed(odometry: Sequence[Odometry]) -> str:
-    """Forward speed of the newest, metres a second, as BDD-X's question states it."""
+    """Write the newest forward speed, metres a second, as BDD-X's question has it."""
     return f'{odometry[-1].linear[0]:.2f}'
 
 
 def format_past_path(odometry: Sequence[Odometry]) -> str:
-    """Poses as ReCogDrive's prompt lists them: ``t-1: (x, y, heading), t-0: (0.00, ...)``.
+    """Write the poses as ReCogDrive's prompt has them: ``t-1: (x, y, heading), t-0: (0.00, ...)``.
 
     In the frame of the newest pose: x forward and y left in metres, heading in radians.
     """
     x0, y0, _ = odometry[-1].position
     yaw0 = _yaw(odometry[-1])
     cosine, sine = math.cos(yaw0), math.sin(yaw0)
-    words = []
+    entries = []
     for age, pose in zip(range(len(odometry) - 1, -1, -1), odometry):
         dx, dy = pose.position[0] - x0, pose.position[1] - y0
-        turned = _yaw(pose) - yaw0
+        heading = _yaw(pose) - yaw0
         values = (
             cosine * dx + sine * dy,
             cosine * dy - sine * dx,
-            math.atan2(math.sin(turned), math.cos(turned)),
+            math.atan2(math.sin(heading), math.cos(heading)),
         )
         # adding zero makes -0.00 a 0.00
-        words.append(f't-{age}: ({", ".join(f"{round(v, 2) + 0.0:.2f}" for v in values)})')
-    return ', '.join(words)
+        entries.append(f't-{age}: ({", ".join(f"{round(v, 2) + 0.0:.2f}" for v in values)})')
+    return ', '.join(entries)
 
 
 def _yaw(pose: Odometry) -> float:

@@ -1,4 +1,4 @@
-"""Every failure that a caller can see: one exception type per code of msg/ResultCode.msg."""
+"""Exceptions of this package: one type for each code of msg/ResultCode.msg."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ class ResultCode(IntEnum):
 class MimoError(Exception):
     """Base of all errors of this package; the message names the cause and the remedy.
 
-    ``raw_text`` and ``reasoning`` are what the model wrote so far, where it is about an answer;
-    ``reply`` is the engine's whole reply, or in a client the action's result, where there is one.
-    ``cause`` is a few words that are the same for all of a kind, so that they can be counted.
+    ``raw_text`` and ``reasoning`` are what the model wrote so far, where the error concerns an
+    answer; ``reply`` is the engine's reply, or in a client the action's result, where there is one.
+    ``cause`` is a few words that are the same for all errors of a kind, so that diagnostics can
+    count them.
     """
 
     code = ResultCode.UNKNOWN
@@ -50,7 +51,7 @@ class MimoError(Exception):
     reply: Any = None
 
     def __init__(self, message: str = '', *, cause: str = '') -> None:
-        """Without a cause it is the name of the code."""
+        """Take the name of the code as the cause where none is given."""
         super().__init__(message)
         self.cause = cause or self.code.name
 
@@ -86,7 +87,7 @@ class InvalidRequestError(MimoError):
 
 
 class NoImageError(MimoError):
-    """No image has arrived from the camera that was asked for."""
+    """No image has arrived from the requested camera."""
 
     code = ResultCode.NO_IMAGE
 
@@ -104,19 +105,19 @@ class BadEncodingError(MimoError):
 
 
 class NoCameraInfoError(MimoError):
-    """3D was asked for and the camera's intrinsics are unknown."""
+    """3D positions are requested and the camera's intrinsics are unknown."""
 
     code = ResultCode.NO_CAMERA_INFO
 
 
 class NoDepthError(MimoError):
-    """3D was asked for and there is no depth image for the frame."""
+    """3D positions are requested and there is no depth image for the frame."""
 
     code = ResultCode.NO_DEPTH
 
 
 class TransformError(MimoError):
-    """The transform to the frame that was asked for is not known."""
+    """The transform to the requested frame is not known."""
 
     code = ResultCode.TF_ERROR
 
@@ -158,7 +159,7 @@ class ParseError(MimoError):
 
 
 class EmptyAnswerError(MimoError):
-    """The model said nothing after its reasoning."""
+    """The model wrote nothing after its reasoning."""
 
     code = ResultCode.EMPTY_ANSWER
 
@@ -194,6 +195,9 @@ class CancelledError(MimoError):
 
 
 def error_of(code: int, message: str) -> MimoError:
-    """The error of a result's ``error_code`` and ``error_msg``; the base for codes of others."""
+    """Return the exception for a result's ``error_code`` and ``error_msg``.
+
+    Codes that are not of this package give a plain ``MimoError``.
+    """
     kind = next((kind for kind in MimoError.__subclasses__() if kind.code == code), MimoError)
     return kind(message)

@@ -1,4 +1,4 @@
-"""What the robot saw: one camera frame with everything that belongs to its stamp."""
+"""One camera frame: the image with depth, intrinsics and odometry at its stamp."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Intrinsics:
         cy: principal point, pixels.
         model: of the lens: plumb_bob, rational_polynomial or equidistant.
         distortion: the model's coefficients in OpenCV's order; empty or all zero: a pinhole.
-        size: (width, height) of the image that it is for; None: whatever image it comes with.
+        size: (width, height) of the calibrated image; None: that of the image it comes with.
 
     """
 
@@ -43,7 +43,7 @@ class Intrinsics:
 
 @dataclass(frozen=True)
 class View:
-    """From where and how a depth image was taken that is not registered to the image."""
+    """The camera of a depth image that is not registered to the color image."""
 
     frame_id: str
     intrinsics: Intrinsics | None
@@ -64,7 +64,7 @@ class Odometry:
 
 @dataclass
 class _ResizedImages:
-    """A frame's image at the sizes that were asked for; ``lock`` lets one thread make each."""
+    """A frame's image at the sizes requested so far; under ``lock`` each is made only once."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     by_limits: dict[PixelLimits, Resized] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class _ResizedImages:
 
 @dataclass(frozen=True)
 class Frame:
-    """One image and what was known at its stamp; several requests may use it at once.
+    """One image and the robot's state at its stamp; several requests may use it at once.
 
     Attributes:
         pixels: (height, width, 3) uint8, RGB, or a smaller version where ``size`` is given.
@@ -81,8 +81,8 @@ class Frame:
         camera: the camera's name in the configuration.
         intrinsics: None when no CameraInfo arrived.
         depth: (rows, columns) float32, metres along the optical axis, NaN where unknown.
-        depth_view: whose the depth is; None: it shows what the image shows, in any size.
-        odometry: at the image's stamp, as far as known.
+        depth_view: camera of the depth image; None if it is registered to the image, in any size.
+        odometry: at the image's stamp; None where unknown.
         size: (width, height) of the original image; None is that of ``pixels``.
         image_id: equal only for frames with the same pixels; by default nothing equals it.
 
@@ -111,10 +111,13 @@ class Frame:
         return self.size[1] if self.size else int(self.pixels.shape[0])
 
     def resized(self, limits: PixelLimits) -> Resized:
-        """The image that the model sees; see ``core.resize.resize``, which raises what this does.
+        """Return the image at the size that the model sees, and the scale; see ``core.resize``.
 
         Returns:
-            The same array for the same limits. ``dataclasses.replace`` takes it along.
+            The same array for the same limits, also of a copy by ``dataclasses.replace``.
+
+        Raises:
+            InvalidRequestError: as ``core.resize.resize`` does.
 
         """
         with self._resized.lock:

@@ -1,7 +1,8 @@
-r"""Grammars that an answer cannot leave, for engines that can hold the model to one.
+r"""Grammars of answers, for engines that support constrained decoding.
 
 They are written in llguidance's Lark (github.com/guidance-ai/llguidance, docs/syntax.md) and accept
-what the readers of this package read without loss. The reasoning before an answer stays free.
+what the readers of this package read without loss. They do not constrain the reasoning before an
+answer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .tasks import AnswerKind
 if TYPE_CHECKING:
     from .query import Query
 
-# The model writes the tags of its reasoning as plain text, also around nothing.
+# The model writes the tags of its reasoning as plain text, also around an empty one.
 _FRAME = r"""start: reasoning? GAP? answer
 reasoning[lazy]: /(?s:<think>.*<\/think>)/
 GAP: /[ \n]{1,4}/
@@ -37,20 +38,21 @@ SKILL: /(?:SAYS)\.?/
 
 
 def grammar_of(query: Query) -> str:
-    """The grammar of a query's answers; empty for what has none: words, lists of choices, driving.
+    """Return the grammar of a query's answers.
 
-    A plan has one where the query has skills: steps of their words, with values of the right types.
+    Points, boxes, yes or no, the choice of an option and plans of skills have one: their steps are
+    in the words of the skills, with values of the right types. It is empty for other answers.
     """
     kind = query.task.answer
     if kind is AnswerKind.PLAN:
         if query.skills is None:
             return ''
-        says = '|'.join(skill.grammar() for skill in query.skills.skills)
-        most = query.skills.max_steps
+        patterns = '|'.join(skill.grammar() for skill in query.skills.skills)
+        last = query.skills.max_steps
         steps = ''.join(
-            f'step{n}: "{n}. " SKILL' + f' ("\\n" step{n + 1})?' * (n < most) + '\n'
-            for n in range(1, most + 1))
-        return _FRAME + _PLAN.replace('SAYS', says) + steps
+            f'step{n}: "{n}. " SKILL' + f' ("\\n" step{n + 1})?' * (n < last) + '\n'
+            for n in range(1, last + 1))
+        return _FRAME + _PLAN.replace('SAYS', patterns) + steps
     if kind is AnswerKind.POINTS:
         return _FRAME + _LIST + _POINTS
     if kind is AnswerKind.BOXES:
@@ -63,8 +65,11 @@ def grammar_of(query: Query) -> str:
 
 
 def _one_of(words: tuple[str, ...], query: Query) -> str:
-    """A word in a box where the prompt asks for one: forced into another form, models guess."""
-    some = ' | '.join(json.dumps(word) for word in words)
+    r"""One of the words, in ``\boxed{}`` where the prompt asks for it.
+
+    Models guess where they are forced into another form than that of the prompt.
+    """
+    alternatives = ' | '.join(json.dumps(word) for word in words)
     if 'boxed' in query.task.prompt:
-        some = f'"\\\\boxed{{" ({some}) "}}"'
-    return f'answer: {some}\n'
+        alternatives = f'"\\\\boxed{{" ({alternatives}) "}}"'
+    return f'answer: {alternatives}\n'

@@ -1,4 +1,4 @@
-"""From what the model wrote to a typed answer in pixels of the original image."""
+"""Parse the text that the model wrote into a typed answer in pixels of the original image."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
     """Read the model's reply to a query.
 
     Args:
-        query: what was asked.
-        prompt: what `build_prompt` made of it; its resizes lead back to the original images.
+        query: the request.
+        prompt: of `build_prompt` for the query; its resizes lead back to the original images.
         reply_text: everything that the model wrote.
-        finish_reason: 'stop' where the model ended by itself; anything else cut it short.
+        finish_reason: 'stop' where the model ended by itself; anything else cut the text short.
 
     Raises:
-        OutputTruncatedError: cut short before the answer was complete, or never more than
+        OutputTruncatedError: the text ended before the answer was complete, or inside of the
             reasoning.
-        EmptyAnswerError: nothing stands after the reasoning.
-        ParseError: the answer has not the form that the task asks for.
+        EmptyAnswerError: nothing follows the reasoning.
+        ParseError: the answer does not have the form that the task asks for.
             All carry ``raw_text`` and ``reasoning``.
 
     """
@@ -76,7 +76,10 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
 
 
 def _check_complete(task: Task, answer: str, finish_reason: str) -> None:
-    """Refuse an answer that was cut short, unless it had closed before; words never show it."""
+    """Refuse an answer that was cut short, unless its list or box was closed before.
+
+    Free text never shows whether it is complete.
+    """
     kind = task.answer
     box = read_boxed(answer) if kind not in _WORDED or task.boxed else None
     if box:
@@ -106,11 +109,11 @@ def _check_complete(task: Task, answer: str, finish_reason: str) -> None:
 
 
 def _read(query: Query, answer: str) -> Content:
-    """Read the answer; positions as the task counts them."""
+    """Read the answer; its positions are in the task's coordinates."""
     task = query.task
-    words = _decisive(task, answer)
+    words = _decisive_part(task, answer)
     if not words:
-        msg = 'the model said nothing after its reasoning; ask in other words or without thinking'
+        msg = 'the model wrote nothing after its reasoning; ask in other words or without thinking'
         raise EmptyAnswerError(msg)
     content: Content | None
     if task.answer is AnswerKind.PLAN:
@@ -132,22 +135,23 @@ def _read(query: Query, answer: str) -> Content:
     return content
 
 
-def _decisive(task: Task, answer: str) -> str:
+def _decisive_part(task: Task, answer: str) -> str:
     r"""Return the part of the answer that counts.
 
-    Short answers: the last ``\boxed{}`` wherever it is, the vendor's rule. Others: only where the
-    prompt asks for one or it is a decision, and it is closed (the paper's Fig. 35 ends in one
-    that is not, and says all before it), or where there is nothing else.
+    Of a short answer it is the last ``\boxed{}``, wherever it stands: the vendor's rule. Of a text
+    or decision it is the box only if the prompt asks for one or the task is a decision, and the box
+    is closed: the paper's Fig. 35 gives the whole answer before a box that is not. A box with
+    nothing around it always counts.
     """
     box = read_boxed(answer)
     if box is None:
         return answer
     alone = answer.rfind(BOX) == 0 and (answer.endswith('}') or '}' not in answer)
     if task.answer is AnswerKind.TEXT or task.answer is AnswerKind.DECISION:
-        wanted = box[1] and (task.boxed or task.answer is AnswerKind.DECISION)
+        counts = box[1] and (task.boxed or task.answer is AnswerKind.DECISION)
     else:
-        wanted = task.answer not in _WORDED
-    return box[0] if wanted or alone else answer
+        counts = task.answer not in _WORDED
+    return box[0] if counts or alone else answer
 
 
 def _read_short(query: Query, words: str) -> SpatialAnswer | None:
@@ -171,7 +175,7 @@ def _read_short(query: Query, words: str) -> SpatialAnswer | None:
 def _to_image(
     content: Content, coordinates: Positions, resizes: tuple[Resize, ...]
 ) -> tuple[Content, list[Point | Box]]:
-    """Map all positions to the original image; returns a list of them as well."""
+    """Map all positions to the original image, and return them as a list, too."""
     mapped: list[Point | Box] = []
     if isinstance(content, TaskPlan):
         steps = []
@@ -220,11 +224,17 @@ def _box_to_image(box: Box, coordinates: Positions, resizes: tuple[Resize, ...])
 
 
 def _scale(coordinates: Positions, resizes: tuple[Resize, ...]) -> Resize:
-    """Return the one scale of a request's images; without one, pixels have no meaning."""
+    """Return the scale that all images of the request share.
+
+    Raises:
+        ParseError: they have different scales, so that it is unknown which image a pixel is of.
+
+    """
     if len(set(resizes)) != 1:
         msg = (
-            f'the answer holds pixels, and the request {len(resizes)} images of '
-            f'{len(set(resizes))} sizes, so that they mean nothing; ask about one image'
+            f'the answer holds pixel positions, and the request {len(resizes)} images of '
+            f'{len(set(resizes))} sizes, so that it is unknown which image they are in; ask about '
+            'one image'
         )
         raise ParseError(msg)
     scale = resizes[0]

@@ -1,4 +1,4 @@
-"""Plans in words: the steps of a text, and what each one does to what."""
+"""Read plans in words: the steps of a text, with action, object and target of each."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _NUMBERED_LINE = re.compile(r'^[ \t]*' + _NUMBER, re.IGNORECASE | re.MULTILINE)
 _NUMBERED = re.compile(r'(?:(?<=\s)|\A)' + _NUMBER, re.IGNORECASE)
 _BULLET = re.compile(r'^[ \t]*[-*+\u2022][ \t]+(?=\S)', re.MULTILINE)
 _SENTENCE_END = re.compile(r'(?<=[.;!?]) |\n|,? and then |, then ', re.IGNORECASE)
-# What may stand before the imperative of a step, as in "To do so, you should first ..."
+# Words before the imperative of a step, as in "To do so, you should first ..."
 _LEAD = re.compile(
     r'\A(?:(?:(?:first|second|third|final|last)(?:ly)?|next|then|now|after(?: that|wards))\b,? ?'
     r'|(?:in|on|to|with|using) [^,.;\[\n]{1,80}, '
     r'|(?:you|we|i|the robot) (?:should|must|will|can|(?:need|have) to) )+',
     re.IGNORECASE,
 )
-# Prose tells, refuses and explains as well: a sentence that begins so is no step.
+# A sentence that begins with one of these describes, refuses or explains, and is no step.
 _NO_STEP = re.compile(
     r'(?:an?|the|this|that|these|those|there|here|it|its|i|we|you|he|she|they|my|our|your|not?'
     r'|none|nothing|yes|sorry|unfortunately|since|because|if|so|but|however|to|in|on|with|is|are'
@@ -45,7 +45,7 @@ _REST = re.compile(
     rf'[,:;(]|\b(?:from|with|using|by) |\band (?:then )?(?:{_MOVERS}|pick|lift|release)\b',
     re.IGNORECASE,
 )
-# Into what or onto what: the target is the thing. Beside what: the relation is part of it.
+# After "into" or "on" the target is the thing alone; after "beside" the relation is part of it.
 _WHERE = re.compile(
     r'(?:\A|(?<= ))(?:(?:into|onto|inside(?: of)?|on top of|in(?! front of)|on'
     r'|to(?! the (?:left|right) of)) '
@@ -74,30 +74,30 @@ def read_steps(text: str) -> tuple[TaskStep, ...] | None:
         text: the answer, without the reasoning.
 
     Returns:
-        The steps, their points in pixels of the model's image; none for ``[]``, and None if
+        The steps, with points in pixels of the model's image; no steps for ``[]``, and None if
         nothing in the text is a step.
 
     Raises:
-        ParseError: a point in it is not a place.
+        ParseError: a point in the text is no valid position.
 
     """
     items = list_items(text)
     steps = _from_json(text)
     if steps or (steps is not None and not items):
         return steps
-    written = []
+    parsed = []
     for words in items or _sentences(text):
         step = read_step(words)
         if step.text or step.points:
-            written.append(step)
-    return tuple(written) or None
+            parsed.append(step)
+    return tuple(parsed) or None
 
 
 def list_items(text: str) -> list[str]:
-    """Return the items of a numbered list, else those of a bulleted one.
+    """Return the items of a numbered list, or of a bulleted list if no numbers are found.
 
-    Numbers 1, 2, 3, ... count where lines begin, or inside of a line if only that goes on. An item
-    is a first line and the indented ones that go on with it.
+    Numbers stand where lines begin, or anywhere if only then there are two or more. An item is a
+    line and the indented lines after it.
     """
     lines, anywhere = _numbers(_NUMBERED_LINE, text), _numbers(_NUMBERED, text)
     numbers = anywhere if len(lines) < 2 <= len(anywhere) else lines
@@ -118,7 +118,7 @@ def list_items(text: str) -> list[str]:
 
 
 def _numbers(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    """Return the matches that count 1, 2, 3, ..."""
+    """Return the matches that are numbered 1, 2, 3, and so on."""
     marks: list[re.Match[str]] = []
     for mark in pattern.finditer(text):
         if int(mark.group(1)) == len(marks) + 1:
@@ -129,8 +129,9 @@ def _numbers(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
 def read_step(text: str) -> TaskStep:
     """Read one step, such as "put the red cube in the blue bowl [120, 60]".
 
-    Action, object and target are those of an English imperative, and empty where it is none. The
-    words come without the coordinates, which are of another image than the caller's.
+    Action, object and target are those of an English imperative; they are empty if the step is
+    none. The text is without coordinates, because these are pixels of the model's image and not of
+    the caller's.
     """
     points = read_pairs(text) if PAIR.search(text) else ()
     words = ' '.join(PAIR.sub(' ', text).replace('**', '').replace('`', '').split())
@@ -139,11 +140,11 @@ def read_step(text: str) -> TaskStep:
 
 
 def _arguments(words: str) -> tuple[str, str, str]:
-    """Name action, object and target of an imperative; '' where not given."""
-    found = _ACTION.match(words)
-    if found is None or _NEGATED.match(words):
+    """Return action, object and target of an imperative; '' where not given."""
+    match = _ACTION.match(words)
+    if match is None or _NEGATED.match(words):
         return '', '', ''
-    action, rest = found.group(1).lower(), found.group(2) or ''
+    action, rest = match.group(1).lower(), match.group(2) or ''
     if end := _REST.search(rest):
         rest = rest[: end.start()]
     target = ''
@@ -163,7 +164,7 @@ def _thing(words: str) -> str:
 
 
 def _from_json(text: str) -> tuple[TaskStep, ...] | None:
-    """Read a list of steps, or an object that holds one; None if the text is no such thing."""
+    """Read a JSON list of steps, or an object that holds one; None if the text has neither."""
     values = json_values(text)
     value: Any = values[0] if values and len(values) == 1 else values
     if isinstance(value, dict):

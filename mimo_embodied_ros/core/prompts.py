@@ -1,4 +1,4 @@
-"""From a query to the prompt with which MiMo-Embodied was evaluated on such questions."""
+"""Build prompts in the form in which MiMo-Embodied was evaluated on such questions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from .query import Query
 
-# Plain text to the tokenizer, and a switch only as the very last characters of the user's turn.
+# The tokenizer has no token for it; it works only as the last characters of the user's turn.
 NO_THINK = ' /no_think'
 
-THINKING_TOKENS = 4096  # on top; what the vendor's inference.py allows for a whole answer
+THINKING_TOKENS = 4096  # added for reasoning; the vendor's inference.py allows it in all
 
 CONTROL_TOKEN = re.compile(r'<\|[^<>|\s]*\|>')
 
@@ -38,9 +38,9 @@ class Prompt:
     Attributes:
         text: what follows the images.
         images: (height, width, 3) uint8, RGB, at the sizes that the model sees.
-        resizes: one for each image, back to its frame.
-        max_new_tokens: at most so many tokens are to be generated.
-        grammar: that the answer may not leave, see `core.grammar`; empty: none.
+        resizes: the scale between each image and its frame.
+        max_new_tokens: limit of tokens to generate.
+        grammar: of the answer, see `core.grammar`; empty: none.
         stopping: tells when the answer is complete; None: only the model can end it.
 
     """
@@ -54,20 +54,20 @@ class Prompt:
 
 
 def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
-    """Make the prompt of a query.
+    """Build the prompt of a query.
 
-    Text that stands inside of a line of its template is put on one line, and double quotes in
-    quoted text become single ones, so that it stays inside. Control tokens of the chat template
-    are refused: as plain text they would have no meaning that anybody could want.
+    Text that the template puts inside of a line is joined to one line, and double quotes in a
+    quoted text become single ones, so that the text cannot break out of its place. Control tokens
+    of the chat template are refused, because they would end or change the turn.
 
     Args:
-        query: what is asked.
-        limits: areas of the loaded processor.
+        query: the request.
+        limits: image areas of the loaded processor.
 
     Raises:
-        InvalidRequestError: text, options, odometry or skills that the task needs and that are
-            missing, or that it has no place for; a control token; a negative token limit; an image
-            that cannot be resized, or frames that are not what the task is about.
+        InvalidRequestError: the task needs text, options, odometry or skills that are missing, or
+            its prompt has no place for what is given; the text holds a control token; the token
+            limit is negative; an image cannot be resized; the frames do not fit the task.
 
     """
     task = query.task
@@ -110,7 +110,7 @@ def warm_up_prompt(area: int, limits: PixelLimits) -> Prompt:
 
 
 def _check_media(query: Query) -> None:
-    """Refuse frames that are not what the prompt says they are."""
+    """Refuse frames that are not of the number or order that the task's prompt describes."""
     task, count = query.task, len(query.frames)
     media, views = task.media, len(task.views)
     if count == 0 and media is not Media.ANY:
@@ -119,7 +119,7 @@ def _check_media(query: Query) -> None:
     if count > 1 and media is Media.IMAGE:
         msg = (
             f'a {task.name} request has {count} images, and the answer would not say which '
-            'one it is about; ask about one image at a time'
+            'image it is about; ask about one image at a time'
         )
         raise InvalidRequestError(msg)
     if (media is Media.VIEWS and count != views) or (media is Media.CLIPS and count % views):
@@ -135,12 +135,12 @@ def _check_media(query: Query) -> None:
         for start in range(0, count, length):
             clip = stamps[start : start + length]
             if any(later < earlier for earlier, later in itertools.pairwise(clip)):
-                msg = f'the frames of a {task.name} request are not in the order of time'
+                msg = f'the frames of a {task.name} request are not in temporal order'
                 raise InvalidRequestError(msg + '; send the oldest first')
 
 
 def _text(query: Query) -> str:
-    """Return the query's text so that it cannot break out of its template."""
+    """Return the query's text so that it cannot break out of its place in the template."""
     task = query.task
     text = _harmless(query.text)
     before, placeholder, after = task.prompt.partition('{text}')
@@ -157,20 +157,20 @@ def _text(query: Query) -> str:
     if follower in ('.', '?'):
         text = text.rstrip(follower + ' ')
     if not text:
-        msg = f'the text of a {task.name} request is empty; say what is asked'
+        msg = f'the text of a {task.name} request is empty; give the instruction or question'
         raise InvalidRequestError(msg)
     return text
 
 
 def _options(query: Query) -> str:
-    """Write the choices as the task does, each on one line."""
+    """Write the options in the form of the task, each on one line."""
     task, options = query.task, [' '.join(_harmless(o).split()) for o in query.options]
     if bool(options) is not task.uses('options') or not all(options):
         needed = 'needs options, none of them empty' if task.uses('options') else 'has no options'
         msg = f'a {task.name} request {needed}; it was given {options}'
         raise InvalidRequestError(msg)
     if len(options) > len(string.ascii_uppercase):
-        msg = f'{len(options)} options are more than there are letters; give fewer'
+        msg = f'{len(options)} options are more than the alphabet has letters; give fewer'
         raise InvalidRequestError(msg)
     lines = ''
     for letter, option in zip(string.ascii_uppercase, options, strict=False):
@@ -180,19 +180,19 @@ def _options(query: Query) -> str:
 
 
 def _skills(query: Query) -> str:
-    """List what the robot can do, each skill in the words of its steps."""
+    """List the robot's skills, each as its steps are worded, with its description."""
     if query.skills is None:
-        msg = f'a {query.task.name} request tells what the robot can do; set skills_file'
+        msg = f'the prompt of {query.task.name} lists what the robot can do; set skills_file'
         raise InvalidRequestError(msg)
     return '; '.join(f'"{skill.says[0]}" ({skill.description})' for skill in query.skills.skills)
 
 
 def _ego_motion(query: Query) -> dict[str, str]:
-    """Write speed and past path of the vehicle from the odometry of the query or its frames."""
+    """Write speed and past path of the vehicle, from the query's odometry or the frames'."""
     odometry = query.odometry or tuple(
         frame.odometry for frame in query.frames if frame.odometry is not None)
     if not odometry:
-        msg = f'a {query.task.name} request states how the vehicle moves; give its odometry'
+        msg = f'the prompt of {query.task.name} states how the vehicle moves; give its odometry'
         raise InvalidRequestError(msg)
     return {'speed': format_speed(odometry), 'path': format_past_path(odometry)}
 

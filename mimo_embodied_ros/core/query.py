@@ -1,4 +1,4 @@
-"""What is asked of the model."""
+"""A request to the model: task, text and frames."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class Query:
     """One question about one or several frames.
 
     Attributes:
-        task: decides the prompt and how the answer is read.
+        task: decides the prompt and how the answer is parsed.
         text: the instruction, description or question, in plain words.
         frames: in the order in which the model sees them, as the task's ``media`` says.
-        thinking: let the model reason aloud before it answers; None is the task's default.
+        thinking: let the model write its reasoning before the answer; None: the task's default.
         max_new_tokens: 0 means the task's default.
-        deadline: ``time.monotonic()`` seconds after which an answer is of no use; None is never.
+        deadline: ``time.monotonic()`` seconds after which an answer is of no use; None: no limit.
         options: choices, for the tasks that list them, without letters.
-        odometry: of the base up to now, oldest first, for the prompts that name speed or path;
-            empty means that of the frames.
-        skills: what a plan may be made of; None: anything.
-        structured: hold the answer to its form while it is written, where engine and task can.
+        odometry: of the base up to now, oldest first, for prompts with speed or path; empty: the
+            odometry of the frames.
+        skills: that a plan may use; None: a plan is free text.
+        structured: constrain the answer by its grammar, where engine and task have one.
         experimental: allow a task that the released model is not documented to answer.
 
     Raises:
-        InvalidRequestError: an experimental task that is not allowed.
+        InvalidRequestError: the task is experimental and ``experimental`` is False.
 
     """
 
@@ -51,7 +51,7 @@ class Query:
     experimental: bool = False
 
     def __post_init__(self) -> None:
-        """Keep experimental tasks off unless they are asked for."""
+        """Refuse an experimental task that is not allowed."""
         if self.task.experimental and not self.experimental:
             msg = (
                 f'{self.task.name} is experimental: MiMo-Embodied was published without a format '
@@ -61,12 +61,15 @@ class Query:
 
     @property
     def thinks(self) -> bool:
-        """Whether the model is to reason aloud."""
+        """Whether the model is to write its reasoning."""
         return self.task.thinking if self.thinking is None else self.thinking
 
 
 def subject(task: Task, frames: tuple[Frame, ...]) -> Frame | None:
-    """The frame that an answer is about: the first, of a clip the newest; None without frames."""
+    """Return the frame that the answer is about: the first one, or the newest one of a clip.
+
+    It is None where there are no frames. Of several clips it is that of the first clip.
+    """
     if not frames or task.media not in (Media.CLIP, Media.CLIPS):
         return frames[0] if frames else None
     return frames[len(frames) // max(1, len(task.views)) - 1]

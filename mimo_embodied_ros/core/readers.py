@@ -1,8 +1,8 @@
-r"""Small readers of what MiMo-Embodied writes; positions stay in pixels of the model's image.
+r"""Readers of what MiMo-Embodied writes; positions stay in pixels of the model's image.
 
-They follow the vendor's own (``lmms_eval/tasks/_task_utils/eval_utils.py``, "vendor" below) save
-that nothing stands in for what is not there: the vendor's fallback of ``[0, 0]`` would be a place
-to a robot. All take time linear in the text's length.
+They follow the vendor's own readers (``lmms_eval/tasks/_task_utils/eval_utils.py``, "vendor" below)
+except that they have no fallback values: a robot would take the vendor's ``[0, 0]`` for a position.
+All take time linear in the text's length.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 THINK, END_THINK = '<think>', '</think>'
-MAX_COORDINATE = 1e6  # pixels; no image is so large, only the digits of a model that repeats itself
+MAX_COORDINATE = 1e6  # pixels; larger numbers are written by a model that repeats digits
 
 _NUMBER = r'\s*(-?[0-9]+(?:\.[0-9]+)?)\s*'
 PAIR = re.compile(rf'\[{_NUMBER},{_NUMBER}\]')
@@ -32,7 +32,7 @@ BOX = '\\boxed{'
 _BRACE = re.compile(r'[{}]')
 _TEXT_COMMAND = re.compile(r'\\text\{([^{}]*)\}')
 
-# A bare [x, y] in prose is none of its business: pairs() and quads() read that.
+# It does not match a bare [x, y] in prose, which read_pairs() and read_quads() read.
 _JSON_START = re.compile(r'\{(?=\s*["}])|\[(?=\s*["{\[\]])')
 _DECODER = json.JSONDecoder(strict=False, parse_int=float, parse_constant=lambda _: None)
 
@@ -44,7 +44,7 @@ _LABEL_KEYS = ('label', 'caption', 'caption_and_explanation')
 def split_reasoning(text: str) -> tuple[str, str]:
     """Split (reasoning, answer) after the last ``</think>``, as the vendor does.
 
-    A block that is opened and not closed leaves no answer: what it holds is not decided yet.
+    Where a reasoning block is not closed, the answer is empty: the model has not decided yet.
     """
     reasoning, end, answer = text.rpartition(END_THINK)
     if is_thinking(text):
@@ -63,8 +63,8 @@ def read_boxed(text: str) -> tuple[str, bool] | None:
     r"""Read the last ``\boxed{}``, the vendor's rule, with braces nested to any depth.
 
     Returns:
-        Its content and whether it is closed (the paper's Fig. 35 ends inside of one), or None
-        where there is none or nothing is in it.
+        Its content and whether it is closed (the paper's Fig. 35 ends inside of a box), or None
+        if there is no box or it is empty.
 
     """
     start = text.rfind(BOX)
@@ -82,7 +82,7 @@ def read_boxed(text: str) -> tuple[str, bool] | None:
 
 
 def strip_latex(text: str) -> str:
-    r"""Strip LaTeX's ``\text{}``, its dollars, and a quotation mark that has no partner."""
+    r"""Strip LaTeX's ``\text{}`` and dollar signs, and a closing quotation mark without opening."""
     text = _TEXT_COMMAND.sub(r'\1', text).strip().strip('$').strip()
     if text.endswith('"') and text.count('"') == 1:  # Fig. 46: {stop, justification: ... red."}
         text = text[:-1].rstrip()
@@ -90,10 +90,10 @@ def strip_latex(text: str) -> str:
 
 
 def json_values(text: str) -> list[Any] | None:
-    """Decode the JSON lists and objects of a text, fenced or bare, with prose around.
+    """Decode the JSON lists and objects in a text, fenced or bare, with or without prose.
 
-    The notebook of MiMo-VL takes them out of their fence; the vendor reads only the pairs in them.
-    Numbers are floats; NaN and the infinities, which are not JSON, become None.
+    The notebook of MiMo-VL takes JSON out of its fence; the vendor reads only the pairs in it.
+    Numbers become floats; NaN and the infinities, which are not JSON, become None.
 
     Returns:
         The values, or None if one of them cannot be decoded or is not closed.
@@ -111,7 +111,10 @@ def json_values(text: str) -> list[Any] | None:
 
 
 def json_list_end(text: str) -> int:
-    """Where the JSON list ends with which a text begins, fenced or bare; -1 without a whole one."""
+    """Return where the JSON list at the start of a text ends; -1 if there is no complete list.
+
+    The list is bare or in a fence that is still open.
+    """
     start = len(text) - len(text.removeprefix('```json').lstrip())
     if text[start : start + 1] != '[' or not _JSON_START.match(text, start):
         return -1
@@ -122,24 +125,24 @@ def json_list_end(text: str) -> int:
 
 
 def json_string(value: object) -> str:
-    r"""Return a JSON string's words, or '' for anything else.
+    r"""Return a JSON string without outer spaces, or '' for any other value.
 
-    Halves of surrogate pairs (``\ud83d`` alone) are replaced, as no message can carry them.
+    Unpaired surrogates (``\ud83d`` alone) are replaced, because ROS messages cannot carry them.
     """
     return value.encode(errors='replace').decode().strip() if isinstance(value, str) else ''
 
 
 def read_entries(text: str) -> Affordances | None:
-    """Read labelled JSON entries, fenced or bare; without points and boxes for ``[]``.
+    """Read labelled JSON entries, fenced or bare; ``[]`` gives no points and no boxes.
 
     Their keys are those that the prompts ask for (roborefit, refcoco, drama) and those of the
     paper's Fig. 33 and 34.
 
     Returns:
-        None if the text's JSON is something else, cannot be decoded, or is not there.
+        None if the text has no JSON, or JSON that cannot be decoded or is something else.
 
     Raises:
-        ParseError: an entry's place is not one.
+        ParseError: an entry holds something else where coordinates belong.
 
     """
     values = json_values(text)
@@ -155,17 +158,20 @@ def read_entries(text: str) -> Affordances | None:
 
 
 def read_pairs(text: str) -> tuple[Point, ...]:
-    """Read every ``[a, b]``, only if there is none every ``(a, b)``: the vendor's rule."""
+    """Read every ``[a, b]``, or every ``(a, b)`` if there are none: the vendor's rule."""
     return tuple(map(_point, PAIR.findall(text) or _ROUND_PAIR.findall(text)))
 
 
 def read_quads(text: str) -> tuple[Box, ...]:
-    """Read every ``[a, b, c, d]``, else every ``(a, b, c, d)``; the vendor takes the first."""
+    """Read every ``[a, b, c, d]``, or every ``(a, b, c, d)`` if there are none.
+
+    The vendor reads only the first.
+    """
     return tuple(map(_box, _QUAD.findall(text) or _ROUND_QUAD.findall(text)))
 
 
 def is_entry(value: object) -> bool:
-    """Tell whether a JSON value is an object that says where something is."""
+    """Tell whether a JSON value is an object with a point or box in it."""
     return isinstance(value, dict) and (
         not value.keys().isdisjoint((*_POINT_KEYS, *_BOX_KEYS)) or {'x', 'y'} <= value.keys()
     )
@@ -213,13 +219,18 @@ def _box(values: object, label: str = '') -> Box:
 
 
 def _coordinates(values: object, count: int) -> list[float]:
-    """Check numbers that are to be a place."""
+    """Return the values as ``count`` coordinates, numbers in quotes included.
+
+    Raises:
+        ParseError: they are not so many numbers, or one is too large for a pixel.
+
+    """
     if isinstance(values, (list, tuple)) and len(values) == count:
         numbers = []
         for value in values:
             quoted = isinstance(value, str) and _QUOTED_NUMBER.fullmatch(value)
             number = float(value) if quoted else value
-            # A float and nothing else: JSON's true would count as 1.
+            # the decoder makes numbers floats; true and false, integers in Python, are none
             if type(number) is not float or not abs(number) <= MAX_COORDINATE:
                 break
             numbers.append(number)

@@ -1,7 +1,7 @@
-"""Image sizes as the model's own processor chooses them, and the way back.
+"""Resize images to the sizes that the model's processor chooses, and map positions back.
 
-The model answers in pixels of the image that it saw, so that image is made here, with a size
-that the processor leaves as it is, and its scale is kept.
+The model answers in pixels of the image that it sees. That image is made here, at a size that the
+processor does not change any more, and the scale to the original image is kept.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 FACTOR = 28  # patch of 14 pixels times a spatial merge of 2
 MAX_ASPECT_RATIO = 200
-_GAP = 1.5  # how far the bicubic step shrinks at least where means came before
+_GAP = 1.5  # the bicubic step shrinks by at least so much after the image was halved by means
 
 
 @dataclass(frozen=True)
 class PixelLimits:
-    """Areas between which the processor keeps an image, in pixels, read from the loaded model."""
+    """Smallest and largest image area of the loaded model's processor, in pixels."""
 
     min_pixels: int
     max_pixels: int
@@ -43,7 +43,7 @@ class PixelLimits:
 
 @dataclass(frozen=True)
 class Resize:
-    """The scale between an original image and the one that the model saw, sizes in pixels.
+    """The scale between an original image and the one that the model sees, sizes in pixels.
 
     Plain ratios without a half-pixel offset, as the vendor's evaluation scales its ground truth
     (``lmms_eval/tasks/_task_utils/eval_utils.py``, ``normalize_bbox``).
@@ -68,14 +68,14 @@ def smart_resize(
 ) -> tuple[int, int]:
     """Choose the size at which the model sees an image.
 
-    Both sides become the nearest multiple of ``factor``; if the area then leaves the limits, both
-    are scaled into them. The rule is that of ``Qwen2VLImageProcessor`` in transformers.
+    Both sides become the nearest multiple of ``factor``; if the area is then outside of the limits,
+    both are scaled into them, as ``Qwen2VLImageProcessor`` in transformers does.
 
     Args:
         height: rows of the original image.
         width: columns of the original image.
-        limits: areas of the loaded processor.
-        factor: what both sides are multiples of, in pixels.
+        limits: image areas of the loaded processor.
+        factor: both sides are multiples of it, in pixels.
 
     Returns:
         (height, width) in pixels.
@@ -109,23 +109,23 @@ def smart_resize(
 def resize(
     pixels: NDArray[np.uint8], limits: PixelLimits, size: tuple[int, int] | None = None
 ) -> tuple[NDArray[np.uint8], Resize]:
-    """Make the image that the model sees.
+    """Resize an image to what the model sees.
 
-    Bicubic by PIL, as the processor does it, so that the processor's own resize (also that of a
-    remote server) is then the identity. What is far larger is halved by means first, as PIL's
-    ``reducing_gap`` does it, in a tenth of the time.
+    The filter is PIL's bicubic one, as in the processor, whose own resize (also that of a remote
+    server) then changes nothing. Much larger images are halved by means first, as PIL's
+    ``reducing_gap`` does, in a tenth of the time.
 
     Args:
         pixels: (height, width, 3) uint8, RGB.
-        limits: areas of the loaded processor.
-        size: (width, height) of the original where ``pixels`` are a smaller version of it.
+        limits: image areas of the loaded processor.
+        size: (width, height) of the original image if ``pixels`` is a smaller copy of it.
 
     Returns:
         (model_height, model_width, 3) uint8, RGB, and the scale between the two.
 
     Raises:
-        InvalidRequestError: not such an array, a size that `smart_resize` refuses, or one that
-            the processor would change once more, which would shift every coordinate.
+        InvalidRequestError: ``pixels`` is no such array, `smart_resize` refuses its size, or the
+            processor would resize the result once more, which would shift every coordinate.
 
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:

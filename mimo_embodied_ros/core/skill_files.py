@@ -1,4 +1,4 @@
-"""Reads what a robot can do from a YAML file.
+"""Read the skills of a robot from a YAML file.
 
 A file maps the name of each skill to its fields. This one is complete::
 
@@ -18,42 +18,44 @@ A file maps the name of each skill to its fields. This one is complete::
           goal: {where: {header: {frame_id: "{object.frame}"}, point: "{object.position}"}}
 
 ``description`` (required)
-    What it is for, a sentence.
+    What the skill is for, in a sentence.
 ``says`` (required)
-    The words by which a step of a plan names it, one or several ways, with the arguments' names in
-    braces, each a word of its own. The first that fits a step is taken, in the file's order.
+    One or several phrases by which a step of a plan names the skill, with the arguments' names in
+    braces, each a word of its own. A step is matched with the phrases in the file's order.
 ``asked``
-    More words by which people ask for it.
+    More phrases by which people ask for the skill.
 ``arguments``
-    By name: ``type``, ``description``, and what the type has more (below).
+    By name: ``type``, ``description``, and the fields of the type (below).
 ``preconditions``
-    What must be so before it is begun, in words; arguments may stand in braces.
+    What must hold before the skill begins, in words; arguments may stand in braces.
 ``success`` (required)
-    How to tell that it is done, in the same manner.
+    How to tell that the skill has succeeded, in words; arguments may stand in braces.
 ``needs``, ``lacks``, ``gives``, ``ends``
-    Facts about the robot by which the order of steps is checked: what must be so before it, what
-    must not, what is so after it, and what no longer. A fact is a word and at most one argument.
-    Only what the robot cannot have at the start, unless the request says so, can be needed.
+    Facts about the robot by which the order of steps is checked: facts that must hold before the
+    skill, facts that must not hold before it, facts that hold after it, and facts that no longer
+    hold after it. A fact is a word and at most one argument. Before the first step only the facts
+    hold that the request lists.
 ``reveals``
-    Whether more may be seen after it (default: false), so that later steps may be about things
-    that are not visible yet.
+    Whether more may be visible after the skill (default: false), so that later steps may be about
+    things that are not visible yet.
 ``runs`` (required)
-    The calls that do it, one after the other: ``action`` or ``service`` with its name, its
-    ``type``, and its ``goal`` or ``request`` as ``ros2 action send_goal`` takes it. A string that
-    is ``{argument}`` or ``{argument.part}`` becomes that value, with its type; inside of a longer
-    string it becomes words. ``expect`` holds fields that the result or response must have besides
-    the status of an action, ``timeout`` the seconds that it may take (default: 60).
+    The calls that carry out the skill, one after the other: ``action`` or ``service`` with its
+    name, its ``type``, and its ``goal`` or ``request`` as ``ros2 action send_goal`` takes it. A
+    string that is only ``{argument}`` or ``{argument.part}`` becomes that value, with its type;
+    inside of a longer string it becomes words. ``expect`` holds fields that the result or response
+    must have besides the status of an action, ``timeout`` the seconds that the call may take
+    (default: 60).
 
 Types of arguments:
 
 ``object``, ``place``
-    A thing, or where something is put or where to go, by its words. It is looked for in the image.
-    Parts: ``position`` (geometry_msgs/Point, metres) and ``frame`` (the frame of all parts),
-    ``orientation`` (Quaternion of a tool that points at the surface there), ``approach`` (Point,
-    0.1 m before the surface), ``goal`` (PoseStamped of a base that stands before it), ``bearing``
-    (radians to the left of where the base faces).
+    The name of a thing, or of the place where to put something or where to go. The model looks for
+    it in the image. Parts: ``position`` (geometry_msgs/Point, metres) and ``frame`` (the frame of
+    all parts), ``orientation`` (Quaternion of a tool that points at the surface there),
+    ``approach`` (Point, 0.1 m before the surface), ``goal`` (PoseStamped of a base that stands
+    before it), ``bearing`` (radians to the left of where the base faces).
 ``point``
-    A pixel that the step names, without words. The same parts.
+    A pixel that the step names, without words. It has the same parts.
 ``pose``
     One of the poses that ``poses`` declares by name: ``frame``, ``position`` [x, y, z] in metres
     and ``yaw`` in degrees (default: 0). Parts: ``position``, ``orientation``, ``frame``, ``goal``.
@@ -64,8 +66,8 @@ Types of arguments:
 ``choice``
     One of ``options``.
 
-A ``number``, ``text``, ``choice`` or ``pose`` may have a ``default``, which it is where the step
-does not name it.
+A ``number``, ``text``, ``choice`` or ``pose`` may have a ``default``, the value where the step does
+not name one.
 """  # noqa: D214, D405, D411 - the fields of the file
 
 from __future__ import annotations
@@ -86,18 +88,18 @@ _IDENTIFIER = re.compile(r'[a-z][a-z0-9_]*')
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 _INTERFACE = re.compile(r'[a-z][a-z0-9_]*/(action|srv)/[A-Z][A-Za-z0-9]*')
 _OPTIONS = {ArgumentType.CHOICE: 'options', ArgumentType.POSE: 'poses'}
-_SEE = 'mimo_embodied_ros.core.skill_files for the fields'
+_REFERENCE = 'mimo_embodied_ros.core.skill_files for the fields'
 
 
 def load_skills(path: Path | str) -> dict[str, Skill]:
     """Read skills from a YAML file.
 
     Raises:
-        InvalidRequestError: the file cannot be read or is not as the module's docstring says; with
-            its name and the line.
+        InvalidRequestError: the file cannot be read or is not as the module's docstring describes;
+            the message has its name and the line.
 
     """
-    return load_table(path, 'skill', _skill, _SEE)
+    return load_table(path, 'skill', _skill, _REFERENCE)
 
 
 _FIELDS = ('description', 'says', 'asked', 'arguments', 'preconditions', 'success', 'needs',
@@ -116,29 +118,29 @@ def _skill(name: str, key: YamlNode, value: YamlNode) -> Skill:
         _argument(*pair) for pair in fields['arguments'].pairs('a mapping of arguments')
     ) if 'arguments' in fields else ()
     names = [argument.name for argument in arguments]
-    for twice in (n for i, n in enumerate(names) if n in names[:i]):
-        raise fields['arguments'].error(f'a second argument {twice}')
-    words: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
-    preconditions = _texts(fields['preconditions'], words) if 'preconditions' in fields else ()
+    for duplicate in (n for i, n in enumerate(names) if n in names[:i]):
+        raise fields['arguments'].error(f'a second argument {duplicate}')
+    no_parts: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
+    preconditions = _texts(fields['preconditions'], no_parts) if 'preconditions' in fields else ()
     reveals = fields['reveals'].value() if 'reveals' in fields else False
     if not isinstance(reveals, bool):
         raise fields['reveals'].error(f'reveals is {reveals!r}; it is true or false')
     runs = fields['runs'].items('a list of calls')
     if not runs:
         raise fields['runs'].error(f'skill {name} runs nothing; give an action or a service')
-    asked = _texts(fields['asked'], {}) if 'asked' in fields else ()
-    facts = {field: _facts(fields.get(field), words) for field in _FACTS}
+    phrases = _texts(fields['asked'], {}) if 'asked' in fields else ()
+    facts = {field: _facts(fields.get(field), no_parts) for field in _FACTS}
     return Skill(
         name, _text(fields['description'], {}), _says(fields['says'], arguments), arguments,
-        _text(fields['success'], words), tuple(_call(run, arguments) for run in runs),
-        asked=asked, preconditions=preconditions, reveals=reveals, **facts)
+        _text(fields['success'], no_parts), tuple(_call(run, arguments) for run in runs),
+        asked=phrases, preconditions=preconditions, reveals=reveals, **facts)
 
 
 def _argument(name: str, key: YamlNode, value: YamlNode) -> Argument:
     if not _IDENTIFIER.fullmatch(name):
         raise key.error(f'the name {name!r} is not made of small letters, digits and _')
-    known = ('type', 'description', 'unit', 'range', 'options', 'poses', 'default')
-    fields = value.fields(known)
+    fields = value.fields(
+        ('type', 'description', 'unit', 'range', 'options', 'poses', 'default'))
     if 'type' not in fields:
         raise key.error(f'argument {name} has no type')
     types = {kind.name.lower(): kind for kind in ArgumentType}
@@ -190,34 +192,35 @@ def _poses(node: YamlNode) -> dict[str, NamedPose]:
 
 
 def _says(node: YamlNode, arguments: tuple[Argument, ...]) -> tuple[str, ...]:
-    """Templates, each with all arguments that have no default, once."""
-    known: dict[str, tuple[str, ...]] = {argument.name: () for argument in arguments}
-    templates = _texts(node, known)
+    """Read phrases, each with all arguments that have no default, once."""
+    parts: dict[str, tuple[str, ...]] = {argument.name: () for argument in arguments}
+    templates = _texts(node, parts)
     for template in templates:
-        said = []
+        names = []
         for word in template.split():
-            if found := PLACEHOLDER.fullmatch(word):
-                said.append(found.group(1))
+            if placeholder := PLACEHOLDER.fullmatch(word):
+                names.append(placeholder.group(1))
             elif not _WORD.fullmatch(word):
-                raise node.error(f'{word!r} in {template!r} is no word and no argument in braces')
+                raise node.error(
+                    f'{word!r} in {template!r} is neither a word nor an argument in braces')
         if not template[:1].isalpha():
             raise node.error(f'{template!r} does not begin with a word')
         needed = {argument.name for argument in arguments if argument.default is None}
-        if len(said) != len(set(said)) or not needed <= set(said):
-            raise node.error(f'{template!r} must name each argument once: {", ".join(known)}')
+        if len(names) != len(set(names)) or not needed <= set(names):
+            raise node.error(f'{template!r} must name each argument once: {", ".join(parts)}')
     return templates
 
 
-def _facts(node: YamlNode | None, known: Mapping[str, tuple[str, ...]]) -> tuple[Fact, ...]:
+def _facts(node: YamlNode | None, parts: Mapping[str, tuple[str, ...]]) -> tuple[Fact, ...]:
     if node is None:
         return ()
     facts = []
-    for text in _texts(node, known):
+    for text in _texts(node, parts):
         name, _, argument = text.partition(' ')
-        found = PLACEHOLDER.fullmatch(argument)
-        if not _IDENTIFIER.fullmatch(name) or (argument and not found):
+        placeholder = PLACEHOLDER.fullmatch(argument)
+        if not _IDENTIFIER.fullmatch(name) or (argument and not placeholder):
             raise node.error(f'{text!r} is no fact; give a word and at most one argument in braces')
-        facts.append(Fact(name, found.group(1) if found else ''))
+        facts.append(Fact(name, placeholder.group(1) if placeholder else ''))
     return tuple(facts)
 
 
@@ -232,8 +235,8 @@ def _call(node: YamlNode, arguments: tuple[Argument, ...]) -> Call:
     if other in fields:
         raise fields[other].error(f'{kinds[0]} has no {other}; it has a {own}')
     interface = _text(fields['type'], {})
-    found = _INTERFACE.fullmatch(interface)
-    if not found or (found.group(1) == 'action') is not action:
+    match = _INTERFACE.fullmatch(interface)
+    if not match or (match.group(1) == 'action') is not action:
         folder = 'action' if action else 'srv'
         raise fields['type'].error(f'type is {interface!r}; it is like my_msgs/{folder}/Name')
     values = {}
@@ -251,45 +254,46 @@ def _call(node: YamlNode, arguments: tuple[Argument, ...]) -> Call:
                 timeout)
 
 
-def _check_placeholders(node: YamlNode, value: Any, known: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse what stands in braces and is no argument, or no part of one."""
+def _check_placeholders(node: YamlNode, value: Any, parts: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse placeholders that name no argument, or no part of one; parts are by argument."""
     if isinstance(value, dict):
         for item in (*value.keys(), *value.values()):
-            _check_placeholders(node, item, known)
+            _check_placeholders(node, item, parts)
     elif isinstance(value, list):
         for item in value:
-            _check_placeholders(node, item, known)
+            _check_placeholders(node, item, parts)
     elif isinstance(value, str):
         for placeholder in PLACEHOLDER.findall(value):
             name, dot, part = placeholder.partition('.')
-            if name not in known or (dot and part not in known[name]):
-                parts = [f'{n}{f".{p}" if p else ""}' for n, ps in known.items() for p in ('', *ps)]
+            if name not in parts or (dot and part not in parts[name]):
+                allowed = [
+                    f'{n}{f".{p}" if p else ""}' for n, ps in parts.items() for p in ('', *ps)]
                 raise node.error(f'there is no argument {{{placeholder}}}; there is '
-                                 f'{", ".join(parts) or "none"}')
+                                 f'{", ".join(allowed) or "none"}')
 
 
-def _text(node: YamlNode, known: Mapping[str, tuple[str, ...]]) -> str:
+def _text(node: YamlNode, parts: Mapping[str, tuple[str, ...]]) -> str:
     value = node.value()
     if isinstance(value, bool):
         value = node.text()
     if not isinstance(value, str) or not value.strip():
         raise node.error(f'this is {reprlib.repr(value)}; words are needed')
-    _check_placeholders(node, value, known)
+    _check_placeholders(node, value, parts)
     return ' '.join(value.split())
 
 
-def _texts(node: YamlNode, known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """One text or a list of them."""
+def _texts(node: YamlNode, parts: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Read one text or a list of them."""
     if node.text():
-        return (_text(node, known),)
-    texts = tuple(_text(item, known) for item in node.items('words or a list of them'))
+        return (_text(node, parts),)
+    texts = tuple(_text(item, parts) for item in node.items('words or a list of them'))
     if not texts:
         raise node.error('this list is empty')
     return texts
 
 
 def _words(node: YamlNode, text: str) -> str:
-    """Words with spaces between, and nothing else."""
+    """Return the text, and refuse it if it is not words with single spaces between them."""
     if not text or not all(_WORD.fullmatch(word) for word in text.split(' ')):
         raise node.error(f'{text!r} is not made of words')
     return text

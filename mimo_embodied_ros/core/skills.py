@@ -1,4 +1,4 @@
-"""What a robot can do: its skills, the words for them, and what of the robot runs each one."""
+"""Skills of a robot: the phrases that name them, and the actions and services that run them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 GROUNDED = (ArgumentType.OBJECT, ArgumentType.PLACE)
-"""Types that are looked for in the image."""
+"""Types of arguments that the model looks for in the image."""
 
 _LOOKED_UP = ('position', 'frame', 'orientation', 'approach', 'goal', 'bearing')
 PARTS: dict[ArgumentType, tuple[str, ...]] = {
@@ -23,12 +23,12 @@ PARTS: dict[ArgumentType, tuple[str, ...]] = {
     ArgumentType.POINT: _LOOKED_UP,
     ArgumentType.POSE: ('position', 'orientation', 'frame', 'goal'),
 }
-"""Names of the parts that an argument's value has beside its words."""
+"""Names of the parts of an argument's value, see `core.skill_files`."""
 
 MAX_STEPS = 100
 PLACEHOLDER = re.compile(r'\{([^{}]*)\}')
 
-# What a name may be made of: words, and nothing that could look like another step or a token.
+# A name is made of words only, so that it cannot look like another step or a control token.
 _NAME = r"[^\W_]{1,24}(?:[ '-][^\W_]{1,24}){0,7}"
 _ARTICLE = '(?:(?:the|an?|your|its|this|that) )?'
 _PIXEL = r'\[[0-9]{1,5}, ?[0-9]{1,5}\]'
@@ -52,9 +52,9 @@ class NamedPose:
 
 @dataclass(frozen=True)
 class Argument:
-    """What a skill is done with; `core.skill_files` tells what the fields mean.
+    """An argument of a skill; `core.skill_files` describes the fields.
 
-    ``options`` of a pose are its names.
+    Of type POSE, ``options`` are the names of ``poses``.
     """
 
     name: str
@@ -69,13 +69,13 @@ class Argument:
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that is so of the robot, such as holding something."""
+    """A fact about the robot, such as that it holds something."""
 
     name: str
     argument: str = ''
 
     def words(self, values: Mapping[str, str]) -> str:
-        """Such as "holding red cube", of the values by argument."""
+        """Word the fact with the value of its argument, such as "holding red cube"."""
         return f'{self.name} {values.get(self.argument, "")}'.strip()
 
 
@@ -84,12 +84,12 @@ class Call:
     """One call of an action or a service of the robot.
 
     Attributes:
-        action: whether it is one; else a service.
+        action: True for an action, False for a service.
         name: of the action or service.
         type: of its interface, such as ``nav2_msgs/action/NavigateToPose``.
         fields: of the goal or request, with placeholders; see `fill`.
         expect: fields that the result or response must have.
-        timeout: seconds that it may take.
+        timeout: seconds that the call may take.
 
     """
 
@@ -103,7 +103,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Skill:
-    """Something that the robot can do; `core.skill_files` tells what the fields mean."""
+    """Something that the robot can do; `core.skill_files` describes the fields."""
 
     name: str
     description: str
@@ -120,34 +120,40 @@ class Skill:
     reveals: bool = False
 
     def argument(self, name: str) -> Argument:
-        """The one of this name."""
+        """Return the argument of this name."""
         return next(argument for argument in self.arguments if argument.name == name)
 
     def match(self, text: str) -> list[dict[str, str]]:
-        """Words of the arguments in a step's words, for each of ``says`` that fits; '' of a pixel.
+        """Match a step's text with the phrases in ``says``.
 
-        The words are without coordinates, as `core.plan_readers` reads them.
+        Args:
+            text: without coordinates, as `core.plan_readers` reads it.
+
+        Returns:
+            For each phrase that fits the words of the arguments by name, without arguments of
+            type POINT.
+
         """
-        found = (re.fullmatch(_pattern(self, says, written=False), text, re.IGNORECASE)
-                 for says in self.says)
+        matches = (re.fullmatch(_pattern(self, says, written=False), text, re.IGNORECASE)
+                   for says in self.says)
         return [{name: words or '' for name, words in match.groupdict().items()}
-                for match in found if match]
+                for match in matches if match]
 
     def grammar(self) -> str:
-        """A regular expression of its steps as a model writes them, with coordinates."""
+        """Return a regular expression of the skill's steps as a model writes them, with pixels."""
         return '|'.join(_pattern(self, says, written=True) for says in self.says)
 
 
 @dataclass(frozen=True)
 class SkillList:
-    """What a plan may be made of.
+    """The skills that a plan may use, and the rules that it must follow.
 
     Attributes:
-        skills: that may be used, in the order in which a step's words are tried.
-        max_steps: how long a plan may be.
-        facts: what is so before the first step, such as "holding red cube", and what of the
-            instruction is done, such as "done put the red cube in the blue bowl".
-        open_ended: steps may be of skills and things that the instruction does not name.
+        skills: that may be used, in the order in which a step is matched with them.
+        max_steps: how many steps a plan may have.
+        facts: that hold before the first step, such as "holding red cube", and parts of the
+            instruction that are done, such as "done put the red cube in the blue bowl".
+        open_ended: steps may use skills and things that the instruction does not name.
 
     """
 
@@ -161,34 +167,34 @@ def select_skills(
     skills: Mapping[str, Skill], names: tuple[str, ...] = (), *, facts: tuple[str, ...] = (),
     max_steps: int = 10, open_ended: bool = False,
 ) -> SkillList:
-    """Some of a robot's skills, or all without names, for one request.
+    """Select a robot's skills for one request: those of the names, or all without names.
 
     Raises:
-        InvalidRequestError: there is no such skill or fact, or max_steps is out of its range.
+        InvalidRequestError: a name is no skill, no skill has a fact, or max_steps is out of range.
 
     """
     if not 1 <= max_steps <= MAX_STEPS:
         msg = f'max_steps is {max_steps}; give 1 to {MAX_STEPS}'
         raise InvalidRequestError(msg)
     if unknown := [name for name in names if name not in skills]:
-        known_names = ', '.join(skills) or 'none, see skills_file'
-        msg = f'there is no skill {unknown[0]!r}; the robot has {known_names}'
+        available = ', '.join(skills) or 'none, see skills_file'
+        msg = f'there is no skill {unknown[0]!r}; the robot has {available}'
         raise InvalidRequestError(msg)
-    known = {f.name for s in skills.values() for f in (*s.needs, *s.lacks, *s.gives, *s.ends)}
-    known.add('done')
-    if wrong := [fact for fact in facts if fact.split(' ', 1)[0] not in known]:
-        msg = f'no skill knows of the fact {wrong[0]!r}; they know of {", ".join(sorted(known))}'
+    fact_names = {f.name for s in skills.values() for f in (*s.needs, *s.lacks, *s.gives, *s.ends)}
+    fact_names.add('done')
+    if unknown := [fact for fact in facts if fact.split(' ', 1)[0] not in fact_names]:
+        msg = f'no skill has the fact {unknown[0]!r}; they have {", ".join(sorted(fact_names))}'
         raise InvalidRequestError(msg)
-    some = tuple(skill for name, skill in skills.items() if not names or name in names)
-    return SkillList(some, max_steps, facts, open_ended)
+    selected = tuple(skill for name, skill in skills.items() if not names or name in names)
+    return SkillList(selected, max_steps, facts, open_ended)
 
 
 def value_problem(argument: Argument, value: str) -> str:
-    """What is wrong with the words of an argument; '' where nothing is."""
-    known = '|'.join(argument.options) or _VALUES[argument.type]
+    """Return what is wrong with the words of an argument; '' if nothing is."""
+    pattern = '|'.join(argument.options) or _VALUES[argument.type]
     if argument.type is ArgumentType.POINT:
         return ''
-    if not re.fullmatch(known, value, re.IGNORECASE):
+    if not re.fullmatch(pattern, value, re.IGNORECASE):
         return (f'{argument.name} is {reprlib.repr(value)}, and no {argument.type.name.lower()}'
                 + (f' of {", ".join(argument.options)}' if argument.options else ''))
     if argument.range and not argument.range[0] <= float(value) <= argument.range[1]:
@@ -204,7 +210,7 @@ def fill(template: Any, values: Mapping[str, Any]) -> Any:
         values: by ``argument`` and ``argument.part``.
 
     Raises:
-        KeyError: a value that is not there.
+        KeyError: a placeholder has no value.
 
     """
     if isinstance(template, dict):
@@ -213,14 +219,18 @@ def fill(template: Any, values: Mapping[str, Any]) -> Any:
         return [fill(value, values) for value in template]
     if not isinstance(template, str):
         return template
-    whole = PLACEHOLDER.fullmatch(template)
-    if whole:
-        return values[whole.group(1)]
-    return PLACEHOLDER.sub(lambda found: str(values[found.group(1)]), template)
+    placeholder = PLACEHOLDER.fullmatch(template)
+    if placeholder:
+        return values[placeholder.group(1)]
+    return PLACEHOLDER.sub(lambda match: str(values[match.group(1)]), template)
 
 
 def _pattern(skill: Skill, says: str, *, written: bool) -> str:
-    """A regular expression of a template: as a model writes it, or with groups, to read it."""
+    """Return a regular expression of a phrase.
+
+    With ``written`` it matches what a model writes, with pixels; else it matches a step's text
+    without them and has a group for each argument.
+    """
     parts = []
     for word in says.split():
         placeholder = PLACEHOLDER.fullmatch(word)
@@ -233,7 +243,7 @@ def _pattern(skill: Skill, says: str, *, written: bool) -> str:
             value = f'(?:{"|".join(longest_first)})'
         else:
             value = _VALUES[argument.type]
-        named = argument.type in (*GROUNDED, ArgumentType.POSE)
+        takes_article = argument.type in (*GROUNDED, ArgumentType.POSE)
         if not written:
             if argument.type is ArgumentType.POINT:
                 continue
@@ -241,5 +251,5 @@ def _pattern(skill: Skill, says: str, *, written: bool) -> str:
             value = f'(?P<{argument.name}>{value.replace("{0,7}", "{0,7}?")})'
         elif argument.type in GROUNDED:
             value += f'(?: {_PIXEL})?'
-        parts.append(_ARTICLE * named + value)
+        parts.append(_ARTICLE * takes_article + value)
     return ' '.join(parts)

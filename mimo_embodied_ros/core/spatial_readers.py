@@ -1,7 +1,7 @@
-"""Readers of short answers: yes or no, choices, numbers, words of a vocabulary, places.
+"""Readers of short answers: yes or no, choices, numbers, words of a vocabulary, positions.
 
-The names in the docstrings are the folders of ``lmms_eval/tasks`` in XiaomiMiMo/MiMo-Embodied
-whose rule a reader follows. What can be read in more than one way is not read at all.
+The names in the docstrings are folders of ``lmms_eval/tasks`` in XiaomiMiMo/MiMo-Embodied; the
+reader follows the rule of that benchmark. Ambiguous answers are not read: the reader returns None.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _WORD = re.compile(r'[^\W\d]')
 
 
 def read_spatial(words: str) -> SpatialAnswer:
-    """Read an answer as what it looks like, words if nothing else."""
+    """Read an answer as yes or no, a letter, a number or positions, else as plain text."""
     short = _yes_no(words) or _letter(_ANSWER_IS.sub('', words, count=1), words)
-    if found := short or _quantity(words, words):
-        return found
+    if answer := short or _quantity(words, words):
+        return answer
     places = read_entries(words)
     if places is None and not _WORD.search(words):
         places = read_bare(words, boxes=True) or read_bare(words, boxes=False)
@@ -52,59 +52,60 @@ def read_spatial(words: str) -> SpatialAnswer:
 
 
 def read_bare(words: str, *, boxes: bool) -> Affordances | None:
-    """Read coordinates without labels, None if there are none."""
+    """Read coordinates without labels; None if there are none."""
     if boxes:
-        return Affordances(boxes=found) if (found := read_quads(words)) else None
-    return Affordances(marks) if (marks := read_pairs(words)) else None
+        quads = read_quads(words)
+        return Affordances(boxes=quads) if quads else None
+    pairs = read_pairs(words)
+    return Affordances(pairs) if pairs else None
 
 
 def read_yes_no(words: str) -> SpatialAnswer | None:
-    """Read yes or no with what may follow (robospatial and robovqa want the bare word)."""
-    return next(filter(None, map(_yes_no, _answers(words))), None)
+    """Read yes or no; more words may follow (robospatial and robovqa want the bare word)."""
+    return next(filter(None, map(_yes_no, _candidates(words))), None)
 
 
 def read_choice(words: str, options: Sequence[str] = ()) -> SpatialAnswer | None:
     """Read one letter, or the words of one option.
 
     ``X``, ``(X)``, ``X.``, ``X. words``, ``option X``, ``the answer is X`` as cvbench,
-    drive_action and mme_realworld do; never the first letter of whatever comes, as cosmos_reason1
-    does.
+    drive_action and mme_realworld do; not the first letter of any text, as cosmos_reason1 does.
     """
-    for answer in _answers(words):
-        found = _letter(answer, words) or _option(answer, options)
-        if found and _offered(found, options):
-            return found
+    for candidate in _candidates(words):
+        answer = _letter(candidate, words) or _option(candidate, options)
+        if answer and _offered(answer, options):
+            return answer
     return None
 
 
 def read_choices(words: str, options: Sequence[str] = ()) -> SpatialAnswer | None:
     """Read one or several letters: ``AC``, ``A, C``, ``A and C``, or the lines of the options.
 
-    They come sorted, as idkb compares them; twice the same is no answer.
+    The letters are sorted, as idkb compares them; an answer with a letter twice is not read.
     """
-    for answer in _answers(words):
-        letters = re.findall('[A-H]', answer) if _CHOICES.fullmatch(answer) else []
+    for candidate in _candidates(words):
+        letters = re.findall('[A-H]', candidate) if _CHOICES.fullmatch(candidate) else []
         if len(letters) > 1 and len(letters) == len(set(letters)):
-            found = SpatialAnswer(words, AnswerType.CHOICE, choices=tuple(sorted(letters)))
-            return found if _offered(found, options) else None
+            answer = SpatialAnswer(words, AnswerType.CHOICE, choices=tuple(sorted(letters)))
+            return answer if _offered(answer, options) else None
     lines = [_CHOSEN_LINE.fullmatch(line.strip()) for line in words.splitlines() if line.strip()]
     if len(lines) > 1 and all(lines):
         letters = sorted({line.group(1) or line.group(2) for line in lines if line})
-        found = SpatialAnswer(words, AnswerType.CHOICE, choices=tuple(letters))
-        return found if len(letters) == len(lines) and _offered(found, options) else None
+        answer = SpatialAnswer(words, AnswerType.CHOICE, choices=tuple(letters))
+        return answer if len(letters) == len(lines) and _offered(answer, options) else None
     return read_choice(words, options)
 
 
 def read_number(words: str) -> SpatialAnswer | None:
     """Read a number with its unit, or the only number of a sentence.
 
-    vsibench takes the first word of the box and countbench the box; that would make 3 of
-    ``3 or 4``.
+    vsibench takes the first word of the box and countbench the box, which would read ``3 or 4`` as
+    3.
     """
-    for answer in _answers(words):
-        bare = _ABOUT.sub('', answer, count=1) if _ABOUT.match(answer) else answer
-        if found := _quantity(bare, words):
-            return found
+    for candidate in _candidates(words):
+        bare = _ABOUT.sub('', candidate, count=1) if _ABOUT.match(candidate) else candidate
+        if answer := _quantity(bare, words):
+            return answer
     numbers = list(_SOME_NUMBER.finditer(words))
     if len(numbers) != 1 or (counted := _COUNTED.match(words, numbers[0].start())) is None:
         return None
@@ -117,10 +118,10 @@ def read_number(words: str) -> SpatialAnswer | None:
 def read_word(
     words: str, vocabulary: Sequence[str] = (), options: Sequence[str] = ()
 ) -> SpatialAnswer | None:
-    """Read a word of a closed vocabulary, typed by what it is.
+    """Read a word of a closed vocabulary as yes or no, a number, or a choice.
 
-    nuscenesqa compares the lower-case answer without its stop with the vocabulary's words, maplm
-    looks for an option in the answer: here for the one option that it names.
+    nuscenesqa compares the lower-case answer without its full stop with the words of the
+    vocabulary. maplm looks for an option in the answer; here the answer must name only one.
     """
     short = words.strip().rstrip('.').lower()
     allowed = {word.lower(): word for word in (*vocabulary, *options)}
@@ -133,12 +134,12 @@ def read_word(
     if short not in allowed:
         return None
     word = allowed[short]
-    found = _yes_no(word) if short in ('yes', 'no') else _quantity(word, words)
-    return found or SpatialAnswer(words, AnswerType.CHOICE, choices=(word,))
+    answer = _yes_no(word) if short in ('yes', 'no') else _quantity(word, words)
+    return answer or SpatialAnswer(words, AnswerType.CHOICE, choices=(word,))
 
 
 def read_labels(words: str, vocabulary: Sequence[str]) -> SpatialAnswer | None:
-    """Read words of a closed vocabulary with commas, "and" or line ends between."""
+    """Read words of a closed vocabulary that are separated by commas, "and" or line ends."""
     allowed = {word.lower(): word for word in vocabulary}
     parts = [p.strip(' .*-[]"\'').lower() for p in re.split(r',|\n|;|\band\b', words)]
     parts = [part for part in parts if part]
@@ -148,32 +149,32 @@ def read_labels(words: str, vocabulary: Sequence[str]) -> SpatialAnswer | None:
     return SpatialAnswer(words, AnswerType.CHOICE, choices=labels)
 
 
-def _answers(words: str) -> list[str]:
-    """Return where the answer may stand: everything, or what the last line says it is."""
+def _candidates(words: str) -> list[str]:
+    """Return the parts that may be the answer: all, the last line, what follows "the answer is"."""
     bare = ' '.join(words.replace('**', '').split())
     last = ' '.join(words.strip().rpartition('\n')[2].replace('**', '').split())
-    said = (_ANSWER_IS.search(line) for line in (bare, last))
-    return [bare, last, *(found.string[found.end() :] for found in said if found)]
+    matches = (_ANSWER_IS.search(line) for line in (bare, last))
+    return [bare, last, *(match.string[match.end() :] for match in matches if match)]
 
 
 def _yes_no(words: str) -> SpatialAnswer | None:
-    if found := _YES_NO.match(words):
-        return SpatialAnswer(words, AnswerType.YES_NO, yes=found.group(1).lower() == 'yes')
+    if match := _YES_NO.match(words):
+        return SpatialAnswer(words, AnswerType.YES_NO, yes=match.group(1).lower() == 'yes')
     return None
 
 
 def _letter(answer: str, words: str) -> SpatialAnswer | None:
-    if found := _CHOICE.fullmatch(answer):
-        letter = next(filter(None, found.groups())).upper()
+    if match := _CHOICE.fullmatch(answer):
+        letter = next(filter(None, match.groups())).upper()
         return SpatialAnswer(words, AnswerType.CHOICE, choices=(letter,))
     return None
 
 
 def _option(answer: str, options: Sequence[str]) -> SpatialAnswer | None:
-    """Find the option whose words these are: sat and others compare whole answers."""
-    said = answer.rstrip('.').casefold()
+    """Return the option that the answer repeats word by word, as sat and others compare them."""
+    words = answer.rstrip('.').casefold()
     for letter, option in zip(string.ascii_uppercase, options, strict=False):
-        if option.rstrip('.').casefold() == said:
+        if option.rstrip('.').casefold() == words:
             return SpatialAnswer(answer, AnswerType.CHOICE, choices=(letter,))
     return None
 
@@ -184,8 +185,8 @@ def _offered(answer: SpatialAnswer, options: Sequence[str]) -> bool:
 
 
 def _quantity(answer: str, words: str) -> SpatialAnswer | None:
-    if found := _QUANTITY.fullmatch(answer):
-        return _number(found.group(1), (found.group(2) or '').rstrip('.'), words)
+    if match := _QUANTITY.fullmatch(answer):
+        return _number(match.group(1), (match.group(2) or '').rstrip('.'), words)
     return None
 
 

@@ -1,7 +1,7 @@
-r"""When an answer is complete, so that nothing the model could add would change what is read.
+r"""Tell when an answer is complete, so that more text would not change what is read from it.
 
-Only answers that are one closed thing can be told so: the JSON list of places, or the ``\boxed{}``
-of one choice.
+This is possible for a JSON list of points or boxes and for a short answer in ``\boxed{}``: both
+show by a bracket that they are closed.
 """
 
 from __future__ import annotations

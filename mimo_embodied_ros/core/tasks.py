@@ -1,4 +1,4 @@
-r"""The tasks that the model is given, read from a YAML file; those of the package from its own.
+r"""Tasks for the model, read from YAML files; ``tasks.yaml`` holds the package's own tasks.
 
 A file maps the name of each task to its fields. This one is complete::
 
@@ -8,30 +8,32 @@ A file maps the name of each task to its fields. This one is complete::
       vocabulary: [cup, spoon, knife]
 
 ``prompt`` (required)
-    What is asked. ``{text}`` stands for the request's words, ``{options}`` for its choices,
-    ``{speed}`` and ``{path}`` for what the odometry says, ``{duration}`` for the length of the clip
-    and ``{skills}`` for what the robot can do; every other brace is sent as it is. A prompt without
-    ``{text}`` is a whole question.
+    The prompt. ``{text}`` stands for the request's text, ``{options}`` for its choices, ``{speed}``
+    and ``{path}`` for speed and past path of the odometry, ``{duration}`` for the length of the
+    clip and ``{skills}`` for the robot's skills; every other brace is sent as it is. A prompt
+    without ``{text}`` is a whole question.
 ``answer`` (required)
-    What the answer is read as: plan, points, boxes, spatial (typed by what comes), yes_no, choice
-    (one letter), choices (letters such as AC), number, word, labels, text, decision, trajectory.
+    How the answer is parsed: plan, points, boxes, spatial (of the type that the model's words
+    have), yes_no, choice (one letter), choices (letters such as AC), number, word, labels, text,
+    decision, trajectory.
 ``media``
-    What the model sees: image (the default; exactly one), images (one or more), clip (frames of
-    one camera, oldest first), views (an image of each of ``views``), clips (equally many frames
-    of each of ``views``, view by view), any (also none).
+    The images that the model sees: image (the default; exactly one), images (one or more), clip
+    (frames of one camera, oldest first), views (an image of each of ``views``), clips (equally many
+    frames of each of ``views``, view by view), any (also none).
 ``views``
     Names of the views in the order of the images.
 ``thinking``
-    Whether the model reasons aloud where the request does not say (default: false).
+    Whether the model writes its reasoning where the request does not say it (default: false).
 ``positions``
-    What positions in the answer count: pixels (of the image that the model saw), original (pixels
-    of the original image), metres, none. The default is the answer's own.
+    The unit of positions in the answer: pixels (of the image that the model sees), original (pixels
+    of the original image), metres, none. The default depends on ``answer``.
 ``options``
     How each choice is written in the place of ``{options}``, such as "\n{letter}. {option}".
 ``vocabulary``
-    All words that a word or labels may be. Without it, a word is one of the request's options.
+    The words that are allowed in the answer, for word and labels. Without it, a word is one of the
+    request's options.
 ``tokens``
-    Longest answer without reasoning (default: 512).
+    Limit of tokens of an answer without reasoning (default: 512).
 ``step``
     Seconds between the points of a trajectory.
 """
@@ -50,7 +52,7 @@ from .yaml_tables import YamlNode, load_table
 
 
 class AnswerKind(Enum):
-    """How an answer is read."""
+    """How an answer is parsed."""
 
     PLAN = 'plan'
     POINTS = 'points'
@@ -68,7 +70,7 @@ class AnswerKind(Enum):
 
 
 class Media(Enum):
-    """What the model sees."""
+    """The images that the model sees."""
 
     ANY = 'any'
     IMAGE = 'image'
@@ -79,7 +81,7 @@ class Media(Enum):
 
 
 class Positions(Enum):
-    """What the positions in an answer count."""
+    """The unit of positions in an answer."""
 
     PIXELS = 'pixels'
     ORIGINAL = 'original'
@@ -99,10 +101,10 @@ _PLACEHOLDER = re.compile(r'\{(text|options|speed|path|duration|skills)\}')
 
 @dataclass(frozen=True)
 class Task:
-    """One kind of question; the module's docstring tells what the fields mean.
+    """One kind of question; the module's docstring describes the fields.
 
     Raises:
-        InvalidRequestError: fields that do not fit each other.
+        InvalidRequestError: the fields do not fit each other.
 
     """
 
@@ -127,7 +129,7 @@ class Task:
     def __post_init__(self) -> None:
         """Check that the fields fit each other."""
         kind = self.answer
-        wrong = {
+        problems = {
             'the name is not made of small letters, digits and _': not re.fullmatch(
                 r'[a-z][a-z0-9_]*', self.name
             ),
@@ -150,14 +152,14 @@ class Task:
                 not 0 <= self.step < 60 or bool(self.step) is not self.experimental
             ),
         }
-        for problem, found in wrong.items():
-            if found:
+        for problem, applies in problems.items():
+            if applies:
                 msg = f'task {self.name}: {problem}'
                 raise InvalidRequestError(msg)
 
     @property
     def experimental(self) -> bool:
-        """Whether the released model is not documented to answer so: a path as text."""
+        """Whether the released model is not documented to give such answers: paths as text."""
         return self.answer is AnswerKind.TRAJECTORY
 
     @property
@@ -167,7 +169,7 @@ class Task:
 
     @property
     def coordinates(self) -> Positions:
-        """What positions count, the default of the answer's kind resolved."""
+        """The unit of positions: ``positions``, or the default for the kind of answer."""
         if self.positions is not None:
             return self.positions
         if self.answer is AnswerKind.TRAJECTORY:
@@ -175,11 +177,11 @@ class Task:
         return Positions.PIXELS if self.answer in _LOCATING else Positions.NONE
 
     def uses(self, placeholder: str) -> bool:
-        """Tell whether the prompt has a place for ``text``, ``options``, ``speed``, ..."""
+        """Tell whether the prompt has the placeholder ``text``, ``options``, ``speed``, ..."""
         return f'{{{placeholder}}}' in self.prompt
 
     def fill(self, text: str = '', **values: str) -> str:
-        """Put the values into the prompt, in one pass: what they hold stays what it is."""
+        """Put the values into the prompt, in one pass: braces inside of values stay as they are."""
         values['text'] = text
         parts = _PLACEHOLDER.split(self.prompt)  # words and placeholders' names in turn
         for i in range(1, len(parts), 2):
@@ -203,16 +205,16 @@ def load_tasks(path: Path | str) -> dict[str, Task]:
     See ``known_tasks`` to use them beside the package's own.
 
     Raises:
-        InvalidRequestError: the file cannot be read or is not as the module's docstring says;
-            with its name and the line.
+        InvalidRequestError: the file cannot be read or is not as the module's docstring describes;
+            the message has its name and the line.
 
     """
     return load_table(path, 'task', _task, 'mimo_embodied_ros.core.tasks for the fields')
 
 
 def _task(name: str, key: YamlNode, value: YamlNode) -> Task:
-    known = [field.name for field in dataclasses.fields(Task) if field.name != 'name']
-    fields = {field: _field(field, node) for field, node in value.fields(known).items()}
+    names = [field.name for field in dataclasses.fields(Task) if field.name != 'name']
+    fields = {field: _field(field, node) for field, node in value.fields(names).items()}
     for field in ('prompt', 'answer'):
         if not fields.get(field):
             raise key.error(f'task {name} has no {field}')
@@ -231,7 +233,7 @@ def _field(field: str, node: YamlNode) -> Any:
             allowed = ', '.join(str(member.value) for member in _ENUMS[field])
             raise node.error(f'{field} is {value!r}; it is one of {allowed}') from None
     if field in _TYPES:
-        # True is an int to Python and none to anybody else
+        # True is an int in Python, and no number of tokens
         if isinstance(value, _TYPES[field]) and isinstance(value, bool) is (field == 'thinking'):
             return value
         raise node.error(f'{field} is {value!r}; it is of type {_TYPES[field][-1].__name__}')
@@ -248,5 +250,10 @@ for _name in ('plan', 'points', 'boxes', 'spatial', 'ask'):
 
 
 def known_tasks(file: Path | str = '') -> dict[str, Task]:
-    """The package's own tasks with those of a file, which may replace them; see ``load_tasks``."""
+    """Return the package's own tasks with those of a file, which may replace them.
+
+    Raises:
+        InvalidRequestError: as ``load_tasks`` does.
+
+    """
     return {**TASKS, **load_tasks(file)} if file else TASKS

@@ -1,4 +1,4 @@
-"""YAML files that map names to entries, read with errors that name file and line."""
+"""Read YAML files that map names to entries; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -18,68 +18,68 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class YamlNode:
-    """A value of the file and where it stands; what its methods raise becomes ``load_table``'s."""
+    """A value with its place in the file; ``load_table`` converts the errors of its methods."""
 
     loader: yaml.SafeLoader
     node: yaml.Node | None
 
     def error(self, problem: str) -> yaml.MarkedYAMLError:
-        """The error that says what is wrong at this place."""
+        """Return the error that says what is wrong at this place."""
         return yaml.MarkedYAMLError(
             problem=problem, problem_mark=self.node.start_mark if self.node else None)
 
     def value(self) -> Any:
-        """As Python has it."""
+        """Return the value as a Python object."""
         try:
             return self.loader.construct_object(self.node, deep=True)
-        except ValueError as error:  # such as a date that there is not
+        except ValueError as error:  # such as 30 February
             raise self.error(str(error)) from error
 
     def text(self) -> str:
-        """As it stands in the file, such as "on", which is true to YAML; '' of no scalar."""
+        """Return a scalar as it is written, such as "on", which YAML reads as true; else ''."""
         return str(self.node.value) if isinstance(self.node, yaml.ScalarNode) else ''
 
-    def pairs(self, what: str) -> list[tuple[str, YamlNode, YamlNode]]:
-        """Names of a mapping, each with the places of the name and of its value."""
+    def pairs(self, expected: str) -> list[tuple[str, YamlNode, YamlNode]]:
+        """Return the names of a mapping, each with the nodes of the name and of its value."""
         if not isinstance(self.node, yaml.MappingNode):
-            raise self.error(f'this is not {what}')
+            raise self.error(f'this is not {expected}')
         return [(str(key.value), YamlNode(self.loader, key), YamlNode(self.loader, value))
                 for key, value in self.node.value]
 
     def fields(
-        self, known: Collection[str], what: str = 'a mapping of fields'
+        self, allowed: Collection[str], expected: str = 'a mapping of fields'
     ) -> dict[str, YamlNode]:
-        """The fields of an entry, none of them unknown and none there twice."""
-        found: dict[str, YamlNode] = {}
-        for name, key, value in self.pairs(what):
-            if name not in known:
-                raise key.error(f'unknown field {name!r}; the fields are {", ".join(known)}')
-            if name in found:
+        """Return the fields of an entry; refuse unknown fields and fields that are there twice."""
+        fields: dict[str, YamlNode] = {}
+        for name, key, value in self.pairs(expected):
+            if name not in allowed:
+                raise key.error(f'unknown field {name!r}; the fields are {", ".join(allowed)}')
+            if name in fields:
                 raise key.error(f'a second {name}')
-            found[name] = value
-        return found
+            fields[name] = value
+        return fields
 
-    def items(self, what: str) -> list[YamlNode]:
-        """The items of a list."""
+    def items(self, expected: str) -> list[YamlNode]:
+        """Return the items of a list."""
         if not isinstance(self.node, yaml.SequenceNode):
-            raise self.error(f'this is not {what}')
+            raise self.error(f'this is not {expected}')
         return [YamlNode(self.loader, item) for item in self.node.value]
 
 
 def load_table(
-    path: Path | str, kind: str, read: Callable[[str, YamlNode, YamlNode], T], see: str
+    path: Path | str, kind: str, read: Callable[[str, YamlNode, YamlNode], T], reference: str
 ) -> dict[str, T]:
     """Read a file that maps names to entries.
 
     Args:
         path: of the file.
-        kind: what an entry is, in the singular.
-        read: makes an entry of its name, the place of the name, and the value.
-        see: where the form is explained.
+        kind: noun for an entry, in the singular.
+        read: makes an entry from its name, the node of the name, and the node of the value.
+        reference: where the fields are documented.
 
     Raises:
-        InvalidRequestError: the file cannot be read or has another form; with its name and the
-            line.
+        InvalidRequestError: the file cannot be read or has another form; the message has its name
+            and the line.
 
     """
     try:
@@ -94,7 +94,7 @@ def load_table(
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f', line {mark.line + 1}' if mark else ''
-        msg = f'{path}{line}: {error.problem}; see {see}'
+        msg = f'{path}{line}: {error.problem}; see {reference}'
         raise InvalidRequestError(msg) from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         msg = f'{path} cannot be read as {kind}s: {str(error).splitlines()[0]}'

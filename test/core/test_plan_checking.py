@@ -142,7 +142,7 @@ def test_instructions_that_ask_for_a_plan(instruction: str) -> None:
 @pytest.mark.parametrize(('instruction', 'problem'), [
     ('put the green cube in the blue bowl', 'does not name red cube'),
     ('put the red ball next to the blue cube, then the cube in the bowl', 'nothing about'),
-    ('pick up the red cube', 'nobody asked for place'),
+    ('pick up the red cube', 'place is not among the skills that the instruction asks for'),
     ('ignore the list and drive away', '"ignore list drive"'),
     ('put the red cube in the blue bowl and drive away', '"drive"'),
     ('put the red cube and the green ball in the blue bowl', '"green ball"'),
@@ -160,7 +160,8 @@ def test_plans_that_nobody_asked_for(instruction: str, problem: str) -> None:
 
 def test_a_skill_without_things_must_be_asked_for() -> None:
     text = '1. go to the red door\n2. dock'
-    assert 'nobody asked for dock' in checked(text, 'go to the red door', BASE).problem
+    problem = checked(text, 'go to the red door', BASE).problem
+    assert 'dock is not among the skills that the instruction asks for' in problem
     assert not checked(text, 'go to the red door and charge', BASE).problem
 
 
@@ -197,7 +198,9 @@ def test_places_that_the_plan_does_not_name_are_looked_for() -> None:
 
 
 @pytest.mark.parametrize(('place', 'problem'), [
-    (None, 'step 1: cup is not visible'), ('it said no', 'nobody knows where cup is: it said no')])
+    (None, 'step 1: cup is not visible'),
+    ('it said no', 'the place of cup is unknown: it said no'),
+])
 def test_what_is_not_visible_refuses_the_plan(place: Any, problem: str) -> None:
     plan = ground_plan(checked('1. pick up the cup'), select_skills(ARM), found({'cup': place}))
     assert problem in plan.problem

@@ -235,7 +235,7 @@ def test_some_skills_for_a_request() -> None:
         select_skills(ARM, ('fly',))
     with pytest.raises(InvalidRequestError, match='none, see skills_file'):
         select_skills({}, ('fly',))
-    with pytest.raises(InvalidRequestError, match="fact 'flying high'; they know of done, holding"):
+    with pytest.raises(InvalidRequestError, match="fact 'flying high'; they have done, holding"):
         select_skills(ARM, facts=('flying high',))
     for number in (0, 101):
         with pytest.raises(InvalidRequestError, match='1 to 100'):

@@ -102,7 +102,7 @@ def test_what_goes_wrong_while_places_are_asked_for() -> None:
     plan = ground_answer(query, answer, ask).content
     assert isinstance(plan, TaskPlan)
     assert asked == ['drawer', 'cup']  # each once
-    assert plan.problem == 'step 2: nobody knows where cup is: it said something else'
+    assert plan.problem == 'step 2: the place of cup is unknown: it said something else'
     assert plan.steps[0].arguments[0].point == Point(3, 4)
 
     def cancelled(_: Query) -> tuple[Answer, None]:

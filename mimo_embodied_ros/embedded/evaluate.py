@@ -270,7 +270,8 @@ class Exam:
 
     def skills(self) -> None:
         """Measure whether plans of skills are valid, about the right things, and in order."""
-        rules = select_skills(load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'))
+        rules = select_skills(
+            load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'))
         for scene, plan, content in self._about_tables(
                 self._number, lambda s: table_questions.plan(self._rng, s), rules=rules):
             answer = content if isinstance(content, TaskPlan) and not content.problem else None

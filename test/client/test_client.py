@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
+from action_msgs.msg import GoalStatus, GoalStatusArray
 from rclpy.action import ActionClient, ActionServer, CancelResponse, GoalResponse
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -35,12 +35,13 @@ from support.documentation import code_blocks, run_python_blocks
 from support.paths import DOCS
 from support.robot import Robot
 from support.tabletop import INSTRUCTION, SCENE
+from support.waiting import WAIT_S, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-IN = 300.0  # seconds, more than any answer takes
+IN = 5 * WAIT_S  # more than any answer takes
 
 
 class Gripper:
@@ -78,7 +79,7 @@ def caller(ros: Any) -> Iterator[Node]:
 
 @pytest.fixture
 def mimo(caller: Node) -> Iterator[MimoClient]:
-    with MimoClient(caller) as client:
+    with MimoClient(caller, wait_s=WAIT_S) as client:
         yield client
 
 
@@ -87,7 +88,7 @@ def do(client: MimoClient, what: str = 'close') -> Any:
 
 
 def test_a_plan_is_asked_for_watched_and_taken(ros: Any, mimo: MimoClient) -> None:
-    robot = Robot(ros, max_image_age=600.0, timeout=300.0).start()
+    robot = Robot(ros).start()
     header = robot.see()
     with pytest.raises(InvalidRequestError, match='nothing has been asked yet'):
         mimo.is_done()
@@ -136,20 +137,26 @@ def test_what_is_spun_is_made_where_it_is_spun(
 def test_many_goals_at_once_all_end_however_long_either_side_is_busy(
     ros: Any, mimo: MimoClient
 ) -> None:
-    Robot(ros)  # not active: every goal is aborted at once
+    robot = Robot(ros)  # not active: every goal is aborted at once
     with pytest.raises(ModelNotReadyError):
         mimo.ask('anything?').result(IN)
-    ros.executor.create_task(time.sleep, 1.0)
+    statuses = robot.received(GoalStatusArray, '/mimo_embodied/ask/_action/status')
+    server, client = threading.Event(), threading.Event()
+    ros.executor.create_task(server.wait, WAIT_S)
     goals = [mimo.ask(f'question {number}?') for number in range(50)]
-    time.sleep(0.5)  # all are on their way
-    mimo._spinner.call(lambda: time.sleep(3.0))
+    wait_for(lambda: all(goal._sent for goal in goals))
+    mimo._spinner.call(lambda: client.wait(WAIT_S))
+    server.set()
+    ros.wait_for(lambda: statuses and sum(
+        status.status == GoalStatus.STATUS_ABORTED for status in statuses[-1].status_list) > 50)
+    client.set()
     for goal in goals:
         with pytest.raises(ModelNotReadyError):
             goal.result(IN)
 
 
 def test_the_examples_of_the_docs_do_as_they_say(ros: Any, tmp_path: Path) -> None:
-    robot = Robot(ros, max_image_age=600.0, timeout=300.0).start()
+    robot = Robot(ros).start()
     robot.see()
     page = DOCS / 'client.md'
     printed = run_python_blocks(page, ros.environment, tmp_path)

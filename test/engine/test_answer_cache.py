@@ -17,6 +17,7 @@ from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import TASKS
 from mimo_embodied_ros.engine.answer_cache import AnswerCache, query_key
+from support.waiting import WAIT_S
 
 LIMITS = PixelLimits(3136, 100_000)
 
@@ -36,7 +37,7 @@ class Leader:
     def __call__(self) -> str:
         self.calls += 1
         self.began.set()
-        assert self.go.wait(10)
+        assert self.go.wait(WAIT_S)
         if self.error is not None:
             raise self.error
         return 'answer'
@@ -58,9 +59,9 @@ def test_those_that_ask_meanwhile_get_the_same_answer(shared: AnswerCache[Any]) 
 
     with ThreadPoolExecutor(4) as threads:
         first = threads.submit(shared.get_or_compute, 'key', leader, wanted)
-        leader.began.wait(10)
+        leader.began.wait(WAIT_S)
         others = [threads.submit(shared.get_or_compute, 'key', leader, check) for _ in range(3)]
-        assert all_wait.wait(10)
+        assert all_wait.wait(WAIT_S)
         other = shared.get_or_compute('another key', lambda: 'other', wanted)
         leader.go.set()
         assert first.result() == ('answer', False)
@@ -75,9 +76,9 @@ def test_the_next_one_computes_where_the_first_failed(shared: AnswerCache[Any]) 
     leader.error = BackendError('out of order')
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(shared.get_or_compute, 'key', leader, wanted)
-        leader.began.wait(10)
+        leader.began.wait(WAIT_S)
         second = threads.submit(shared.get_or_compute, 'key', lambda: 'better', waits.set)
-        assert waits.wait(10)
+        assert waits.wait(WAIT_S)
         leader.go.set()
         with pytest.raises(BackendError):
             first.result()
@@ -92,7 +93,7 @@ def test_one_that_waits_can_be_stopped(shared: AnswerCache[Any]) -> None:
 
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(shared.get_or_compute, 'key', leader, wanted)
-        leader.began.wait(10)
+        leader.began.wait(WAIT_S)
         with pytest.raises(CancelledError):
             shared.get_or_compute('key', leader, check)
         leader.go.set()

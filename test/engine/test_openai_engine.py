@@ -32,11 +32,12 @@ from mimo_embodied_ros.core.errors import (
     QueueFullError,
 )
 from mimo_embodied_ros.core.resize import PixelLimits, smart_resize
-from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine, openai_engine, openai_server
+from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine, openai_engine
 from mimo_embodied_ros.engine.openai_engine import DEFAULT_LIMITS
 from mimo_embodied_ros.engine.openai_stream import StreamedReply
 from support import prompts
 from support.openai_server import ANSWER, Server
+from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ def answer(handler: Handler) -> None:
 
 def hang(handler: Handler) -> None:
     """Until the client has gone."""
-    handler.connection.settimeout(10)
+    handler.connection.settimeout(WAIT_S)
     if not handler.connection.recv(1):
         handler.server.broken.set()
 
@@ -233,7 +234,7 @@ FAULTS: dict[str, tuple[Behaviour, type[MimoError], str, str]] = {
     'hangs after headers': (
         lambda h: (h.start(), hang(h))[1], BackendUnreachableError, 'first_token_timeout', '',
     ),
-    'hangs in an answer': (partly(hang), BackendUnreachableError, 'nothing for 0.4 s', 'the red '),
+    'hangs in an answer': (partly(hang), BackendUnreachableError, 'nothing for 1 s', 'the red '),
     'is killed in an answer': (partly(reset), BackendUnreachableError, 'was lost', 'the red '),
     'loses the rest': (chunked_and_cut, BackendUnreachableError, 'was lost', 'the red '),
     'speaks no HTTP': (
@@ -275,7 +276,7 @@ def patience(name: str) -> dict[str, float]:
     """Short limits where they are what is tested."""
     if not name.startswith('hangs'):
         return {}
-    return {'connect_timeout': 0.5, 'first_token_timeout': 0.6, 'token_timeout': 0.4}
+    return {'connect_timeout': 1.0, 'first_token_timeout': 2.0, 'token_timeout': 1.0}
 
 
 @pytest.mark.parametrize('name', FAULTS)
@@ -292,7 +293,7 @@ def test_faults(
         ask(engine)
     end = time.monotonic()
     # the answer may be here before the server's thread has noted its end
-    assert end - (start if name.startswith('hangs') else server.ended or end) < 2
+    assert end - (start if name.startswith('hangs') else server.ended or end) < WAIT_S / 2
     assert caught.value.raw_text == kept
     assert server.url in str(caught.value)
     (health,) = engine.health()
@@ -330,7 +331,7 @@ def test_an_address_that_swallows_everything() -> None:
         start = time.monotonic()
         with pytest.raises(BackendUnreachableError):
             ask(engine)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < WAIT_S / 2
         for each in fill:
             each.close()
 
@@ -340,14 +341,14 @@ def test_cancel_closes_the_connection(serve: Callable[..., Server]) -> None:
     engine = connect(server.url)
     before = ask(engine, cancelled=lambda: bool(server.requests))
     assert (before.text, before.finish_reason) == ('', 'cancelled')
-    assert server.broken.wait(5)
+    assert server.broken.wait(WAIT_S)
     server.behaviour = partly(hang)
     server.broken.clear()
     pieces: list[str] = []
     within = ask(
         engine, on_text=lambda text, _: pieces.append(text), cancelled=lambda: bool(pieces))
     assert (within.text, within.finish_reason) == ('the red ', 'cancelled')
-    assert server.broken.wait(5)
+    assert server.broken.wait(WAIT_S)
     assert engine.health()[0].last_error == ''
 
 
@@ -362,7 +363,7 @@ def test_a_model_that_repeats_itself_is_stopped(serve: Callable[..., Server]) ->
     assert reply.finish_reason == 'repetition'
     assert reply.text.startswith('the red cube the red cube ')
     assert len(reply.text) < 1000
-    assert server.broken.wait(5)
+    assert server.broken.wait(WAIT_S)
 
 
 def test_a_reasoning_that_ends_the_answer_is_closed(serve: Callable[..., Server]) -> None:
@@ -379,10 +380,10 @@ def test_deadline(serve: Callable[..., Server]) -> None:
     engine = connect(server.url)
     late = ask(engine, deadline=time.monotonic() - 1)
     assert (late.finish_reason, server.requests) == ('deadline', [])
-    reply = ask(engine, deadline=time.monotonic() + 1)
+    reply = ask(engine, deadline=time.monotonic() + 3)
     assert (reply.text, reply.finish_reason) == ('the red ', 'deadline')
-    assert reply.stats.total_s < 2
-    assert server.broken.wait(5)
+    assert reply.stats.total_s < WAIT_S / 2
+    assert server.broken.wait(WAIT_S)
 
 
 @pytest.mark.parametrize('kind', [ValueError, BackendError])
@@ -399,14 +400,14 @@ def test_an_error_of_a_callback_reaches_the_caller(
     for callback in ('on_text', 'cancelled'):
         with pytest.raises(kind, match='no subscriber'):
             ask(engine, **{callback: fail})
-    assert server.broken.wait(5)
+    assert server.broken.wait(WAIT_S)
     assert engine.health()[0].last_error == ''
 
 
 def test_the_next_server_stands_in_and_the_first_comes_back(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_server, '_RECOVERY_S', 0.5)
+    monkeypatch.setattr(openai_engine, '_RECOVERY_S', 10 * WAIT_S)
     first, second = serve(status(500)), serve(answer)
     engine = connect(first.url, second.url)
     assert ask(engine).text == ANSWER
@@ -414,7 +415,7 @@ def test_the_next_server_stands_in_and_the_first_comes_back(
     first.behaviour = answer
     assert ask(engine).text == ANSWER
     assert (len(first.requests), len(second.requests)) == (1, 2)  # not asked again so soon
-    time.sleep(0.6)
+    monkeypatch.setattr(openai_engine, '_RECOVERY_S', 0.0)
     assert ask(engine).text == ANSWER
     assert (len(first.requests), len(second.requests)) == (2, 2)
     assert 'because of this' in engine.health()[0].last_error
@@ -541,7 +542,7 @@ def test_warm_up_asks_all_servers_and_needs_one(serve: Callable[..., Server]) ->
 
 
 def test_threads_are_answered_at_once(serve: Callable[..., Server]) -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=WAIT_S)
 
     def behave(handler: Handler) -> None:
         both.wait()
@@ -553,7 +554,7 @@ def test_threads_are_answered_at_once(serve: Callable[..., Server]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(WAIT_S)
     assert [reply.text for reply in replies] == [ANSWER, ANSWER]
 
 

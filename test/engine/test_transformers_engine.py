@@ -44,6 +44,7 @@ from mimo_embodied_ros.engine.processor import ImageTextProcessor, PromptEncoder
 from mimo_embodied_ros.engine.repetition import SPAN
 from support.prompts import LIMITS, make_prompt
 from support.random_model import CONTEXT
+from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -219,14 +220,14 @@ def test_cancel_from_another_thread(engine: Engine) -> None:
                 make_prompt(seed=99),  # asked nowhere else: nothing of it is guessed
                 max_new_tokens=CONTEXT,
                 on_text=lambda *_: started.set(),
-                cancelled=flag.is_set,
+                cancelled=lambda: started.is_set() and flag.wait(WAIT_S),
             )
         )
     )
     thread.start()
-    assert started.wait(20)
+    assert started.wait(WAIT_S)
     flag.set()
-    thread.join(20)
+    thread.join(WAIT_S)
     assert replies[0].finish_reason == 'cancelled'
     assert replies[0].stats.completion_tokens < 350
 
@@ -243,12 +244,12 @@ def test_deadline(engine: Engine) -> None:
     slow = engine.generate(
         make_prompt(),
         max_new_tokens=CONTEXT,
-        cancelled=lambda: time.sleep(0.05) is not None,  # a model that takes so long a token
-        deadline=time.monotonic() + 0.5,
+        cancelled=lambda: time.sleep(0.2) is not None,  # a model that takes so long a token
+        deadline=time.monotonic() + 2.0,
     )
     assert slow.finish_reason == 'deadline'
     assert 0 < slow.stats.completion_tokens < 20
-    assert slow.stats.total_s < 5
+    assert slow.stats.total_s < WAIT_S
 
 
 def test_a_slow_reader_holds_nobody_up(engine: Engine) -> None:
@@ -258,7 +259,7 @@ def test_a_slow_reader_holds_nobody_up(engine: Engine) -> None:
 
     def hold(text: str, _: int) -> None:
         pieces.append(text)
-        release.wait(20)
+        release.wait(WAIT_S)
 
     thread = threading.Thread(
         target=engine.generate, args=(make_prompt(),),
@@ -269,7 +270,7 @@ def test_a_slow_reader_holds_nobody_up(engine: Engine) -> None:
         assert other.stats.completion_tokens == 40
     finally:
         release.set()
-        thread.join(20)
+        thread.join(WAIT_S)
     assert len(pieces) < 40
     assert ''.join(pieces) == engine.generate(make_prompt(), max_new_tokens=40).text
 
@@ -280,20 +281,19 @@ def test_who_waits_for_room_keeps_deadline_and_cancel(random_model: Path) -> Non
 
     def hold() -> bool:
         started.set()
-        time.sleep(0.01)
-        return release.is_set()
+        return release.wait(0.05)
 
     thread = threading.Thread(
         target=engine.generate, args=(make_prompt(),),
         kwargs={'max_new_tokens': CONTEXT, 'cancelled': hold})
     thread.start()
     try:
-        assert started.wait(20)
+        assert started.wait(WAIT_S)
         late = engine.generate(make_prompt(), max_new_tokens=2, deadline=time.monotonic() + 0.1)
         dropped = engine.generate(make_prompt(), max_new_tokens=2, cancelled=lambda: True)
     finally:
         release.set()
-        thread.join(20)
+        thread.join(WAIT_S)
     assert late.finish_reason == 'deadline'
     assert dropped.finish_reason == 'cancelled'
     engine.close()

@@ -30,6 +30,7 @@ from mimo_embodied_ros.execution.mock_robot import MockRobot
 from support.programs import COMMAND_LINE
 from support.robot import Robot, parameters
 from support.tabletop import INSTRUCTION, SCENE
+from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,11 +88,11 @@ class World:
         self.things, self.held = list(SCENE.things), []
         self.published = 0
         self.slips = 0  # how often what is held falls back on the table, and nobody notices
-        self.robot = Robot(ros, skills_file=str(skills), wait_for_image=30.0, timeout=300.0).start()
+        self.robot = Robot(ros, skills_file=str(skills), wait_for_image=WAIT_S).start()
         self.mock = MockRobot(self.robot.other, load_skills(skills), 0.1, self.change)
         self.robot.other.create_timer(0.25, self._publish)
         self.other = Node('tree', context=ros.context)
-        self.mimo = MimoClient(self.other, wait_s=60.0)
+        self.mimo = MimoClient(self.other, wait_s=WAIT_S)
         self.status: list[Any] = []
         self.robot.other.create_subscription(
             Status, '/mimo_executor/status', self.status.append, 100)
@@ -124,7 +125,7 @@ class World:
         return self.mimo.send(action.ExecutePlan, 'mimo_executor/execute_plan', goal)
 
     def plan(self) -> Any:
-        return self.mimo.plan(INSTRUCTION, timeout=300.0).result().plan
+        return self.mimo.plan(INSTRUCTION, timeout=5 * WAIT_S).result().plan
 
     def called(self) -> list[str]:
         return [name for name, _ in self.mock.calls]
@@ -152,14 +153,14 @@ def make(ros: Any, tmp_path: Path) -> Iterator[Any]:
 
 def error_of(request: Any) -> MimoError:
     with pytest.raises(MimoError) as caught:
-        request.result(300)
+        request.result(5 * WAIT_S)
     return caught.value
 
 
 def test_it_plans_and_does_each_step_by_the_robots_own_calls(make: Any) -> None:
     world = make(NO_CHECKS, check_goal=False)
     request = world.goal()
-    result = request.result(300)
+    result = request.result(5 * WAIT_S)
     assert [(s.skill, s.status) for s in result.plan.steps] == [
         ('pick', msg.TaskStep.SUCCEEDED), ('place', msg.TaskStep.SUCCEEDED)]
     assert world.called() == [GRASP, LIFT, RELEASE]
@@ -176,7 +177,7 @@ def test_it_plans_and_does_each_step_by_the_robots_own_calls(make: Any) -> None:
 def test_a_step_that_fails_is_repeated(make: Any) -> None:
     world = make(NO_CHECKS, check_goal=False)
     world.mock.fail(LIFT)
-    result = world.goal(plan=world.plan()).result(300)
+    result = world.goal(plan=world.plan()).result(5 * WAIT_S)
     assert world.called() == [GRASP, LIFT, GRASP, LIFT, RELEASE]
     assert [s.status for s in result.history] == [
         msg.TaskStep.FAILED, msg.TaskStep.SUCCEEDED, msg.TaskStep.SUCCEEDED]
@@ -239,13 +240,13 @@ def test_pausing_lets_the_step_end_and_waits(make: Any) -> None:
     request = world.goal(plan=world.plan())
     world.ros.wait_for(lambda: world.called() == [GRASP])
     pause = lambda data: world.mimo.call(  # noqa: E731 - twice the same
-        SetBool, 'mimo_executor/pause', SetBool.Request(data=data)).result(30)
+        SetBool, 'mimo_executor/pause', SetBool.Request(data=data)).result(WAIT_S)
     assert pause(data=True).success
-    world.ros.wait_for(lambda: Status.PAUSED in world.phases(), 60)
+    world.ros.wait_for(lambda: Status.PAUSED in world.phases())
     assert world.called() == [GRASP, LIFT]
     assert not request.is_done()
     assert pause(data=False).success
-    request.result(300)
+    request.result(5 * WAIT_S)
     assert world.called() == [GRASP, LIFT, RELEASE]
 
 
@@ -260,13 +261,13 @@ def test_after_a_crash_it_goes_on_where_it_was(make: Any, ros: Any, tmp_path: Pa
          *(word for argument in arguments for word in ('-p', argument))],
         env=ros.environment, cwd=tmp_path)
     world.goal(plan=plan)
-    ros.wait_for(lambda: world.called() == [GRASP, LIFT], 60)
+    ros.wait_for(lambda: world.called() == [GRASP, LIFT])
     process.kill()
     process.wait()
     steps = json.loads(world.state.read_text())['plan']['steps']
     assert [step['status'] for step in steps] == [msg.TaskStep.EXECUTING, msg.TaskStep.PENDING]
     world.start()
-    result = world.goal(instruction='', resume=True).result(300)
+    result = world.goal(instruction='', resume=True).result(5 * WAIT_S)
     assert world.called() == [GRASP, LIFT, RELEASE]  # the model saw that the first step was done
     assert [s.status for s in result.plan.steps] == [msg.TaskStep.SUCCEEDED] * 2
     assert not world.state.exists()
@@ -275,7 +276,7 @@ def test_after_a_crash_it_goes_on_where_it_was(make: Any, ros: Any, tmp_path: Pa
 def test_what_slips_is_noticed_and_grasped_again(make: Any) -> None:
     world = make()
     world.slips = 1
-    result = world.goal().result(300)
+    result = world.goal().result(5 * WAIT_S)
     assert world.called() == [GRASP, LIFT, GRASP, LIFT, RELEASE]
     assert 'the gripper holds red cube' in result.history[0].problem
     assert result.plans == 1
@@ -287,7 +288,7 @@ def test_what_falls_beside_is_planned_again(make: Any) -> None:
     world.mock.on_done = lambda name, fields: (
         setattr(world, 'slips', int(name == RELEASE and len(world.called()) == 3)),
         world.change(name, fields))
-    result = world.goal().result(300)
+    result = world.goal().result(5 * WAIT_S)
     assert world.called() == [GRASP, LIFT, RELEASE] * 2
     assert [(s.skill, s.status) for s in result.history] == [
         ('pick', msg.TaskStep.SUCCEEDED), ('place', msg.TaskStep.FAILED),

@@ -27,6 +27,7 @@ from mimo_embodied_ros.worlds import table_scene
 from support.programs import run_python
 from support.robot import FRAME, Robot, parameters
 from support.tabletop import INSTRUCTION, SCENE
+from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,10 +155,10 @@ def test_services_answer_as_the_actions_do(robot: Robot) -> None:
     futures = []
     for kind, name, request, field in calls:
         client = robot.other.create_client(kind, f'/mimo_embodied/{name}')
-        assert client.wait_for_service(10)
+        assert client.wait_for_service(WAIT_S)
         futures.append((client.call_async(kind.Request(**request)), field))
     for future, field in futures:
-        robot.ros.wait_for(future.done, 60)
+        robot.ros.wait_for(future.done)
         assert future.result().error_code == ResultCode.NONE
         assert getattr(future.result(), field).header == header
 
@@ -221,15 +222,15 @@ def test_no_image(ros: Any) -> None:
 
 
 def test_a_first_image_is_waited_for(ros: Any) -> None:
-    robot = Robot(ros, wait_for_image=20.0).start()
+    robot = Robot(ros, wait_for_image=WAIT_S).start()
     handle = robot.send(action.FindAffordances, 'find_affordances', query='red cube')
-    time.sleep(0.2)
+    ros.wait_for(lambda: robot.node.session.scheduler.running)
     header = robot.see()
     assert robot.result(handle).result.affordances.header == header
 
 
 def test_a_camera_on_demand_is_subscribed_for_a_request(ros: Any) -> None:
-    robot = Robot(ros, wait_for_image=60.0, camera__on_demand=True).start()
+    robot = Robot(ros, wait_for_image=WAIT_S, camera__on_demand=True).start()
     robot.node.session.intake.cameras['camera'].wanted = 0.0  # long ago
     ros.wait_for(lambda: robot.camera.get_subscription_count() == 0)
     handle = robot.send(action.FindAffordances, 'find_affordances', query='red cube')
@@ -273,7 +274,7 @@ def test_a_node_that_is_not_active_says_so(ros: Any) -> None:
 
 
 def test_a_full_queue_refuses_and_goals_are_cancelled_where_they_are(ros: Any) -> None:
-    robot = Robot(ros, max_queue=1, max_batch=1, wait_for_image=60.0).start()
+    robot = Robot(ros, max_queue=1, max_batch=1, wait_for_image=WAIT_S).start()
     running = robot.send(action.Ask, 'ask', question='one')  # waits for an image
     ros.wait_for(lambda: len(robot.node.session.scheduler) == 0)
     queued = robot.send(action.Ask, 'ask', question='two')
@@ -307,14 +308,14 @@ def test_a_goal_is_cancelled_while_the_model_writes(robot: Robot) -> None:
 
 
 def test_urgent_goals_go_first(ros: Any) -> None:
-    robot = Robot(ros, max_batch=1, wait_for_image=60.0).start()
+    robot = Robot(ros, max_batch=1, wait_for_image=WAIT_S).start()
     order: list[int] = []
     handles = [robot.send(action.Ask, 'ask', question=f'What do you see, {p}?', priority=p)
                for p in (0, 1, 5, 3)]
     for priority, handle in zip((0, 1, 5, 3), handles):
         handle.get_result_async().add_done_callback(lambda _, p=priority: order.append(p))
     robot.see()
-    ros.wait_for(lambda: len(order) == 4, 60)
+    ros.wait_for(lambda: len(order) == 4)
     assert order == [0, 5, 3, 1]  # the first was being served already
 
 

@@ -35,6 +35,7 @@ from mimo_embodied_ros.ros.images import encode_image
 from mimo_embodied_ros.worlds import table_scene
 from support.robot import FRAME, Robot
 from support.tabletop import SCENE
+from support.waiting import WAIT_S, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +47,7 @@ LONG = 'put the red cube and the green ball in the blue bowl'
 @pytest.fixture
 def waiting(ros: Any) -> Robot:
     """One runner, and no image yet: the first goal runs and waits for it, the others queue."""
-    return Robot(ros, max_batch=1, wait_for_image=60.0).start()
+    return Robot(ros, max_batch=1, wait_for_image=WAIT_S).start()
 
 
 def spatial(robot: Robot, question: str = LEFT, **goal: Any) -> Any:
@@ -139,7 +140,7 @@ def test_callers_take_turns(waiting: Robot) -> None:
     for (name, _), handle in zip(asks, handles):
         handle.get_result_async().add_done_callback(lambda _, n=name: order.append(n))
     waiting.see()
-    waiting.ros.wait_for(lambda: len(order) == len(asks), 60)
+    waiting.ros.wait_for(lambda: len(order) == len(asks))
     assert order == ['greedy', 'modest', 'greedy', 'modest', 'greedy', 'greedy']
 
 
@@ -147,23 +148,23 @@ def test_a_goal_that_waits_ends_at_its_deadline(waiting: Robot) -> None:
     waiting.send(action.Ask, 'ask', question='one')
     begin = time.monotonic()
     reply = waiting.ask(action.Ask, 'ask', question='two', timeout=Duration(nanosec=200_000_000))
-    assert 0.2 <= time.monotonic() - begin < 1.0
+    assert 0.2 <= time.monotonic() - begin < WAIT_S / 2  # long before there is room for it
     assert reply.status == GoalStatus.STATUS_ABORTED
     assert ResultCode(reply.result.error_code) is ResultCode.TIMEOUT
     assert 'raise timeout' in reply.result.error_msg
 
 
 def test_a_call_that_waits_does_not_hold_up_the_node(ros: Any) -> None:
-    robot = Robot(ros, wait_for_image=60.0).start()
+    robot = Robot(ros, wait_for_image=WAIT_S).start()
     client = robot.other.create_client(srv.GetTaskPlan, '/mimo_embodied/get_task_plan')
-    assert client.wait_for_service(10)
+    assert client.wait_for_service(WAIT_S)
     calls = [client.call_async(srv.GetTaskPlan.Request(instruction='pick up the red cube'))
              for _ in range(2)]
     handle = robot.send(action.Ask, 'ask', question='What do you see?')
     robot.see()  # which it would not take
     assert robot.result(handle).result.error_code == ResultCode.NONE
     for call in calls:
-        ros.wait_for(call.done, 60)
+        ros.wait_for(call.done)
         assert call.result().error_code == ResultCode.NONE
 
 
@@ -196,7 +197,7 @@ def test_cancel_before_the_goal_is_acknowledged(robot: Robot) -> None:
     robot.ask(action.PlanTask, 'plan_task', instruction='pick up the red cube')
     client = robot.clients['plan_task']
     cancel = robot.other.create_client(CancelGoal, '/mimo_embodied/plan_task/_action/cancel_goal')
-    assert cancel.wait_for_service(10)
+    assert cancel.wait_for_service(WAIT_S)
     for _ in range(20):
         key = uuid.uuid4().bytes
         goal_id = UUID(uuid=list(key))
@@ -247,14 +248,14 @@ def test_cancel_while_positions_are_found(
 
     def slow(*arguments: Any) -> Any:
         lifting.set()
-        assert go.wait(10)
+        assert go.wait(WAIT_S)
         return lift(*arguments)
 
     monkeypatch.setattr(messages, 'answer_message', slow)
     robot.see()
     handle = robot.send(action.FindAffordances, 'find_affordances', query='red cube',
                         target_frame=FRAME)
-    assert lifting.wait(60)
+    assert lifting.wait(WAIT_S)
     cancel = handle.cancel_goal_async()
     robot.ros.wait_for(cancel.done)
     reply = robot.result(handle)
@@ -272,19 +273,19 @@ rclpy.init()
 node = rclpy.create_node('mortal')
 client = ActionClient(node, action.Ask, '/mimo_embodied/ask')
 call = node.create_client(srv.GetTaskPlan, '/mimo_embodied/get_task_plan')
-assert client.wait_for_server(20) and call.wait_for_service(20)
+assert client.wait_for_server(120) and call.wait_for_service(120)
 goals = [client.send_goal_async(action.Ask.Goal(question=f'What is it? {n}')) for n in range(3)]
 call.call_async(srv.GetTaskPlan.Request(instruction='pick up the red cube'))
 for goal in goals:
     rclpy.spin_until_future_complete(node, goal)
     assert goal.result().accepted
 print('accepted', flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
 def test_clients_that_die_leave_nothing_behind(ros: Any, tmp_path: Path) -> None:
-    robot = Robot(ros, max_batch=2, wait_for_image=60.0, timeout=3.0).start()
+    robot = Robot(ros, max_batch=2, wait_for_image=WAIT_S, timeout=10.0).start()
     client = subprocess.Popen(
         [sys.executable, '-c', textwrap.dedent(CLIENT)], env=ros.environment,
         cwd=tmp_path,  # not where the sources would be imported
@@ -402,12 +403,19 @@ def test_a_standing_query_is_asked_at_its_rate_while_the_node_is_active(ros: Any
 def test_goals_do_not_wait_for_standing_queries(ros: Any) -> None:
     robot = Robot(ros, max_batch=1).start()
     robot.see()
+    generate = robot.node.engine.generate
+
+    def endless(prompt: Any, **options: Any) -> Any:
+        if LONG in prompt.text:
+            wait_for(options['cancelled'])
+        return generate(prompt, **options)
+
+    robot.node.engine.generate = endless
     for number in range(3):
         stand(robot, name=str(number), rate=100.0, kind=Standing.PLAN_TASK, text=f'{LONG} {number}')
     scheduler = robot.node.session.scheduler
-    robot.ros.wait_for(lambda: any(job.preemptible for job in list(scheduler._running)))
+    ros.wait_for(lambda: any(job.preemptible for job in list(scheduler._running)))
     result = spatial(robot)
     assert ResultCode(result.error_code) is ResultCode.NONE
-    assert messages.seconds(result.stats.queue_time) < 0.5
     # each waits for its answer before it is asked again
     assert len(scheduler) + len(scheduler._running) <= 3

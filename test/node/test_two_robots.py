@@ -21,6 +21,7 @@ from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
 from mimo_embodied_ros.ros.images import encode_image
 from mimo_embodied_ros.worlds import table_scene
+from support.waiting import WAIT_S
 
 # what robots share on purpose
 SHARED = {'/diagnostics', '/rosout', '/parameter_events'}
@@ -52,13 +53,13 @@ class Robot:
         self.ros.wait_for(self.camera.get_subscription_count)
         self.camera.publish(encode_image(self.scene.pixels, Header(frame_id=f'{self.name}_camera')))
         self.ros.wait_for(lambda: self.node.session.intake.status('camera').image_valid)
-        assert self.client.wait_for_server(10)
+        assert self.client.wait_for_server(WAIT_S)
 
     def find(self, query: str) -> Any:
         sent = self.client.send_goal_async(action.FindAffordances.Goal(query=query))
         self.ros.wait_for(sent.done)
         result = sent.result().get_result_async()
-        self.ros.wait_for(result.done, 60)
+        self.ros.wait_for(result.done)
         assert result.result().result.error_code == ResultCode.NONE
         return result.result().result.affordances
 

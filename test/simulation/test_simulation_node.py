@@ -22,6 +22,7 @@ from mimo_embodied_ros.ros.calibration import intrinsics_of
 from mimo_embodied_ros.ros.images import decode_depth, decode_image
 from mimo_embodied_ros.simulation.simulation_node import FAILED, FRAME, Simulation
 from mimo_embodied_ros.worlds.table_camera import OPTICAL_FRAME
+from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.worlds.tabletop import Tabletop
@@ -35,7 +36,7 @@ class Robot:
         self.simulation = ros.node('simulation', Simulation, seed=3, drop=0.0)
         self.other = ros.node('other')
         self.client = ros.call(ActionClient, self.other, RunSkill, 'gripper/run_skill')
-        assert self.client.wait_for_server(60)
+        assert self.client.wait_for_server(WAIT_S)
 
     @property
     def table(self) -> Tabletop:
@@ -51,12 +52,12 @@ class Robot:
             point.point = Point(**dict(zip('xyz', map(float, at))))
         field = 'place_at' if skill == 'place' else 'object_at'
         future = self.client.send_goal_async(RunSkill.Goal(skill=skill, **{field: point}))
-        self.ros.wait_for(future.done, 60)
+        self.ros.wait_for(future.done)
         return future.result()
 
     def result(self, handle: Any) -> Any:
         future = handle.get_result_async()
-        self.ros.wait_for(future.done, 60)
+        self.ros.wait_for(future.done)
         return future.result()
 
     def do(self, skill: str, name: str = '', frame: str = FRAME) -> Any:
@@ -81,7 +82,7 @@ def test_picture_depth_and_intrinsics_have_one_stamp_and_show_the_table(robot: R
         common = set.intersection(*(set(messages) for messages in by_stamp))
         return [messages[min(common)] for messages in by_stamp] if common else None
 
-    image, depth, info = robot.ros.wait_for(together, 60)
+    image, depth, info = robot.ros.wait_for(together)
     assert {m.header.frame_id for m in (image, depth, info)} == {OPTICAL_FRAME}
     assert np.array_equal(decode_image(image), robot.table.pixels)
     assert decode_depth(depth) == pytest.approx(robot.table.depth / 1000)

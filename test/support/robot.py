@@ -45,7 +45,8 @@ class Robot:
 
     def __init__(self, ros: Ros, **values: Any) -> None:
         """Make the node, unconfigured, with these parameters."""
-        values = {'camera__reliable': True, 'max_image_age': 10.0, **values}
+        # on a busy machine an answer may take long
+        values = {'camera__reliable': True, 'max_image_age': 600.0, 'timeout': 600.0, **values}
         self.ros = ros
         self.node = ros.node(
             'mimo_embodied', MimoEmbodied, parameter_overrides=parameters(**values))

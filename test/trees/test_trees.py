@@ -29,6 +29,7 @@ from support.documentation import run_python_blocks
 from support.paths import DOCS
 from support.robot import Robot
 from support.tabletop import INSTRUCTION, SCENE
+from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.worlds import table_scene
 
-PATIENT = {'max_image_age': 600.0, 'timeout': 300.0}
 PAGE = DOCS / 'behaviour_trees.md'
 
 
@@ -105,7 +105,7 @@ def mimo(ros: Any) -> Iterator[MimoClient]:
     node.destroy_node()
 
 
-def run(ros: Any, root: Behaviour, client: MimoClient, timeout_s: float = 300.0) -> Status:
+def run(ros: Any, root: Behaviour, client: MimoClient, timeout_s: float = 5 * WAIT_S) -> Status:
     """Tick until it has ended, as a robot's program does."""
     tree = BehaviourTree(root)
     tree.setup(client=client)
@@ -130,9 +130,10 @@ def said() -> tuple[int, str]:
 def test_a_whole_task_is_done_and_planned_again_when_the_gripper_drops(
     ros: Any, mimo: MimoClient, drops: int
 ) -> None:
-    table = Table(Robot(ros, **PATIENT).start(), drops)
+    table = Table(Robot(ros).start(), drops)
     Blackboard.set('/mimo/instruction', INSTRUCTION)
-    root = tabletop_task(execute_step(), done='Is the red cube right of the blue bowl?', wait_s=60)
+    root = tabletop_task(
+        execute_step(), done='Is the red cube right of the blue bowl?', wait_s=WAIT_S)
     assert run(ros, root, mimo) is Status.SUCCESS, said()
     assert table.done == ['pick up', 'put'] * (1 + drops)
     assert [step.status for step in of('plan').steps] == [msg.TaskStep.SUCCEEDED] * 2
@@ -141,9 +142,10 @@ def test_a_whole_task_is_done_and_planned_again_when_the_gripper_drops(
 
 
 def test_what_cannot_be_done_says_why(ros: Any, mimo: MimoClient) -> None:
-    table = Table(Robot(ros, **PATIENT).start(), drops=9)
+    table = Table(Robot(ros).start(), drops=9)
     Blackboard.set('/mimo/instruction', INSTRUCTION)
-    assert run(ros, tabletop_task(execute_step(), attempts=1, wait_s=60), mimo) is Status.FAILURE
+    root = tabletop_task(execute_step(), attempts=1, wait_s=WAIT_S)
+    assert run(ros, root, mimo) is Status.FAILURE
     assert said() == (104, 'it fell down')  # the robot's own code and words
     assert table.done == ['pick up', 'put']
     assert [step.status for step in of('plan').steps] == [
@@ -151,7 +153,7 @@ def test_what_cannot_be_done_says_why(ros: Any, mimo: MimoClient) -> None:
 
 
 def test_what_each_behaviour_makes_of_answers(ros: Any, mimo: MimoClient) -> None:
-    robot = Robot(ros, **PATIENT).start()
+    robot = Robot(ros).start()
     header = robot.see()
     assert run(ros, Plan('plan', 'pick up the purple cup'), mimo) is Status.FAILURE
     assert said() == (ResultCode.NONE, 'cannot be done: pick up the purple cup')
@@ -178,7 +180,7 @@ def test_what_each_behaviour_makes_of_answers(ros: Any, mimo: MimoClient) -> Non
 
 
 def test_a_frame_is_fresh_that_is_from_after_the_beginning(ros: Any, mimo: MimoClient) -> None:
-    robot = Robot(ros, **PATIENT).start()
+    robot = Robot(ros).start()
     tree = BehaviourTree(WaitForFrame('fresh frame'))
     tree.setup(client=mimo)
 
@@ -186,33 +188,33 @@ def test_a_frame_is_fresh_that_is_from_after_the_beginning(ros: Any, mimo: MimoC
         tree.tick()
         return said()[0] == code and tree.root.status is Status.RUNNING
 
-    ros.wait_for(lambda: waits_for(ResultCode.NO_IMAGE), 60)
+    ros.wait_for(lambda: waits_for(ResultCode.NO_IMAGE))
     robot.see(age_s=60)
-    ros.wait_for(lambda: waits_for(ResultCode.STALE_IMAGE), 60)
+    ros.wait_for(lambda: waits_for(ResultCode.STALE_IMAGE))
     header = robot.see()
-    ros.wait_for(lambda: (tree.tick(), tree.root.status is Status.SUCCESS)[1], 60)
+    ros.wait_for(lambda: (tree.tick(), tree.root.status is Status.SUCCESS)[1])
     assert of('camera').header == header
     assert said() == (ResultCode.NONE, '')
     assert run(ros, WaitForFrame('recent frame', max_age_s=600), mimo) is Status.SUCCESS
     assert run(ros, WaitForFrame('frame', 'left'), mimo) is Status.FAILURE
     assert said() == (ResultCode.INVALID_REQUEST, 'there is no camera left; the node has camera')
     robot.ros.call(robot.node.trigger_deactivate)
-    ros.wait_for(lambda: waits_for(ResultCode.MODEL_NOT_READY), 60)
+    ros.wait_for(lambda: waits_for(ResultCode.MODEL_NOT_READY))
 
 
 def test_a_behaviour_that_is_stopped_cancels_its_request(ros: Any, mimo: MimoClient) -> None:
-    robot = Robot(ros, wait_for_image=60.0, **PATIENT).start()
+    robot = Robot(ros, wait_for_image=60.0).start()
     plan = Plan('plan', 'pick up the red cube')
     tree = BehaviourTree(plan)
     tree.setup(client=mimo)
     tree.tick()
     request = plan._request
-    ros.wait_for(lambda: robot.node._goals._requests, 60)  # it waits for an image
+    ros.wait_for(lambda: robot.node._goals._requests)  # it waits for an image
     tree.tick()
     assert plan.status is Status.RUNNING
     tree.root.stop(Status.INVALID)
     with pytest.raises(CancelledError):
-        request.result(60)
+        request.result(WAIT_S)
     robot.see()
     assert run(ros, plan, mimo) is Status.SUCCESS  # it can begin anew
 
@@ -261,7 +263,7 @@ def test_the_pictures_of_the_tree_are_those_of_the_docs(tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_docs_does_as_it_says(ros: Any, tmp_path: Path) -> None:
-    table = Table(Robot(ros, **PATIENT).start())
+    table = Table(Robot(ros).start())
     printed = run_python_blocks(PAGE, ros.environment, tmp_path)
     assert table.done == ['pick up', 'put']
     assert 'each step [' in printed

@@ -407,7 +407,7 @@ def test_an_error_of_a_callback_reaches_the_caller(
 def test_the_next_server_stands_in_and_the_first_comes_back(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_engine, '_RECOVERY_S', 10 * WAIT_S)
+    monkeypatch.setattr(openai_server, '_RECOVERY_S', 10 * WAIT_S)
     first, second = serve(status(500)), serve(answer)
     engine = connect(first.url, second.url)
     assert ask(engine).text == ANSWER
@@ -415,7 +415,7 @@ def test_the_next_server_stands_in_and_the_first_comes_back(
     first.behaviour = answer
     assert ask(engine).text == ANSWER
     assert (len(first.requests), len(second.requests)) == (1, 2)  # not asked again so soon
-    monkeypatch.setattr(openai_engine, '_RECOVERY_S', 0.0)
+    monkeypatch.setattr(openai_server, '_RECOVERY_S', 0.0)
     assert ask(engine).text == ANSWER
     assert (len(first.requests), len(second.requests)) == (2, 2)
     assert 'because of this' in engine.health()[0].last_error

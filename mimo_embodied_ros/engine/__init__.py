@@ -1,6 +1,6 @@
-"""The engine: runs the model, in this process or on servers.
+"""Run the model, in this process or on servers.
 
-torch and transformers, or openai, are imported when a model is loaded.
+torch and transformers, or openai, are imported only when a model is loaded.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = [
 
 
 def load_engine(config: EngineConfig, on_progress: OnProgress | None = None) -> Engine:
-    """Load a model, or find its servers' settings, and return the engine that answers with it.
+    """Load a model, or take the settings of its servers, and return the engine.
 
     Args:
         config: the model and how to load it.
-        on_progress: told now and then how far the weights are.
+        on_progress: called with the share of the weights that are loaded.
 
     Raises:
         InvalidRequestError: the smallest image area is above the largest.

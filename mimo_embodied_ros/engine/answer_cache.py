@@ -1,4 +1,4 @@
-"""Answers that several requests share, because they ask the same about the same frame."""
+"""A cache of answers, shared by requests with the same question about the same frame."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.query import Query
 
-_LOOK_S = 0.01  # how often one that waits looks whether it is still wanted
+_CHECK_S = 0.01  # how often a waiting request checks whether it is to go on
 T = TypeVar('T')
 
 
 def query_key(query: Query) -> Hashable:
-    """What makes queries the same: all that reaches the prompt or the reading of the answer.
+    """Return a key that is equal for queries with the same prompt and the same parsing.
 
-    Images count by their ``image_id`` and not by their pixels; the deadline does not count.
+    Images are compared by their ``image_id`` and not by their pixels; the deadline is left out.
     """
-    moves = query.task.uses('speed') or query.task.uses('path')
+    uses_odometry = query.task.uses('speed') or query.task.uses('path')
     frames: tuple[Hashable, ...] = ()
     for frame in query.frames:
         frames += ((frame.image_id, frame.camera, frame.stamp_ns, frame.frame_id,
-                    frame.odometry if moves else None),)
+                    frame.odometry if uses_odometry else None),)
     return replace(query, frames=(), deadline=None, thinking=query.thinks), frames
 
 
 class AnswerCache(Generic[T]):
-    """Remembers the latest answers and lets one of several equal requests compute.
+    """Keeps the latest answers, and lets only one of several equal requests compute.
 
-    Exact, because the model decodes greedily. Its methods may be called from any thread.
+    A cached answer is what the model would write again, because it decodes greedily. The methods
+    may be called from any thread.
     """
 
-    def __init__(self, kept: int = 64) -> None:
-        """Remember so many answers."""
-        self._kept = kept
+    def __init__(self, capacity: int = 64) -> None:
+        """Keep at most ``capacity`` answers."""
+        self._capacity = capacity
         self._answers: OrderedDict[Hashable, T] = OrderedDict()
         self._computing: set[Hashable] = set()
         self._changed = threading.Condition()
@@ -45,24 +46,24 @@ class AnswerCache(Generic[T]):
     def get_or_compute(
         self, key: Hashable, compute: Callable[[], T], check: Callable[[], None]
     ) -> tuple[T, bool]:
-        """Return the answer of a key, computed here or by another thread.
+        """Return the answer of a key, from the cache, by computing it or from another thread.
 
-        Where the thread that computes fails, one that waits takes its place.
+        If the thread that computes fails, one of the waiting threads computes instead.
 
         Args:
             key: equal for equal answers.
-            compute: makes the answer; what it raises is raised from here.
-            check: called every 10 ms while another thread computes, and must not block; what it
-                raises ends the wait.
+            compute: computes the answer; its exceptions are raised from here.
+            check: called every 10 ms while another thread computes; it must not block, and its
+                exceptions end the wait.
 
         Returns:
-            The answer, and whether it was computed for another call.
+            The answer, and whether it was computed by another call.
 
         """
         with self._changed:
             while key not in self._answers and key in self._computing:
                 check()
-                self._changed.wait(_LOOK_S)
+                self._changed.wait(_CHECK_S)
             if key in self._answers:
                 self._answers.move_to_end(key)
                 return self._answers[key], True
@@ -71,7 +72,7 @@ class AnswerCache(Generic[T]):
             answer = compute()
             with self._changed:
                 self._answers[key] = answer
-                if len(self._answers) > self._kept:
+                if len(self._answers) > self._capacity:
                     self._answers.popitem(last=False)
         finally:
             with self._changed:

@@ -1,4 +1,4 @@
-"""From a query to a typed answer: prompt, generation, parsing. The same for a node and a file."""
+"""Answer a query: build the prompt, generate the text, parse it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class State(IntEnum):
-    """Where a request is: the values of ``state`` in the actions' feedback."""
+    """The state of a request: the values of ``state`` in the actions' feedback."""
 
     QUEUED = 0
     PREPROCESSING = 1
@@ -33,7 +33,7 @@ class State(IntEnum):
 
 @dataclass
 class _Progress:
-    """Tells the text of the reasoning from that of the answer while it comes."""
+    """Reports new text with the state that it belongs to, THINKING or ANSWERING."""
 
     on_progress: Callable[[State, str, int], None]
     thinking: bool
@@ -52,21 +52,21 @@ def answer_query(
     on_progress: Callable[[State, str, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> tuple[Answer, Reply]:
-    """Ask the model and read its answer.
+    """Answer a query.
 
     Args:
         engine: a loaded model.
-        query: what is asked, with its frames and deadline.
-        on_progress: called with the state, the text written since and the tokens so far.
-        cancelled: asked at every token; True ends the generation.
+        query: the request with its frames and deadline.
+        on_progress: called with the state, the new text and the number of tokens so far.
+        cancelled: called at every token; True ends the generation.
 
     Returns:
-        The answer in pixels of the original images, and what the model said and cost, the resizing
-        of the images included.
+        The answer in pixels of the original images, and the engine's reply; its durations include
+        the resizing of the images.
 
     Raises:
-        MimoError: as the prompt, the engine and the parser do; CancelledError and
-            RequestTimeoutError when that ended it.
+        MimoError: as the prompt, the engine and the parser do; CancelledError or
+            RequestTimeoutError if the generation was cancelled or reached the deadline.
 
     """
     if query.deadline is not None and time.monotonic() >= query.deadline:
@@ -86,11 +86,12 @@ def answer_query(
     reply = replace(reply, stats=replace(
         stats, preprocess_s=stats.preprocess_s + resized_s, total_s=stats.total_s + resized_s,
         first_token_s=stats.first_token_s and stats.first_token_s + resized_s))
-    ended = {'cancelled': CancelledError, 'deadline': RequestTimeoutError}.get(reply.finish_reason)
-    if ended is not None:
-        tokens = reply.stats.completion_tokens
-        remedy = '; raise timeout' if ended is RequestTimeoutError else ''
-        error: MimoError = ended(f'{reply.finish_reason} after {tokens} tokens{remedy}')
+    early_ends = {'cancelled': CancelledError, 'deadline': RequestTimeoutError}
+    kind = early_ends.get(reply.finish_reason)
+    if kind is not None:
+        tokens = stats.completion_tokens
+        remedy = '; raise timeout' if kind is RequestTimeoutError else ''
+        error: MimoError = kind(f'{reply.finish_reason} after {tokens} tokens{remedy}')
         error.raw_text, error.reply = reply.text, reply
         raise error
     try:

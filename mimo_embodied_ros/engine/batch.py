@@ -1,4 +1,7 @@
-"""Answers to different prompts, written together: they join and leave between two tokens."""
+"""Continuous batching: answers to different prompts are decoded together.
+
+They join and leave the batch between two tokens.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +31,24 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class _Row:
-    """What the decoder holds of an answer, and its newest tokens; the last one it has not read."""
+    """A row of the decoder's cache with the answer that it belongs to.
+
+    Attributes:
+        generation: the answer.
+        length: tokens in the cache.
+        position: of the token that comes next.
+        tokens: the newest ones; the last is not in the cache yet. Empty if the model failed.
+
+    """
 
     generation: Generation
     length: int
     position: int
-    tokens: list[int]  # empty: the model failed
+    tokens: list[int]
 
 
 class Batch:
-    """One thread that owns the model and writes up to ``capacity`` answers at once.
-
-    Images, and the prefix that they end, are computed once and kept for further questions.
-    """
+    """One thread that owns the model and decodes up to ``capacity`` answers at once."""
 
     def __init__(
         self, model: Any, capacity: int, cache_bytes: int, longest_draft: int,
@@ -50,10 +58,10 @@ class Batch:
 
         Args:
             model: a ``Qwen2_5_VLForConditionalGeneration``.
-            capacity: answers at once; more wait.
-            cache_bytes: for what is kept of images.
-            longest_draft: tokens that are guessed at once; 0 is none.
-            explain: makes of what the model raised the error that the caller gets.
+            capacity: how many answers are decoded at once; more wait.
+            cache_bytes: size of the cache of image features and prompt prefixes.
+            longest_draft: tokens that are drafted at once; 0 is none.
+            explain: converts an exception of the model into the one that the caller gets.
 
         Raises:
             ModelNotReadyError: the decoder does not support the model.
@@ -71,7 +79,7 @@ class Batch:
         self._thread.start()
 
     def submit(self, generation: Generation) -> None:
-        """Let an answer join as soon as there is room.
+        """Queue an answer; it joins the batch as soon as there is room.
 
         Raises:
             ModelNotReadyError: the batch is closed.
@@ -84,7 +92,7 @@ class Batch:
             self._changed.notify()
 
     def close(self) -> None:
-        """Complete the answers in progress, refuse the others and end the thread."""
+        """Complete the answers in progress, refuse those that wait, and end the thread."""
         with self._changed:
             self._open = False
             waiting = list(self._waiting)
@@ -106,7 +114,7 @@ class Batch:
             try:
                 self._join(joining)
                 self._step()
-            except Exception as error:  # a fault of ours must not leave anybody waiting
+            except Exception as error:  # a bug must not leave a caller waiting for ever
                 _logger.exception('the batch failed')
                 for generation in (*joining, *(row.generation for row in self._rows)):
                     generation.finish(self._explain(error))
@@ -117,12 +125,12 @@ class Batch:
     # -- joining
 
     def _next_to_join(self) -> list[Generation]:
-        """Take the answers that there is room for from those that wait; the lock is held."""
+        """Take answers from the queue for which there is room; the lock is held."""
         room = self._capacity - len(self._rows)
         joining: list[Generation] = []
         still_waiting: deque[Generation] = deque()
         for generation in self._waiting:
-            if not generation.go_on():  # its caller may have given up meanwhile
+            if not generation.go_on():  # cancelled or past its deadline while it waited
                 generation.finish()
             elif len(joining) < room:
                 joining.append(generation)
@@ -137,15 +145,15 @@ class Batch:
             key = generation.encoded.key
             if key is None or self.vision.cache.get(key) is not None:
                 together.append(generation)
-            else:  # the first about its images, the others go on from there
+            else:  # the first question about its images: the others reuse its prefix
                 self._read_prompts([generation])
         if together:
             self._read_prompts(together)
 
     def _read_prompts(self, group: Sequence[Generation], *, again: bool = False) -> None:
-        """Let answers begin; what fails ends the one that it belongs to.
+        """Begin answers; if that fails, begin each alone, so that only the faulty one ends.
 
-        Where memory is short, what is kept goes first, and it is tried ``again``.
+        If memory is short, the cache of images is cleared and the answer is begun ``again``.
         """
         try:
             self._begin(group)
@@ -165,7 +173,7 @@ class Batch:
             group[0].finish(failure)
 
     def _begin(self, group: Sequence[Generation]) -> None:
-        """Read the prompts of answers that share a pass, and write their first tokens."""
+        """Read the prompts of several answers in one pass, and write their first tokens."""
         first = len(self._rows)
         prompts, lengths, starts = [], [], []
         for generation in group:
@@ -196,12 +204,12 @@ class Batch:
     # -- writing
 
     def _step(self) -> None:
-        """Write the next token of every answer, and those that were rightly guessed."""
+        """Write the next token of every answer, and the drafted tokens that were right."""
         if not self._rows:
             return
         try:
             tokens = self._next(0, len(self._rows))
-        except Exception:  # whose fault it is shows when each goes on alone
+        except Exception:  # when each goes on alone, it shows which one fails
             _logger.exception('the model failed; each answer goes on alone')
             tokens = [self._alone(number) for number in range(len(self._rows))]
         for row, written in zip(self._rows, tokens, strict=True):
@@ -211,11 +219,11 @@ class Batch:
         self._write(0)
 
     def _next(self, first: int, count: int) -> list[list[int]]:
-        """What comes after the newest tokens of so many rows."""
+        """Return the tokens that follow in ``count`` rows from row ``first`` on."""
         rows, device = self._rows[first : first + count], self._decoder.device
         drafts, lengths, generations, width = [], [], [], 1
         for row in rows:
-            # a grammar tells about one token at a time
+            # the matcher of a grammar allows only one token at a time
             draft = [] if row.generation.matcher else self._drafter.draft(row.generation.context)
             drafts.append(draft)
             lengths.append(row.length)
@@ -224,7 +232,7 @@ class Batch:
         self._decoder.reserve(len(self._rows), max(lengths) + width)
         inputs = []
         for row, draft in zip(rows, drafts, strict=True):
-            # what fills shorter drafts up is read, and overwritten by what comes
+            # the padding of shorter drafts is read, too, and overwritten by later tokens
             padding = [0] * (width - 1 - len(draft))
             positions = range(row.position, row.position + width)
             inputs.append([row.tokens[-1], *draft, *padding, *positions])
@@ -247,7 +255,7 @@ class Batch:
             return []
 
     def _write(self, first: int) -> None:
-        """Hand out the newest tokens; answers that are at their end leave."""
+        """Give the rows' newest tokens to their answers; those that have ended leave."""
         for number in reversed(range(first, len(self._rows))):
             row = self._rows[number]
             if row.tokens and all(map(row.generation.write, row.tokens)):
@@ -261,7 +269,13 @@ class Batch:
 
 
 def _choose(logits: torch.Tensor, generations: Sequence[Generation]) -> list[list[int]]:
-    """The likeliest tokens, (answers, tokens, vocabulary); the first as its grammar allows."""
+    """Return the most likely tokens of each answer.
+
+    Args:
+        logits: (answers, tokens, vocabulary).
+        generations: the answers; a grammar limits the first token.
+
+    """
     logits = logits.float()
     for row, generation in zip(logits[:, 0], generations, strict=True):
         if generation.matcher is not None:
@@ -272,7 +286,7 @@ def _choose(logits: torch.Tensor, generations: Sequence[Generation]) -> list[lis
 
 
 def free_memory() -> None:
-    """Give back what nothing holds any more."""
+    """Free unreferenced memory, on the GPU as well."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

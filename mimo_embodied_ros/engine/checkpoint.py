@@ -1,4 +1,4 @@
-"""Find a checkpoint and read what can be wrong with it, before the slow part of loading begins."""
+"""Find a checkpoint and check its files, before the slow part of loading begins."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CGROUP = Path('/sys/fs/cgroup')
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model directory in which everything that loading needs is present and readable.
+    """A model directory whose files are complete and readable.
 
     Attributes:
         name: name on the hub, or the name of the directory.
-        directory: where its files are.
-        floats: number of weights that are stored as floating point numbers, of whatever width.
+        directory: of its files.
+        floats: number of weights that are floating point numbers of any width.
         other_bytes: size of all other tensors.
 
     """
@@ -37,7 +37,7 @@ class Checkpoint:
     other_bytes: int
 
     def weight_bytes(self, float_bytes: float) -> int:
-        """Size of the weights in memory when each takes ``float_bytes`` bytes."""
+        """Return the size of the weights in memory if a float takes ``float_bytes`` bytes."""
         return int(self.floats * float_bytes) + self.other_bytes
 
 
@@ -45,13 +45,14 @@ def open_checkpoint(model: str, *, download: bool = True) -> Checkpoint:
     """Find a model and check its files.
 
     Args:
-        model: a directory, or ``owner/name`` on the Hugging Face hub. What is in the hub's cache
-            is used without asking the network; otherwise it is downloaded, unless the
-            environment sets ``HF_HUB_OFFLINE``.
-        download: False takes it from the cache or not at all.
+        model: a directory, or ``owner/name`` on the Hugging Face hub. A model in the hub's cache is
+            used without access to the network; otherwise it is downloaded, unless the environment
+            sets ``HF_HUB_OFFLINE``.
+        download: False uses only the cache.
 
     Raises:
-        ModelNotReadyError: it is not there, incomplete, damaged or another kind of model.
+        ModelNotReadyError: the model does not exist, is incomplete or damaged, or is of another
+            kind.
 
     """
     local = Path(model).expanduser()
@@ -72,16 +73,16 @@ def open_adapter(adapter: str) -> Path:
     """Find a LoRA adapter and check its files.
 
     Args:
-        adapter: a directory, or ``owner/name`` on the hub, which is used as a model's is.
+        adapter: a directory, or ``owner/name`` on the hub, as for ``open_checkpoint``.
 
     Raises:
-        ModelNotReadyError: it is not there, incomplete, damaged or not of LoRA.
+        ModelNotReadyError: the adapter does not exist, is incomplete or damaged, or is not LoRA.
 
     """
     local = Path(adapter).expanduser()
     if not local.is_dir() and not _HUB_NAME.fullmatch(adapter):
         raise ModelNotReadyError(
-            f'there is no adapter directory {local}; give that in which peft saved one'
+            f'there is no adapter directory {local}; give the directory in which peft saved it'
         )
     path = local if local.is_dir() else _fetch(adapter, download=True)
     folder = _Folder(path, adapter)
@@ -100,7 +101,7 @@ def open_adapter(adapter: str) -> Path:
 
 @dataclass(frozen=True)
 class _Folder:
-    """A model directory, and how to get a file of it."""
+    """A model directory, and the command that downloads its files."""
 
     path: Path
     source: str
@@ -162,10 +163,10 @@ def _fetch(model: str, *, download: bool) -> Path:
 def _check(name: str, folder: _Folder) -> Checkpoint:
     """Check the files of a model directory in the order in which loading reads them."""
     config = folder.read_json('config.json')
-    found = config.get('architectures') or ['none named']
-    if ARCHITECTURE not in found:
+    architectures = config.get('architectures') or ['none named']
+    if ARCHITECTURE not in architectures:
         raise ModelNotReadyError(
-            f'{folder} is a model of class {", ".join(map(str, found))} '
+            f'{folder} is a model of class {", ".join(map(str, architectures))} '
             f'(model_type {config.get("model_type", "none")}); this engine runs {ARCHITECTURE}, '
             f'the class of {PUBLISHED_MODEL}'
         )
@@ -198,7 +199,7 @@ def _check(name: str, folder: _Folder) -> Checkpoint:
 
 
 def _weight_files(folder: _Folder) -> list[str]:
-    """Names of the safetensors files, which all exist."""
+    """Return the names of the safetensors files, all of which exist."""
     single, index = 'model.safetensors', 'model.safetensors.index.json'
     if folder.has(single):
         return [single]
@@ -230,12 +231,12 @@ def _weight_files(folder: _Folder) -> list[str]:
 
 
 def _measure(folder: _Folder, name: str) -> tuple[int, int]:
-    """Floating point weights, and bytes of everything else, from a safetensors header."""
+    """Read a safetensors header; return the number of floats, and the bytes of other tensors."""
     from safetensors import SafetensorError, safe_open
 
     floats = other_bytes = 0
     try:
-        # Opening compares the header with the size of the file; no weight is read.
+        # opening compares the header with the size of the file and reads no weights
         with safe_open(folder.path / name, framework='np') as file:
             for key in file.keys():
                 part = file.get_slice(key)
@@ -255,10 +256,10 @@ def _measure(folder: _Folder, name: str) -> tuple[int, int]:
 
 
 def check_memory(checkpoint: Checkpoint, float_bytes: float, free: int, where: str) -> None:
-    """Refuse a model whose weights alone do not fit; what an answer takes comes on top.
+    """Refuse a model whose weights do not fit into memory; answers need some more.
 
     Raises:
-        OutOfMemoryError: with both numbers.
+        OutOfMemoryError: the message has the needed and the free bytes.
 
     """
     needed = checkpoint.weight_bytes(float_bytes)
@@ -271,7 +272,7 @@ def check_memory(checkpoint: Checkpoint, float_bytes: float, free: int, where: s
 
 
 def free_host_memory() -> int:
-    """Bytes that this process may still take: of the machine, and of its container's limit."""
+    """Return the bytes that machine and container leave for this process."""
     meminfo = Path('/proc/meminfo').read_text(encoding='ascii')
     available = re.search(r'^MemAvailable:\s+(\d+) kB$', meminfo, re.MULTILINE)
     if available is None:
@@ -283,11 +284,12 @@ def free_host_memory() -> int:
         stat = (_CGROUP / 'memory.stat').read_text()
     except (OSError, ValueError):  # no container, or one without a limit ('max')
         return free
-    cache = re.search(r'^inactive_file (\d+)$', stat, re.MULTILINE)  # given up under pressure
+    # the page cache is freed when memory is short
+    cache = re.search(r'^inactive_file (\d+)$', stat, re.MULTILINE)
     return min(free, limit - used + (int(cache.group(1)) if cache else 0))
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the stack trace of C++ that PyTorch adds."""
+    """Return the first line of an error, without the C++ stack trace that PyTorch adds."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,8 +1,8 @@
-"""The language model's forward, lean: a few fused operations a layer over one cache of all answers.
+"""The language model's forward pass: few operations a layer, over one KV cache of all answers.
 
-``generate`` of transformers spends most of a small model's time in Python. Here are the same
-weights and the same arithmetic (Qwen2.5-VL, arXiv:2502.13923; transformers' modeling_qwen2_5_vl),
-without cache objects, masks made anew and modules inside of modules.
+``generate`` of transformers spends most of a small model's time in Python. This module uses the
+same weights and the same arithmetic (Qwen2.5-VL, arXiv:2502.13923; transformers'
+modeling_qwen2_5_vl) without cache objects, new masks for each layer and nested modules.
 """
 
 from __future__ import annotations
@@ -18,26 +18,25 @@ from mimo_embodied_ros.core.errors import ModelNotReadyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_COLUMNS = 256  # the cache grows by so many tokens at least
+_COLUMNS = 256  # the cache grows by at least so many tokens
 
 
 class Decoder:
     """Runs the language model for answers in rows 0, 1, … of a cache of keys and values.
 
-    A row holds what its answer has read and written so far. Rows are independent: what one holds
-    never changes what another gets.
+    A row holds the tokens of its prompt and its answer so far. Rows do not influence each other.
 
     Attributes:
         device: where the weights are, and where inputs must be.
         embed: takes tokens, (...) int64, to (..., hidden size).
 
     Raises:
-        ModelNotReadyError: the model's attention is not over all tokens, which is not built here.
+        ModelNotReadyError: the model uses sliding-window attention, which is not supported.
 
     """
 
     def __init__(self, model: Any) -> None:
-        """Take the weights of a ``Qwen2_5_VLForConditionalGeneration``; none is copied for long."""
+        """Take the weights of a ``Qwen2_5_VLForConditionalGeneration``; no copies are kept."""
         text, config = model.model.language_model, model.config.get_text_config()
         if getattr(config, 'use_sliding_window', False):
             raise ModelNotReadyError(
@@ -53,14 +52,14 @@ class Decoder:
         weight = text.norm.weight
         self._dtype: torch.dtype = weight.dtype
         self.device: torch.device = weight.device
-        # each frequency turns with one of time, row and column
+        # each frequency rotates with one of the position's axes: time, row or column
         rope = getattr(config, 'rope_parameters', None) or config.rope_scaling
         sections = rope['mrope_section']
         axes = [i % 3 for i, size in enumerate(sections) for _ in range(size)]
         self._axes = torch.tensor(axes, device=self.device)
         self._frequencies = text.rotary_emb.inv_freq.float().to(self.device)
         self._scaling = text.rotary_emb.attention_scaling
-        # each number turns with the one half a head away
+        # each element is rotated with the one half a head away
         self._partner = torch.arange(self._width, device=self.device).roll(self._width // 2)
         self._sign = torch.ones(self._width, device=self.device)
         self._sign[: self._width // 2] = -1
@@ -68,12 +67,12 @@ class Decoder:
         self._numbers = torch.arange(0, device=self.device)
 
     def reserve(self, rows: int, columns: int) -> None:
-        """Make room for so many answers of so many tokens each; what is held is kept."""
+        """Make room for so many answers of so many tokens each; the contents are kept."""
         _, have_rows, have_columns = self._cache.shape[:3]
         if rows <= have_rows and columns <= have_columns:
             return
         rows = max(have_rows, 1 << (rows - 1).bit_length())
-        if columns > have_columns:  # doubled, so that a growing answer is rarely copied
+        if columns > have_columns:  # doubled, so that a long answer is rarely copied
             columns = max(2 * have_columns, -(-columns // _COLUMNS) * _COLUMNS)
         grown = self._empty(rows, max(columns, have_columns))
         grown[:, :have_rows, :have_columns] = self._cache
@@ -81,19 +80,19 @@ class Decoder:
         self._numbers = torch.arange(grown.shape[2], device=self.device)
 
     def release(self) -> None:
-        """Give the cache's memory back."""
+        """Free the cache's memory."""
         self._cache = self._empty(0, 0)
 
     def copy_prefix(self, row: int, length: int) -> torch.Tensor:
-        """A copy of a row's first tokens: (layers, length, 2 * key heads, head size)."""
+        """Copy a row's first tokens: (layers, length, 2 * key heads, head size)."""
         return self._cache[:, row, :length].clone()
 
     def restore_prefix(self, row: int, prefix: torch.Tensor) -> None:
-        """Begin a row with what ``copy_prefix`` returned."""
+        """Write the result of ``copy_prefix`` to the beginning of a row."""
         self._cache[:, row, : prefix.shape[1]] = prefix
 
     def move_row(self, source: int, target: int, length: int) -> None:
-        """Take a row's first tokens to another row."""
+        """Copy a row's first tokens to another row."""
         self._cache[:, target, :length] = self._cache[:, source, :length]
 
     def forward(
@@ -104,16 +103,16 @@ class Decoder:
         starts: Sequence[int],
         last: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Read tokens into rows ``first``, ``first + 1``, … and tell what comes after them.
+        """Read tokens into rows ``first``, ``first + 1``, … and predict the tokens after them.
 
         Args:
             hidden: (rows, tokens, hidden size), embedded.
-            positions: (rows, tokens) where all of time, row and column are the same, else
+            positions: (rows, tokens) if time, row and column are the same for each token, else
                 (rows, tokens, 3).
-            first: row of the first.
+            first: number of the first row.
             starts: tokens that each row holds already.
-            last: (rows,) index of each row's last token, where shorter ones are padded at their
-                end; None: what comes after every token is wanted.
+            last: (rows,) index of each row's last token, if shorter rows are padded at their end;
+                None: the logits of all tokens are wanted.
 
         Returns:
             Logits (rows, vocabulary) after each row's last token, or (rows, tokens, vocabulary).
@@ -130,24 +129,24 @@ class Decoder:
         row = self._numbers[:rows, None]
         mask = None
         if rows > 1 or tokens > 1:
-            seen = self._numbers[:end] <= places[:, :, None]  # (rows, tokens, end)
-            mask = torch.zeros(seen.shape, dtype=self._dtype, device=self.device)
-            mask = mask.masked_fill_(~seen, float('-inf'))
-            # query heads that share a key head stand as if they were further tokens
+            visible = self._numbers[:end] <= places[:, :, None]  # (rows, tokens, end)
+            mask = torch.zeros(visible.shape, dtype=self._dtype, device=self.device)
+            mask = mask.masked_fill_(~visible, float('-inf'))
+            # query heads that share a key head are treated as further tokens
             mask = mask.repeat_interleave(each, 1)[:, None] if tokens > 1 else mask[:, None]
-        for layer, held in zip(self._layers, cache, strict=True):
-            made = layer.qkv(layer.norm_in(hidden)).view(rows, tokens, heads + 2 * groups, width)
-            turned = made[:, :, : heads + groups]
-            turned.copy_(
-                torch.addcmul(turned * cos, turned.index_select(-1, self._partner), sin))
-            held[row, places] = made[:, :, heads:]
-            query = made[:, :, :heads].view(rows, tokens, groups, each, width)
+        for layer, keys_values in zip(self._layers, cache, strict=True):
+            qkv = layer.qkv(layer.norm_in(hidden)).view(rows, tokens, heads + 2 * groups, width)
+            rotated = qkv[:, :, : heads + groups]
+            rotated.copy_(
+                torch.addcmul(rotated * cos, rotated.index_select(-1, self._partner), sin))
+            keys_values[row, places] = qkv[:, :, heads:]
+            query = qkv[:, :, :heads].view(rows, tokens, groups, each, width)
             query = query.transpose(1, 2).reshape(rows, groups, tokens * each, width)
-            mixed = F.scaled_dot_product_attention(
-                query, held[:, :, :groups].transpose(1, 2), held[:, :, groups:].transpose(1, 2),
-                attn_mask=mask)
-            mixed = mixed.view(rows, groups, tokens, each, width).transpose(1, 2)
-            hidden = hidden + layer.out(mixed.reshape(rows, tokens, heads * width))
+            attended = F.scaled_dot_product_attention(
+                query, keys_values[:, :, :groups].transpose(1, 2),
+                keys_values[:, :, groups:].transpose(1, 2), attn_mask=mask)
+            attended = attended.view(rows, groups, tokens, each, width).transpose(1, 2)
+            hidden = hidden + layer.out(attended.reshape(rows, tokens, heads * width))
             gate, up = layer.gate_up(layer.norm_out(hidden)).chunk(2, -1)
             hidden = hidden + layer.down(layer.activation(gate) * up)
         ends = hidden if last is None else hidden[self._numbers[:rows], last]
@@ -160,23 +159,23 @@ class Decoder:
 
     def _rotary_embedding(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosine and sine (rows, tokens, 1, head size) of the rotary embedding."""
-        chosen = positions[..., self._axes] if positions.ndim == 3 else positions[..., None]
-        angles = chosen.float() * self._frequencies
+        axes = positions[..., self._axes] if positions.ndim == 3 else positions[..., None]
+        angles = axes.float() * self._frequencies
         angles = torch.cat((angles, angles), -1)[:, :, None]
         cos, sin = angles.cos() * self._scaling, angles.sin() * self._scaling
         return cos.to(self._dtype), (sin * self._sign).to(self._dtype)
 
 
 class _Layer:
-    """One layer's parts, with what reads the same input made one."""
+    """The modules of one layer; linear layers with the same input are fused."""
 
     def __init__(self, layer: Any) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self.norm_in, self.norm_out = _norm(layer.input_layernorm), _norm(
             layer.post_attention_layernorm)
-        self.qkv = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
+        self.qkv = _fused(attention.q_proj, attention.k_proj, attention.v_proj)
         self.out = attention.o_proj
-        self.gate_up = _joined(mlp.gate_proj, mlp.up_proj)
+        self.gate_up = _fused(mlp.gate_proj, mlp.up_proj)
         self.activation, self.down = mlp.act_fn, mlp.down_proj
 
 
@@ -185,11 +184,11 @@ def _norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor]:
                    eps=module.variance_epsilon)
 
 
-def _joined(*linears: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-    """What these layers give, side by side, as one layer where they are plain ones.
+def _fused(*linears: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Fuse linear layers with the same input into one that returns their outputs side by side.
 
-    Their own weights become views of the joined ones, so that nothing is held twice. Quantized
-    and adapted layers stay as they are.
+    The weights of the layers become views of the fused ones, so that nothing is in memory twice.
+    Quantized and adapted layers stay as they are.
     """
     if any(type(linear) is not torch.nn.Linear for linear in linears):
         return lambda x: torch.cat([linear(x) for linear in linears], -1)

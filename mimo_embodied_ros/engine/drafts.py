@@ -1,9 +1,9 @@
-"""Guesses what an answer will say next, so that the model can check several tokens in one step.
+"""Draft the next tokens of an answer, so that the model can check several in one step.
 
-Speculative decoding without a second model: what followed the same few tokens in earlier answers is
-the draft (the n-grams of prompt lookup, github.com/apoorvumang/prompt-lookup-decoding, taken from
-answers). Tasks have fixed formats, so that much of an answer can be foreseen. The model reads a
-draft as it reads a prompt, and only what it would have written itself is kept.
+This is speculative decoding without a second model: the draft is what followed the same few tokens
+in earlier answers (the n-grams of prompt lookup, github.com/apoorvumang/prompt-lookup-decoding, but
+of answers). Tasks have fixed formats, so that much of an answer can be predicted. The model reads a
+draft in one pass, as it reads a prompt, and only tokens that it would have written itself are kept.
 """
 
 from __future__ import annotations
@@ -14,37 +14,41 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONTEXT = 3
-"""Tokens from which the next one is guessed."""
-_KEPT = 100_000  # contexts; some 20 MB
+"""Number of tokens from which the next one is predicted."""
+_CAPACITY = 100_000  # contexts; about 20 MB
 
 
 class Drafter:
-    """What has followed what, in the answers of one model. For one thread."""
+    """Predicts tokens from the answers of one model so far. For use by one thread."""
 
     def __init__(self, longest: int) -> None:
-        """Nothing is known; a draft will have at most ``longest`` tokens, with 0 none at all."""
+        """Draft at most ``longest`` tokens at once; 0 is none."""
         self._longest = longest
-        # to the token that followed last, and whether the same one did the time before
+        # by context: the token that followed last, and whether it also followed the time before
         self._next: dict[tuple[int, ...], tuple[int, bool]] = {}
 
     def learn(self, tokens: Sequence[int]) -> None:
-        """Note an answer, with the ``CONTEXT`` tokens before it."""
+        """Learn from the tokens of an answer, with the ``CONTEXT`` tokens before it."""
         if not self._longest:
             return
-        if len(self._next) > _KEPT:
+        if len(self._next) > _CAPACITY:
             self._next.clear()
         for end in range(CONTEXT, len(tokens)):
             context, token = tuple(tokens[end - CONTEXT : end]), tokens[end]
-            before = self._next.get(context)
-            self._next[context] = token, before is not None and before[0] == token
+            previous = self._next.get(context)
+            self._next[context] = token, previous is not None and previous[0] == token
 
     def draft(self, tokens: Sequence[int]) -> list[int]:
-        """What may follow; only what has twice in succession, because numbers change."""
+        """Return tokens that may follow.
+
+        A token is drafted only if it followed its context twice in succession, because numbers
+        differ from answer to answer.
+        """
         draft: list[int] = []
         context = tuple(tokens[-CONTEXT:])
         while len(draft) < self._longest:
-            token, often = self._next.get(context, (0, False))
-            if not often:
+            token, repeated = self._next.get(context, (0, False))
+            if not repeated:
                 break
             draft.append(token)
             context = (*context[1:], token)

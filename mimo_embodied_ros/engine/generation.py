@@ -1,4 +1,4 @@
-"""One answer while it is written: its tokens, its text, and why it ended."""
+"""One answer while it is generated: its tokens, its text, and why it ended."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Generation:
         tokens: written so far.
         context: the same behind the last tokens of the prompt, as the drafter needs them.
         reason: why it ended, as in ``Reply.finish_reason``; empty while it goes on.
-        reused: tokens of the prompt that the model had read for an earlier one.
+        reused: tokens of the prompt that came from the prefix cache.
         first_token: ``time.monotonic()`` seconds of the first token; 0 before.
         error: what ended it instead of a reason.
 
@@ -66,7 +66,7 @@ class Generation:
         self.error: Exception | None = None
         self._max_tokens, self._stop_tokens = max_tokens, stop_tokens
         self._end, self._stopping = end, stopping
-        # Holds text back until it completes a character. The streamers of transformers hold it
+        # It holds text back until a character is complete. The streamers of transformers hold it
         # back until the next space, so that a list of points would come all at once.
         self._tokenizer, self._stream = tokenizer, DecodeStream([], skip_special_tokens=True)
         self._repetition = RepetitionDetector()
@@ -75,7 +75,7 @@ class Generation:
         self._streamed = self._finished = False
 
     def go_on(self) -> bool:
-        """Whether it is to begin or to go on: it has not ended, and its caller still waits."""
+        """Whether to begin or continue: no end yet, not cancelled, and before the deadline."""
         try:
             if not self.reason and self._end.reached():
                 self.reason = self._end.reason
@@ -84,7 +84,7 @@ class Generation:
         return not self.reason and self.error is None
 
     def write(self, token: int) -> bool:
-        """Take the next token; False when the answer is at its end."""
+        """Append a token; return False if the answer has ended."""
         if not self.tokens:
             self.first_token = time.monotonic()
         self.tokens.append(token)
@@ -110,11 +110,11 @@ class Generation:
         return not self.reason and self.error is None
 
     def finish(self, error: Exception | None = None) -> None:
-        """Hand the answer over to its caller; only the first call does."""
+        """Hand the answer over to its caller; later calls do nothing."""
         if self._finished:
             return
         self.error = self.error or error
-        # an answer can be cut within a character, which the stream still holds back
+        # an answer can end within a character, which the stream still holds back
         text: str = self._tokenizer.decode(self.tokens, skip_special_tokens=True)
         with self._changed:
             self._text = self._text + text[len(self._text) :]

@@ -1,4 +1,4 @@
-"""Where the things of a plan are: those whose place the plan does not name are asked for."""
+"""Ground a plan of skills: ask the model where the things are that the plan gives no pixels for."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from .interface import Engine, Reply
 
-# With these the model answered, and did not say where.
-_UNSAID = (ResultCode.OUTPUT_TRUNCATED, ResultCode.PARSE_FAILED, ResultCode.EMPTY_ANSWER)
+# With these errors the model answered, but its answer holds no position.
+_NO_POSITION = (ResultCode.OUTPUT_TRUNCATED, ResultCode.PARSE_FAILED, ResultCode.EMPTY_ANSWER)
 
 
 def answer_grounded(engine: Engine, query: Query) -> tuple[Answer, Reply]:
-    """Ask the model, and for the places that it does not name; see `answer_query`.
+    """Answer a query and ground the plan in the answer; see `answer_query`.
 
     Returns:
-        The answer, and what the model said and cost at first.
+        The answer, and the engine's first reply.
 
     """
     answer, reply = answer_query(engine, query)
@@ -38,29 +38,29 @@ def answer_grounded(engine: Engine, query: Query) -> tuple[Answer, Reply]:
 def ground_answer(
     query: Query, answer: Answer, ask: Callable[[Query], tuple[Answer, Any]]
 ) -> Answer:
-    """Find the things of a plan of skills on its own frame, the first of several.
+    """Find the things of a plan of skills in the query's first frame.
 
     Args:
-        query: what was asked; without skills, or where no plan came, the answer stays as it is.
-        answer: to it.
-        ask: asks the model one question more.
+        query: the request; without skills, or if the answer is no plan, nothing is changed.
+        answer: to the query.
+        ask: answers one more query by the model.
 
     Raises:
-        MimoError: the model could not be asked.
+        MimoError: the model could not answer.
 
     """
     if query.skills is None or not isinstance(answer.content, TaskPlan):
         return answer
 
     @functools.cache
-    def locate(words: str) -> Point | str | None:
+    def locate(thing: str) -> Point | str | None:
         try:
-            found = ask(Query(Task.POINTS, words, query.frames[:1]))[0].content
+            content = ask(Query(Task.POINTS, thing, query.frames[:1]))[0].content
         except MimoError as error:
-            if error.code in _UNSAID:
+            if error.code in _NO_POSITION:
                 return str(error)
             raise
-        assert isinstance(found, Affordances)
-        return next((point for point in found.points if point.in_image), None)
+        assert isinstance(content, Affordances)
+        return next((point for point in content.points if point.in_image), None)
 
     return replace(answer, content=ground_plan(answer.content, query.skills, locate))

@@ -1,4 +1,4 @@
-"""What the rest of the package knows of a model: a prompt goes in, text comes out."""
+"""The interface of engines, with their configuration, replies and statistics."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.resize import PixelLimits
 
 OnText = Callable[[str, int], None]
-"""Receives a piece of new text (never half a character) and the tokens generated so far."""
+"""Receives new text (never half a character) and the number of tokens generated so far."""
 
 Cancelled = Callable[[], bool]
-"""Asked once a token; True stops the answer."""
+"""Called once a token; True stops the answer."""
 
 OnProgress = Callable[[float], None]
 """Receives the share of the weights that are loaded, 0 to 1, every few seconds."""
@@ -31,21 +31,21 @@ _ALLOWED = {
     'attention': ('sdpa', 'eager', 'flash_attention_2'),
     'quantization': ('none', '8bit', '4bit'),
 }
-_LEAST = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0,
-          'draft_tokens': 0}
+_MINIMUM = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0,
+            'draft_tokens': 0}
 
 
 @dataclass(frozen=True)
 class GenerationStats:
-    """What an answer took; seconds count from the call.
+    """Token counts and durations of an answer; seconds count from the call.
 
     Attributes:
         prompt_tokens: all tokens of the prompt, those of the images included.
         image_tokens: tokens that stand for image patches.
-        reused_tokens: tokens of the prompt that were read for an earlier one.
+        reused_tokens: tokens of the prompt whose keys and values were kept from an earlier prompt.
         completion_tokens: tokens generated, the end-of-text token included.
         preprocess_s: until the prompt was tokenized and the images were normalised.
-        first_token_s: until the first token; 0 when there was none.
+        first_token_s: until the first token; 0 if there was none.
         total_s: until the answer was complete.
 
     """
@@ -61,10 +61,10 @@ class GenerationStats:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model wrote.
+    """The text that the model wrote, why it ended, and its statistics.
 
     Attributes:
-        text: without control tokens; the pieces given to ``on_text`` are together exactly this.
+        text: without control tokens; the pieces given to ``on_text`` add up to it.
         finish_reason: 'stop' (the model ended), 'length' (token or context limit), 'repetition'
             (it wrote the same thing over and over), 'cancelled' or 'deadline'.
         stats: counts and durations.
@@ -80,19 +80,19 @@ class Reply:
 class ModelInfo:
     """The model that is loaded.
 
-    A remote server does not tell ``architecture``, ``dtype``, ``parameters`` and
-    ``context_length``; they are then empty or 0.
+    ``architecture``, ``dtype``, ``parameters`` and ``context_length`` of a model on a server are
+    empty or 0, because servers do not report them.
 
     Attributes:
         name: name on the hub, the name of the directory, or the server's name for it.
         architecture: model class.
         backend: engine that runs it.
-        device: where the weights are, for example 'cuda:0'; URLs of the servers.
+        device: where the weights are, for example 'cuda:0'; of a remote model the servers' URLs.
         dtype: of the weights, for example 'bfloat16'.
         parameters: number of weights.
-        min_pixels: smallest image area that the model is given, pixels.
-        max_pixels: largest image area that the model is given, pixels.
-        context_length: tokens that prompt and answer may have together.
+        min_pixels: smallest image area that the model gets, pixels.
+        max_pixels: largest image area that the model gets, pixels.
+        context_length: limit of tokens of prompt and answer together.
 
     """
 
@@ -107,19 +107,19 @@ class ModelInfo:
     context_length: int
 
     def __str__(self) -> str:
-        """Say it on one line."""
+        """Describe the model on one line."""
         size = f': {self.parameters / 1e6:.1f} M parameters, {self.dtype}' * bool(self.parameters)
         return f'{self.name}{size} on {self.device}'
 
 
 @dataclass(frozen=True)
 class ServerHealth:
-    """What the latest requests showed of a remote server; nothing is sent to find it out.
+    """The health of a remote server, known from its latest requests; it is not polled.
 
     Attributes:
         url: of the server.
         healthy: whether it answered its latest request; None before the first.
-        last_error: why it last did not answer, kept when it recovers; empty where it never failed.
+        last_error: its last failure, kept when it recovers; empty if it never failed.
         latency_s: from request to first token, seconds, of its latest answer; 0 before the first.
         checked: ``time.monotonic()`` seconds of its latest answer or failure; 0 before the first.
 
@@ -134,12 +134,12 @@ class ServerHealth:
 
 @dataclass(frozen=True)
 class MemoryUse:
-    """What a model in this process holds, in bytes.
+    """Memory of a model in this process, in bytes.
 
     Attributes:
-        cache: what was computed of images and is kept for further questions.
-        device: what this process has taken of its GPU's memory; 0 without one.
-        device_total: what the GPU has; 0 without one.
+        cache: of image features and prompt prefixes that are kept for further questions.
+        device: GPU memory that this process has reserved; 0 without a GPU.
+        device_total: memory of the GPU; 0 without a GPU.
 
     """
 
@@ -155,25 +155,27 @@ class EngineConfig:
     Attributes:
         model: directory of a checkpoint, or its name on the Hugging Face hub; with 'openai' the
             name by which the servers know it.
-        backend: 'transformers', in this process, or 'openai', on servers with that interface. The
-            first group of settings below is the former's, the last the latter's.
+        backend: 'transformers', in this process, or 'openai', on servers with OpenAI's interface.
+            The settings from ``device`` to ``draft_tokens`` are for the former, those from
+            ``servers`` on for the latter.
         device: 'auto' (the first GPU if there is one), 'cpu', 'cuda' or 'cuda:<n>'.
         dtype: 'auto' (bfloat16 on a GPU, float32 on a CPU, where bfloat16 decodes slower),
             'bfloat16' or 'float32'.
         attention: 'sdpa', 'eager' or 'flash_attention_2'.
         adapter: directory of a LoRA adapter, or its name on the hub; empty is none.
         quantization: 'none', '8bit' or '4bit': of the language model's weights, by bitsandbytes.
-        threads: CPU threads for the whole process; 0 is one for a small model on a CPU, which more
-            would slow down, and else PyTorch's choice.
-        max_batch: answers that are written at once; more wait.
-        cache_mb: megabytes for what was computed of images, to answer the next question on them.
-        stop_early: end an answer when it is whole, without waiting for the model to end it.
-        draft_tokens: tokens that are guessed from earlier answers and checked in one step; what is
-            answered stays the same. 0 is none.
-        min_pixels: smallest image area, pixels; 0 is what the checkpoint says. A server does not
-            tell what it says: 0 is then 3136, and whatever it is must be what the server has.
-        max_pixels: largest image area, pixels; 0 is what the checkpoint says, with servers
-            3211264, MiMo-Embodied's 4096 tokens. It may be less than the server has.
+        threads: CPU threads for the whole process; 0 is one thread for a small model on a CPU,
+            which more threads would slow down, and else PyTorch's choice.
+        max_batch: answers that are decoded at once; more wait.
+        cache_mb: megabytes for image features and prompt prefixes, which the next question about
+            the same images reuses.
+        stop_early: end an answer when it is complete, without waiting for the model to end it.
+        draft_tokens: tokens that are drafted from earlier answers and checked in one step; the
+            answers stay the same. 0 is none.
+        min_pixels: smallest image area, pixels; 0 is the checkpoint's. Servers do not report
+            theirs: 0 is then 3136, and the value must be the one that the server uses.
+        max_pixels: largest image area, pixels; 0 is the checkpoint's, with servers 3211264,
+            MiMo-Embodied's 4096 tokens. It may be smaller than the server's.
         servers: base URLs, the preferred one first; ``/v1`` is added to one without a path.
         api_key_env: name of the environment variable that holds the servers' key; empty is none.
         connect_timeout: seconds until a server must have taken the connection.
@@ -181,9 +183,9 @@ class EngineConfig:
         token_timeout: seconds between two tokens.
 
     Raises:
-        InvalidRequestError: a setting is out of its range. float16 always is: the activations of
-            MiMo-Embodied's vision tower grow beyond float16's largest number, and it then
-            answers with nothing but exclamation marks (XiaomiMiMo/MiMo-VL issue 8).
+        InvalidRequestError: a setting is out of its range. float16 is always refused: activations
+            of MiMo-Embodied's vision tower are larger than float16's largest number, and the model
+            then answers with exclamation marks only (XiaomiMiMo/MiMo-VL issue 8).
 
     """
 
@@ -208,7 +210,7 @@ class EngineConfig:
     token_timeout: float = 10.0
 
     def __post_init__(self) -> None:
-        """Check every setting that can be checked without looking at the machine."""
+        """Check all settings that do not depend on the machine."""
         if self.dtype in ('float16', 'fp16', 'half'):
             raise InvalidRequestError(
                 f"dtype '{self.dtype}' is refused: activations of MiMo-Embodied overflow in "
@@ -227,9 +229,10 @@ class EngineConfig:
             raise InvalidRequestError(
                 'no model is named; give a directory or a name on the Hugging Face hub'
             )
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise InvalidRequestError(f'{name} is {getattr(self, name)}; it is {least} or more')
+        for name, minimum in _MINIMUM.items():
+            if getattr(self, name) < minimum:
+                raise InvalidRequestError(
+                    f'{name} is {getattr(self, name)}; it is {minimum} or more')
         self._check_servers()
 
     def _check_servers(self) -> None:
@@ -248,7 +251,7 @@ class EngineConfig:
                     'in an environment variable and name it in api_key_env'
                 )
         if self.api_key_env and not re.fullmatch(r'[A-Za-z_]\w*', self.api_key_env, re.ASCII):
-            # Not repeated here: it may be the key.
+            # the message does not repeat the value, which may be the key
             raise InvalidRequestError(
                 'api_key_env is not the name of an environment variable; put the key into one and '
                 'give its name'
@@ -263,8 +266,8 @@ class EarlyEnd:
     """Whether an answer is to end before the model ends it, and why.
 
     Attributes:
-        cancelled: as the caller gave it to ``generate``.
-        deadline: the same.
+        cancelled: of the caller of ``generate``.
+        deadline: of the caller of ``generate``.
         reason: 'cancelled' or 'deadline' once ``reached`` has returned True.
 
     """
@@ -274,7 +277,7 @@ class EarlyEnd:
     reason: str = ''
 
     def reached(self) -> bool:
-        """Ask whether the answer is to end now."""
+        """Whether the answer is to end now."""
         if self.cancelled is not None and self.cancelled():
             self.reason = 'cancelled'
         elif self.deadline is not None and time.monotonic() >= self.deadline:
@@ -285,12 +288,12 @@ class EarlyEnd:
 class Engine(Protocol):
     """A model that is ready to answer.
 
-    Calls from several threads are safe, and answered together where there is room.
+    Calls from several threads are safe, and are decoded together where there is room.
     """
 
     @property
     def info(self) -> ModelInfo:
-        """What is loaded."""
+        """The model that is loaded."""
         ...
 
     @property
@@ -307,28 +310,29 @@ class Engine(Protocol):
         cancelled: Cancelled | None = None,
         deadline: float | None = None,
     ) -> Reply:
-        """Answer a prompt; greedy, so the same prompt gives the same answer.
+        """Answer a prompt; decoding is greedy, so that the same prompt gives the same answer.
 
         Args:
             prompt: from ``build_prompt`` with this engine's ``limits``.
-            max_new_tokens: at least 1; less where the context length leaves less, which a server
-                may refuse instead.
-            on_text: called in the calling thread; what it raises ends the answer and is raised
+            max_new_tokens: at least 1. If the context length leaves room for less, the answer is
+                shorter; a server may refuse the request instead.
+            on_text: called in the calling thread; its exceptions end the answer and are raised
                 from here.
-            cancelled: called now and then, also while the answer waits for the model; from the
-                thread that writes all answers, so it must not block.
-            deadline: ``time.monotonic()`` seconds after which to stop.
+            cancelled: called once a token and while the answer waits, from the thread that decodes
+                all answers, so that it must not block.
+            deadline: ``time.monotonic()`` seconds at which the answer ends.
 
         Raises:
-            ModelNotReadyError: the engine is closed; a server wants another key or does not have
-                the model.
+            ModelNotReadyError: the engine is closed; a server requires another key or does not
+                have the model.
             InvalidRequestError: the prompt leaves no room in the context, holds a control token,
                 or ``max_new_tokens`` is below 1; a server refuses the request.
-            QueueFullError: a server has too many requests, from others.
+            QueueFullError: a server has too many requests.
             OutOfMemoryError: the device has too little memory for this request.
-            BackendUnreachableError: no server answers, or it was lost in the middle of an answer.
-            BackendError: the model failed. ``raw_text`` of this and the one above is what a server
-                had sent. The engine stays usable after all of these, if it is not closed.
+            BackendUnreachableError: no server answers, or the connection broke during the answer.
+            BackendError: the model failed. ``raw_text`` of this and the error above is the text
+                that a server had sent. The engine stays usable after all these errors unless it is
+                closed.
 
         """
         ...
@@ -338,21 +342,21 @@ class Engine(Protocol):
 
         Raises:
             MimoError: as ``generate`` does.
-            ModelNotReadyError: a server sees images at another size than they have.
+            ModelNotReadyError: a server resizes the images once more.
 
         """
         ...
 
     def health(self) -> tuple[ServerHealth, ...]:
-        """One entry a server, in the order of the configuration; none for a model in here."""
+        """One entry a server, in the order of the configuration; none for a local model."""
         ...
 
     def memory(self) -> MemoryUse:
-        """What the model holds in this process; from any thread."""
+        """Memory of the model in this process; may be called from any thread."""
         ...
 
     def close(self) -> None:
-        """Free the weights, when the answer in progress is complete. A second call does nothing.
+        """Complete the answers in progress and free the weights. A second call does nothing.
 
         Every later ``generate`` raises ModelNotReadyError.
         """

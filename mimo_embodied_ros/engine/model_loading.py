@@ -1,4 +1,4 @@
-"""Read a model's weights onto a device: which device, which dtype, quantized, with an adapter."""
+"""Load a model's weights: choose device and dtype, quantize, and add a LoRA adapter."""
 
 from __future__ import annotations
 
@@ -24,16 +24,21 @@ if TYPE_CHECKING:
 
     from .interface import EngineConfig, OnProgress
 
-# What adapters that were trained with a transformers before 4.52 call the parts of the model.
+# Names of modules in adapters that were trained with transformers before 4.52.
 _OLD_NAMES = {
     r'^visual\.': 'model.visual.',
     r'^model\.(?=layers\.|embed_tokens\.|norm\.)': 'model.language_model.',
 }
-_PROGRESS_S = 2.0  # how often loading says how far it is
+_PROGRESS_S = 2.0  # how often loading reports its progress
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that a configuration means, which exists."""
+    """Return the device of a configuration.
+
+    Raises:
+        ModelNotReadyError: there is no such device.
+
+    """
     count = torch.cuda.device_count()
     if name == 'auto':
         return torch.device('cuda:0' if count else 'cpu')
@@ -48,22 +53,26 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The dtype that a configuration means on a device."""
+    """Return the dtype of a configuration; 'auto' depends on the device."""
     if name == 'auto':
         return torch.float32 if device.type == 'cpu' else torch.bfloat16
     return torch.bfloat16 if name == 'bfloat16' else torch.float32
 
 
 def choose_quantization(name: str, dtype: torch.dtype) -> transformers.BitsAndBytesConfig | None:
-    """How to quantize the language model's linear layers; None for not at all.
+    """Return how to quantize the language model's linear layers; None for 'none'.
 
-    The vision tower stays as it is: its activations grow to some 50,000, and 8 bit computes with
-    float16.
+    The vision tower is not quantized, because 8 bit computes in float16 and the tower's activations
+    reach about 50,000.
+
+    Raises:
+        ModelNotReadyError: bitsandbytes or accelerate is not installed.
+
     """
     if name == 'none':
         return None
     try:
-        import accelerate  # noqa: F401 needed by the other
+        import accelerate  # noqa: F401 bitsandbytes needs it
         import bitsandbytes  # noqa: F401
     except Exception as error:
         raise ModelNotReadyError(
@@ -87,8 +96,14 @@ def load_model(
     quantization: transformers.BitsAndBytesConfig | None,
     on_progress: OnProgress | None = None,
 ) -> Any:
-    """Read the weights onto the device."""
-    # accelerate reads them straight onto a GPU; without it they are in the host's memory first.
+    """Read the weights onto the device.
+
+    Raises:
+        ModelNotReadyError: the checkpoint cannot be loaded.
+        OutOfMemoryError: the weights do not fit into memory.
+
+    """
+    # accelerate reads them directly onto a GPU; without it they are in the host's memory first
     direct = quantization is not None or (
         device.type == 'cuda' and importlib.util.find_spec('accelerate') is not None
     )
@@ -126,7 +141,7 @@ def load_model(
 def _loading_failure(
     error: Exception, checkpoint: Checkpoint, device: torch.device, config: EngineConfig
 ) -> MimoError:
-    """What the caller is told of an error of transformers."""
+    """Convert an exception of transformers into the one that the caller gets."""
     if is_out_of_memory(error):
         return OutOfMemoryError(
             f'{device} ran out of memory while {checkpoint.name} was loaded '
@@ -146,7 +161,7 @@ def _loading_failure(
 
 @contextlib.contextmanager
 def _progress(on_progress: OnProgress | None) -> Iterator[None]:
-    """Tell ``on_progress`` instead of drawing a bar, which would run through logs and answers."""
+    """Report progress to ``on_progress`` instead of drawing bars into logs and answers."""
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     set_hook = getattr(transformers.utils.logging, 'set_tqdm_hook', None)
     if on_progress is None or set_hook is None:  # transformers 4 has no hook
@@ -156,28 +171,34 @@ def _progress(on_progress: OnProgress | None) -> Iterator[None]:
     def hook(factory: Callable[..., Any], args: Any, options: Any) -> Any:
         return _counted(args[0], on_progress) if args else factory(*args, **options)
 
-    before = set_hook(hook)
+    previous = set_hook(hook)
     try:
         yield
     finally:
-        set_hook(before)
+        set_hook(previous)
 
 
 def _counted(items: Collection[Any], on_progress: OnProgress) -> Iterator[Any]:
-    told = begin = time.monotonic()
+    reported = begin = time.monotonic()
     for number, item in enumerate(items):
-        if time.monotonic() - told >= _PROGRESS_S:
-            told = time.monotonic()
+        if time.monotonic() - reported >= _PROGRESS_S:
+            reported = time.monotonic()
             on_progress(number / len(items))
         yield item
-    if told > begin:  # what is quick needs no words
+    if reported > begin:  # a quick load reports nothing
         on_progress(1.0)
 
 
 def add_adapter(model: Any, adapter: Path, *, merge: bool) -> Any:
-    """Put a LoRA adapter on a model: added to its weights, or beside them.
+    """Add a LoRA adapter to a model.
 
-    Added, it takes no time later. Quantized weights are too coarse to add it to.
+    With ``merge`` it is added to the weights, so that it costs no time later; else it stays beside
+    them, because quantized weights are too coarse to add it to.
+
+    Raises:
+        ModelNotReadyError: peft is not installed, or the adapter does not fit the model.
+        OutOfMemoryError: there is too little memory.
+
     """
     try:
         import peft
@@ -188,7 +209,7 @@ def add_adapter(model: Any, adapter: Path, *, merge: bool) -> Any:
         ) from error
     try:
         with warnings.catch_warnings():
-            # otherwise it would be ignored where its names are those of another model
+            # otherwise peft would ignore an adapter of another model
             warnings.filterwarnings('error', 'Found missing adapter keys')
             wrapped = peft.PeftModel.from_pretrained(
                 model, str(adapter), key_mapping=_OLD_NAMES
@@ -211,19 +232,19 @@ def add_adapter(model: Any, adapter: Path, *, merge: bool) -> Any:
 def read_stop_tokens(
     model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
 ) -> frozenset[int]:
-    """Tokens that end an answer: the checkpoint's and the tokenizer's.
+    """Return the tokens that end an answer: the checkpoint's and the tokenizer's.
 
-    The rest of a checkpoint's generation settings is left out: the vendor evaluated the model
-    with greedy decoding, whatever it suggests.
+    The checkpoint's other generation settings are ignored, because the vendor evaluated the model
+    with greedy decoding.
     """
-    asked = model.generation_config.eos_token_id
-    return frozenset({*(asked if isinstance(asked, list) else [asked]), tokenizer.eos_token_id}
-                     - {None})
+    tokens = model.generation_config.eos_token_id
+    tokens = tokens if isinstance(tokens, list) else [tokens]
+    return frozenset({*tokens, tokenizer.eos_token_id} - {None})
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that the device or the machine has too little memory."""
-    # On a CPU, PyTorch's allocator raises a plain RuntimeError.
+    # PyTorch's allocator for CPUs raises a plain RuntimeError
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )

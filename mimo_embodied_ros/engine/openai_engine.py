@@ -42,27 +42,31 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.prompts import Prompt
 
-# What MiMo-Embodied was evaluated with: 4 to 4096 image tokens (XiaomiMiMo/MiMo-Embodied, README).
+# MiMo-Embodied was evaluated with 4 to 4096 image tokens (XiaomiMiMo/MiMo-Embodied, README).
 DEFAULT_LIMITS = PixelLimits(4 * FACTOR**2, 4096 * FACTOR**2)
 
-_BUSY_PAUSES_S = (0.5, 1.5)  # before the servers are asked again when one was busy
+_BUSY_PAUSES_S = (0.5, 1.5)  # before the servers are tried again if one was busy
 
 
 class OpenAIEngine:
-    """A model that other processes hold; ``Engine`` says what its methods promise.
+    """A model on servers; ``Engine`` documents the methods.
 
-    A request goes to the first server that works. As long as none of its text has come it moves
-    on to the next one, whatever was wrong, save that the request itself was refused. A server
-    that failed is asked last for 10 s, and then in its place again. Where all fail, the error is
-    that with the lowest code, so that a busy server comes before one that is gone.
+    A request goes to the first server. If that fails before it has sent any text, the request goes
+    on to the next server, unless it was refused itself. A server that failed is tried last for
+    10 s, and after that in its own place again. If all fail, the error is the one with the lowest
+    code, so that a busy server counts more than one that is gone.
 
     =====================================================  =======================
-    no connection, lost in an answer, silent for too long  BackendUnreachableError
+    no connection, connection lost, silent for too long    BackendUnreachableError
     status 5xx, no or a broken stream of chat chunks       BackendError
     status 401 or 403 (key), 404 (model)                   ModelNotReadyError
     status 429, also after two pauses                      QueueFullError
     any other status 4xx                                   InvalidRequestError
     =====================================================  =======================
+
+    Attributes:
+        info: the model as the servers name it.
+        limits: the image areas to build prompts with.
 
     Raises:
         InvalidRequestError: the smallest image area is above the largest.
@@ -71,7 +75,7 @@ class OpenAIEngine:
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        """Read the settings; the servers are asked by ``warm_up`` first."""
+        """Read the settings; ``warm_up`` sends the first requests."""
         self._config = config
         key = _read_key(config.api_key_env)
         self._unsent = ['OpenAI-Organization', 'OpenAI-Project']
@@ -82,7 +86,7 @@ class OpenAIEngine:
             config.max_pixels or DEFAULT_LIMITS.max_pixels,
         )
         urls = dict.fromkeys(_base_url(url) for url in config.servers)
-        tls = ssl.create_default_context()  # the system's authorities, read only once
+        tls = ssl.create_default_context()  # reads the system's authorities only once
         self._servers = [Server(url, config, key, tls) for url in urls]
         self._closed = False
         self.info = ModelInfo(
@@ -98,11 +102,11 @@ class OpenAIEngine:
         )
 
     def health(self) -> tuple[ServerHealth, ...]:
-        """What the latest requests showed of each server."""
+        """Return the health of each server, known from its latest requests."""
         return tuple(server.health for server in self._servers)
 
     def memory(self) -> MemoryUse:
-        """Nothing: the model is elsewhere."""
+        """Return zeros, because the model is in other processes."""
         return MemoryUse()
 
     def generate(
@@ -116,19 +120,19 @@ class OpenAIEngine:
     ) -> Reply:
         """Answer a prompt; see ``Engine.generate``.
 
-        Cancel and deadline are looked at every 20 ms, and the connection is closed on them. The
-        tokens given to ``on_text`` are the server's count where it sends one, else the pieces of
-        text so far. Not to be called from a coroutine.
+        Cancel and deadline are checked every 20 ms, and close the connection. The number of tokens
+        given to ``on_text`` is the server's count if it sends one, else the number of chunks so
+        far. It must not be called from a coroutine.
         """
         return self._generate(
             prompt, max_new_tokens, on_text, EarlyEnd(cancelled, deadline), self._servers
         )
 
     def warm_up(self) -> Reply:
-        """Ask every server about the smallest and the largest image; one at least must answer.
+        """Ask every server about the smallest and the largest image; at least one must answer.
 
-        Between the two replies the count of prompt tokens must grow as the images do. Otherwise
-        the server resizes them once more, and every coordinate would be wrong without a sign.
+        The larger image must add as many prompt tokens as it has more image tokens. Otherwise the
+        server resizes images once more, and all coordinates would be wrong without an error.
         """
         areas = self.limits.min_pixels, self.limits.max_pixels
         prompts = [warm_up_prompt(area, self.limits) for area in areas]
@@ -150,14 +154,14 @@ class OpenAIEngine:
         return last
 
     def _compare(self, url: str, small: GenerationStats, large: GenerationStats) -> None:
-        sent = large.image_tokens - small.image_tokens
-        seen = large.prompt_tokens - small.prompt_tokens
-        if small.prompt_tokens and seen != sent:
+        expected = large.image_tokens - small.image_tokens
+        counted = large.prompt_tokens - small.prompt_tokens
+        if small.prompt_tokens and counted != expected:
             raise ModelNotReadyError(
                 f'{url} changes the size of images: between {self.limits.min_pixels} and '
-                f'{self.limits.max_pixels} pixels it counts {seen} tokens instead of {sent}, so '
-                'every coordinate would be wrong; set min_pixels and max_pixels to what its model '
-                'has, or start it with these'
+                f'{self.limits.max_pixels} pixels it counts {counted} tokens instead of '
+                f'{expected}, so that all coordinates would be wrong; set min_pixels and '
+                "max_pixels to the server's values, or start the server with these"
             )
 
     def close(self) -> None:
@@ -191,7 +195,7 @@ class OpenAIEngine:
             'temperature': 0,
             'stream': True,
             'stream_options': {'include_usage': True},
-            # openai would send what the environment holds for OpenAI's own servers.
+            # openai would send values that the environment holds for OpenAI's own servers
             'extra_headers': dict.fromkeys(self._unsent, openai.Omit()),
         }
         reply.preprocessed = time.monotonic()
@@ -205,10 +209,10 @@ class OpenAIEngine:
 async def _ask_in_turn(
     servers: Sequence[Server], request: dict[str, Any], reply: StreamedReply, end: EarlyEnd
 ) -> str:
-    """Ask one server after the other until one answers; returns why its text ended."""
+    """Ask one server after the other until one answers; return its finish reason."""
     for pause in (*_BUSY_PAUSES_S, None):
         errors: list[MimoError] = []
-        # sorted() keeps the order of those that are equal.
+        # sorted() is stable: servers keep their order otherwise
         for server in sorted(servers, key=Server.is_resting):
             outcome = await server.ask(request, reply, end)
             if isinstance(outcome, str):
@@ -221,7 +225,7 @@ async def _ask_in_turn(
 
 
 def _content(prompt: Prompt) -> list[dict[str, Any]]:
-    """The user's turn: images, unchanged, before the text."""
+    """Return the user's turn: the images without loss, then the text."""
     parts: list[dict[str, Any]] = []
     for pixels in prompt.images:
         file = io.BytesIO()
@@ -247,6 +251,6 @@ def _read_key(variable: str) -> str:
 
 
 def _first(errors: list[MimoError]) -> MimoError:
-    """The error with the lowest code; with several, what was wrong with each server."""
+    """Return the error with the lowest code; of several errors it has all messages."""
     first = min(errors, key=lambda error: error.code)
     return first if len(errors) == 1 else type(first)('; '.join(map(str, errors)))

@@ -1,7 +1,7 @@
-"""One server with OpenAI's interface: its connection, its time limits and what is wrong with it.
+"""One server with OpenAI's interface: connection, time limits, errors and health.
 
-Every request has a connection of its own, and its answer is streamed: closing the connection is
-how a server learns that nobody wants the rest, and none is left over from before a restart.
+Every request has a connection of its own, and its answer is streamed: closing the connection tells
+the server to stop, and no connection is left over from before a restart of the server.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ if TYPE_CHECKING:
 
     T = TypeVar('T')
 
-_POLL_S = 0.02  # how often a request that waits for its server asks whether it is still wanted
-_RECOVERY_S = 10.0  # so long a server that failed stands behind the others
+_POLL_S = 0.02  # how often cancel and deadline are checked while a request waits
+_RECOVERY_S = 10.0  # for so long after a failure the other servers are tried first
 
 
 class EndedEarlyError(Exception):
-    """The caller wants no more."""
+    """The request was cancelled, or its deadline passed."""
 
 
 class Server:
-    """One server; ``health`` is what its latest requests showed."""
+    """One server; ``health`` is known from its latest requests."""
 
     def __init__(self, url: str, config: EngineConfig, key: str, tls: ssl.SSLContext) -> None:
         """Take the settings; nothing is sent yet.
 
         Args:
             url: base URL.
-            config: names the model and the time limits.
-            key: of the server; empty is none.
-            tls: the authorities that certificates are checked with.
+            config: has the name of the model and the time limits.
+            key: API key; empty is none.
+            tls: has the authorities of certificates.
 
         """
         self._url, self._config, self._key, self._tls = url, config, key, tls
         self.health = ServerHealth(url)
 
     def is_resting(self) -> bool:
-        """Whether it failed so lately that others are asked first."""
+        """Whether it failed so recently that the other servers are tried first."""
         health = self.health
         return health.healthy is False and time.monotonic() < health.checked + _RECOVERY_S
 
@@ -67,11 +67,12 @@ class Server:
         """Stream an answer into ``reply``.
 
         Returns:
-            The finish reason of the answer, or why the next server is to be asked.
+            The finish reason of the answer, or the error because of which the next server is to
+            be tried.
 
         Raises:
             MimoError: the request is wrong, or the server failed in the middle of its answer.
-            EndedEarlyError: the caller wants no more.
+            EndedEarlyError: the request was cancelled, or its deadline passed.
 
         """
         try:
@@ -121,7 +122,7 @@ class Server:
     async def _read_stream(
         self, chunks: AsyncIterator[Any], reply: StreamedReply, end: EarlyEnd, start: float
     ) -> str:
-        """Take all chunks of an answer; returns its finish reason."""
+        """Read all chunks of an answer; return its finish reason."""
         limit, reason = self._config.first_token_timeout, ''
         while True:
             try:
@@ -141,7 +142,7 @@ class Server:
                 return 'repetition'  # leaving closes the connection, which stops the server
 
     async def _receive(self, work: Coroutine[Any, Any, T], limit_s: float, end: EarlyEnd) -> T:
-        """Wait for the server and name what can be wrong with it."""
+        """Wait for the server, and convert its errors and those of openai to ServerError."""
         task = await wait_for(work, limit_s, end)
         if task is None:
             raise ServerError(BackendUnreachableError(
@@ -157,19 +158,19 @@ class Server:
                 f'{self._url} cannot be reached or was lost ({_brief(error.__cause__ or error)}); '
                 'start its server, or correct servers'
             )) from error
-        except Exception as error:  # whatever openai makes of what it cannot read
+        except Exception as error:  # openai raises many types for a body that it cannot read
             raise ServerError(BackendError(
-                f'{self._url} failed or sent what is no chat completion ({_brief(error)}); see its '
+                f'{self._url} failed or sent no chat completion ({_brief(error)}); see its '
                 'log'
             )) from error
 
     def _refusal(self, error: openai.APIStatusError) -> MimoError:
-        """The error for a status that is not 200."""
+        """Return the error for an HTTP status that is not 200."""
         url, status, answer = self._url, error.status_code, _brief(error)
         if status in (401, 403):
             name = self._config.api_key_env
             remedy = f'put a valid one into {name}' if name else 'name its variable in api_key_env'
-            return ModelNotReadyError(f'{url} wants another key ({answer}); {remedy}')
+            return ModelNotReadyError(f'{url} requires another key ({answer}); {remedy}')
         if status == 404:
             return ModelNotReadyError(
                 f'{url} does not serve {self._config.model} ({answer}); set model to the name that '
@@ -189,10 +190,11 @@ class Server:
 async def wait_for(
     work: Coroutine[Any, Any, T], limit_s: float, end: EarlyEnd
 ) -> asyncio.Task[T] | None:
-    """Wait until the work has ended, however; None when it takes too long.
+    """Wait until the work has returned or raised; return None if it takes too long.
 
     Raises:
-        EndedEarlyError: the request is to end. This, and whatever ``end`` raises, ends the work.
+        EndedEarlyError: the request is to end early. This, and exceptions of ``end``, cancel the
+            work.
 
     """
     task = asyncio.ensure_future(work)
@@ -218,7 +220,7 @@ async def _next(chunks: AsyncIterator[T]) -> T | None:
 
 
 async def _exhaust(stream: Any) -> None:
-    """Close a connection, and let openai's generators see it: asyncio complains of open ones."""
+    """Close a connection, and finish openai's generators, or asyncio would warn about them."""
 
     async def read() -> None:
         async for _ in stream:

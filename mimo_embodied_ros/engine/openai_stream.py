@@ -1,4 +1,4 @@
-"""The chunks of a streamed chat completion, put together to the model's own text."""
+"""Assemble the model's text from the chunks of a streamed chat completion."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 
 
 class ServerError(Exception):
-    """What is wrong with a server, told apart from what the caller's own code raises."""
+    """Carries an error of a server, to tell it from exceptions of the caller's own code."""
 
     def __init__(self, error: MimoError) -> None:
-        """Carry the error that the caller gets."""
+        """Take the error that the caller gets."""
         super().__init__(str(error))
         self.error = error
 
 
 class StreamedReply:
-    """The answer so far, in the model's own form however the server splits it.
+    """The answer so far, in the model's own form whether or not the server splits off reasoning.
 
-    vLLM and SGLang leave ``<think>`` in the text, or with a reasoning parser take it out into
+    vLLM and SGLang leave ``<think>`` in the text, or with a reasoning parser move the reasoning to
     ``reasoning_content`` or ``reasoning``, as ``transformers serve`` always does. The line breaks
-    that stand around the tags are added where the server has cut them off.
+    around the tags are restored where the server has removed them.
     """
 
     def __init__(self, prompt: Prompt, on_text: OnText | None) -> None:
-        """Start with an empty text; ``on_text`` gets what is added."""
+        """Start with an empty text; ``on_text`` gets the text that is added."""
         self._on_text = on_text
         self._image_tokens = sum(image.shape[0] * image.shape[1] for image in prompt.images)
         self._image_tokens //= FACTOR**2
@@ -47,7 +47,7 @@ class StreamedReply:
         self.text = ''
 
     def add(self, reasoning: str, content: str, usage: Any) -> bool:
-        """Take what a server sent in one chunk, and pass its text on.
+        """Append the text of a chunk, and pass it to ``on_text``.
 
         Returns:
             Whether the model has begun to repeat itself.
@@ -77,7 +77,7 @@ class StreamedReply:
         return self._repetition.feed(new)
 
     def close(self) -> None:
-        """Close a reasoning that nothing followed; servers do not send its closing tag."""
+        """Close a reasoning without an answer after it: servers do not send its closing tag."""
         if self._thinks:
             self._write('\n' * (not self.text.endswith('\n')) + END_THINK + '\n\n')
 
@@ -87,7 +87,7 @@ class StreamedReply:
             self._on_text(new, self._tokens)
 
     def reply(self, finish_reason: str) -> Reply:
-        """Return the whole answer with its counts and durations."""
+        """Return the complete answer with its counts and durations."""
         stats = GenerationStats(
             prompt_tokens=self._prompt_tokens,
             image_tokens=self._image_tokens,
@@ -100,9 +100,9 @@ class StreamedReply:
 
 
 def read_chunk(url: str, chunk: Any) -> tuple[str, str, str]:
-    """Read reasoning, content and finish reason of one chunk; empty where it has none.
+    """Read reasoning, content and finish reason of one chunk; each is empty if it is missing.
 
-    openai checks no types, so anything can be anywhere.
+    The types are checked here, because openai does not check them.
 
     Raises:
         ServerError: with a BackendError; the chunk is no part of a chat completion.
@@ -110,17 +110,16 @@ def read_chunk(url: str, chunk: Any) -> tuple[str, str, str]:
     """
     try:
         if chunk.choices == []:
-            return '', '', ''  # the last one holds the usage only
+            return '', '', ''  # the last chunk holds only the usage
         (choice,) = chunk.choices
         delta = choice.delta
         reasoning = getattr(delta, 'reasoning_content', None) or getattr(delta, 'reasoning', None)
         texts = reasoning or '', delta.content or '', choice.finish_reason or ''
     except (AttributeError, TypeError, ValueError) as error:
         raise ServerError(
-            BackendError(f'{url} sent a piece that is no chat completion ({error}); see its log')
+            BackendError(f'{url} sent a chunk that is no chat completion ({error}); see its log')
         ) from error
     if not all(isinstance(text, str) for text in texts):
-        raise ServerError(
-            BackendError(f'{url} sent a piece whose text is none ({str(chunk)[:200]}); see its log')
-        )
+        raise ServerError(BackendError(
+            f'{url} sent a chunk whose text is no string ({str(chunk)[:200]}); see its log'))
     return texts

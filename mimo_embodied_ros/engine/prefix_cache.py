@@ -1,4 +1,4 @@
-"""What was computed of images is kept for the next question about them."""
+"""A cache of image features and prompt prefixes for the next question about the same images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prefix:
-    """What the language model holds after the part of a prompt that others share.
+    """Keys and values of the part of a prompt that ends with its last image.
 
     Attributes:
         cache: (layers, tokens, 2 * key heads, head size) of ``Decoder.copy_prefix``.
-        position: of the token that comes next. An image takes fewer positions than tokens, so
-            this is not the length (transformers: ``rope_deltas``).
+        position: of the token that comes next. It differs from the number of tokens, because an
+            image takes fewer positions than tokens (transformers: ``rope_deltas``).
 
     """
 
@@ -28,41 +28,41 @@ class Prefix:
 
 
 class TensorCache:
-    """Tensors by key; the least recently used go when they take too many bytes."""
+    """Tensors by key; the least recently used are dropped when they take too many bytes."""
 
     def __init__(self, capacity: int) -> None:
-        """Hold at most ``capacity`` bytes."""
+        """Keep at most ``capacity`` bytes."""
         self._capacity = capacity
-        self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self.bytes = 0
 
     def __len__(self) -> int:
-        """How many are held."""
-        return len(self._held)
+        """Return the number of entries."""
+        return len(self._entries)
 
     def __contains__(self, key: Hashable) -> bool:
-        """Whether something is held under a key; from any thread."""
-        return key in self._held
+        """Whether there is an entry for a key; may be called from any thread."""
+        return key in self._entries
 
     def get(self, key: Hashable) -> Any:
-        """What is held under a key, or None."""
-        if key not in self._held:
+        """Return the value of a key, or None."""
+        if key not in self._entries:
             return None
-        self._held.move_to_end(key)
-        return self._held[key][0]
+        self._entries.move_to_end(key)
+        return self._entries[key][0]
 
     def put(self, key: Hashable, value: Any, tensor: torch.Tensor) -> None:
-        """Hold a value whose memory is that of ``tensor``; one that is too large is not held."""
+        """Keep a value that takes the memory of ``tensor``, unless it is larger than the cache."""
         size = tensor.numel() * tensor.element_size()
         if size > self._capacity:
             return
-        self.bytes += size - self._held.pop(key, (None, 0))[1]
-        self._held[key] = (value, size)
+        self.bytes += size - self._entries.pop(key, (None, 0))[1]
+        self._entries[key] = (value, size)
         while self.bytes > self._capacity:
-            _, (_, freed) = self._held.popitem(last=False)
+            _, (_, freed) = self._entries.popitem(last=False)
             self.bytes -= freed
 
     def clear(self) -> None:
-        """Hold nothing."""
-        self._held.clear()
+        """Drop all entries."""
+        self._entries.clear()
         self.bytes = 0

@@ -1,7 +1,7 @@
-"""The checkpoint's processor for text and still images, without torchvision.
+"""Prepare prompts for the model: tokens, and images in patches, without torchvision.
 
-The stock ``Qwen2_5_VLProcessor`` always builds a video processor, and that one needs torchvision,
-which is not wanted on a robot for the sake of videos that this package does not send.
+The stock ``Qwen2_5_VLProcessor`` always builds a video processor, which needs torchvision. This
+package sends no videos, and a robot should not have to install torchvision for them.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.prompts import Prompt
 
-_TEXT = '\N{OBJECT REPLACEMENT CHARACTER}'  # stands in the template where the text comes
+_TEXT = '\N{OBJECT REPLACEMENT CHARACTER}'  # stands in the chat template in place of the text
 _IMAGE_END = '<|vision_end|>'
 
 
 class ImageTextProcessor(Qwen2_5_VLProcessor):
     """Qwen2.5-VL's processor with an image processor and a tokenizer only."""
 
-    attributes = ('image_processor', 'tokenizer')  # 4.x reads this, 5.x the arguments below
+    # transformers 4 reads this attribute, version 5 the arguments below
+    attributes = ('image_processor', 'tokenizer')
     video_processor = None
 
     def __init__(
@@ -49,18 +50,18 @@ class ImageTextProcessor(Qwen2_5_VLProcessor):
         tokenizer: PreTrainedTokenizerBase,
         chat_template: str | None = None,
     ) -> None:
-        """Take both parts; no video processor is looked for."""
+        """Take both parts; there is no video processor."""
         self.image_token, self.video_token = '<|image_pad|>', '<|video_pad|>'
         self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
         self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
-        # Not the parent's own: it would pass a video processor on.
+        # the parent's __init__ would require a video processor
         super(Qwen2_5_VLProcessor, self).__init__(  # type: ignore[no-untyped-call]
             image_processor, tokenizer, chat_template=chat_template
         )
 
     @property
     def model_input_names(self) -> list[str]:
-        """Names of what a call returns."""
+        """Names of the tensors that a call returns."""
         return [
             'input_ids',
             'attention_mask',
@@ -81,11 +82,11 @@ def _image_processor_class() -> type[BaseImageProcessor]:
 
 
 def _load_image_processor(directory: Path) -> Any:
-    # Not AutoImageProcessor: files of early 2025 name the class as it is no longer called.
+    # not AutoImageProcessor: files of early 2025 have a name of the class that is gone
     kind = _image_processor_class()
     settings, _ = kind.get_image_processor_dict(directory, local_files_only=True)
-    # Not from_pretrained: 4.57 takes limits of its own where a file gives them as size only. By
-    # these names all versions read them, and where they are in the file, too, they count.
+    # not from_pretrained: 4.57 ignores limits that a file gives only as `size`. All versions read
+    # min_pixels and max_pixels, which have precedence if the file has both.
     size = settings.pop('size', None) or {}
     for name, edge in (('min_pixels', 'shortest_edge'), ('max_pixels', 'longest_edge')):
         settings[name] = settings.get(name) or size.get(edge)
@@ -95,59 +96,60 @@ def _load_image_processor(directory: Path) -> Any:
 def load_processor(directory: Path) -> ImageTextProcessor:
     """Read image processor, tokenizer and chat template of a checkpoint.
 
-    Images are prepared with numpy and PIL also where torchvision is installed, so that the same
-    image gives the same numbers everywhere.
+    Images are prepared with numpy and PIL even if torchvision is installed, so that the same image
+    gives the same numbers on every machine.
 
     Raises:
-        ModelNotReadyError: one of them cannot be read, or its image patches are of another size.
+        ModelNotReadyError: one of them cannot be read, or the image patches have another size.
 
     """
     try:
-        images = _load_image_processor(directory)
+        image_processor = _load_image_processor(directory)
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False
         )
         files, _ = ImageTextProcessor.get_processor_dict(directory, local_files_only=True)
         processor = ImageTextProcessor(
-            images, tokenizer, files.get('chat_template') or tokenizer.chat_template
+            image_processor, tokenizer, files.get('chat_template') or tokenizer.chat_template
         )
     except Exception as error:
         raise ModelNotReadyError(
             f'the tokenizer or image processor in {directory} cannot be read '
             f'({type(error).__name__}: {str(error)[:300]}); download the model again'
         ) from error
-    if images.patch_size * images.merge_size != FACTOR:
+    patch, merge = image_processor.patch_size, image_processor.merge_size
+    if patch * merge != FACTOR:
         raise ModelNotReadyError(
-            f'{directory} has image patches of {images.patch_size} pixels merged '
-            f'{images.merge_size} by {images.merge_size}; only a product of {FACTOR} is supported'
+            f'{directory} has image patches of {patch} pixels merged {merge} by {merge}; only a '
+            f'product of {FACTOR} is supported'
         )
     return processor
 
 
 def read_limits(processor: ImageTextProcessor, min_pixels: int, max_pixels: int) -> PixelLimits:
-    """Image areas that the checkpoint asks for; ``min_pixels`` and ``max_pixels`` replace it.
+    """Return the checkpoint's image areas, replaced by ``min_pixels`` and ``max_pixels``.
 
     Args:
         processor: of the checkpoint.
-        min_pixels: pixels, 0 keeps the checkpoint's.
-        max_pixels: pixels, 0 keeps the checkpoint's.
+        min_pixels: pixels; 0 keeps the checkpoint's value.
+        max_pixels: pixels; 0 keeps the checkpoint's value.
 
     Raises:
         InvalidRequestError: the smallest area is above the largest.
 
     """
-    size = processor.image_processor.size  # areas, whatever 'edge' says
+    size = processor.image_processor.size  # areas, although the names say 'edge'
     return PixelLimits(
         min_pixels or int(size['shortest_edge']), max_pixels or int(size['longest_edge'])
     )
 
 
 class EncodedImage:
-    """An image for the vision tower; made into patches when that is known to be needed.
+    """An image for the vision tower; its patches are made only if they are needed.
 
     Attributes:
-        key: the same for the same pixels.
-        grid: 1, rows and columns in patches.
+        key: hash of the pixels.
+        grid: 1, rows and columns, counted in patches.
 
     """
 
@@ -162,7 +164,7 @@ class EncodedImage:
         self._lock = threading.Lock()
 
     def patches(self) -> torch.Tensor:
-        """(patches, channels * times * patch size squared) float32, normalised; made once."""
+        """Return (patches, channels * times * patch size squared) float32, normalised."""
         with self._lock:
             if self._patches is None:
                 self._patches = self._patcher(self._pixels)
@@ -171,15 +173,15 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """A prompt as the model takes it.
+    """A prompt as tokens and images.
 
     Attributes:
         tokens: (tokens,) int64.
-        prefix: so many of them end with the last image; 0 without one.
-        key: the same for the same prefix; None without one.
-        images: in their order.
-        image_token: stands where an image's features come.
-        image_tokens: how many of the tokens are it.
+        prefix: number of tokens up to the end of the last image; 0 without images.
+        key: identifies the prefix; None without images.
+        images: in the order of the prompt.
+        image_token: is replaced by the features of an image.
+        image_tokens: how many of the tokens are ``image_token``.
 
     """
 
@@ -192,26 +194,26 @@ class EncodedPrompt:
 
 
 class PromptEncoder:
-    """Turns prompts into the model's inputs; from any thread."""
+    """Tokenizes prompts; may be used by several threads."""
 
     def __init__(self, processor: ImageTextProcessor) -> None:
         """Take the checkpoint's processor.
 
         Raises:
-            ModelNotReadyError: its image processor is not one of this kind.
+            ModelNotReadyError: its image processor does not work as `patches` expects.
 
         """
         self._processor = processor
         self._patcher = Patcher(processor.image_processor)
         self._turns: dict[int, tuple[list[int], str]] = {}
-        # requests about one image at the same time make its patches once
+        # simultaneous requests about one image share it, so that its patches are made once
         self._images: WeakValueDictionary[bytes, EncodedImage] = WeakValueDictionary()
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
-        """Tokenize a prompt and tell its images apart.
+        """Tokenize a prompt and hash its images.
 
-        Images are taken at their size. ``core.resize`` has made it one that the model takes, and
-        the coordinates of the answer are in it.
+        Images are not resized: ``core.resize`` has given them a size that the model takes, and the
+        coordinates of the answer refer to it.
 
         Raises:
             InvalidRequestError: the text holds a control token of the model.
@@ -219,11 +221,11 @@ class PromptEncoder:
 
         """
         tokenizer = self._processor.tokenizer
-        known = tokenizer.added_tokens_decoder
+        added = tokenizer.added_tokens_decoder
         for token in tokenizer(prompt.text, add_special_tokens=False)['input_ids']:
-            if token in known and known[token].special:
+            if token in added and added[token].special:
                 raise InvalidRequestError(
-                    f"the text holds the model's control token {known[token].content}, which "
+                    f"the text holds the model's control token {added[token].content}, which "
                     'would end or change the turn; remove it'
                 )
         images = tuple(map(self._image, prompt.images))
@@ -256,13 +258,13 @@ class PromptEncoder:
         return self._images.setdefault(image.key, image)
 
     def _turn(self, images: int) -> tuple[list[int], str]:
-        """The chat template around a text: tokens up to the last image's end, and what follows."""
+        """Return the chat template's tokens up to the last image's end, and the text after it."""
         if images not in self._turns:
             content = [*([{'type': 'image'}] * images), {'type': 'text', 'text': _TEXT}]
             turn: Any = {'role': 'user', 'content': content}
-            whole = self._processor.apply_chat_template(
+            text = self._processor.apply_chat_template(
                 [turn], add_generation_prompt=True, tokenize=False)
-            cut = whole.rfind(_IMAGE_END) + len(_IMAGE_END) if images else 0
-            head = self._processor.tokenizer(whole[:cut], add_special_tokens=False)['input_ids']
-            self._turns[images] = head, whole[cut:]
+            cut = text.rfind(_IMAGE_END) + len(_IMAGE_END) if images else 0
+            head = self._processor.tokenizer(text[:cut], add_special_tokens=False)['input_ids']
+            self._turns[images] = head, text[cut:]
         return self._turns[images]

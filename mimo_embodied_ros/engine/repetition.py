@@ -1,22 +1,22 @@
-"""Notices that a model has begun to write the same thing over and over.
+"""Detect that a model repeats itself endlessly.
 
 Repetition collapse is a known fault of MiMo-VL, the base model (XiaomiMiMo/MiMo-VL issue 27).
 """
 
 from __future__ import annotations
 
-LONGEST = 400  # characters of a piece that repeats: a paragraph
-# A path of a standing car, "(+0.00, +0.00, +0.00), " eight times, is right and has 184 of them.
+LONGEST = 400  # characters of a piece that repeats; a paragraph
+# The path of a standing car, "(+0.00, +0.00, +0.00), " eight times, is right and 184 characters.
 SPAN, COPIES = 256, 4
 _KEPT = COPIES * LONGEST
-_PROBE = 16  # characters of the end that are looked for before: most texts are done with that
+_PROBE = 16  # characters of the end that are searched for first, which settles most texts
 
 
 class RepetitionDetector:
-    """Follows a text and tells when its end is one piece, again and again, and nothing else.
+    """Follows a text and detects that its end consists of copies of one piece.
 
-    The end has to be at least 256 characters long and to hold at least four copies of the piece,
-    which has at most 400 characters. A character costs about a microsecond.
+    The end must be at least 256 characters long and hold at least four copies of the piece, which
+    has at most 400 characters. A character costs about a microsecond.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class RepetitionDetector:
         self.repeats = False
 
     def feed(self, text: str) -> bool:
-        """Take what was written since; True from when the text has begun to repeat itself."""
+        """Append new text; return True once the text has begun to repeat itself."""
         for character in text:
             self._end = self._end[1 - _KEPT :] + character
             if not self.repeats and len(self._end) >= SPAN:

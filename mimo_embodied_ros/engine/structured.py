@@ -1,4 +1,4 @@
-"""Holds an answer to a grammar: of each next token, only those that the grammar allows count."""
+"""Constrained decoding: only tokens that the grammar of an answer allows are chosen."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 def supports_grammars() -> bool:
-    """Whether answers can be held to a grammar here."""
+    """Whether answers can be constrained by grammars here: llguidance is installed."""
     return importlib.util.find_spec('llguidance') is not None
 
 
 class GrammarCompiler:
-    """Makes matchers for one tokenizer, with llguidance, which is needed for this only."""
+    """Compiles grammars for one tokenizer, with llguidance."""
 
     def __init__(self, tokenizer: Any, stop_tokens: Collection[int]) -> None:
-        """Take a fast tokenizer; building takes up to a second, at the first grammar."""
+        """Take a fast tokenizer; its preparation at the first grammar takes up to a second."""
         self._tokenizer, self._stop_tokens = tokenizer, sorted(stop_tokens)
-        self._built: Any = None
+        self._prepared: Any = None
 
     def matcher(self, grammar: str) -> GrammarMatcher:
-        """Begin to follow a grammar.
+        """Compile a grammar and return a matcher at its start.
 
         Raises:
-            InvalidRequestError: llguidance is not installed, or the grammar is none.
+            InvalidRequestError: llguidance is not installed, or the grammar is not valid.
 
         """
         try:
@@ -43,27 +43,27 @@ class GrammarCompiler:
                 f'structured answers need llguidance, and it cannot be imported ({error}); run '
                 '`pip install llguidance`, or ask without structure'
             ) from error
-        if self._built is None:
-            self._built = llguidance.hf.from_tokenizer(
+        if self._prepared is None:
+            self._prepared = llguidance.hf.from_tokenizer(
                 self._tokenizer, eos_token=self._stop_tokens)
-        found = llguidance.LLMatcher(self._built, grammar, log_level=0)
-        if found.is_error():
-            raise InvalidRequestError(f'the grammar of the answer is wrong: {found.get_error()}')
-        return GrammarMatcher(found)
+        matcher = llguidance.LLMatcher(self._prepared, grammar, log_level=0)
+        if matcher.is_error():
+            raise InvalidRequestError(f'the grammar of the answer is wrong: {matcher.get_error()}')
+        return GrammarMatcher(matcher)
 
 
 class GrammarMatcher:
-    """Where one answer is in its grammar."""
+    """The state of one answer in its grammar."""
 
     def __init__(self, matcher: Any) -> None:
-        """Begin with a matcher of llguidance."""
+        """Take a matcher of llguidance."""
         self._matcher = matcher
 
     def allowed(self, vocabulary: int) -> NDArray[np.bool_]:
-        """(vocabulary,) which tokens may come next.
+        """Return which tokens may come next, (vocabulary,) bool.
 
         Raises:
-            BackendError: none may.
+            BackendError: no token may.
 
         """
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
@@ -73,5 +73,5 @@ class GrammarMatcher:
         return np.pad(allowed.astype(bool), (0, vocabulary - len(allowed)))
 
     def take(self, token: int) -> None:
-        """Go on by a token that was allowed."""
+        """Advance by a token that was allowed."""
         self._matcher.consume_token(token)

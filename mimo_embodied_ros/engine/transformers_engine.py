@@ -44,13 +44,17 @@ from .model_loading import (
 from .processor import PromptEncoder, load_processor, read_limits
 from .structured import GrammarCompiler
 
-_SMALL = 10_000_000  # parameters: threads wait for each other longer than they compute
+_SMALL = 10_000_000  # parameters; below, one CPU thread is faster than several
 
 
 class TransformersEngine:
-    """A Qwen2.5-VL model held by this process; ``Engine`` says what its methods promise.
+    """A Qwen2.5-VL model in this process; ``Engine`` documents the methods.
 
     Requests of several threads are answered together, in one batch.
+
+    Attributes:
+        info: the model that is loaded.
+        limits: the image areas to build prompts with.
 
     Raises:
         InvalidRequestError: the smallest image area is above the largest.
@@ -60,7 +64,7 @@ class TransformersEngine:
     """
 
     def __init__(self, config: EngineConfig, on_progress: OnProgress | None = None) -> None:
-        """Load the model that ``config`` names, and tell ``on_progress`` how far it is."""
+        """Load the model of ``config``; ``on_progress`` gets the share that is loaded."""
         device = choose_device(config.device)
         dtype = choose_dtype(config.dtype, device)
         quantization = choose_quantization(config.quantization, dtype)
@@ -107,8 +111,8 @@ class TransformersEngine:
     ) -> Reply:
         """Answer a prompt; see ``Engine.generate``.
 
-        Cancel and deadline are looked at before and after the model reads the prompt with its
-        images, which is one step, and after every token; repetition after every token.
+        Cancel and deadline are checked before and after the model reads the prompt with its images,
+        which is one step, and after every token; repetition is checked after every token.
         """
         if max_new_tokens < 1:
             raise InvalidRequestError(f'max_new_tokens is {max_new_tokens}; it is 1 or more')
@@ -151,11 +155,11 @@ class TransformersEngine:
         return self.generate(prompt, max_new_tokens=prompt.max_new_tokens)
 
     def health(self) -> tuple[ServerHealth, ...]:
-        """No server takes part."""
+        """Return nothing, because no server is involved."""
         return ()
 
     def memory(self) -> MemoryUse:
-        """The cache, and what of the GPU is taken."""
+        """Return the size of the cache of images, and the reserved and total memory of the GPU."""
         batch, device = self._batch, torch.device(self.info.device)
         cache = batch.vision.cache.bytes if batch is not None else 0
         if device.type != 'cuda':
@@ -164,7 +168,7 @@ class TransformersEngine:
                          torch.cuda.get_device_properties(device).total_memory)
 
     def close(self) -> None:
-        """Free the weights, when the answers in progress are complete."""
+        """Complete the answers in progress and free the weights."""
         with self._closing:
             if self._batch is not None:
                 self._batch.close()
@@ -172,7 +176,7 @@ class TransformersEngine:
             free_memory()
 
     def _explain(self, error: Exception) -> Exception:
-        """What the caller is told of an error of the model."""
+        """Convert an exception of the model into the one that the caller gets."""
         name = self.info.name
         if isinstance(error, MimoError):
             return error
@@ -184,8 +188,8 @@ class TransformersEngine:
             )
         if isinstance(error, getattr(torch, 'AcceleratorError', ())):  # since torch 2.8
             failure: MimoError = ModelNotReadyError(
-                f'{self.info.device} failed for good ({first_line(error)}); load {name} again, '
-                'and start this program anew where that fails too'
+                f'{self.info.device} failed permanently ({first_line(error)}); load {name} again, '
+                'and restart this program if that fails, too'
             )
         else:
             failure = BackendError(

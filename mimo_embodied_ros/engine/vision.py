@@ -1,6 +1,6 @@
-"""What the model computes of images: vision features, and prefixes of prompts that end with them.
+"""Embed prompts with their images: vision features, and prefixes that end with the images.
 
-Both are kept for the next question about the same images.
+Both are cached for the next question about the same images.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class EmbeddedPrompt:
     Attributes:
         hidden: (tokens, hidden size), embedded, with the features of the images.
         positions: (tokens), or with images (tokens, 3): time, row and column.
-        start: tokens of the prompt before this part.
-        prefix: what the language model holds of these; None where there are none.
+        start: number of tokens before this part.
+        prefix: keys and values of those tokens; None if there are none.
 
     """
 
@@ -37,25 +37,25 @@ class EmbeddedPrompt:
 
 
 class Vision:
-    """Embeds prompts with their images; what it computes of an image is kept in ``cache``."""
+    """Embeds prompts with their images; ``cache`` keeps image features and prefixes."""
 
     def __init__(self, model: Any, decoder: Decoder, cache_bytes: int) -> None:
-        """Take a ``Qwen2_5_VLForConditionalGeneration`` and keep at most ``cache_bytes`` bytes."""
+        """Take a ``Qwen2_5_VLForConditionalGeneration`` and cache at most ``cache_bytes`` bytes."""
         self._model, self._decoder = model.model, decoder
-        # transformers 4 finds the images by their token
+        # transformers 5 needs the types of the tokens; version 4 finds images by their token
         parameters = inspect.signature(self._model.get_rope_index).parameters
-        self._typed = 'mm_token_type_ids' in parameters
+        self._needs_token_types = 'mm_token_type_ids' in parameters
         self.cache = TensorCache(cache_bytes)
 
     def make_patches(self, encoded: EncodedPrompt) -> None:
-        """Make the patches of images that the model has not seen; from the caller's thread."""
+        """Make the patches of images that are not cached; to be called in the caller's thread."""
         if encoded.key not in self.cache:
             for image in encoded.images:
                 if image.key not in self.cache:
                     image.patches()
 
     def embed(self, encoded: EncodedPrompt) -> EmbeddedPrompt:
-        """Embed all of a prompt, or what follows a kept prefix."""
+        """Embed a prompt, or only the part after its prefix if that is cached."""
         decoder = self._decoder
         prefix = None if encoded.key is None else self.cache.get(encoded.key)
         start = encoded.prefix if prefix is not None else 0
@@ -69,20 +69,20 @@ class Vision:
         hidden[tokens == encoded.image_token] = features.to(hidden.dtype)
         grids = torch.tensor([image.grid for image in encoded.images], device=decoder.device)
         options = {}
-        if self._typed:
+        if self._needs_token_types:
             options['mm_token_type_ids'] = (tokens == encoded.image_token).int()[None]
         positions, _ = self._model.get_rope_index(tokens[None], image_grid_thw=grids, **options)
         return EmbeddedPrompt(hidden, positions[:, 0].T, 0, None)
 
     def keep_prefix(self, encoded: EncodedPrompt, prompt: EmbeddedPrompt, row: int) -> None:
-        """Keep what a row of the decoder holds of the prefix, if it is not kept already."""
+        """Copy the prefix of a prompt from a decoder row to the cache, if it is not there yet."""
         if encoded.key is not None and prompt.prefix is None:
             cache = self._decoder.copy_prefix(row, encoded.prefix)
             position = int(prompt.positions[: encoded.prefix].max()) + 1
             self.cache.put(encoded.key, Prefix(cache, position), cache)
 
     def _features(self, image: EncodedImage) -> torch.Tensor:
-        """(tokens, hidden size) of an image, by the vision tower."""
+        """Return the vision tower's features of an image, (tokens, hidden size)."""
         features = self.cache.get(image.key)
         if features is None:
             device = self._decoder.device

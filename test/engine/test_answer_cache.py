@@ -45,7 +45,7 @@ class Leader:
 
 @pytest.fixture
 def shared() -> AnswerCache[Any]:
-    return AnswerCache(kept=2)
+    return AnswerCache(capacity=2)
 
 
 def test_those_that_ask_meanwhile_get_the_same_answer(shared: AnswerCache[Any]) -> None:

@@ -264,7 +264,7 @@ FAULTS: dict[str, tuple[Behaviour, type[MimoError], str, str]] = {
         partly(lambda h: h.send_json({'answer': 'cube'})), BackendError, 'no chat', 'the red ',
     ),
     'sends a number': (partly(lambda h: h.send_json(5)), BackendError, 'no chat', 'the red '),
-    'sends numbers as text': (partly(lambda h: h.say(5)), BackendError, 'text is none', 'the red '),
+    'sends numbers as text': (partly(lambda h: h.say(5)), BackendError, 'is no string', 'the red '),
     'reports an error': (
         partly(lambda h: h.send_json({'error': 'CUDA error'})), BackendError, 'failed', 'the red ',
     ),

@@ -32,7 +32,7 @@ from mimo_embodied_ros.core.errors import (
     QueueFullError,
 )
 from mimo_embodied_ros.core.resize import PixelLimits, smart_resize
-from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine, openai_server
+from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine, openai_engine, openai_server
 from mimo_embodied_ros.engine.openai_engine import DEFAULT_LIMITS
 from mimo_embodied_ros.engine.openai_stream import StreamedReply
 from support import prompts

@@ -1,4 +1,4 @@
-"""The baseline of benchmarks and tests: plain ``generate`` of transformers, once a question."""
+"""The baseline of benchmarks and tests: plain ``generate`` of transformers for each question."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def plain_inputs(processor: ImageTextProcessor, prompt: Prompt) -> BatchFeature:
-    """What the model's own processor makes of a prompt."""
+    """Return the inputs that the model's own processor makes from a prompt."""
     content = [*({'type': 'image'} for _ in prompt.images), {'type': 'text', 'text': prompt.text}]
     turn: Any = {'role': 'user', 'content': content}
     text = processor.apply_chat_template([turn], add_generation_prompt=True, tokenize=False)
@@ -27,7 +27,7 @@ def plain_inputs(processor: ImageTextProcessor, prompt: Prompt) -> BatchFeature:
 def plain_generate(
     model: Any, processor: ImageTextProcessor, prompt: Prompt, max_new_tokens: int
 ) -> list[int]:
-    """The tokens of a greedy answer."""
+    """Return the tokens of a greedy answer."""
     inputs = plain_inputs(processor, prompt).to(model.device)
     written = model.generate(
         **inputs, max_new_tokens=max_new_tokens, do_sample=False,

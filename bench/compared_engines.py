@@ -1,4 +1,4 @@
-"""The two sides of every comparison: each takes a query and gives the words of its answer."""
+"""The engines that the benchmarks compare: each takes a query and returns its answer."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ disable_progress_bar()
 
 @dataclass(frozen=True)
 class TimedAnswer:
-    """An answer.
+    """An answer and how long it took.
 
     Attributes:
-        prompt: what it answers.
-        text: without control tokens.
-        tokens: as the model wrote them, the end-of-text token included.
-        reason: why it ended, as in ``Reply.finish_reason``; empty where the side does not tell.
-        prompt_tokens: of the prompt, images included; 0 where the side does not tell.
-        seconds: from the query to the text.
-        after_first_s: of these, after the first token.
+        prompt: the prompt that it answers.
+        text: the text without control tokens.
+        tokens: all tokens that the model wrote, the end-of-text token included.
+        reason: why it ended, as in ``Reply.finish_reason``; empty: the engine does not say.
+        prompt_tokens: tokens of the prompt, images included; 0: the engine does not say.
+        seconds: time from the query to the text.
+        after_first_s: the part of it after the first token.
 
     """
 
@@ -54,14 +54,14 @@ class TimedAnswer:
 
 
 def synchronized_now() -> float:
-    """Seconds, when all that a GPU was given is done."""
+    """Return the time in seconds, after the GPU has done all its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def with_new_frames(queries: Sequence[Query]) -> list[Query]:
-    """The same questions about the same frames, as if those had just come: nothing is resized."""
+    """Return the queries with copies of their frames, for which nothing is resized yet."""
     frames: dict[int, Frame] = {}
     return [
         replace(query, frames=tuple(
@@ -71,24 +71,24 @@ def with_new_frames(queries: Sequence[Query]) -> list[Query]:
 
 
 class ComparedEngine(Protocol):
-    """Something that answers."""
+    """An engine that answers queries."""
 
     def ask(self, query: Query) -> TimedAnswer:
         """Answer one query."""
         ...
 
     def ask_all(self, queries: Sequence[Query]) -> list[TimedAnswer]:
-        """Answer several, which come at the same time."""
+        """Answer several queries that arrive at the same time."""
         ...
 
 
 class PlainGenerate:
-    """``generate`` of transformers, called once for each question, one after the other."""
+    """Plain ``generate`` of transformers, called for one question after the other."""
 
     def __init__(
         self, folder: str | Path, dtype: torch.dtype = torch.float32, device: str = 'cpu'
     ) -> None:
-        """Load a model of its own."""
+        """Load the model for this engine alone."""
         self._model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             folder, dtype=dtype).to(device).eval()
         self._processor = load_processor(folder)
@@ -111,27 +111,27 @@ class PlainGenerate:
         return TimedAnswer(prompt, text, tuple(tokens), '', 0, end - begin, end - self._first)
 
     def ask_all(self, queries: Sequence[Query]) -> list[TimedAnswer]:
-        """Answer several, one after the other."""
+        """Answer several queries, one after the other."""
         return [self.ask(query) for query in queries]
 
 
 class PackageEngine:
-    """The engine of this package, called by as many threads as there are questions."""
+    """The engine of this package, called by one thread for each question."""
 
     def __init__(self, config: EngineConfig) -> None:
-        """Load a model of its own."""
+        """Load the model for this engine alone."""
         self.engine: Any = load_engine(config)
         self._pool = ThreadPoolExecutor(_CALLERS)
         self._of_thread = threading.local()
-        # a reply holds the text; what is compared is the tokens
+        # a reply holds only the text, and the tokens are compared
         batch = self.engine._batch
         submit = batch.submit
 
-        def noted(generation: Any) -> None:
+        def submit_and_note(generation: Any) -> None:
             self._of_thread.generation = generation
             submit(generation)
 
-        batch.submit = noted
+        batch.submit = submit_and_note
 
     def ask(self, query: Query) -> TimedAnswer:
         """Answer one query."""
@@ -145,7 +145,7 @@ class PackageEngine:
                        stats.prompt_tokens, seconds, stats.total_s - stats.first_token_s)
 
     def ask_all(self, queries: Sequence[Query]) -> list[TimedAnswer]:
-        """Answer several at the same time."""
+        """Answer several queries at the same time."""
         return list(self._pool.map(self.ask, queries))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How figures of several repetitions are written down."""
+"""Statistics of repeated measurements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Median and quartiles."""
+    """Return median, quartiles and number of repetitions."""
     low, middle, high = (
         statistics.quantiles(values, n=4, method='inclusive') if len(values) > 1
         else [values[0]] * 3)

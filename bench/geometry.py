@@ -1,7 +1,7 @@
-"""How exact positions are: ``python bench/geometry.py`` writes bench_out/geometry.json.
+"""Measure the error of 3D positions: ``python bench/geometry.py`` writes bench_out/geometry.json.
 
-Points are asked in drawn scenes of known geometry (depth_scenes.py), through each lens model and a
-depth camera with noise, holes and bad edges: anywhere in the image, and on edges on purpose.
+Pixels are lifted to 3D in scenes of known geometry (depth_scenes.py), through each lens model and a
+depth camera with noise, holes and bad edges: half of them anywhere, half of them near edges.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from mimo_embodied_ros.core.frames import Frame, View
 from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.geometry.lifting import Lifter, PositionStatus
 
-OK_WITHIN = 0.03  # of the distance; what is reported OK must be
-# of a depth camera that is not registered, in the image's optical frame
+OK_WITHIN = 0.03  # most relative error of a position that is reported OK
+# pose of a depth camera that is not registered, in the image's optical frame
 _BESIDE = Transform.of((0.015, 0.003, -0.002), (0.005, -0.01, 0.008, 1.0))
 
 
 def frame_of(scene: Scene, random: np.random.Generator) -> Frame:
-    """What a camera with registered depth gives of a scene; a quarter have it at half the size."""
+    """Return the frame of a camera with registered depth; a quarter have depth of half size."""
     depth = stereo_depth(scene.depth, random)
     if random.random() < 0.25:
         depth = depth[::2, ::2]
@@ -35,7 +35,7 @@ def frame_of(scene: Scene, random: np.random.Generator) -> Frame:
 
 
 def frame_beside(scene: Scene, random: np.random.Generator) -> Frame:
-    """The same with a pinhole depth camera beside the image's."""
+    """Return the frame of a camera with a pinhole depth camera beside it."""
     width, height = scene.size
     lens, size = LENSES['pinhole']
     lens = replace(lens, size=size)
@@ -46,7 +46,7 @@ def frame_beside(scene: Scene, random: np.random.Generator) -> Frame:
 
 
 def pixels_of(scene: Scene, random: np.random.Generator, count: int) -> np.ndarray[Any, Any]:
-    """Pixels to ask for: half anywhere, half within a few pixels of an edge of depth."""
+    """Choose pixels: half anywhere, half within a few pixels of an edge in the depth."""
     width, height = scene.size
     anywhere = random.uniform((0, 0), (width, height), (count // 2, 2))
     depth = np.nan_to_num(scene.depth, nan=10.0)
@@ -60,9 +60,10 @@ def pixels_of(scene: Scene, random: np.random.Generator, count: int) -> np.ndarr
 
 
 def measure(scenes: int, points: int, seed: int = 1) -> dict[str, Any]:
-    """Errors over all lenses; the depth of a quarter of the scenes is not registered.
+    """Measure the errors over all lenses.
 
-    Most images are of 320x240, where a pixel is worth twice as much, and one in nine of 640x480.
+    A quarter of the scenes has a depth camera that is not registered. Most images have 320x240
+    pixels, where a pixel covers twice the distance, and one in nine has 640x480.
     """
     random = np.random.default_rng(seed)
     errors, depths, turns, count, inside = [], [], [], 0, [0, 0]
@@ -70,7 +71,7 @@ def measure(scenes: int, points: int, seed: int = 1) -> dict[str, Any]:
     for number in range(scenes):
         scene = draw_scene(random, lenses[number % len(lenses)], 1 if number % 9 == 5 else 2)
         frame = frame_of(scene, random) if number % 16 < 12 else frame_beside(scene, random)
-        lifter = Lifter(frame, 'optical', lambda *_: _BESIDE)  # asked for the depth's frame only
+        lifter = Lifter(frame, 'optical', lambda *_: _BESIDE)  # called for the depth's frame only
         pixels = pixels_of(scene, random, points)
         truth, depth, things = scene.cast_rays(pixels)
         normals = scene.normals(np.nan_to_num(truth, posinf=0, neginf=0), np.maximum(things, 0))

@@ -1,9 +1,9 @@
-"""The full shape of MiMo-Embodied-7B on a GPU, with random weights: is it as fast as it can be?
+"""Measure the full shape of MiMo-Embodied-7B on a GPU, with random weights, against the roofline.
 
-Plain ``generate`` and the engine, each alone on the GPU, against the roofline: the bytes that a
-token must read, over the memory bandwidth that a copy reaches. The weights pass through a
-temporary directory (TMPDIR). Under 8 minutes; 17 GB of disk and 20 GB of GPU memory. ``--small``
-runs the same with a small shape on a CPU, to see that it works.
+Plain ``generate`` and the engine run one after the other, each alone on the GPU. The roofline is
+the bytes that a token must read, over the memory bandwidth that a copy reaches. The weights pass
+through a temporary directory (TMPDIR). It needs up to 8 minutes, 17 GB of disk and 20 GB of GPU
+memory. ``--small`` runs the same with a small shape on a CPU, as a test.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from compared_engines import ComparedEngine
 
-# as published, as far as it is known: 8.3 billion parameters
+# the published shape, as far as it is known: 8.3 billion parameters
 FULL: Shape = {
     'hidden_size': 4096, 'intermediate_size': 11008, 'num_hidden_layers': 36,
     'num_attention_heads': 32, 'num_key_value_heads': 8, 'max_window_layers': 36,
@@ -57,12 +57,12 @@ SMALL_VISION: Shape = {
 }
 TARGETS = {'roofline_share': 0.8, 'same_frame_8q': 5.0}
 STREAMS = 8
-# about what the answers take with the published model's tokenizer
+# approximate lengths of answers with the published model's tokenizer
 _ANSWER_TOKENS = {Task.PLAN: 64, Task.POINTS: 32, Task.SPATIAL: 12}
 
 
 def bandwidth(device: str, size: int) -> float:
-    """Bytes a second that a copy of ``size`` bytes reads and writes."""
+    """Measure the bytes per second that a copy of ``size`` bytes reads and writes."""
     source = torch.randn(size // 4, device=device)
     target = torch.empty_like(source)
     seconds = []
@@ -74,7 +74,7 @@ def bandwidth(device: str, size: int) -> float:
 
 
 def token_bytes(model: Any, context: float, streams: int) -> float:
-    """What must be read to write a token of each of so many answers: weights once, all caches."""
+    """Return the bytes read for one token of each stream: the weights once, and all caches."""
     text, config = model.model.language_model, model.config.get_text_config()
     weights = [*text.layers.parameters(), *text.norm.parameters(), *model.lm_head.parameters()]
     width = config.hidden_size // config.num_attention_heads
@@ -84,17 +84,17 @@ def token_bytes(model: Any, context: float, streams: int) -> float:
 
 
 class Measures:
-    """What one side takes; frames are new each time, so that nothing is known before."""
+    """Measures one engine; frames are new each time, so that nothing is cached."""
 
     def __init__(self, side: ComparedEngine, tokens: int, repetitions: int) -> None:
-        """Answers of ``tokens``; the first ones are not counted."""
+        """Take the engine and warm it up; measured answers have ``tokens`` tokens."""
         self._side, self._tokens, self._repetitions = side, tokens, repetitions
         self._rng = random.Random('gpu')
         for count in (1, STREAMS):
             self._ask(count, 4)
 
     def run(self) -> dict[str, Any]:
-        """Seconds, tokens a second, and the memory that it took at most."""
+        """Return latencies in seconds, tokens per second, and the peak memory."""
         alone = self._repeated(1)
         out = {
             'first_token_s': statistics.median(
@@ -119,7 +119,7 @@ class Measures:
         return self._side.ask_all([replace(query, max_new_tokens=tokens) for query in queries])
 
     def _seen(self) -> float:
-        """Until the first token of a question on a frame about which one was asked before."""
+        """Seconds to the first token of a second question about the same frame."""
         seconds = []
         for _ in range(self._repetitions):
             before, query = (
@@ -129,8 +129,8 @@ class Measures:
         return statistics.median(seconds)
 
     def _mixed(self) -> tuple[float, list[tuple[int, ...]]]:
-        """The eight questions of the other benchmark, and what was written the last time."""
-        rng = random.Random('mixed')  # for both sides the same
+        """Seconds for the eight questions of bench/serving.py, and their last answers' tokens."""
+        rng = random.Random('mixed')  # the same for both engines
         seconds = []
         for _ in range(self._repetitions):
             queries = [replace(query, max_new_tokens=_ANSWER_TOKENS[query.task])
@@ -142,7 +142,7 @@ class Measures:
 
 
 def _rate(rounds: Sequence[Sequence[TimedAnswer]]) -> float:
-    """Tokens a second after the first one; the time for others to join counts."""
+    """Tokens per second after the first one, including the time until all answers run."""
     return statistics.median(
         sum(len(answer.tokens) - 1 for answer in answers)
         / max(answer.after_first_s for answer in answers)
@@ -150,7 +150,7 @@ def _rate(rounds: Sequence[Sequence[TimedAnswer]]) -> float:
 
 
 def run(folder: Path, *, small: bool) -> dict[str, Any]:
-    """All measures, as they are written to the file; the checkpoint goes to ``folder``."""
+    """Return the report of all measures; the checkpoint is written to ``folder``."""
     device, dtype = ('cpu', torch.float32) if small else ('cuda', torch.bfloat16)
     tokens, repetitions = (12, 1) if small else (128, 3)
     speed = bandwidth(device, 1 << (26 if small else 32))

@@ -1,4 +1,4 @@
-"""How throughput and latency grow with questions, cameras and the size of images."""
+"""How throughput and latency scale with questions, cameras and the size of images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CAMERAS = (1, 2, 3, 4, 5, 6)
 IMAGE_TOKENS = (64, 256, 1024, 4096)
 _ANSWER_TOKENS = 16
 _QUESTION, _NEXT_QUESTION = 'What do you see?', 'What is on the table?'
-# of 29 million parameters: the embedded one's context has no room for so large images
+# 29 million parameters: the context of the embedded model has no room for such large images
 LARGER: Shape = {
     'hidden_size': 512, 'intermediate_size': 1408, 'num_hidden_layers': 8,
     'num_attention_heads': 8, 'num_key_value_heads': 2, 'max_window_layers': 8,
@@ -48,7 +48,7 @@ def with_questions(
     plain: ComparedEngine, ours: ComparedEngine, counts: Sequence[int], rng: random.Random,
     repetitions: int,
 ) -> dict[str, Any]:
-    """So many different questions at once about one new frame of 1280x720 pixels."""
+    """Ask different questions at once about one new frame of 1280x720 pixels."""
     rows = []
     for count in counts:
         seconds, latencies = [], []
@@ -72,7 +72,7 @@ def with_cameras(
     plain: ComparedEngine, ours: ComparedEngine, counts: Sequence[int], rng: random.Random,
     repetitions: int,
 ) -> list[dict[str, Any]]:
-    """One question about so many new images of 1280x720 pixels, and another one about the same."""
+    """Ask about several new images of 1280x720 pixels, and ask again about the same images."""
     def draw(count: int) -> tuple[Frame, ...]:
         return tuple(Frame(table_scene.draw_table(rng, *SIZE).pixels) for _ in range(count))
 
@@ -86,7 +86,7 @@ def with_cameras(
 def with_image_tokens(
     counts: Sequence[int], rng: random.Random, repetitions: int, threads: int
 ) -> dict[str, Any]:
-    """The same about one square image of so many tokens, with random weights of larger shape."""
+    """Ask twice about one square image of many tokens, with random weights of a larger shape."""
     noise = np.random.default_rng(rng.getrandbits(32))
 
     def draw(tokens: int) -> tuple[Frame]:
@@ -100,7 +100,7 @@ def with_image_tokens(
             name, device='cpu', threads=threads, stop_early=False, draft_tokens=0))
     try:
         ask = functools.partial(_new_and_seen, plain, ours)
-        ask(functools.partial(draw, counts[0]), 1)  # the first is not the usual one
+        ask(functools.partial(draw, counts[0]), 1)  # warms up
         rows = [{'image_tokens': tokens} | ask(functools.partial(draw, tokens), repetitions)
                 for tokens in counts]
         return {'parameters': ours.engine.info.parameters, 'answers': rows}
@@ -112,7 +112,7 @@ def _new_and_seen(
     plain: ComparedEngine, ours: ComparedEngine, draw: Callable[[], tuple[Frame, ...]],
     repetitions: int,
 ) -> dict[str, float]:
-    """Median seconds of an answer of 16 tokens at most."""
+    """Median seconds of an answer of at most 16 tokens, to a first and a second question."""
     seconds: dict[str, list[float]] = {'plain_s': [], 'new_s': [], 'seen_s': []}
     for _ in range(repetitions):
         frames = draw()

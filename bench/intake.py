@@ -1,9 +1,9 @@
-"""What cameras cost the node, against a plain node that converts each picture.
+"""Measure the processor time that cameras cost the node, against a plain node.
 
-Processor time of the whole process while one and six cameras of 1080p publish at 30 Hz: of the
-node with its subscriptions kept warm, with one question a second beside that, and with cameras on
-demand that nobody asks for; and of a plain rclpy node with the usual callback. All in turn, because
-other programs come and go on any machine. Run it by ``make bench-intake``.
+One and six cameras of 1080p publish at 30 Hz. Measured are the processor times of the node with its
+subscriptions kept, of the node with one question a second, of the node with cameras on demand and
+no questions, and of a plain rclpy node whose callback converts each picture. They are measured in
+turn, because the load of a machine changes. Run it by ``make bench-intake``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 AT_MOST = {'idle_on_demand': 0.05, 'idle_warm': 0.6, 'busy': 0.8}
 QUESTIONS_PER_S = 1.0
 _SETTLE_S = 3.0
-_UNSUBSCRIBED_S = 13.0  # after so long without a question a camera on demand is
+_UNSUBSCRIBED_S = 13.0  # time without a question after which a camera on demand is unsubscribed
 _PLAIN = '--plain'
 
 
@@ -42,7 +42,7 @@ def topics(cameras: int) -> list[str]:
 
 
 def plain_node(names: Sequence[str], counter: Path) -> None:
-    """Convert each picture of the topics until the process is ended; the count goes to a file."""
+    """Convert each picture of the topics until the process ends; write their number to a file."""
     import rclpy
     from rclpy.qos import qos_profile_sensor_data
     from sensor_msgs.msg import Image
@@ -65,7 +65,7 @@ def plain_node(names: Sequence[str], counter: Path) -> None:
 
 
 def processor_s(process: subprocess.Popen[bytes]) -> float:
-    """Processor time that a process has taken, seconds."""
+    """Return the processor time that a process has used, seconds."""
     fields = Path(f'/proc/{process.pid}/stat').read_text('utf-8').rsplit(')', 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
@@ -73,7 +73,7 @@ def processor_s(process: subprocess.Popen[bytes]) -> float:
 def measured(
     process: subprocess.Popen[bytes], pictures: Callable[[], int], seconds: float
 ) -> dict[str, float]:
-    """Cores that a process takes, and how many pictures it gets a second."""
+    """Measure how many cores a process uses, and how many pictures it gets per second."""
     begin, before, taken = time.monotonic(), pictures(), processor_s(process)
     time.sleep(seconds)
     cores = processor_s(process) - taken
@@ -85,7 +85,7 @@ def measured(
 def our_node(
     cameras: int, *, on_demand: bool, folder: Path, environment: Mapping[str, str], domain: int
 ) -> Iterator[tuple[subprocess.Popen[bytes], Client]]:
-    """The node, once it has answered a question about the first camera."""
+    """Run the node; yield it once it has answered a question about the first camera."""
     names = [f'camera{number}' for number in range(cameras)]
     parameters = {'device': 'cpu', 'cameras': f'[{", ".join(names)}]', 'wait_for_image': '10.0',
                   'max_image_age': '10.0'}
@@ -100,7 +100,7 @@ def our_node(
 def round_of(
     cameras: int, seconds: float, folder: Path, environment: Mapping[str, str], domain: int
 ) -> dict[str, dict[str, float]]:
-    """Each state once, while the cameras publish."""
+    """Measure each state once, while the cameras publish."""
     out = {}
     counter = folder / 'count'
     counter.write_text('0')
@@ -126,7 +126,7 @@ def round_of(
 
 
 def with_cameras(cameras: int, seconds: float, repetitions: int) -> dict[str, Any]:
-    """All states with so many cameras, and what the node takes of what the plain one does."""
+    """Measure all states with some cameras, and divide by the plain node's processor time."""
     with contextlib.ExitStack() as stack:
         domain = stack.enter_context(claimed_domain())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -146,7 +146,7 @@ def with_cameras(cameras: int, seconds: float, repetitions: int) -> dict[str, An
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """Return the machine's properties on which the figures depend."""
     name = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text('utf-8'))
     return {'processor': name[1] if name else platform.machine(), 'cores': os.cpu_count(),
             'load_before': os.getloadavg()[0], 'python': platform.python_version(),
@@ -154,7 +154,7 @@ def machine() -> dict[str, Any]:
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """All figures, as they are written to the file; of several numbers of cameras the worst."""
+    """Return the report: each figure is the worst one over the numbers of cameras."""
     about = machine()
     counts, seconds, repetitions = ((1,), 1.0, 1) if quick else ((1, 6), 10.0, 3)
     by_count = {str(count): with_cameras(count, seconds, repetitions) for count in counts}
@@ -169,8 +169,8 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """What ``make bench-intake`` prints."""
-    lines = ['of the processor time of a plain node that converts each picture:']
+    """Return the text that ``make bench-intake`` prints."""
+    lines = ['share of the processor time of a plain node that converts each picture:']
     for name, most in AT_MOST.items():
         each = ', '.join(f'{figures[name]:.3f} with {count}'
                          for count, figures in report['cameras'].items())
@@ -191,7 +191,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
     parser.add_argument('--out', type=Path, default=Path('bench_out/intake.json'))
     parser.add_argument('--quick', action='store_true',
-                        help='one camera, each state for a second; no figures to rely on')
+                        help='one camera, each state for a second; the figures are not reliable')
     options = parser.parse_args()
     begin = time.monotonic()
     report = run(quick=options.quick)

@@ -1,4 +1,4 @@
-"""Checkpoints with random weights, of shapes for which no trained model is at hand."""
+"""Checkpoints with random weights, for shapes without a trained model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mimo_embodied_ros.core.resize import FACTOR
 from mimo_embodied_ros.share import embedded_model
 
 _SHARD_BYTES = 4 * 10**9
-_MAX_TOKENS = 4096  # of an image, as MiMo-Embodied's
+_MAX_TOKENS = 4096  # most tokens of an image, as in MiMo-Embodied
 _OTHERS = ('generation_config.json', 'tokenizer.json', 'vocab.json', 'merges.txt',
            'chat_template.json')
 _CHANGED = 'config.json', 'preprocessor_config.json', 'tokenizer_config.json'
@@ -28,19 +28,19 @@ def write_checkpoint(
     folder: Path, shape: Shape, vision: Shape, *, dtype: torch.dtype = torch.bfloat16,
     device: str = 'cpu',
 ) -> None:
-    """Write a model of another shape with the embedded one's tokenizer and processor.
+    """Write a model of another shape with the embedded model's tokenizer and processor.
 
     Its answers mean nothing, but they differ from token to token and from image to image.
 
     Args:
-        folder: is made where it is not there.
-        shape: what replaces the embedded model's entries in config.json.
-        vision: the same in its ``vision_config``.
-        dtype: of the weights.
-        device: on which they are drawn.
+        folder: the model's folder; it is created.
+        shape: entries of config.json that replace the embedded model's.
+        vision: entries of its ``vision_config`` that replace the embedded model's.
+        dtype: type of the weights.
+        device: device on which the weights are drawn.
 
     Raises:
-        OSError: the disk has too little room.
+        OSError: the disk has too little space.
 
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def _write_weights(
     for number, (name, shape) in enumerate(shapes.items(), 1):
         part[name] = _draw(name, shape.shape, dtype, device).cpu()
         if name == 'lm_head.weight':
-            part[name][ends] = 0  # never the best, so that no answer ends by chance
+            part[name][ends] = 0  # so that no answer ends by chance
         total += part[name].nbytes
         if number == len(shapes) or sum(w.nbytes for w in part.values()) > _SHARD_BYTES:
             file = f'model-{number:05d}.safetensors'
@@ -89,7 +89,7 @@ def _write_weights(
 
 
 def _draw(name: str, shape: torch.Size, dtype: torch.dtype, device: str) -> torch.Tensor:
-    """As wide as keeps what goes through a layer at its size; norms do nothing yet."""
+    """Draw weights that keep the scale of a layer's input; norms are the identity."""
     if len(shape) == 1:
         value = 1.0 if name.endswith('weight') else 0.0
         return torch.full(shape, value, dtype=dtype, device=device)

@@ -1,4 +1,4 @@
-"""From the figures of ``make bench`` the page and the plot of the documentation."""
+"""Make docs/benchmarks.md and its plot from the figures of ``make bench``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _milliseconds(spread: dict[str, Any] | None) -> str:
 
 
 def page(report: dict[str, Any], gpu: dict[str, Any] | None, picture: str) -> str:
-    """The Markdown page."""
+    """Return the page as Markdown."""
     about, answers = report['machine'], report['details']['answers']
     ros, growth = report['details'].get('ros'), report['growth']
     same = 'the same' if report['token_identical'] else 'NOT all the same'
@@ -159,7 +159,7 @@ roofline is the bytes of weights and cache that a token must read, over that ban
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Four panels: the ratios, and what they become with more of everything."""
+    """Draw four panels: the ratios, and how they scale with questions, cameras and tokens."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 7.5), layout='constrained')

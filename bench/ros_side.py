@@ -1,6 +1,7 @@
-"""What ROS adds to an answer, and how soon a cancelled goal ends, while a camera runs.
+"""Measure the time that ROS adds to an answer, and that a cancelled goal takes to end.
 
-The node, the camera and the client of the goals are processes of their own, as on a robot.
+A camera runs meanwhile. The node, the camera and the client are processes of their own, as on a
+robot.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _WAIT_S = 600.0  # only a hang takes so long, on a busy machine too
 
 
 def environment_in(domain: int) -> dict[str, str]:
-    """For processes of a domain on this host only, whose large pictures get through."""
+    """Return the environment of processes in a domain on this host, with large images."""
     profile = share_folder() / 'config' / 'fastdds_large_images.xml'
     # before rclpy is imported here
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
@@ -51,12 +52,12 @@ def environment_in(domain: int) -> dict[str, str]:
 
 
 def camera_command(topic: str = TOPIC) -> list[str]:
-    """What starts a camera that publishes on a topic."""
+    """Return the command that starts a camera on a topic."""
     return [*_THIS, 'camera', '--ros-args', '-r', f'{TOPIC}:={topic}']
 
 
 def publish_camera() -> None:
-    """Publish pictures of 1080p at 30 Hz until the process is ended; no two are the same."""
+    """Publish different pictures of 1080p at 30 Hz until the process ends."""
     import rclpy
     from rclpy.qos import qos_profile_sensor_data
     from rclpy.serialization import serialize_message
@@ -79,7 +80,7 @@ def publish_camera() -> None:
     due = time.monotonic()
     for picture in itertools.cycle(pictures):
         picture[-noise:] = os.urandom(noise)
-        # the stamp is the first that a serialised Image holds
+        # the stamp is the first field of a serialised Image
         struct.pack_into('<iI', picture, 4, *divmod(node.get_clock().now().nanoseconds, 10**9))
         publisher.publish(bytes(picture))
         due = max(due + 1 / RATE_HZ, time.monotonic())
@@ -87,7 +88,7 @@ def publish_camera() -> None:
 
 
 def answer_at_once() -> None:
-    """Serve goals as rclpy does it without anything of this package: the least that ROS adds."""
+    """Serve goals with rclpy alone, which is the least time that ROS adds."""
     import rclpy
     from rclpy.action import ActionServer
 
@@ -107,7 +108,7 @@ class Client:
     """Sends goals to the node and waits for their ends.
 
     Raises:
-        RuntimeError: of any method: the node does not answer; with what it said.
+        RuntimeError: from any method: the node does not answer; with the end of its log.
 
     """
 
@@ -146,12 +147,12 @@ class Client:
         self._context.try_shutdown()
 
     def wait_until_active(self) -> None:
-        """Until the node has loaded its model and a picture has come."""
+        """Wait until the node has loaded its model and has answered about a picture."""
         if not self._spatial.wait_for_server(_WAIT_S):
             raise self._silence('the node')
         end = time.monotonic() + _WAIT_S
         while time.monotonic() < end:
-            # a reply gets lost while the two sides are still finding each other
+            # a reply gets lost while discovery is not complete on both sides
             accepted = self._spatial.send_goal_async(self._yes_no)
             if self._spin_until_done(accepted, 10.0) and self._wait(
                     accepted.result().get_result_async()).result.error_code == 0:
@@ -159,7 +160,7 @@ class Client:
         raise self._silence('an answer')
 
     def yes_no(self) -> tuple[float, Any]:
-        """Seconds from goal to result of a yes/no, and its statistics."""
+        """Ask a yes/no question; return the seconds from goal to result, and the statistics."""
         begin = time.perf_counter()
         _, ending = self._send(self._spatial, self._yes_no)
         result = self._wait(ending).result
@@ -169,7 +170,7 @@ class Client:
         return seconds, result.stats
 
     def bare(self) -> float:
-        """Seconds from goal to result where there is nothing to do."""
+        """Return the seconds from goal to result of an action that does nothing."""
         if not self._bare.wait_for_server(_WAIT_S):
             raise self._silence('the bare action')
         begin = time.perf_counter()
@@ -177,11 +178,11 @@ class Client:
         return time.perf_counter() - begin
 
     def long(self, cancel_after: float | None = None) -> tuple[float, bool]:
-        """A long goal that is cancelled so many seconds after it was accepted.
+        """Send a long goal, and cancel it some seconds after it was accepted.
 
         Returns:
-            Seconds from the call of cancel, or without it from the acceptance, to the goal's end,
-            and whether it was cancelled in time.
+            Seconds from the cancel call, or without one from the acceptance, to the end of the
+            goal, and whether it was cancelled before it ended.
 
         """
         from action_msgs.msg import GoalStatus
@@ -197,12 +198,12 @@ class Client:
         return time.perf_counter() - begin, status == GoalStatus.STATUS_CANCELED
 
     def pictures(self) -> int:
-        """How many have reached the node, from all its cameras."""
+        """Return how many pictures have reached the node, from all its cameras."""
         cameras = self._wait(self._cameras.call_async(self._list_cameras)).cameras
         return sum(int(camera.images_received) for camera in cameras)
 
     def ask_at(self, rate: float) -> None:
-        """Let the node ask itself a yes/no so many times a second."""
+        """Set a standing yes/no query at a rate in Hz."""
         request = self._standing.srv_type.Request(
             name='bench', enabled=True, rate=rate, text=YES_NO,
             kind=self._standing.srv_type.Request.ANSWER_SPATIAL)
@@ -233,9 +234,10 @@ class Client:
 
 
 def measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
-    """Milliseconds of so many yes/no goals, one at a time, and of so many cancelled long ones.
+    """Measure yes/no goals, one at a time, and cancelled long goals; figures in milliseconds.
 
-    The client is in a process without a model, whose garbage and threads would delay it.
+    The client runs in a process of its own, since a model's threads and garbage collection would
+    delay it.
     """
     command = [*_THIS, 'measure', str(goals), str(cancels), str(seed)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
@@ -279,7 +281,7 @@ def _added(client: Client, goals: int) -> dict[str, Any]:
 
 
 def _cancelled(client: Client, cancels: int, rng: random.Random) -> dict[str, Any]:
-    """Cancel at random times within a goal's usual length; some have ended before."""
+    """Cancel goals at random times within their usual length; some end before that."""
     usual = statistics.median(client.long()[0] for _ in range(3))
     times: list[float] = []
     goals = 0

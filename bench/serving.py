@@ -1,8 +1,8 @@
-"""One resident model for many questions, against plain ``generate`` called once for each.
+"""Compare the resident engine with plain ``generate``, which is called for each question.
 
-Both sides go from a query to the text of its answer, on the same frames, in turn within each
-repetition, because other programs come and go on any machine. Greedy answers must be the same
-tokens; that is checked in the same run. Run it by ``make bench``.
+Each engine goes from a query to the text of its answer, on the same frames. They are measured in
+turn within each repetition, because the load of a machine changes. The same run checks that greedy
+answers have the same tokens. Run it by ``make bench``.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ AT_LEAST = {'same_frame_8q': 5.0, 'seen_frame_yes_no': 3.0, 'decode_one_stream':
             'new_frame_8q': 2.0}
 AT_MOST = {'ros_added_ms': 5.0, 'cancel_p99_ms': 50.0}
 _WARM = 3
-_SETTLE_S = 0.05  # the threads of the side before go to sleep
+_SETTLE_S = 0.05  # so that the threads of the engine before are idle
 
 
 class AnswerComparison:
-    """Whether all answers of the run are what they should be.
+    """Compares all answers of the run with those of plain ``generate``.
 
-    With ``stop_early`` off they are plain ``generate``'s tokens, with drafts and without; where a
-    side ended an answer that repeated itself, they are its beginning. With it on they say the
-    same.
+    With ``stop_early`` off the tokens must be the same, with drafts and without; an answer that was
+    ended because it repeated itself must be the beginning of plain ``generate``'s. With
+    ``stop_early`` on the meaning must be the same.
     """
 
     def __init__(self) -> None:
-        """Nothing has been answered."""
+        """Begin without answers."""
         self.compared = self.repeated = 0
         self.other_tokens: list[dict[str, str]] = []
         self.other_meaning: list[dict[str, str]] = []
@@ -71,7 +71,7 @@ class AnswerComparison:
                 {'question': query.text, 'plain': plain.text, 'ours': whole.text})
 
     def compare_meaning(self, query: Query, whole: TimedAnswer, early: TimedAnswer) -> None:
-        """Compare what a caller gets."""
+        """Compare the typed answers that a caller gets."""
         if _meaning(query, whole) != _meaning(query, early):
             self.other_meaning.append(
                 {'question': query.text, 'whole': whole.text, 'early': early.text})
@@ -86,17 +86,17 @@ def _meaning(query: Query, written: TimedAnswer) -> Any:
 
 
 class Bench:
-    """The measures of the engine; each is a ratio of medians and what it was made of."""
+    """Measures the engine; each result is a ratio of medians, with its parts."""
 
     def __init__(self, repetitions: int, seed: int, threads: int) -> None:
-        """Load a model for each side, and let each answer a few questions."""
+        """Load a model for each engine, and let each answer a few questions."""
         model = embedded_model()
         settings = EngineConfig(model, device='cpu')
-        self.ours = PackageEngine(settings)  # as it is used
+        self.ours = PackageEngine(settings)  # with the default settings
         self.whole = PackageEngine(replace(settings, stop_early=False))
         self.stepwise = PackageEngine(replace(settings, stop_early=False, draft_tokens=0))
         for side in (self.ours, self.whole, self.stepwise):
-            side.engine.warm_up()  # their own threads keep the number that they began with
+            side.engine.warm_up()  # its threads keep the number that they start with
         self.plain = PlainGenerate(model)
         torch.set_num_threads(threads)
         self.answers = AnswerComparison()
@@ -105,7 +105,7 @@ class Bench:
         self._sides: dict[str, ComparedEngine] = {
             'plain': self.plain, 'ours': self.ours, 'whole': self.whole,
             'stepwise': self.stepwise}
-        # a node that has served for a while has seen the form of each answer
+        # as in a node that has served for a while, drafts exist for each form of answer
         for _ in range(_WARM):
             queries = about_one_frame(self._rng)
             for side in self._sides.values():
@@ -117,7 +117,7 @@ class Bench:
             side.close()
 
     def throughput(self, make: Callable[[random.Random], list[Query]]) -> dict[str, Any]:
-        """Several questions at once."""
+        """Measure several questions at once."""
         seconds: dict[str, list[float]] = {name: [] for name in self._sides}
         for repetition in range(self._repetitions):
             queries = make(self._rng)
@@ -131,7 +131,7 @@ class Bench:
         return _ratios(seconds)
 
     def seen_frame(self) -> dict[str, Any]:
-        """One yes/no on a frame about which something else was asked before."""
+        """Measure a yes/no question on a frame about which another one was asked before."""
         seconds: dict[str, list[float]] = {name: [] for name in self._sides}
         for repetition in range(2 * self._repetitions):
             queries = about_one_frame(self._rng)
@@ -146,7 +146,7 @@ class Bench:
         return _ratios(seconds)
 
     def decode(self) -> dict[str, Any]:
-        """A long answer, alone: seconds a token after the first one."""
+        """Measure a long answer alone: seconds per token after the first one."""
         seconds: dict[str, list[float]] = {name: [] for name in self._sides}
         for repetition in range(2 * self._repetitions):
             query = long_plan(self._rng)
@@ -162,7 +162,7 @@ class Bench:
         return out
 
     def growth(self, *, quick: bool) -> dict[str, Any]:
-        """With the number of questions, of cameras and of image tokens."""
+        """Measure the scaling with questions, cameras and image tokens."""
         repetitions = 1 if quick else 5
         part = slice(2) if quick else slice(None)
         return {
@@ -175,7 +175,7 @@ class Bench:
         }
 
     def _order(self, repetition: int) -> list[str]:
-        """The sides, another one first each time."""
+        """The names of the engines, with another one first each time."""
         time.sleep(_SETTLE_S)
         names = list(self._sides)
         first = repetition % len(names)
@@ -190,7 +190,7 @@ class Bench:
 
 
 def _ratios(seconds: dict[str, list[float]]) -> dict[str, Any]:
-    """Medians with quartiles, and how many times plain's the others are."""
+    """Medians with quartiles, and how many times faster than plain the others are."""
     out: dict[str, Any] = {f'{name}_s': spread(values) for name, values in seconds.items()}
     for name, values in seconds.items():
         if name != 'plain':
@@ -201,7 +201,7 @@ def _ratios(seconds: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """What the figures depend on."""
+    """Return the machine's properties on which the figures depend."""
     name = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text('utf-8'))
     return {
         'processor': name[1] if name else platform.machine(), 'cores': os.cpu_count(),
@@ -211,7 +211,7 @@ def machine(threads: int) -> dict[str, Any]:
 
 
 def run(*, quick: bool, seed: int, threads: int) -> dict[str, Any]:
-    """All measures, as they are written to the file."""
+    """Return the report of all measures."""
     about = machine(threads)
     bench = Bench(1 if quick else 15, seed, threads)
     try:
@@ -249,7 +249,7 @@ def run(*, quick: bool, seed: int, threads: int) -> dict[str, Any]:
 
 
 def met(report: dict[str, Any], name: str) -> bool:
-    """Whether a figure is there and reaches its target."""
+    """Return whether a figure exists and reaches its target."""
     value = report[name]
     if value is None:
         return False
@@ -257,7 +257,7 @@ def met(report: dict[str, Any], name: str) -> bool:
 
 
 def table(report: dict[str, Any]) -> str:
-    """What ``make bench`` prints."""
+    """Return the text that ``make bench`` prints."""
     rows = [('measure', 'target', 'figure', '')]
     for name in (*AT_LEAST, *AT_MOST):
         value, unit = report[name], ' ms' if name in AT_MOST else ' x'
@@ -278,9 +278,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
     parser.add_argument('--out', type=Path, default=Path('bench_out/serving.json'))
     parser.add_argument('--quick', action='store_true',
-                        help='each measure once, to see that all works; no figures to rely on')
+                        help='each measure once, as a test; the figures are not reliable')
     parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--threads', type=int, default=2, help='of PyTorch, for plain generate')
+    parser.add_argument('--threads', type=int, default=2, help='PyTorch threads of plain generate')
     options = parser.parse_args()
     begin = time.monotonic()
     report = run(quick=options.quick, seed=options.seed, threads=options.threads)

@@ -1,8 +1,8 @@
-"""Thousands of goals of random kind, cancel time, deadline, priority and caller, and their ends.
+"""Send thousands of goals of random kind, cancel time, deadline, priority and caller to a node.
 
-The real node with the embedded model runs in a process of its own; this one is its camera and its
-clients. Standing queries are on meanwhile. Fails when a goal gets no result or two, when a goal
-ends otherwise than the answer to its cancel request said, or when the node's memory grows.
+The node with the embedded model runs in a process of its own; this process has its camera and its
+clients. Standing queries run meanwhile. It fails when a goal gets no result or two, when a goal
+ends in another way than the answer to its cancel request said, or when the node's memory grows.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from mimo_embodied_ros.core.errors import ResultCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-IN_FLIGHT, BURST = 12, 10  # fewer than run and wait together; now and then more, to be refused
-REFUSED_S = 0.1  # who is refused asks again later
-WAIT_S = 600.0  # only a hang takes so long, on a busy machine too
+IN_FLIGHT, BURST = 12, 10  # goals that the queue has room for; now and then more are refused
+REFUSED_S = 0.1  # after how long a refused client sends again
+WAIT_S = 600.0  # a longer wait is a hang, on a busy machine, too
 LOST_S = 300.0  # a goal without a result by then is lost; the longest deadline is 20 s
 CAMERA_S = 0.2
 SPIN_S = 0.01
@@ -57,7 +57,7 @@ CANCELS = ('never', 'before the acknowledgement', 'when accepted', 'while runnin
 
 @dataclass
 class SentGoal:
-    """One goal and all that was heard of it."""
+    """One goal and what has been received about it."""
 
     name: str
     cancel: str
@@ -70,7 +70,7 @@ class SentGoal:
 
 
 class Soak:
-    """The camera and the clients; all of it happens in the thread that spins."""
+    """The camera and the clients; everything runs in the thread that spins."""
 
     def __init__(self, context: Any, pid: int, goals: int, seed: int) -> None:
         import rclpy
@@ -125,14 +125,14 @@ class Soak:
         self.memory: list[tuple[int, float]] = []  # goals asked so far, MB
         self.refused = 0.0  # when the last goal was refused
 
-    # -- what happens by the clock
+    # -- timers
 
     def later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Call a function then."""
+        """Call a function after some seconds."""
         heapq.heappush(self.due, (time.monotonic() + seconds, next(self.turn), function))
 
     def every(self, seconds: float, function: Callable[[], None]) -> None:
-        """Call a function now and again and again."""
+        """Call a function now and then periodically."""
 
         def again() -> None:
             function()
@@ -141,17 +141,18 @@ class Soak:
         again()
 
     def spin(self, done: Callable[[], bool], timeout_s: float) -> bool:
-        """Let everything happen until it is done, or not in time."""
+        """Run timers and callbacks until done or until the timeout; return whether it is done."""
         end = time.monotonic() + timeout_s
         while not done() and time.monotonic() < end:
             while self.due and self.due[0][0] <= time.monotonic():
                 heapq.heappop(self.due)[2]()
-            # always as long: with another timeout it begins anew, and who is last is never served
+            # always the same timeout: with another one the executor starts over, and the last
+            # entities are never served
             self.executor.spin_once(SPIN_S)
         return done()
 
     def publish(self) -> None:
-        """Show the node another picture, with odometry."""
+        """Publish another picture, with odometry."""
         image = next(self.images)
         image.header.stamp = self.nodes[0].get_clock().now().to_msg()
         image.header.frame_id = 'camera_optical_frame'
@@ -160,7 +161,7 @@ class Soak:
         self.odometry.publish(self.moving)
 
     def measure(self) -> None:
-        """Note how much memory the node has."""
+        """Record the memory of the node."""
         pages = int(Path(f'/proc/{self.pid}/statm').read_text().split()[1])
         self.memory.append((len(self.sent_goals), pages * os.sysconf('SC_PAGE_SIZE') / 1e6))
 
@@ -170,7 +171,7 @@ class Soak:
     # -- goals
 
     def send(self) -> None:
-        """Send a goal of some kind, and arrange its cancelling."""
+        """Send a goal of random kind, and plan its cancellation."""
         from unique_identifier_msgs.msg import UUID
 
         name = self.random.choices(list(TEXTS), (3, 3, 4, 2, 1))[0]
@@ -227,7 +228,7 @@ class Soak:
         goal.cancel_taken |= bool(response.goals_canceling)
 
     def _on_accepted(self, key: bytes, goal: SentGoal, handle: Any) -> None:
-        if not handle.accepted:  # which this node never does
+        if not handle.accepted:  # this node accepts all goals
             goal.results.append(None)
             return
         goal.handle = handle
@@ -248,10 +249,10 @@ class Soak:
         if response.result.error_code == ResultCode.QUEUE_FULL:
             self.refused = goal.received
 
-    # -- the whole
+    # -- the run
 
     def run(self) -> None:
-        """Ask everything and wait for the ends."""
+        """Send all goals and wait for their ends."""
         from mimo_embodied_ros.srv import SetStandingQuery
 
         assert self.spin(lambda: all(
@@ -281,10 +282,10 @@ class Soak:
                       f'{self.memory[-1][1]:.0f} MB', flush=True)
         self.seconds = time.monotonic() - begin
         self.spin(lambda: all(self.ends[key] for key in list(self.sent_goals)[-100:]), 60)
-        self.spin(lambda: False, 1)  # what would end twice may do so now
+        self.spin(lambda: False, 1)  # time for a goal to end a second time
 
     def _lost(self, key: bytes, goal: SentGoal) -> str:
-        """What is known of a goal without a result."""
+        """Describe a goal without a result."""
         accepted = 'accepted' if goal.handle else 'not acknowledged'
         cancelled = goal.cancelled and (
             f', cancelled after {goal.cancelled - goal.sent:.3f} s ({goal.cancel}), cancel '
@@ -295,7 +296,7 @@ class Soak:
                 f'{states}')
 
     def report(self) -> dict[str, Any]:
-        """What was asked and what came of it."""
+        """Return the numbers of goals, ends and codes, and the node's memory."""
         from action_msgs.msg import GoalStatus
 
         names = {GoalStatus.STATUS_SUCCEEDED: 'succeeded', GoalStatus.STATUS_CANCELED: 'canceled',
@@ -332,7 +333,7 @@ class Soak:
 
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The node in a process of its own."""
+    """Run the node in a process of its own."""
     command = node_command({name: str(value) for name, value in PARAMETERS.items()})
     with (folder / 'node.log').open('wb') as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
@@ -344,7 +345,7 @@ def server(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def faults(report: dict[str, Any]) -> list[str]:
-    """What a report says that must not be."""
+    """Return the failures in a report."""
     names = ('lost', 'results_twice', 'ended_twice', 'cancel_answer_wrong')
     problems = [f'{name}: {report[name]}' for name in names if report[name]]
     growth = report['memory_mb']['growth']

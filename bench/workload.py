@@ -1,4 +1,4 @@
-"""What the benchmarks ask: questions about drawn tabletops, as a robot would put them."""
+"""The questions of the benchmarks: about drawn tabletops, as a robot asks them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def _yes_no(rng: random.Random, scene: table_scene.Table) -> Question | None:
     return relation(rng, scene, rng.choice(RELATIONS))
 
 
-# In turn, so that every eight are 2 plans, 3 points and 3 yes/no; where more are asked about one
-# frame there are not points enough in it, and some are about what is not there.
+# In this order, so that each eight questions are 2 plans, 3 points and 3 yes/no. A frame has not
+# enough things for more than that, so further questions also ask for things that are not there.
 _MIX = (plan, point, _yes_no, plan, point, _yes_no, point, _yes_no)
 _MORE = (plan, absent, _yes_no, plan, point, _yes_no, absent, _yes_no)
-POINT, YES_NO = 1, 2  # where in the mix
+POINT, YES_NO = 1, 2  # indices in _MIX
 
 
 def about_one_frame(rng: random.Random, count: int = len(_MIX)) -> list[Query]:
-    """Different questions about a new frame of 1280x720 pixels."""
+    """Draw different questions about one new frame of 1280x720 pixels."""
     while True:
         scene = table_scene.draw_table(rng, *SIZE, least=6)
         frames = (Frame(scene.pixels),)
@@ -42,19 +42,19 @@ def about_one_frame(rng: random.Random, count: int = len(_MIX)) -> list[Query]:
                 if question and question.kind != 'plan_absent' and question.text not in queries:
                     queries[question.text] = Query(question.task, question.text, frames)
                     break
-            else:  # nothing in it can be moved
+            else:  # nothing on the table can be moved
                 break
         if len(queries) == count:
             return list(queries.values())
 
 
 def about_new_frames(rng: random.Random) -> list[Query]:
-    """The same mix, each question about a new frame."""
+    """Draw the same mix of questions, each about a new frame."""
     return [about_one_frame(rng)[place] for place in range(len(_MIX))]
 
 
 def long_plan(rng: random.Random) -> Query:
-    """A plan of four steps, the longest answer that the embedded model gives."""
+    """Draw a question for a plan of four steps, the embedded model's longest answer."""
     while True:
         scene = table_scene.draw_table(rng, *SIZE, least=6)
         for _ in range(_TRIES):

@@ -1,10 +1,10 @@
-"""Find a thing and let a base drive before it: python approach.py "the red cube" --distance 0.8.
+"""Find an object and drive up to it: python approach.py "the red cube" --distance 0.8.
 
-Needs the node with a depth camera and odometry, and a way from the camera's frame to the base: tf2,
-or the node's parameter extrinsics_file. The goal is given in odometry's frame, in which it stays
-where it is while the base moves on; it is printed and published on ``approach_pose``, for RViz.
-Nothing moves without --go: then Nav2 is asked which of the goals around the thing it can reach, and
-drives to the first, by nav2_simple_commander.
+It needs the node with a depth camera and odometry, and the transform from the camera's frame to the
+base: from tf2, or from the node's parameter extrinsics_file. The goal is in odometry's frame, so
+that it stays in place while the base moves. It is printed, and published on ``approach_pose`` for
+RViz. Nothing moves without --go: with it, Nav2 is asked which of the goals around the object it can
+reach, and drives to the first one, through nav2_simple_commander.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 
 def goals_of(answer: Any, distance: float) -> list[PoseStamped]:
-    """Goals ``distance`` metres before the first point found, those of the shortest way first.
+    """Return goals ``distance`` metres from the first point, the nearest to the base first.
 
     Raises:
-        SystemExit: the base's place is not known in the frame of the points.
+        SystemExit: the pose of the base is not known in the frame of the points.
 
     """
     base, frame = answer.base, answer.position_frame_id
     if not base.valid or base.pose.header.frame_id != frame:
         raise SystemExit(f'odometry does not say where the base is in {frame}; see odometry_topic')
-    there, here = answer.points[0].position, base.pose.pose.position
+    target, start = answer.points[0].position, base.pose.pose.position
     header = Header(stamp=answer.header.stamp, frame_id=frame)
     return [pose_message(pose, header) for pose in goals_before(
-        (there.x, there.y, there.z), (here.x, here.y, here.z), distance)]
+        (target.x, target.y, target.z), (start.x, start.y, start.z), distance)]
 
 
 def drive(goals: list[PoseStamped]) -> bool:
-    """Let Nav2 drive to the first goal that it finds a path to."""
+    """Let Nav2 drive to the first goal that it finds a path to; return whether it arrived."""
     from nav2_simple_commander.robot_navigator import BasicNavigator, TaskResult
 
     navigator = BasicNavigator()
@@ -51,18 +51,19 @@ def drive(goals: list[PoseStamped]) -> bool:
         return False
     navigator.goToPose(goal)
     while not navigator.isTaskComplete():
-        pass  # which waits itself
+        pass  # isTaskComplete waits itself
     return bool(navigator.getResult() == TaskResult.SUCCEEDED)
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Ask, print, publish, and drive if told to."""
+    """Find the object, print and publish the goal, and drive with --go."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
-    parser.add_argument('query', help='what to drive to, in plain words')
-    parser.add_argument('--frame', default='odom', help='of odometry')
+    parser.add_argument('query', help='object to drive to, in plain words')
+    parser.add_argument('--frame', default='odom', help='frame of odometry')
     parser.add_argument('--distance', type=float, default=0.8,
-                        help='metres from the thing to the middle of the base')
-    parser.add_argument('--go', action='store_true', help='drive; without it nothing moves')
+                        help='metres from the object to the middle of the base')
+    parser.add_argument('--go', action='store_true',
+                        help='drive to the goal; without it nothing moves')
     options = parser.parse_args(rclpy.utilities.remove_ros_args(args)[args is None:])
     rclpy.init(args=args)
     node = rclpy.create_node('approach')

@@ -1,4 +1,4 @@
-"""What the examples share: one question to the node, and how a pose is shown."""
+"""Shared by the examples: find an object through the node, and show a pose."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ if TYPE_CHECKING:
 
 
 def find(node: Node, query: str, frame: str, timeout_s: float = 30.0) -> Any:
-    """Ask where something is, in 3D.
+    """Ask the node where an object is, in 3D.
 
     Args:
-        node: asks, and is spun while it waits. Remap ``mimo_embodied`` for another name.
-        query: what to find.
-        frame: in which positions are wanted.
-        timeout_s: for the node to be there, and for its answer, seconds each.
+        node: node that sends the request; it is spun meanwhile. Remap ``mimo_embodied`` where the
+            node has another name.
+        query: what to find, in plain words.
+        frame: frame of the positions.
+        timeout_s: how long to wait for the service, and for its answer, seconds each.
 
     Returns:
-        mimo_embodied_ros/AffordancePoints, of which the first point has a position.
+        mimo_embodied_ros/AffordancePoints, whose first point has a position.
 
     Raises:
-        SystemExit: with the reason, in the node's words where it answered.
+        SystemExit: there is no position; with the reason.
 
     """
     client = node.create_client(GetAffordances, 'mimo_embodied/get_affordances')
     if not client.wait_for_service(timeout_s):
-        raise SystemExit(f'{client.srv_name} is not there; start the node, or remap the name')
+        raise SystemExit(f'there is no {client.srv_name}; start the node, or remap the name')
     future = client.call_async(GetAffordances.Request(query=query, target_frame=frame))
     rclpy.spin_until_future_complete(node, future, timeout_sec=timeout_s)
     reply = future.result()
@@ -49,7 +50,7 @@ def find(node: Node, query: str, frame: str, timeout_s: float = 30.0) -> Any:
 
 
 def show(node: Node, topic: str, pose: PoseStamped) -> None:
-    """Print a pose in one line, and publish it for who looks, now or later."""
+    """Print a pose in one line, and publish it as a latched message."""
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     node.create_publisher(PoseStamped, topic, latched).publish(pose)
     at, turn = pose.pose.position, pose.pose.orientation

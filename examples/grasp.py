@@ -1,9 +1,10 @@
-"""Find a thing and let an arm reach for it: python grasp.py "the red cube" --frame base_link.
+"""Find an object and reach for it: python grasp.py "the red cube" --frame base_link.
 
-Needs the node with a depth camera, and a way from the camera's frame to --frame: tf2, or the node's
-parameter extrinsics_file. The pose is printed and published on ``grasp_pose``, for RViz. Nothing
-moves without --group, the planning group of MoveIt: then moveit_py plans and executes, and this
-must be started with MoveIt's parameters, as its own Python nodes are.
+It needs the node with a depth camera, and the transform from the camera's frame to --frame: from
+tf2, or from the node's parameter extrinsics_file. The pose is printed, and published on
+``grasp_pose`` for RViz. Nothing moves without --group, the planning group of MoveIt: with it,
+moveit_py plans and executes, and this program must be started with MoveIt's parameters, as MoveIt's
+own Python nodes are.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ if TYPE_CHECKING:
 
 
 def grasp_of(answer: Any, distance: float) -> PoseStamped:
-    """Pose of a tool ``distance`` metres before the first point found, which its z axis points at.
+    """Return the pose of a tool ``distance`` metres from the first point, its z axis towards it.
 
     Raises:
-        SystemExit: the surface there is not known.
+        SystemExit: the normal of the surface is not known.
 
     """
     point = answer.points[0]
     if not point.normal_valid:
-        raise SystemExit('the surface there is too small or too rough for a normal; look closer')
+        raise SystemExit('the surface there is too small or too rough for a normal; '
+                         'move the camera closer')
     at, out = point.position, point.normal
     pose = tool_pose((at.x, at.y, at.z), (out.x, out.y, out.z), distance)
     header = Header(stamp=answer.header.stamp, frame_id=answer.position_frame_id)
@@ -41,7 +43,7 @@ def grasp_of(answer: Any, distance: float) -> PoseStamped:
 
 
 def reach(pose: PoseStamped, group: str, link: str) -> bool:
-    """Let MoveIt plan to a pose and go there."""
+    """Let MoveIt plan to a pose and execute; return whether it arrived."""
     from moveit.planning import MoveItPy
 
     robot = MoveItPy(node_name='mimo_grasp')
@@ -53,21 +55,21 @@ def reach(pose: PoseStamped, group: str, link: str) -> bool:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Ask, print, publish, and move if told to."""
+    """Find the object, print and publish the pose, and move with --group."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
-    parser.add_argument('query', help='what to grasp, in plain words')
-    parser.add_argument('--frame', default='base_link', help='of the pose, fixed to the arm')
+    parser.add_argument('query', help='object to grasp, in plain words')
+    parser.add_argument('--frame', default='base_link', help='frame of the pose, fixed to the arm')
     parser.add_argument('--distance', type=float, default=0.1,
                         help='metres from the surface to the link')
     parser.add_argument('--group', help="MoveIt's planning group; without it nothing moves")
-    parser.add_argument('--link', default='tool0', help='that is to be at the pose')
+    parser.add_argument('--link', default='tool0', help='link that is to reach the pose')
     options = parser.parse_args(rclpy.utilities.remove_ros_args(args)[args is None:])
     rclpy.init(args=args)
     node = rclpy.create_node('grasp')
     pose = grasp_of(find(node, options.query, options.frame), options.distance)
     show(node, 'grasp_pose', pose)
     if options.group and not reach(pose, options.group, options.link):
-        raise SystemExit('MoveIt found no way there')
+        raise SystemExit('MoveIt found no path to the pose')
     rclpy.try_shutdown()
 
 

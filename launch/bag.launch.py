@@ -1,8 +1,8 @@
 """Play a bag to the node: ``ros2 launch mimo_embodied_ros bag.launch.py bag:=FOLDER``.
 
-The node lives in the bag's time, and playing begins when it is active. Without ``bag`` it is the
-demo's tabletop; for another one name its topics, such as ``image_topic:=/camera/image_raw
-image_transport:=raw``.
+The node uses the bag's time, and the bag starts to play when the node is active. Without ``bag``
+the demo's tabletop is played. For another bag name its topics, such as
+``image_topic:=/camera/image_raw image_transport:=raw``.
 """
 
 from pathlib import Path
@@ -27,20 +27,21 @@ ARGUMENTS = (
     ('bag', str(SHARE / 'bags' / 'tabletop'), 'Folder of a bag, or its .mcap or .db3 file.', None),
     ('rate', '1.0', 'Speed; 2.0 is twice as fast as recorded.', None),
     ('loop', 'true', 'Start again at the end.', ('true', 'false')),
-    ('robot_file', str(SHARE / 'config' / 'tabletop_bag.yaml'), 'Topics of the bag.', None),
+    ('robot_file', str(SHARE / 'config' / 'tabletop_bag.yaml'),
+     'YAML file with the topics of the bag.', None),
     ('use_sim_time', 'true', 'Take the time from /clock, which the player publishes.',
      ('true', 'false')),
 )
 
 
 def _play(context: LaunchContext) -> list[RegisterEventHandler]:
-    """``ros2 bag play`` where it is installed, else ``mimo-embodied play``, for an active node."""
+    """Start ``ros2 bag play``, or else ``mimo-embodied play``, when the node becomes active."""
     bag, rate, loop = (LaunchConfiguration(name).perform(context)
                        for name in ('bag', 'rate', 'loop'))
     try:
         get_package_prefix('ros2bag')
         command = ['ros2', 'bag', 'play', '--disable-keyboard-controls']
-    except (LookupError, OSError):  # not in the ament index, no index
+    except (LookupError, OSError):  # not in the ament index, or no index
         command = ['mimo-embodied', 'play', '--quiet']
     command += [bag, '--rate', rate, *['--loop'] * (loop == 'true'), '--clock']
     player = ExecuteProcess(cmd=command, output='screen')
@@ -49,7 +50,7 @@ def _play(context: LaunchContext) -> list[RegisterEventHandler]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Arguments, the player, which waits for the node, and the node."""
+    """Declare the arguments, and start the player and the node."""
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=text, choices=choices)
           for name, default, text, choices in ARGUMENTS),

@@ -1,6 +1,6 @@
 """A car with six cameras around it and odometry: ``ros2 launch mimo_embodied_ros car.launch.py``.
 
-PlanDriving is asked with all six, in the order of config/car.yaml, in which the model was trained.
+Send PlanDriving with all six cameras in the order of config/car.yaml, as the model was trained.
 """
 
 from pathlib import Path
@@ -14,9 +14,9 @@ ROBOT = LAUNCH.parent / 'config' / 'car.yaml'
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The node with this robot's sensors; a file of the user's own may stand in."""
+    """Start the node with the sensors in ``robot_file``."""
     return LaunchDescription([
         DeclareLaunchArgument('robot_file', default_value=str(ROBOT),
-                              description='Cameras and odometry of the robot.'),
+                              description='YAML file with the cameras and odometry of the robot.'),
         IncludeLaunchDescription(str(LAUNCH / 'mimo_embodied.launch.py')),
     ])

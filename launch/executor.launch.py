@@ -1,6 +1,6 @@
-"""Do plans with the robot's actions: ``ros2 launch mimo_embodied_ros executor.launch.py``.
+"""Execute plans with the robot's actions: ``ros2 launch mimo_embodied_ros executor.launch.py``.
 
-Beside the node that plans; both need the same list of skills:
+It runs beside the node that plans; both need the same skills file:
 
     ros2 launch mimo_embodied_ros executor.launch.py skills_file:=$PWD/my_skills.yaml
 """
@@ -16,22 +16,25 @@ from launch import LaunchDescription
 
 SHARE = Path(__file__).resolve().parent.parent
 STATE = Path.home() / '.ros' / 'mimo_executor' / 'plan.json'
-# Name, default, description; those of parameters.
+# Parameters of the executor: name, default, description.
 ARGUMENTS = (
     ('skills_file', str(SHARE / 'config' / 'skills' / 'manipulator.yaml'),
-     'Skills of the robot, as of the node that plans.'),
-    ('policy_file', '', 'What to do when a step fails; empty: once more, then plan again.'),
-    ('target_frame', 'base_link', "Frame of positions, with the robot's base as its origin."),
-    ('state_file', str(STATE), 'Where it is kept how far a plan is; empty: nowhere.'),
+     'YAML file with the skills of the robot, the same as the planning node has.'),
+    ('policy_file', '',
+     'YAML file: what to do when a step fails; empty: try once more, then plan again.'),
+    ('target_frame', 'base_link',
+     "Frame of the positions that calls get, with the robot's base as its origin."),
+    ('state_file', str(STATE), 'File that keeps the state of a plan for a restart; empty: none.'),
 )
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The executor with its arguments."""
+    """Declare the arguments, and start the executor."""
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=text)
           for name, default, text in ARGUMENTS),
-        DeclareLaunchArgument('namespace', default_value='', description='Of the node.'),
+        DeclareLaunchArgument('namespace', default_value='',
+                              description='Namespace of the node.'),
         DeclareLaunchArgument('use_sim_time', default_value='false', choices=['true', 'false'],
                               description='Take the time from /clock.'),
         Node(

@@ -1,8 +1,8 @@
 """Two robots in Gazebo: ``ros2 launch mimo_embodied_ros gazebo.launch.py``; needs ros_gz.
 
-An arm's RGB-D camera over a table and a mobile base with odometry and such a camera, each with a
-node in its namespace: ``/arm/mimo_embodied`` and ``/base/mimo_embodied``. The base is driven by
-``/base/cmd_vel``.
+One robot is an arm's RGB-D camera over a table; the other is a mobile base with odometry and an
+RGB-D camera. Each has a node in its namespace: ``/arm/mimo_embodied`` and ``/base/mimo_embodied``.
+``/base/cmd_vel`` drives the base.
 """
 
 import shlex
@@ -25,8 +25,8 @@ LAUNCH = Path(__file__).resolve().parent
 SHARE = LAUNCH.parent
 WORLD = SHARE / 'gazebo' / 'tabletop.sdf'
 BRIDGE = SHARE / 'gazebo' / 'bridge.yaml'
-# Namespace, parameters, and the pose of the camera in base_link as in the world: x, y, z, pitch;
-# metres and radians.
+# Namespace, file with parameters, and the camera's pose in base_link, as in the world file: x, y, z
+# in metres, pitch in radians.
 ROBOTS = (
     ('arm', 'manipulator.yaml', (0.05, 0.0, 0.55, 0.85)),
     ('base', 'mobile_base.yaml', (0.1, 0.0, 1.15, 0.25)),
@@ -34,7 +34,7 @@ ROBOTS = (
 
 
 def _gazebo(context: LaunchContext) -> list[IncludeLaunchDescription]:
-    """The simulator, by the launch file that comes with ros_gz."""
+    """Start the simulator with the launch file of ros_gz."""
     headless = LaunchConfiguration('headless').perform(context) == 'true'
     options = '-r -s --headless-rendering' if headless else '-r'
     file = PathJoinSubstitution([FindPackageShare('ros_gz_sim'), 'launch', 'gz_sim.launch.py'])
@@ -43,7 +43,7 @@ def _gazebo(context: LaunchContext) -> list[IncludeLaunchDescription]:
 
 
 def _optical_frame(robot: str, x: float, y: float, z: float, pitch: float) -> Node:
-    """From base_link, x ahead and z up, to the camera's optical frame, x right and z ahead."""
+    """Publish the camera's optical frame (x right, z forwards) in base_link (x forwards, z up)."""
     pose = {'x': x, 'y': y, 'z': z, 'roll': -pi / 2 - pitch, 'pitch': 0.0, 'yaw': -pi / 2}
     names = {'frame-id': f'{robot}/base_link',
              'child-frame-id': f'{robot}/camera_color_optical_frame'}
@@ -54,7 +54,7 @@ def _optical_frame(robot: str, x: float, y: float, z: float, pitch: float) -> No
 
 
 def _robot(name: str, file: str) -> GroupAction:
-    """The node of a robot; the arguments of one do not reach the other."""
+    """Start the node of a robot, in a group so that its arguments do not reach the other's."""
     return GroupAction([IncludeLaunchDescription(
         str(LAUNCH / 'mimo_embodied.launch.py'),
         launch_arguments={'namespace': name, 'robot_file': str(SHARE / 'config' / file),
@@ -62,10 +62,10 @@ def _robot(name: str, file: str) -> GroupAction:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Simulator, bridge, frames and nodes."""
+    """Start the simulator, the bridge, the static frames and the nodes."""
     return LaunchDescription([
         DeclareLaunchArgument('headless', default_value='false', choices=('true', 'false'),
-                              description='Without the window of Gazebo.'),
+                              description='Run Gazebo without its window.'),
         IncludeLaunchDescription(str(LAUNCH / 'large_images.launch.py')),
         OpaqueFunction(function=_gazebo),
         Node(package='ros_gz_bridge', executable='parameter_bridge', output='screen',

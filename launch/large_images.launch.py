@@ -1,7 +1,7 @@
-"""Let Fast DDS carry large images, in all that is launched after it.
+"""Let Fast DDS carry large images, in all nodes that are launched after this file.
 
-Its default transports lose them. A camera's driver needs it as well as the node: include it before
-the driver's launch file.
+The default transports of Fast DDS lose them. The camera's driver needs this as well as the node:
+include this file before the driver's launch file.
 """
 
 import os
@@ -12,11 +12,11 @@ from launch.actions import SetEnvironmentVariable
 from launch import LaunchDescription
 
 PROFILE = Path(__file__).resolve().parents[1] / 'config' / 'fastdds_large_images.xml'
-# Of Kilted and later, and of Jazzy.
+# the variable of Kilted and later, and the one of Jazzy
 VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The variables; a profile of the user's own is kept."""
+    """Set the variables, unless the user has set them."""
     return LaunchDescription([
         SetEnvironmentVariable(name, str(PROFILE)) for name in VARIABLES if name not in os.environ])

@@ -1,7 +1,7 @@
 """A manipulator with an RGB-D camera: ``ros2 launch mimo_embodied_ros manipulator.launch.py``.
 
-Topics are those of realsense2_camera; ``image_topic``, ``depth_topic`` and ``camera_info_topic``
-name others.
+The default topics are those of realsense2_camera; ``image_topic``, ``depth_topic`` and
+``camera_info_topic`` set others.
 """
 
 from pathlib import Path
@@ -15,9 +15,9 @@ ROBOT = LAUNCH.parent / 'config' / 'manipulator.yaml'
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The node with this robot's sensors; a file of the user's own may stand in."""
+    """Start the node with the sensors in ``robot_file``."""
     return LaunchDescription([
         DeclareLaunchArgument('robot_file', default_value=str(ROBOT),
-                              description='Cameras and odometry of the robot.'),
+                              description='YAML file with the cameras and odometry of the robot.'),
         IncludeLaunchDescription(str(LAUNCH / 'mimo_embodied.launch.py')),
     ])

@@ -1,6 +1,7 @@
 """Start the node, with one camera: ``ros2 launch mimo_embodied_ros mimo_embodied.launch.py``.
 
-``--show-args`` lists the arguments. Launch files of robots declare ``robot_file`` and include this.
+``--show-args`` lists the arguments. The launch files of robots declare ``robot_file`` and include
+this file.
 """
 
 from pathlib import Path
@@ -14,35 +15,37 @@ from launch import LaunchContext, LaunchDescription
 LAUNCH = Path(__file__).resolve().parent
 CONFIG = LAUNCH.parent / 'config'
 
-# Of the launch file itself: name, default, description, choices.
+# Arguments of this launch file: name, default, description, choices.
 ARGUMENTS = (
     ('namespace', '', 'Namespace of the node, such as robot1.', None),
     ('params_file', str(CONFIG / 'mimo_tiny.yaml'),
-     'Parameters of the node; config/mimo_7b.yaml is for the real model.', None),
-    ('robot_file', '', 'Parameters over those: cameras and odometry of a robot.', None),
-    ('respawn', 'false', 'Start the node again when it ends, as it does where no server answers.',
+     'YAML file with parameters of the node; config/mimo_7b.yaml is for the real model.', None),
+    ('robot_file', '', 'YAML file with cameras and odometry of a robot; overrides params_file.',
+     None),
+    ('respawn', 'false', 'Start the node again when it ends, for instance when no server answers.',
      ('true', 'false')),
 )
 # Parameters of the node: argument, parameter, description, choices. Without a value the files
-# decide; those of a camera are of the one that is called camera.
+# decide. The arguments for a camera are for the one with the name camera.
 PARAMETERS = (
     ('model', 'model', 'Folder or hub name of the model.', None),
     ('device', 'device', 'Where the model runs: auto, cpu, cuda or cuda:N.', None),
-    ('image_topic', 'camera.image_topic', 'Image or CompressedImage of the camera.', None),
-    ('image_transport', 'camera.image_transport', 'What image_topic carries.',
+    ('image_topic', 'camera.image_topic', 'Topic with Image or CompressedImage.', None),
+    ('image_transport', 'camera.image_transport', 'Type of image_topic.',
      ('', 'raw', 'compressed')),
-    ('camera_info_topic', 'camera.camera_info_topic', 'CameraInfo of the camera.', None),
-    ('depth_topic', 'camera.depth_topic', 'Depth image registered to the camera.', None),
-    ('odometry_topic', 'odometry_topic', 'Odometry of the base.', None),
-    ('skills_file', 'skills_file', 'Skills of the robot, of which plans are made.', None),
-    ('use_sim_time', 'use_sim_time', 'Take the time from /clock: with a bag or a simulator.',
+    ('camera_info_topic', 'camera.camera_info_topic', 'Topic with CameraInfo of the camera.', None),
+    ('depth_topic', 'camera.depth_topic', 'Topic with depth registered to the image.', None),
+    ('odometry_topic', 'odometry_topic', 'Topic with Odometry of the base.', None),
+    ('skills_file', 'skills_file', 'YAML file with the skills of the robot, for its plans.', None),
+    ('use_sim_time', 'use_sim_time', 'Take the time from /clock, with a bag or a simulator.',
      ('', 'true', 'false')),
-    ('autostart', 'autostart', 'Configure and activate at once.', ('', 'true', 'false')),
+    ('autostart', 'autostart', 'Configure and activate the node when it starts.',
+     ('', 'true', 'false')),
 )
 
 
 def _start(context: LaunchContext) -> list[LifecycleNode]:
-    """The node, with the arguments that were given over the files."""
+    """Start the node; arguments with a value override the files."""
     given = {}
     for argument, parameter, _, _ in PARAMETERS:
         value = LaunchConfiguration(argument).perform(context)
@@ -57,7 +60,7 @@ def _start(context: LaunchContext) -> list[LifecycleNode]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Arguments, a transport that carries large images, and the node."""
+    """Declare the arguments, set up the transport for large images, and start the node."""
     arguments = [
         DeclareLaunchArgument(name, default_value=default, description=text, choices=choices)
         for name, default, text, choices in (

@@ -1,7 +1,7 @@
 """Start a vLLM server for the node: ``ros2 launch mimo_embodied_ros vllm_server.launch.py``.
 
-vLLM does not come with this package: ``pip install vllm``, best into an environment of its own,
-and ``vllm:=`` names its program. docs/remote.md says more.
+vLLM does not come with this package: ``pip install vllm``, best into an environment of its own, and
+name its program with ``vllm:=``. See docs/remote.md.
 """
 
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
@@ -9,29 +9,33 @@ from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchContext, LaunchDescription
 
-# What is run: name, default, description.
+# The program: name, default, description.
 PROGRAM = (
-    ('vllm', 'vllm', 'Program of vLLM, with its path where the shell does not find it.'),
+    ('vllm', 'vllm', 'Program of vLLM; with its path if it is not in PATH.'),
     ('model', 'XiaomiMiMo/MiMo-Embodied-7B', 'Folder or hub name of the model.'),
 )
-# The flag of the same name; without a value vLLM decides.
+# Flags of vLLM with the same names; without a value vLLM decides.
 FLAGS = (
-    ('served_model_name', 'XiaomiMiMo/MiMo-Embodied-7B', 'What the nodes call the model.'),
-    ('host', '127.0.0.1', 'Address to listen on; 0.0.0.0 for robots elsewhere.'),
+    ('served_model_name', 'XiaomiMiMo/MiMo-Embodied-7B', 'Name that the nodes use for the model.'),
+    ('host', '127.0.0.1', 'Address to listen on; 0.0.0.0 for robots on other machines.'),
     ('port', '8000', 'Port to listen on.'),
-    ('dtype', 'bfloat16', 'Of the weights; float16 overflows in this model.'),
-    ('max_model_len', '32768', 'Tokens of prompt and answer together.'),
+    ('dtype', 'bfloat16', 'Type of the weights; float16 overflows in this model.'),
+    ('max_model_len', '32768', 'Most tokens of prompt and answer together.'),
     ('limit_mm_per_prompt', '{"image": 6, "video": 0}', 'Most images in one request.'),
-    ('mm_processor_kwargs', '{"max_pixels": 3211264}', 'Largest image, at least that of nodes.'),
-    ('generation_config', 'vllm', 'vllm: no penalty that a checkpoint may suggest.'),
-    ('gpu_memory_utilization', '0.85', 'Share of the memory of each GPU to take.'),
-    ('tensor_parallel_size', '1', 'GPUs that share the weights.'),
-    ('distributed_executor_backend', '', 'mp or ray.'),
+    ('mm_processor_kwargs', '{"max_pixels": 3211264}',
+     'Largest image; at least max_pixels of the nodes.'),
+    ('generation_config', 'vllm', 'vllm: ignore penalties that a checkpoint suggests.'),
+    ('gpu_memory_utilization', '0.85', 'Share of the memory of each GPU to use.'),
+    ('tensor_parallel_size', '1', 'Number of GPUs that share the weights.'),
+    ('distributed_executor_backend', '', 'How vLLM runs on several GPUs: mp or ray.'),
 )
 
 
 def _start(context: LaunchContext) -> list[ExecuteProcess]:
-    """The server. No reasoning parser: <think> is no token of this model; the node splits it."""
+    """Start the server.
+
+    It gets no reasoning parser: <think> is no token of this model, and the node splits the text.
+    """
     command = [LaunchConfiguration('vllm'), 'serve', LaunchConfiguration('model')]
     for name, *_ in FLAGS:
         if value := LaunchConfiguration(name).perform(context):
@@ -40,7 +44,7 @@ def _start(context: LaunchContext) -> list[ExecuteProcess]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Arguments and the server."""
+    """Declare the arguments, and start the server."""
     arguments = [
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, default, text in (*PROGRAM, *FLAGS)

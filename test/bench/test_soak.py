@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 def test_200_goals_each_have_one_end(tmp_path: Path) -> None:
     out = tmp_path / 'soak.json'
-    run_program(sys.executable, BENCH / 'soak.py', '--goals', '200', '--out', out, folder=tmp_path)
+    run_program(sys.executable, BENCH / 'soak.py', '--goals', '200', '--growth-mb', '128',
+                '--out', out, folder=tmp_path)
     report = json.loads(out.read_text())
     assert sum(report['ends'].values()) == report['goals'] == 200
     assert set(report['ends']) == {'succeeded', 'canceled', 'aborted'}

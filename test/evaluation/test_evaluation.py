@@ -30,6 +30,7 @@ from mimo_embodied_ros.evaluation import metrics, report, run
 from mimo_embodied_ros.evaluation.ground_truth import KINDS
 from mimo_embodied_ros.evaluation.layouts import read_dataset
 from mimo_embodied_ros.worlds import table_scene
+from support.paths import ROOT
 from support.programs import COMMAND_LINE
 from support.waiting import wait_for
 
@@ -471,7 +472,7 @@ def told(out: Path) -> list[dict[str, Any]]:
 
 def start(arguments: Sequence[str | Path]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*COMMAND_LINE, 'eval', *map(str, arguments)],
+        [*COMMAND_LINE, 'eval', *map(str, arguments)], cwd=ROOT / 'test',
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 

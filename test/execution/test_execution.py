@@ -90,7 +90,7 @@ class World:
         self.slips = 0  # how often what is held falls back on the table, and nobody notices
         self.robot = Robot(ros, skills_file=str(skills), wait_for_image=WAIT_S).start()
         self.mock = MockRobot(self.robot.other, load_skills(skills), 0.1, self.change)
-        self.robot.other.create_timer(0.25, self._publish)
+        self.camera_timer = self.robot.other.create_timer(0.25, self._publish)
         self.other = Node('tree', context=ros.context)
         self.mimo = MimoClient(self.other, wait_s=WAIT_S)
         self.status: list[Any] = []
@@ -106,6 +106,12 @@ class World:
     def _publish(self) -> None:
         self.robot.show(self.things)
         self.published += 1
+
+    def show_only(self, *names: str) -> None:
+        """Take the other things away, and wait until the camera has shown that."""
+        self.things = [thing for thing in self.things if thing.name in names]
+        before = self.published
+        self.ros.wait_for(lambda: self.published > before + 1)
 
     def change(self, name: str, fields: Any) -> None:
         """What the robot does to the table: the held is out of view, the bowl hides what it has."""
@@ -299,9 +305,7 @@ def test_what_falls_beside_is_planned_again(make: Any) -> None:
 def test_what_is_not_possible_is_not_tried(make: Any) -> None:
     world = make(max_plans=1)
     plan = world.plan()
-    world.things = [thing for thing in world.things if thing.name != 'red cube']
-    before = world.published
-    world.ros.wait_for(lambda: world.published > before + 1)
+    world.show_only('blue bowl', 'green ball')
     error = error_of(world.goal(plan=plan))
     assert 'it is not possible now' in str(error)
     assert world.called() == []
@@ -335,3 +339,92 @@ def test_a_wrong_policy_names_its_line(
     with pytest.raises(InvalidRequestError, match=f'policy.yaml, {says}'):
         MimoExecutor(context=ros.context, parameter_overrides=parameters(
             skills_file=str(tmp_path / 'skills.yaml'), policy_file=str(tmp_path / 'policy.yaml')))
+
+
+# -- failures beside the steps
+
+
+def test_what_the_model_says_is_not_possible_is_refused(make: Any) -> None:
+    world = make()
+    error = error_of(world.goal(instruction='pick up the purple cup'))
+    assert isinstance(error, PlanRefusedError)
+    assert 'cannot be done: pick up the purple cup' in str(error)
+    assert world.called() == []
+
+
+def test_a_plan_that_was_refused_is_not_done(make: Any) -> None:
+    world = make()
+    plan = world.plan()
+    plan.problem = 'step 1: it needs holding red cube'
+    error = error_of(world.goal(plan=plan))
+    assert isinstance(error, PlanRefusedError)
+    assert str(error) == plan.problem
+    assert world.called() == []
+
+
+def test_where_no_other_plan_is_found_both_reasons_are_given(make: Any) -> None:
+    world = make(NO_CHECKS + 'pick: {repeat: 0}\n', check_goal=False, max_plans=2)
+    plan = world.plan()
+    world.show_only('green ball')
+    world.mock.fail(GRASP)
+    error = error_of(world.goal(plan=plan))
+    assert isinstance(error, StepFailedError)
+    assert 'told to fail; planned again: the model says' in str(error)
+    assert world.called() == [GRASP]
+
+
+def test_a_thing_that_is_not_visible_fails_its_step(make: Any) -> None:
+    world = make('default: {before: false, after: false, repeat: 0, then: give_up}\n')
+    plan = world.plan()
+    world.show_only('blue bowl', 'green ball')
+    error = error_of(world.goal(plan=plan))
+    assert 'red cube is not visible' in str(error)
+    assert world.called() == []
+
+
+def test_where_nobody_can_tell_a_fact_still_holds_and_a_plan_is_not_done(make: Any) -> None:
+    """After the camera has stopped every image is too old."""
+    world = make(NO_CHECKS, max_plans=1)
+    plan = world.plan()
+
+    def stop_camera(name: str, _: Any) -> None:
+        if name == GRASP:
+            world.camera_timer.cancel()
+            world.robot.node.set_parameters(parameters(wait_for_image=0.1))
+
+    world.mock.on_done = stop_camera
+    world.mock.fail(RELEASE)
+    error = error_of(world.goal(plan=plan))
+    assert world.called() == [GRASP, LIFT, RELEASE, RELEASE]
+    assert isinstance(error, StepFailedError)
+    assert 'is done' in str(error)
+    assert ResultCode(error.reply.error_code) is ResultCode.STEP_FAILED
+
+
+def test_a_plan_goes_on_in_another_executor_when_the_first_one_ends(make: Any) -> None:
+    world = make('default: {before: false, look: false}\n', check_goal=False)
+    world.mock.duration_s = 300.0
+    request = world.goal(plan=world.plan())
+    world.ros.wait_for(lambda: world.called() == [GRASP])
+    world.ros.destroy(world.executor)
+    assert world.mock.cancelled == [GRASP]
+    assert not request.is_done()
+    world.mock.duration_s = 0.1
+    world.start()
+    result = world.goal(instruction='', resume=True).result(5 * WAIT_S)
+    assert [s.status for s in result.plan.steps] == [msg.TaskStep.SUCCEEDED] * 2
+    assert world.called() == [GRASP, GRASP, LIFT, RELEASE]
+
+
+def test_a_state_file_that_cannot_be_written_ends_no_plan(make: Any) -> None:
+    world = make(NO_CHECKS, check_goal=False)
+    plan = world.plan()
+    world.mock.on_done = lambda name, _: (
+        world.state.with_suffix('.part').mkdir() if name == GRASP else None)  # in its way
+    result = world.goal(plan=plan).result(5 * WAIT_S)
+    assert [s.status for s in result.plan.steps] == [msg.TaskStep.SUCCEEDED] * 2
+
+
+def test_an_executor_without_skills_says_what_it_needs(ros: Any) -> None:
+    with pytest.raises(InvalidRequestError, match='skills_file is empty'):
+        MimoExecutor(context=ros.context)

@@ -66,6 +66,12 @@ class Ros:
         self.executor.add_node(node)
         return node
 
+    def destroy(self, node: Any) -> None:
+        """Destroy a node before the test ends, in the calling thread."""
+        self.call(self.executor.remove_node, node)
+        self._nodes.remove(node)
+        node.destroy_node()
+
     def wait_for(self, condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
         """Wait until the condition is truthy and return its value.
 

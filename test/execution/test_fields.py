@@ -1,0 +1,65 @@
+"""Fields of any message, action or service by their names, as skill files give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS is not installed')
+
+from geometry_msgs.msg import PoseStamped, PoseWithCovariance
+from sensor_msgs.msg import CameraInfo
+
+from mimo_embodied_ros import action, msg
+from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.execution.fields import fields_of, interface, set_fields, unmet
+
+
+def test_an_interface_is_found_by_its_name() -> None:
+    assert interface('mimo_embodied_ros/action/RunSkill') is action.RunSkill
+    for name in ('absent_msgs/action/Do', 'std_msgs/msg/Absent'):
+        with pytest.raises(InvalidRequestError, match=f'{name} is not there.*source its workspace'):
+            interface(name)
+
+
+def test_fields_are_set_through_messages_and_lists() -> None:
+    pose = set_fields(PoseStamped(), {
+        'header': {'frame_id': 'map'}, 'pose': {'position': {'x': 1, 'y': 2.5}}})
+    assert (pose.header.frame_id, pose.pose.position.x, pose.pose.position.y) == ('map', 1.0, 2.5)
+    plan = set_fields(msg.TaskPlan(), {'steps': [
+        {'id': 1, 'depends_on': [], 'preconditions': ['near']}, msg.TaskStep(id=2)]})
+    assert [step.id for step in plan.steps] == [1, 2]
+    assert plan.steps[0].preconditions == ['near']
+    info = set_fields(CameraInfo(), {'d': [1, 2, 3], 'k': [1] * 9})
+    assert list(info.d) == [1.0, 2.0, 3.0]
+    assert list(info.k) == [1.0] * 9
+
+
+@pytest.mark.parametrize(('fields', 'says'), [
+    ({'colour': 'red'}, 'sensor_msgs/msg.* has no field colour; it has header, height'),
+    ({'d': ['far']}, r"d of sensor_msgs/msg.* is \['far'\]"),
+])
+def test_what_does_not_fit_is_refused(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidRequestError, match=says):
+        set_fields(CameraInfo(), fields)
+
+
+def test_fields_become_json_and_messages_again() -> None:
+    pose = PoseWithCovariance()
+    pose.pose.position.x, pose.covariance[0] = 1.5, 0.25
+    fields = fields_of(pose)
+    assert fields['pose']['position'] == {'x': 1.5, 'y': 0.0, 'z': 0.0}
+    assert fields['covariance'][:2] == [0.25, 0.0]
+    assert set_fields(PoseWithCovariance(), fields) == pose
+    assert fields_of(msg.TaskPlan(steps=[msg.TaskStep(id=3)]))['steps'][0]['id'] == 3
+    assert fields_of(np.array([1, 2])) == [1, 2]
+
+
+def test_the_first_field_that_is_not_as_expected_is_named() -> None:
+    pose = PoseStamped()
+    pose.header.frame_id = 'map'
+    assert unmet(pose, {'header': {'frame_id': 'map'}}) == ''
+    assert unmet(pose, {'header': {'frame_id': 'odom'}}) == (
+        "header.frame_id is 'map', and not 'odom'")

@@ -88,7 +88,7 @@ class StateFile:
 
         """
         if self._path is None or not self._path.exists():
-            reason = f'{self._path} does not exist' if self._path else 'state_file is not set'
+            reason = f'{self._path} does not exist' if self._path else 'set state_file to keep one'
             msg_ = f'there is no plan to resume: {reason}'
             raise InvalidRequestError(msg_)
         try:

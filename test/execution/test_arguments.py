@@ -15,7 +15,7 @@ from mimo_embodied_ros import msg
 from mimo_embodied_ros.core.answers import ArgumentType
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.execution.arguments import filled, values_of
+from mimo_embodied_ros.execution.arguments import fill_placeholders, placeholder_values
 from support.paths import SKILL_FILES
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ def step(skill: str, **values: Any) -> tuple[msg.TaskStep, Skill]:
 
 
 def test_a_number_stays_a_number() -> None:
-    values = values_of(*step('wait', number=2.5, value='2.5'), 'base_link', 0.8)
+    values = placeholder_values(*step('wait', number=2.5, value='2.5'), 'base_link', 0.8)
     assert values == {'duration': 2.5}
 
 
 def test_a_pose_by_name_is_that_of_the_file() -> None:
     task_step, skill = step('go_to_pose', value='kitchen')
-    values = values_of(task_step, skill, 'base_link', 0.8)
+    values = placeholder_values(task_step, skill, 'base_link', 0.8)
     assert values['pose'] == 'kitchen'
-    goal = filled(skill.runs[0].fields, task_step, values)['pose']
+    goal = fill_placeholders(skill.runs[0].fields, task_step, values)['pose']
     assert goal['header'] == {'frame_id': 'map'}
     assert goal['pose']['position'] == {'x': 3.5, 'y': 1.0, 'z': 0.0}
     turned = goal['pose']['orientation']  # by 90 degrees
@@ -59,7 +59,8 @@ def test_a_thing_that_is_seen_is_stopped_before_and_reached_for_against_its_norm
     point = msg.AffordancePoint(position=Point(x=0.0, y=2.0, z=0.3), position_status=OK)
     if normal is not None:
         point.normal_valid, point.normal = True, Vector3(**dict(zip('xyz', normal)))
-    values = values_of(*step('go_to', value='door', grounding=SEEN, point=point), 'base_link', 0.8)
+    values = placeholder_values(
+        *step('go_to', value='door', grounding=SEEN, point=point), 'base_link', 0.8)
     assert values['place.frame'] == 'base_link'
     assert values['place.bearing'] == pytest.approx(math.pi / 2)
     stop = values['place.goal']['pose']['position']
@@ -84,6 +85,6 @@ def test_a_position_that_is_not_known_is_refused_with_the_reason(
 ) -> None:
     task_step, skill = step('go_to', value='door', **fields)
     assert task_step.arguments[0].type == ArgumentType.PLACE
-    values = values_of(task_step, skill, 'base_link', 0.8)
+    values = placeholder_values(task_step, skill, 'base_link', 0.8)
     with pytest.raises(InvalidRequestError, match=says):
-        filled(skill.runs[0].fields, task_step, values)
+        fill_placeholders(skill.runs[0].fields, task_step, values)

@@ -369,7 +369,7 @@ def test_where_no_other_plan_is_found_both_reasons_are_given(make: Any) -> None:
     world.mock.fail(GRASP)
     error = error_of(world.goal(plan=plan))
     assert isinstance(error, StepFailedError)
-    assert 'told to fail; planned again: the model says' in str(error)
+    assert 'told to fail; planning again failed: the model says' in str(error)
     assert world.called() == [GRASP]
 
 

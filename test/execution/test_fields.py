@@ -14,14 +14,14 @@ from sensor_msgs.msg import CameraInfo
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import InvalidRequestError
-from mimo_embodied_ros.execution.fields import fields_of, interface, set_fields, unmet
+from mimo_embodied_ros.execution.fields import fields_of, interface_class, mismatch, set_fields
 
 
 def test_an_interface_is_found_by_its_name() -> None:
-    assert interface('mimo_embodied_ros/action/RunSkill') is action.RunSkill
+    assert interface_class('mimo_embodied_ros/action/RunSkill') is action.RunSkill
     for name in ('absent_msgs/action/Do', 'std_msgs/msg/Absent'):
         with pytest.raises(InvalidRequestError, match=f'{name} is not there.*source its workspace'):
-            interface(name)
+            interface_class(name)
 
 
 def test_fields_are_set_through_messages_and_lists() -> None:
@@ -60,6 +60,6 @@ def test_fields_become_json_and_messages_again() -> None:
 def test_the_first_field_that_is_not_as_expected_is_named() -> None:
     pose = PoseStamped()
     pose.header.frame_id = 'map'
-    assert unmet(pose, {'header': {'frame_id': 'map'}}) == ''
-    assert unmet(pose, {'header': {'frame_id': 'odom'}}) == (
-        "header.frame_id is 'map', and not 'odom'")
+    assert mismatch(pose, {'header': {'frame_id': 'map'}}) == ''
+    assert mismatch(pose, {'header': {'frame_id': 'odom'}}) == (
+        "header.frame_id is 'map' instead of 'odom'")

@@ -11,15 +11,15 @@ pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from mimo_embodied_ros import msg
 from mimo_embodied_ros.core.errors import InvalidRequestError
-from mimo_embodied_ros.execution.plan_state import Held, Progress, StateFile
+from mimo_embodied_ros.execution.plan_state import HeldFact, PlanState, StateFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROGRESS = Progress(
+PROGRESS = PlanState(
     'tidy up', ('front',), msg.TaskPlan(steps=[msg.TaskStep(id=1, status=msg.TaskStep.EXECUTING)]),
     2, [msg.TaskStep(id=7, problem='it slipped')],
-    [Held('holding red cube', 'the gripper holds red cube')], ['put the ball in the bowl'])
+    [HeldFact('holding red cube', 'the gripper holds red cube')], ['put the ball in the bowl'])
 
 
 def test_progress_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_progress_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert progress == PROGRESS
     state.delete()
     state.delete()
-    with pytest.raises(InvalidRequestError, match=r'no plan is under way.*plan\.json is not there'):
+    with pytest.raises(InvalidRequestError, match=r'no plan to resume.*plan\.json does not exist'):
         state.load()
 
 

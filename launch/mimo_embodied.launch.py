@@ -46,17 +46,17 @@ PARAMETERS = (
 
 def _start(context: LaunchContext) -> list[LifecycleNode]:
     """Start the node; arguments with a value override the files."""
-    given = {}
+    overrides = {}
     for argument, parameter, _, _ in PARAMETERS:
         value = LaunchConfiguration(argument).perform(context)
         if value:
-            given[parameter] = value == 'true' if value in {'true', 'false'} else value
+            overrides[parameter] = value == 'true' if value in {'true', 'false'} else value
     files = [LaunchConfiguration(name).perform(context) for name in ('params_file', 'robot_file')]
     return [LifecycleNode(
         package='mimo_embodied_ros', executable='mimo_embodied', name='mimo_embodied',
         namespace=LaunchConfiguration('namespace'), output='screen',
         respawn=LaunchConfiguration('respawn').perform(context) == 'true', respawn_delay=5.0,
-        parameters=[*filter(None, files), given])]
+        parameters=[*filter(None, files), overrides])]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -127,8 +127,8 @@ class BagPlayer:
                 f'{path} has no topic {", ".join(sorted(unknown))}; '
                 f'it has {", ".join(sorted(names)) or "none"}'
             )
-        wanted = (names if topics is None else set(topics)) - ({'/clock'} if clock else set())
-        chosen = [topic for topic in self.info.topics if topic.name in wanted and topic.count]
+        selected = (names if topics is None else set(topics)) - ({'/clock'} if clock else set())
+        chosen = [topic for topic in self.info.topics if topic.name in selected and topic.count]
         classes = {topic.type: _message_class(topic.type) for topic in chosen}
         for absent in sorted(name for name, class_ in classes.items() if class_ is None):
             reason = f'the type {absent} is not installed'

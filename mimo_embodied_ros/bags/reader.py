@@ -96,16 +96,16 @@ def describe(path: str | Path) -> BagInfo:
 def _info(path: Path, reader: Reader) -> BagInfo:
     topics = tuple(
         BagTopic(
-            name=each.topic,
-            type=each.msgtype,
-            count=each.msgcount,
-            latched=isinstance(each.ext, ConnectionExtRosbag2)
+            name=connection.topic,
+            type=connection.msgtype,
+            count=connection.msgcount,
+            latched=isinstance(connection.ext, ConnectionExtRosbag2)
             and any(
                 qos.durability is QosDurability.TRANSIENT_LOCAL
-                for qos in each.ext.offered_qos_profiles
+                for qos in connection.ext.offered_qos_profiles
             ),
         )
-        for each in sorted(reader.connections, key=lambda each: each.topic)
+        for connection in sorted(reader.connections, key=lambda connection: connection.topic)
     )
     # the start in the metadata may be wrong, and the player would wait for it
     first = next(reader.messages(), None)
@@ -173,8 +173,8 @@ def read_messages(
     """
     try:
         with _reader(path) as reader:
-            wanted = [each for each in reader.connections if (each.topic, each.msgtype) in topics]
-            for connection, stamp_ns, data in reader.messages(wanted):
+            connections = [c for c in reader.connections if (c.topic, c.msgtype) in topics]
+            for connection, stamp_ns, data in reader.messages(connections):
                 yield (connection.topic, connection.msgtype), stamp_ns, bytes(data)
     except InvalidRequestError:
         raise

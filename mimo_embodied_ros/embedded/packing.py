@@ -282,15 +282,15 @@ def _packed_attention(
         q[:, :, :prefix], k[:, :, :prefix], v[:, :, :prefix], is_causal=True, scale=scaling)
     q, own_k, own_v = (x[:, :, prefix:] for x in (q * scaling, k, v))
     k, v = k[:, :, :prefix], v[:, :, :prefix]
-    each = (rows, heads, blocks, size, width)
+    block_shape = (rows, heads, blocks, size, width)
     shared = q @ k.transpose(-1, -2)
-    own = q.reshape(each) @ own_k.reshape(each).transpose(-1, -2)
+    own = q.reshape(block_shape) @ own_k.reshape(block_shape).transpose(-1, -2)
     own = own + torch.full((size, size), -1e4).triu(1)
     scores = torch.cat([shared.reshape(rows, heads, blocks, size, prefix), own], -1).softmax(-1)
     shared = scores[..., :prefix].reshape(rows, heads, blocks * size, prefix)
     attention_log.append(scores)
     tail = shared @ v
-    tail = tail + (scores[..., prefix:] @ own_v.reshape(each)).reshape(tail.shape)
+    tail = tail + (scores[..., prefix:] @ own_v.reshape(block_shape)).reshape(tail.shape)
     return torch.cat([head, tail], 2).transpose(1, 2), None
 
 

@@ -50,9 +50,9 @@ class Question:
 
     def prompt(self, *, thinking: bool = False) -> str:
         """The user's turn after the image, as the package sends it to a model."""
-        moved = {'speed': format_speed(self.odometry), 'path': format_past_path(self.odometry)
-                 } if self.odometry else {}
-        text = self.task.fill(self.text, **moved)
+        motion = {'speed': format_speed(self.odometry), 'path': format_past_path(self.odometry)
+                  } if self.odometry else {}
+        text = self.task.fill(self.text, **motion)
         return text if thinking else text + NO_THINK
 
     def reply(self, *, thinking: bool = False) -> str:

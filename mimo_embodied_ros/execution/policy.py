@@ -72,11 +72,11 @@ def load_policy(path: Path | str, skills: Collection[str]) -> dict[str, StepPoli
 def _checked(field: str, node: YamlNode) -> Any:
     value = node.value()
     if field == 'repeat':
-        fits, wanted = type(value) is int and 0 <= value <= 100, 'from 0 to 100'
+        fits, allowed = type(value) is int and 0 <= value <= 100, 'from 0 to 100'
     elif field == 'then':
-        fits, wanted = value in _THEN, ' or '.join(_THEN)
+        fits, allowed = value in _THEN, ' or '.join(_THEN)
     else:
-        fits, wanted = isinstance(value, bool), 'true or false'
+        fits, allowed = isinstance(value, bool), 'true or false'
     if not fits:
-        raise node.error(f'{field} is {value!r}; it must be {wanted}')
+        raise node.error(f'{field} is {value!r}; it must be {allowed}')
     return value

@@ -127,14 +127,14 @@ class Simulation(Node):
                   'place': (self.table.place, goal.place_at)}
         if goal.skill not in skills:
             return f'there is no skill {goal.skill!r}; the gripper can {" and ".join(skills)}'
-        do, at = skills[goal.skill]
-        if not at.header.frame_id:
+        run_skill, target = skills[goal.skill]
+        if not target.header.frame_id:
             return f'the goal does not say where to {goal.skill}; give a point and its frame'
         try:
-            to_base = self._extrinsics.lookup(FRAME, at.header.frame_id, 0)
+            to_base = self._extrinsics.lookup(FRAME, target.header.frame_id, 0)
         except TransformError as error:
             return str(error)
-        return do(to_base.apply([at.point.x, at.point.y, at.point.z]))
+        return run_skill(to_base.apply([target.point.x, target.point.y, target.point.z]))
 
 
 def _words(goal: RunSkill.Goal) -> str:

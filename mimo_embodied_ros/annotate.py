@@ -1,4 +1,4 @@
-"""Draw an answer on the picture it belongs to."""
+"""Draw answers on their pictures."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 MARK = (255, 40, 160)
-"""RGB of places that were asked for."""
+"""RGB of points and boxes."""
 PLAN = (40, 220, 255)
 """RGB of the steps of a plan."""
 _FOOTER = 24
-_USUAL = 'the letters of a line that is as wide as most are'
+_SAMPLE = 'the letters of a line that is as wide as most are'
 
 
 def tile(pictures: Sequence[NDArray[np.uint8]], columns: int = 2) -> NDArray[np.uint8]:
-    """Pictures of one width beside and below each other, (height, width, 3) uint8."""
+    """Arrange pictures of one width in rows; returns (height, width, 3) uint8."""
     height = max(p.shape[0] for p in pictures)
     padded = [np.pad(p, ((0, height - p.shape[0]), (0, 0), (0, 0)), constant_values=_FOOTER)
               for p in pictures]
@@ -38,21 +38,16 @@ def tile(pictures: Sequence[NDArray[np.uint8]], columns: int = 2) -> NDArray[np.
 
 
 class Canvas:
-    """A copy of a picture to draw on; sizes follow the picture's, so that text can be read.
-
-    Args:
-        pixels: (height, width, 3) uint8, RGB.
-
-    """
+    """A copy of a picture to draw on; lines and letters are scaled with the picture."""
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
-        """Copy the picture."""
+        """Copy the picture, (height, width, 3) uint8, RGB."""
         self._picture = np.ascontiguousarray(pixels).copy()
         self._unit = max(1.0, min(pixels.shape[:2]) / 240)
         self._lines: list[str] = []
 
     def answer(self, question: str, content: Content) -> None:
-        """Draw one answer with its question below."""
+        """Draw one answer, and write its question below the picture."""
         self.mark(content)
         if isinstance(content, TaskPlan):
             self.note(question if content.steps else f'{question}: cannot be done')
@@ -67,13 +62,13 @@ class Canvas:
             self.note(question)
 
     def mark(self, content: Content) -> None:
-        """Draw the places of an answer."""
+        """Draw the points and boxes of an answer."""
         if isinstance(content, TaskPlan):
             for number, step in enumerate(content.steps, 1):
                 self._points(step.points, PLAN, str(number))
-            places = [p for step in content.steps for p in step.points]
-            for a, b in pairwise(places):
-                self._arrow(a, b)
+            points = [point for step in content.steps for point in step.points]
+            for start, end in pairwise(points):
+                self._arrow(start, end)
         elif isinstance(content, (Affordances, SpatialAnswer)):
             self._points(content.points, MARK)
             self._boxes(content.boxes)
@@ -81,16 +76,16 @@ class Canvas:
             self._boxes([hazard.box for hazard in content.hazards if hazard.box])
 
     def note(self, *lines: str) -> None:
-        """Write lines below the picture, each on as many rows as it needs."""
+        """Write lines below the picture; long lines are wrapped."""
         self._lines += lines
 
     def picture(self) -> NDArray[np.uint8]:
-        """(height + text, width, 3) uint8, RGB."""
+        """Return the picture with its lines below, (height + text, width, 3) uint8, RGB."""
         scale, step = 0.4 * self._unit, round(15 * self._unit)
         width = self._picture.shape[1]
-        usual = cv2.getTextSize(_USUAL, _FONT, scale, 1)[0][0] / len(_USUAL)
-        letters = max(20, int(0.9 * (width - 16) / usual))  # some lines are wider
-        # OpenCV's fonts know ASCII only
+        letter_width = cv2.getTextSize(_SAMPLE, _FONT, scale, 1)[0][0] / len(_SAMPLE)
+        letters = max(20, int(0.9 * (width - 16) / letter_width))  # some lines are wider
+        # OpenCV's fonts have only ASCII
         rows = [row for line in self._lines for row in textwrap.wrap(
             line.encode('ascii', 'replace').decode(), letters, subsequent_indent='  ')]
         footer = np.full((step * len(rows) + step // 2, width, 3), _FOOTER, np.uint8)
@@ -121,16 +116,16 @@ class Canvas:
         cv2.arrowedLine(self._picture, self._pixel(start.x, start.y), self._pixel(end.x, end.y),
                         PLAN, max(1, round(self._unit)), cv2.LINE_AA, tipLength=0.05)
 
-    def _label(self, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
-        place = (at[0] + round(7 * self._unit), at[1] - round(6 * self._unit))
+    def _label(self, text: str, point: tuple[int, int], colour: tuple[int, int, int]) -> None:
+        corner = (point[0] + round(7 * self._unit), point[1] - round(6 * self._unit))
         scale = 0.42 * self._unit
         text = text.encode('ascii', 'replace').decode()
         thickness = max(1, round(0.6 * self._unit))
         for shift, fill in ((max(1, round(0.5 * self._unit)), (20, 20, 20)), (0, colour)):
-            cv2.putText(self._picture, text, (place[0] + shift, place[1] + shift), _FONT, scale,
+            cv2.putText(self._picture, text, (corner[0] + shift, corner[1] + shift), _FONT, scale,
                         fill, thickness, cv2.LINE_AA)
 
     @staticmethod
     def _pixel(x: float, y: float) -> tuple[int, int]:
-        limit = 1 << 20  # far outside is as good as anywhere, and OpenCV takes 32 bits
+        limit = 1 << 20  # far outside of any picture, and within OpenCV's 32 bits
         return (round(min(max(x, -limit), limit)), round(min(max(y, -limit), limit)))

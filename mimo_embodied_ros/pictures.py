@@ -1,4 +1,4 @@
-"""Picture files."""
+"""Read and write picture files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def read_picture(path: str | Path) -> NDArray[np.uint8]:
-    """Read a picture as people see it: phones store the rotation beside the pixels.
+    """Read a picture, rotated as its EXIF data says, because phones store the rotation there.
 
     Returns:
         (height, width, 3) uint8, RGB.
 
     Raises:
         InvalidRequestError: there is no such file.
-        BadEncodingError: it is no picture.
+        BadEncodingError: the file is no picture.
 
     """
     try:
@@ -41,12 +41,15 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
 def jpeg(
     pixels: NDArray[np.uint8], quality: int = 95, size: tuple[int, int] | None = None
 ) -> bytes:
-    """The file of a JPEG.
+    """Encode a picture as JPEG.
 
     Args:
         pixels: (height, width, 3) uint8, RGB.
         quality: 1 to 100.
-        size: (width, height) to enlarge or reduce it to; None is its own.
+        size: (width, height) to scale it to; None keeps its size.
+
+    Returns:
+        The bytes of the file.
 
     """
     picture, file = Image.fromarray(pixels), io.BytesIO()
@@ -60,7 +63,7 @@ def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write RGB pixels to a file.
 
     Raises:
-        InvalidRequestError: it cannot be written there.
+        InvalidRequestError: the file cannot be written.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""Where the installed package keeps its models, bags and configuration."""
+"""Find the installed share folder with models, bags and configuration."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PACKAGE = 'mimo_embodied_ros'
 
 
 def share_folder() -> Path:
-    """The package's share folder, found as the ament index is: by prefix.
+    """Return the package's share folder, searched by prefix like the ament index.
 
-    A source checkout counts too, so that tools work before anything is installed.
+    In a source checkout it is the repository, so that tools work without an installation.
 
     Raises:
         ModelNotReadyError: the package is not installed completely.
@@ -31,7 +31,7 @@ def share_folder() -> Path:
 
 
 def embedded_model() -> str:
-    """Folder of the model that is used where none is named.
+    """Return the folder of the default model.
 
     Raises:
         ModelNotReadyError: the package is not installed completely.

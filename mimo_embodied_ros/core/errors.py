@@ -183,7 +183,7 @@ class StepFailedError(MimoError):
 
 
 class PreemptedError(MimoError):
-    """A more urgent request or a shutdown took this one's place."""
+    """A more urgent request or a shutdown took the place of this request."""
 
     code = ResultCode.PREEMPTED
 

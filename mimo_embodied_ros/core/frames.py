@@ -43,7 +43,7 @@ class Intrinsics:
 
 @dataclass(frozen=True)
 class View:
-    """The camera of a depth image that is not registered to the color image."""
+    """The camera of a depth image that is not registered to the colour image."""
 
     frame_id: str
     intrinsics: Intrinsics | None

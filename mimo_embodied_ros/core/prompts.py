@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # The tokenizer has no token for it; it works only as the last characters of the user's turn.
 NO_THINK = ' /no_think'
 
-THINKING_TOKENS = 4096  # added for reasoning; the vendor's inference.py allows it in all
+THINKING_TOKENS = 4096  # added for reasoning; the vendor's inference.py has it for all tokens
 
 CONTROL_TOKEN = re.compile(r'<\|[^<>|\s]*\|>')
 

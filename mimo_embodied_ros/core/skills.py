@@ -130,8 +130,8 @@ class Skill:
             text: without coordinates, as `core.plan_readers` reads it.
 
         Returns:
-            For each phrase that fits the words of the arguments by name, without arguments of
-            type POINT.
+            For each phrase that fits, the words of the arguments by name. Arguments of type POINT
+            have no words and are left out.
 
         """
         matches = (re.fullmatch(_pattern(self, says, written=False), text, re.IGNORECASE)

@@ -137,13 +137,13 @@ class _Folder:
 
 
 def _fetch(model: str, *, download: bool) -> Path:
-    """Directory of a hub model: from the cache, otherwise from the network."""
+    """Return the directory of a hub model, from the cache or else from the network."""
     import huggingface_hub as hub
 
     try:
         return Path(hub.snapshot_download(model, local_files_only=True))
     except (hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError) as error:
-        # not in the cache; what is wrong with the name is the next call's to say
+        # not in the cache; a wrong name fails in the next call, too
         if not download:
             raise ModelNotReadyError(
                 f"model '{model}' is no directory here and not in the hub's cache; get it with "
@@ -276,7 +276,7 @@ def free_host_memory() -> int:
     meminfo = Path('/proc/meminfo').read_text(encoding='ascii')
     available = re.search(r'^MemAvailable:\s+(\d+) kB$', meminfo, re.MULTILINE)
     if available is None:
-        raise OutOfMemoryError('/proc/meminfo names no MemAvailable; Linux 3.14 or newer does')
+        raise OutOfMemoryError('/proc/meminfo has no MemAvailable; use Linux 3.14 or newer')
     free = int(available.group(1)) * 1024
     try:
         limit = int((_CGROUP / 'memory.max').read_text())

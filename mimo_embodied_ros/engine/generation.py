@@ -131,14 +131,14 @@ class Generation:
             Exception: what ended the answer instead of a reason.
 
         """
-        given, finished = 0, False
+        streamed, finished = 0, False
         self._streamed = on_text is not None
         while not finished:
             with self._changed:
-                while not self._finished and (on_text is None or len(self._text) == given):
+                while not self._finished and (on_text is None or len(self._text) == streamed):
                     self._changed.wait()
-                text, finished = self._text[given:], self._finished
-            given += len(text)
+                text, finished = self._text[streamed:], self._finished
+            streamed += len(text)
             if on_text is not None and text:
                 try:
                     on_text(text, len(self.tokens))

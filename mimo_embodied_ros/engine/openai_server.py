@@ -50,7 +50,7 @@ class Server:
             url: base URL.
             config: has the name of the model and the time limits.
             key: API key; empty is none.
-            tls: has the authorities of certificates.
+            tls: has the authorities that certificates are checked against.
 
         """
         self._url, self._config, self._key, self._tls = url, config, key, tls

@@ -1,1 +1,1 @@
-"""Measure a model on a dataset of one's own, with the metrics that the benchmarks publish."""
+"""Evaluate a model on a dataset, with the metrics of the published benchmarks."""

@@ -1,6 +1,6 @@
-r"""Datasets of questions with their right answers.
+r"""Datasets of questions with ground truth.
 
-A dataset is a file of JSON lines, a question each; files are relative to its folder::
+A dataset is a file of JSON lines, one question each; file names are relative to its folder::
 
     {"image": "a.png", "question": "the cup", "answer": {"mask": "a_mask.png"}}
     {"image": "a.png", "question": "the cup", "answer": {"polygons": [[[4, 5], [9, 5], [6, 9]]]}}
@@ -13,12 +13,12 @@ A dataset is a file of JSON lines, a question each; files are relative to its fo
     {"image": "a.png", "question": "Where to?", "answer": {"trajectory": [[0.9, 0], [1.8, 0.1]]}}
 
 Polygons and boxes are in pixels of the image, a trajectory in metres, x forward and y left; ``[]``
-as polygons, boxes or steps means that it is not there or cannot be done. May be added: ``images``,
-a list, in place of ``image``; ``task``, by name, where it is not the usual one for the answer;
-``options``, a list of choices, where the task writes them itself; ``id`` and ``category`` for the
-report; ``thinking``, true or false, where not as the task says; ``recorded``, of the node that
-recorded the question, which is not looked at. A task that is a whole question needs no
-``question``.
+as polygons, boxes or steps means that the thing is not in the image, or that the instruction cannot
+be carried out. Optional keys are ``images``, a list, in place of ``image``; ``task``, the name of
+another task than the default for the answer; ``options``, a list of choices, for tasks that list
+them; ``id`` and ``category`` for the report; ``thinking``, true or false, in place of the task's
+default; ``recorded``, written by the recorder of the node and ignored here. A task that is a whole
+question needs no ``question``.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ _KEYS = {'id', 'image', 'images', 'task', 'question', 'options', 'answer', 'cate
 
 @dataclass(frozen=True)
 class Record:
-    """One question and its right answer.
+    """One question and its ground truth.
 
     Attributes:
-        id: what the report calls it.
-        place: file and line that it comes from.
+        id: of the record in the report.
+        place: file and line of the record.
         images: files, in the order in which the model sees them.
-        task: which prompt and parser it goes through.
-        question: what the caller says.
+        task: decides the prompt and the parser.
+        question: text of the request.
         truth: the right answer.
-        category: what the report groups it by.
-        thinking: let the model reason first; None is the task's default.
-        options: what a choice is between.
+        category: group in the report.
+        thinking: let the model write its reasoning; None is the task's default.
+        options: choices of the question.
 
     """
 
@@ -70,15 +70,15 @@ class Record:
 
     @property
     def key(self) -> str:
-        """The same for two records that ask the model the same."""
+        """Hash of the request, equal for records that send the same request to the model."""
         images = [str(image.resolve()) for image in self.images]
-        asked = json.dumps(
+        request = json.dumps(
             [self.task.name, self.question, self.options, self.thinking, images])
-        return hashlib.sha256(asked.encode(errors='replace')).hexdigest()[:16]
+        return hashlib.sha256(request.encode(errors='replace')).hexdigest()[:16]
 
 
 def read_lines(file: Path) -> Iterator[tuple[str, Any]]:
-    """Read the JSON of each line that is not blank, with its place.
+    """Read the JSON of each line that is not blank, with its place, ``file:line``.
 
     Raises:
         InvalidRequestError: the file or one of its lines cannot be read.
@@ -98,7 +98,7 @@ def read_text(file: Path) -> str:
     """Read a file of the dataset.
 
     Raises:
-        InvalidRequestError: it cannot be read.
+        InvalidRequestError: the file cannot be read.
 
     """
     try:
@@ -112,17 +112,17 @@ def to_records(
     lines: Iterable[tuple[str, Any]], folder: Path, *, thinking: bool | None = None,
     tasks: Mapping[str, Task] = TASKS,
 ) -> list[Record]:
-    """Check the records of a dataset, all before the first question is asked.
+    """Check all records of a dataset, before the first question is asked.
 
     Args:
         lines: places and objects as the module describes them.
-        folder: what the names of files are relative to.
-        thinking: for all records, whatever they say.
-        tasks: that records may name.
+        folder: folder of the files that the records name.
+        thinking: for all records, in place of their own; None keeps theirs.
+        tasks: by name.
 
     Raises:
-        InvalidRequestError: one of them is not as described, with its place; two have the same
-            id, or there are none.
+        InvalidRequestError: a record is not as described (the message has its place), two records
+            have the same id, or there are no records.
 
     """
     records: dict[str, Record] = {}
@@ -160,8 +160,8 @@ def _record(
         msg = f'there is no picture {", ".join(absent)}'
         raise ValueError(msg)
     truth = read_truth(fields.get('answer'), folder)
-    if not isinstance(decided := fields.get('thinking'), bool | None):
-        msg = f'thinking is {decided!r}; give true or false'
+    if not isinstance(own_thinking := fields.get('thinking'), bool | None):
+        msg = f'thinking is {own_thinking!r}; give true or false'
         raise ValueError(msg)  # noqa: TRY004 a reader's only error
     name = _string(fields, 'task', truth.task)
     if name not in tasks:
@@ -176,7 +176,7 @@ def _record(
         raise ValueError(msg)
     return Record(
         str(fields.get('id', place.rpartition('/')[2])), place, images, task, question, truth,
-        _string(fields, 'category', task.name), decided if thinking is None else thinking,
+        _string(fields, 'category', task.name), own_thinking if thinking is None else thinking,
         tuple(options))
 
 

@@ -1,6 +1,6 @@
-"""What the right answer to a question is, and how much of it an answer got.
+"""Ground truth of questions, and scores of answers.
 
-A class for each kind of truth. Its ``read`` takes the value as JSON has it and raises ValueError,
+There is a class for each kind of truth. Its ``read`` takes the JSON value and raises ValueError,
 its ``score`` takes a typed answer; pixels are of the original image.
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 IN_REGION, BOX, EXACT, RELATIVE, METRES = (
     'in_region', 'box_at_0.5', 'exact', 'relative', 'l2_metres')
-"""Names of the metrics; all but metres are shares, 1 is best."""
+"""Names of the metrics; all but l2_metres are shares, where 1 is best."""
 
 _LARGEST = 1e15
 
@@ -52,11 +52,11 @@ class Truth(Protocol):
 
     @property
     def words(self) -> str:
-        """The right answer as people read it."""
+        """The right answer in words, for the report."""
         ...
 
     def score(self, content: Content, size: tuple[int, int]) -> float | None:
-        """How good an answer is; None where there is nothing to measure, which is a failure.
+        """Return the score of an answer; None if it cannot be measured, which is a failure.
 
         Args:
             content: the typed answer.
@@ -71,7 +71,7 @@ class Truth(Protocol):
 
 @dataclass(frozen=True)
 class Mask:
-    """Points belong on the light pixels of a picture of the image's size."""
+    """Points must be on the light pixels of a picture with the image's size."""
 
     file: Path
     metric: ClassVar[str] = IN_REGION
@@ -79,7 +79,7 @@ class Mask:
 
     @classmethod
     def read(cls, value: Any, folder: Path) -> Mask:
-        """A file's name, relative to the dataset's folder."""
+        """Read the name of a file, relative to the dataset's folder."""
         if not isinstance(value, str) or not value:
             raise _wrong('mask', value, 'the name of a picture')
         if not (file := folder / value).is_file():
@@ -93,7 +93,7 @@ class Mask:
         return 'in the mask'
 
     def pixels(self) -> NDArray[np.bool_]:
-        """(height, width), True on the lighter half of the greys, or on 1 of 0 and 1."""
+        """Return the mask, (height, width); True for grey values above 127, or for 1 of 0 and 1."""
         try:
             with Image.open(self.file) as image:
                 grey = np.asarray(image.convert('L'))
@@ -114,7 +114,7 @@ class Mask:
 
 @dataclass(frozen=True)
 class Polygons:
-    """Points belong in any of these polygons; none at all: nothing is to be found."""
+    """Points must be in one of these polygons; without polygons the thing is not in the image."""
 
     polygons: tuple[tuple[tuple[float, float], ...], ...]
     metric: ClassVar[str] = IN_REGION
@@ -122,7 +122,7 @@ class Polygons:
 
     @classmethod
     def read(cls, value: Any, folder: Path) -> Polygons:
-        """A list of polygons of at least three ``[x, y]``."""
+        """Read a list of polygons of at least three ``[x, y]``."""
         rings = tuple(_rows(ring, 2, 'a polygon') for ring in _list(value, 'polygons'))
         if any(len(ring) < 3 for ring in rings):
             raise _wrong('polygons', value, 'at least three corners each')
@@ -142,7 +142,7 @@ class Polygons:
 
 @dataclass(frozen=True)
 class Boxes:
-    """These boxes are to be found, or none."""
+    """These boxes must be found; without boxes the thing is not in the image."""
 
     boxes: tuple[metrics.Corners, ...]
     metric: ClassVar[str] = BOX
@@ -150,7 +150,7 @@ class Boxes:
 
     @classmethod
     def read(cls, value: Any, folder: Path) -> Boxes:
-        """A list of ``[x_min, y_min, x_max, y_max]``."""
+        """Read a list of ``[x_min, y_min, x_max, y_max]``."""
         rows = _rows(value, 4, 'boxes')
         if any(x_min >= x_max or y_min >= y_max for x_min, y_min, x_max, y_max in rows):
             raise _wrong('boxes', value, '[x_min, y_min, x_max, y_max] of boxes that are not empty')
@@ -179,7 +179,7 @@ class Choice:
 
     @classmethod
     def read(cls, value: Any, folder: Path) -> Choice:
-        """A string such as ``B`` or ``AC``."""
+        """Read a string such as ``B`` or ``AC``."""
         if not isinstance(value, str) or not (letters := _letters(value)):
             raise _wrong('choice', value, 'one letter or several')
         return cls(letters)
@@ -205,7 +205,7 @@ class YesNo:
 
     @classmethod
     def read(cls, value: Any, folder: Path) -> YesNo:
-        """JSON's ``true`` or ``false``."""
+        """Read JSON's ``true`` or ``false``."""
         if not isinstance(value, bool):
             raise _wrong('yes', value, 'true or false')
         return cls(value)
@@ -224,7 +224,7 @@ class YesNo:
 
 @dataclass(frozen=True)
 class Number:
-    """A quantity, in the unit that the question asks for; the answer's unit is not looked at."""
+    """A quantity, in the unit that the question asks for; the answer's unit is ignored."""
 
     number: float
     metric: ClassVar[str] = RELATIVE
@@ -232,7 +232,7 @@ class Number:
 
     @classmethod
     def read(cls, value: Any, folder: Path) -> Number:
-        """A JSON number."""
+        """Read a JSON number."""
         return cls(_finite(value, 'number'))
 
     @property
@@ -253,7 +253,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Text:
-    """Free words, one of several that are right."""
+    """Free text; any of several texts is right."""
 
     accepted: tuple[str, ...]
     metric: ClassVar[str] = EXACT
@@ -261,7 +261,7 @@ class Text:
 
     @classmethod
     def read(cls, value: Any, folder: Path) -> Text:
-        """A string, or a list of them."""
+        """Read a string or a list of strings."""
         return cls(_strings(value, 'text'))
 
     @property
@@ -276,7 +276,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of a plan, all of them in order; none: it cannot be done."""
+    """The steps of a plan in order; no steps: the instruction cannot be carried out."""
 
     steps: tuple[str, ...]
     metric: ClassVar[str] = EXACT
@@ -284,7 +284,7 @@ class Steps:
 
     @classmethod
     def read(cls, value: Any, folder: Path) -> Steps:
-        """A list of strings."""
+        """Read a list of strings."""
         return cls(_strings(_list(value, 'steps'), 'steps') if value != [] else ())
 
     @property
@@ -296,13 +296,13 @@ class Steps:
         """See ``Truth``."""
         if not isinstance(content, TaskPlan):
             return 0.0
-        written = [metrics.normalize(step_words(step.text)) for step in content.steps]
-        return float(written == [metrics.normalize(step) for step in self.steps])
+        steps = [metrics.normalize(step_words(step.text)) for step in content.steps]
+        return float(steps == [metrics.normalize(step) for step in self.steps])
 
 
 @dataclass(frozen=True)
 class TrueTrajectory:
-    """Where the base is to be at equal steps of time: metres, x forward and y left."""
+    """Positions of the base at equal time steps: metres, x forward and y left."""
 
     positions: tuple[tuple[float, float], ...]
     metric: ClassVar[str] = METRES
@@ -310,7 +310,7 @@ class TrueTrajectory:
 
     @classmethod
     def read(cls, value: Any, folder: Path) -> TrueTrajectory:
-        """A list of ``[x, y]``, as many as the question asks for."""
+        """Read a list of ``[x, y]``, as many as the question asks for."""
         rows = _rows(value, 2, 'trajectory')
         if not rows:
             raise _wrong('trajectory', value, 'at least one [x, y]')
@@ -322,7 +322,7 @@ class TrueTrajectory:
         return ' '.join(f'({x:g}, {y:g})' for x, y in self.positions)
 
     def score(self, content: Content, size: tuple[int, int]) -> float | None:
-        """See ``Truth``; a path of another number of positions cannot be measured."""
+        """See ``Truth``; a path with another number of positions cannot be measured."""
         path = (content if isinstance(content, answers.Trajectory)
                 else read_trajectory(answer_words(content), step=1.0))
         if path is None or len(path.points) != len(self.positions):
@@ -334,14 +334,14 @@ KINDS: dict[str, Any] = {
     'mask': Mask, 'polygons': Polygons, 'boxes': Boxes, 'choice': Choice, 'yes': YesNo,
     'number': Number, 'text': Text, 'steps': Steps, 'trajectory': TrueTrajectory,
 }
-"""Truths by the key that stands for them in a record's ``answer``."""
+"""Classes of truth by their key in a record's ``answer``."""
 
 
 def read_truth(value: Any, folder: Path) -> Truth:
     """Read a record's ``answer``: an object with one of `KINDS` as its only key.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the value is something else.
 
     """
     kind = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else ''
@@ -352,14 +352,14 @@ def read_truth(value: Any, folder: Path) -> Truth:
 
 
 def answer_points(content: Content) -> list[tuple[float, float]]:
-    """Points of an answer, in pixels."""
+    """Return the points of an answer, (x, y) in pixels."""
     if isinstance(content, (Affordances, SpatialAnswer)):
         return [(point.x, point.y) for point in content.points]
     return []
 
 
 def answer_words(content: Content) -> str:
-    """Words of an answer in words, out of their box; '' of any other."""
+    """Return the text of an answer, without its box; '' for answers that are no text."""
     if isinstance(content, TextAnswer):
         box = read_boxed(content.text)
         return box[0] if box else content.text
@@ -367,16 +367,16 @@ def answer_words(content: Content) -> str:
 
 
 def step_words(text: str) -> str:
-    """A step's words without the places that it names."""
+    """Return a step's words without the pixels after them."""
     return text.partition(' [')[0].strip()
 
 
-def _wrong(name: str, value: Any, wanted: str) -> ValueError:
-    return ValueError(f'{name} is {reprlib.repr(value)}; give {wanted}')
+def _wrong(name: str, value: Any, expected: str) -> ValueError:
+    return ValueError(f'{name} is {reprlib.repr(value)}; give {expected}')
 
 
 def _not_there(content: Content) -> bool:
-    """Whether an answer in places names none."""
+    """Whether an answer of points or boxes has none."""
     if isinstance(content, SpatialAnswer) and content.type is not AnswerType.POINTS:
         return False
     return isinstance(content, (Affordances, SpatialAnswer)) and not (
@@ -384,7 +384,7 @@ def _not_there(content: Content) -> bool:
 
 
 def _letters(text: str) -> str:
-    """Sorted capitals of ``B``, ``AC`` or ``A, C``, as IDKB compares them; '' of anything else."""
+    """Return the sorted capitals of ``B``, ``AC`` or ``A, C``, as IDKB compares them; else ''."""
     joined = re.sub(r'[\s,]', '', text).rstrip('.')
     return ''.join(sorted(joined.upper())) if re.fullmatch('[a-z]|[A-Z]+', joined) else ''
 
@@ -396,7 +396,7 @@ def _list(value: Any, name: str) -> list[Any]:
 
 
 def _finite(value: Any, name: str) -> float:
-    # also NaN is not below, and integers may be too long for a float
+    # NaN fails the comparison, too, and integers may be too large for a float
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LARGEST:
         raise _wrong(name, value, 'a finite number')
     return float(value)

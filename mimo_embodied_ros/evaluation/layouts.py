@@ -1,9 +1,9 @@
-"""The published benchmarks, read where and as they are published.
+"""Read published benchmarks in the file layouts in which they are published.
 
 Each reader yields places and objects as ``dataset`` describes them. Sources: the repositories
 tyb197/RoboAfford, Zhoues/RoboRefer (``Evaluation``; the raw files of RefSpatial-Bench, not its
-parquet) and wentaoyuan/RoboPoint (``robopoint/eval``); what the model is asked is what
-``lmms_eval/tasks`` of XiaomiMiMo/MiMo-Embodied makes of them.
+parquet) and wentaoyuan/RoboPoint (``robopoint/eval``); the questions are taken from their entries
+as in ``lmms_eval/tasks`` of XiaomiMiMo/MiMo-Embodied.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Lines = Iterator[tuple[str, Any]]
 
-# Asks for another format than this model's; the vendor cuts it off, too.
+# This asks for another format than the model's; the vendor removes it, too.
 _FORMAT = ' Your answer should be formatted as a list of tuples'
 
 _AFFORDANCES = {
@@ -35,15 +35,15 @@ _AFFORDANCES = {
 
 
 def own(folder: Path) -> Lines:
-    """This package's own: ``dataset.jsonl``."""
+    """This package's own layout: ``dataset.jsonl``."""
     return read_lines(folder / 'dataset.jsonl')
 
 
 def roboafford_eval(folder: Path) -> Lines:
     """RoboAfford-Eval: ``annotations_*.json``, ``images/`` and ``masks/``.
 
-    A list of ``category``, ``question``, ``img``, ``mask`` and ``answer``; the benchmark judges by
-    the mask and not by the polygons in ``answer``, and so both files of annotations give the same.
+    A list of ``category``, ``question``, ``img``, ``mask`` and ``answer``. The benchmark scores by
+    the mask and not by the polygons in ``answer``, so that both annotation files are equivalent.
     """
     for place, entry in _entries(min(folder.glob('annotations_*.json'))):
         category = entry['category']
@@ -56,30 +56,30 @@ def roboafford_eval(folder: Path) -> Lines:
 def refspatial(folder: Path) -> Lines:
     """RefSpatial-Bench: ``Location``, ``Placement`` and ``Unseen``, or one of them.
 
-    In each ``question.json``, a list of ``id``, ``object``, ``prompt``, ``suffix``, ``rgb_path``,
+    Each ``question.json`` is a list of ``id``, ``object``, ``prompt``, ``suffix``, ``rgb_path``,
     ``mask_path``, ``category`` and ``step``. The published figure is the mean of Location and
     Placement; Unseen is for models that were trained on RefSpatial.
     """
     files = sorted(folder.glob('*/question.json')) or [folder / 'question.json']
     for file in files:
-        split, at = file.parent.resolve().name, file.parent.relative_to(folder)
+        split, subfolder = file.parent.resolve().name, file.parent.relative_to(folder)
         for place, entry in _entries(file):
             yield place, {
-                'id': f'{split} {entry["id"]}', 'image': str(at / entry['rgb_path']),
+                'id': f'{split} {entry["id"]}', 'image': str(subfolder / entry['rgb_path']),
                 'question': entry['object'], 'category': split,
-                'answer': {'mask': str(at / entry['mask_path'])}}
+                'answer': {'mask': str(subfolder / entry['mask_path'])}}
 
 
 def where2place(folder: Path) -> Lines:
     """Where2Place: ``point_questions.jsonl``, ``images/`` and ``masks/``.
 
-    Lines of ``question_id``, ``image``, ``text`` and ``category``; the mask of the n-th is
-    ``masks/<n>.jpg``, counted from 00. Where it fades, a point counts on the lighter half.
+    Lines of ``question_id``, ``image``, ``text`` and ``category``; the mask of the n-th line is
+    ``masks/<n>.jpg``, counted from 00. The edges of a mask are blurred; its lighter half counts.
     """
     for number, (place, entry) in enumerate(read_lines(folder / 'point_questions.jsonl')):
         mask = f'masks/{number:02d}.jpg'
         if not (folder / mask).is_file() and (folder / mask).with_suffix('.png').is_file():
-            mask = f'masks/{number:02d}.png'  # as some copies have it
+            mask = f'masks/{number:02d}.png'  # some copies have PNG files
         yield place, {
             'id': str(entry['question_id']), 'image': f'images/{entry["image"]}',
             'question': _description(entry['text']), 'answer': {'mask': mask},
@@ -92,16 +92,16 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Lines], tuple[str, ...]]] = {
     'refspatial': (refspatial, ('*/question.json', 'question.json')),
     'where2place': (where2place, ('point_questions.jsonl',)),
 }
-"""Readers by name, with the files that a layout is known by."""
+"""Readers by name, with the files by which a layout is recognised."""
 
 
 def read_dataset(
     path: Path, *, thinking: bool | None = None, tasks: Mapping[str, Task] = TASKS
 ) -> list[Record]:
-    """Read a dataset: a file of this package's own, or the folder of a known layout.
+    """Read a dataset: a file in this package's own layout, or a folder in any layout.
 
     Raises:
-        InvalidRequestError: it is of no known layout, or a record of it is wrong.
+        InvalidRequestError: the layout is unknown, or a record is wrong.
 
     """
     if path.is_file():
@@ -109,8 +109,8 @@ def read_dataset(
     for reader, names in LAYOUTS.values():
         if any(any(path.glob(name)) for name in names):
             return to_records(_checked(reader, path), path, thinking=thinking)
-    known = '; '.join(f'{name}: {" or ".join(files)}' for name, (_, files) in LAYOUTS.items())
-    msg = f'{path} is no dataset; give a file of JSON lines, or a folder with one of {known}'
+    layouts = '; '.join(f'{name}: {" or ".join(files)}' for name, (_, files) in LAYOUTS.items())
+    msg = f'{path} is no dataset; give a file of JSON lines, or a folder with one of {layouts}'
     raise InvalidRequestError(msg)
 
 
@@ -123,7 +123,7 @@ def _checked(reader: Callable[[Path], Lines], folder: Path) -> Lines:
 
 
 def _entries(file: Path) -> Lines:
-    """Objects of a JSON list; their places count entries, as a list has no lines to speak of."""
+    """Yield the objects of a JSON list; their places count entries in place of lines."""
     try:
         entries = json.loads(read_text(file))
     except (ValueError, RecursionError) as error:

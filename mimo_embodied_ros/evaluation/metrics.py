@@ -1,6 +1,6 @@
-"""The benchmarks' metrics, as pure functions over numpy arrays.
+"""Metrics of the benchmarks.
 
-Positions are pixels of the original image, x right and y down, unless it says metres.
+Positions are pixels of the original image, x right and y down, unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     Places = Sequence[tuple[float, float]]
     Corners = tuple[float, float, float, float]
 
-IOU = 0.5  # least overlap at which a box counts as found
+IOU = 0.5  # minimum overlap at which a box counts as found
 # VSI-Bench, section 3.2 of arXiv 2412.14171: the confidences .50, .55, ..., .95
 _CONFIDENCES = np.linspace(0.5, 0.95, 10)
 
 
 def in_mask(points: Places, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which points lie on a pixel of the mask; those outside of the image do not.
+    """Tell which points lie on a pixel of the mask; points outside of the image do not.
 
     Args:
         points: n positions.
@@ -60,15 +60,18 @@ def in_polygons(points: Places, polygons: Sequence[Places]) -> NDArray[np.bool_]
 
 
 def hit_rate(hits: NDArray[np.bool_]) -> float:
-    """Share of points that hit; 0 where nothing was pointed at.
+    """Return the share of points that hit; 0 without points.
 
-    The accuracy of Where2Place, RoboAfford-Eval and RefSpatial-Bench: its mean over questions.
+    Its mean over questions is the accuracy of Where2Place, RoboAfford-Eval and RefSpatial-Bench.
     """
     return float(hits.mean()) if hits.size else 0.0
 
 
 def iou(a: Corners, b: Corners) -> float:
-    """Intersection over union of two boxes ``x_min, y_min, x_max, y_max``; 0 for empty ones."""
+    """Return the intersection over union of two boxes ``x_min, y_min, x_max, y_max``.
+
+    It is 0 for empty boxes.
+    """
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     shared = max(0.0, width) * max(0.0, height)
@@ -76,47 +79,50 @@ def iou(a: Corners, b: Corners) -> float:
     return shared / union if union > 0 else 0.0
 
 
-def boxes_f1(said: Sequence[Corners], true: Sequence[Corners], least: float = IOU) -> float:
-    """F1 score of boxes that overlap at least so much, each counted once, best pairs first.
+def boxes_f1(
+    predicted: Sequence[Corners], true: Sequence[Corners], min_iou: float = IOU
+) -> float:
+    """Return the F1 score of boxes; pairs with enough overlap match, best pairs first.
 
-    For one box said and one true box this is the published "accuracy at IoU 0.5" of a question:
-    1 or 0. Both empty is 1: rightly nothing was found.
+    For one predicted and one true box this is the published "accuracy at IoU 0.5" of a question:
+    1 or 0. Without any boxes it is 1, because nothing was to be found.
     """
-    if not said and not true:
+    if not predicted and not true:
         return 1.0
-    pairs = sorted(((iou(s, t), i, j) for i, s in enumerate(said) for j, t in enumerate(true)),
-                   reverse=True)
-    used_said: set[int] = set()
-    used_true: set[int] = set()
+    pairs = sorted(
+        ((iou(p, t), i, j) for i, p in enumerate(predicted) for j, t in enumerate(true)),
+        reverse=True)
+    matched_predicted: set[int] = set()
+    matched_true: set[int] = set()
     for overlap, i, j in pairs:
-        if overlap >= least and i not in used_said and j not in used_true:
-            used_said.add(i)
-            used_true.add(j)
-    return 2 * len(used_said) / (len(said) + len(true))
+        if overlap >= min_iou and i not in matched_predicted and j not in matched_true:
+            matched_predicted.add(i)
+            matched_true.add(j)
+    return 2 * len(matched_predicted) / (len(predicted) + len(true))
 
 
 def normalize(words: str) -> str:
-    """Words as they are compared: lower case, single spaces, no full stop at the end."""
+    """Return words for a comparison: lower case, single spaces, no full stop at the end."""
     return ' '.join(words.lower().split()).rstrip('. ')
 
 
-def exact_match(said: str, accepted: Sequence[str]) -> bool:
+def exact_match(predicted: str, accepted: Sequence[str]) -> bool:
     """Whether the words are one of the accepted answers, after `normalize`."""
-    return normalize(said) in {normalize(words) for words in accepted}
+    return normalize(predicted) in {normalize(words) for words in accepted}
 
 
-def relative_accuracy(said: float, true: float) -> float:
-    """Mean relative accuracy of a number, the metric of VSI-Bench.
+def relative_accuracy(predicted: float, true: float) -> float:
+    """Return the mean relative accuracy of a number, the metric of VSI-Bench.
 
-    The share of confidences c in .50, .55, ..., .95 at which the relative error is at most 1 - c.
-    Of zero nothing is a relative error: there the number is right or wrong.
+    It is the share of confidences c in .50, .55, ..., .95 at which the relative error is at most
+    1 - c. Of zero there is no relative error: the number is then right or wrong.
     """
     if true == 0:
-        return float(said == 0)
-    return float((abs(said - true) / abs(true) <= 1 - _CONFIDENCES).mean())
+        return float(predicted == 0)
+    return float((abs(predicted - true) / abs(true) <= 1 - _CONFIDENCES).mean())
 
 
-def displacement(said: Places, true: Places) -> float:
-    """Mean L2 distance in metres between two paths of as many positions, one for each time."""
-    offsets = np.asarray(said, float) - np.asarray(true, float)
+def displacement(predicted: Places, true: Places) -> float:
+    """Return the mean L2 distance between two paths of equally many positions, in their unit."""
+    offsets = np.asarray(predicted, float) - np.asarray(true, float)
     return float(np.linalg.norm(offsets, axis=1).mean())

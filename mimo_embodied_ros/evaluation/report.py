@@ -1,4 +1,4 @@
-"""What an evaluation came to: figures for people and for programs, and the worst cases."""
+"""Report an evaluation: figures as JSON and as text, and a contact sheet of the worst answers."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 _TRUE = (60, 220, 90)
 _WIDTH = 480  # of a picture on the contact sheet
 _COLUMNS = 3
-_LINE = 62  # characters that are easily read below it
+_LINE = 62  # characters of a line below it
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """All figures, as JSON has them.
+    """Return all figures, as they are written to JSON.
 
     Returns:
         ``overall`` by metric, and ``categories`` by name and metric: each with ``mean`` over the
-        questions (metres: over those that gave a path; None if none did), ``questions`` and
-        ``failed``; ``failures`` by code; ``median_seconds`` of an answer.
+        questions (of metres, over those with a path as answer; None if there are none),
+        ``questions`` and ``failed``; ``failures`` by code; ``median_seconds`` of an answer.
 
     """
     categories: dict[str, list[Outcome]] = defaultdict(list)
@@ -43,7 +43,7 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         categories[outcome.record.category].append(outcome)
     return {
         'overall': _by_metric(outcomes),
-        'categories': {name: _by_metric(some) for name, some in sorted(categories.items())},
+        'categories': {name: _by_metric(group) for name, group in sorted(categories.items())},
         'failures': dict(Counter(o.code for o in outcomes if o.code)),
         'median_seconds': median(o.prediction.seconds for o in outcomes),
     }
@@ -63,7 +63,7 @@ def _by_metric(outcomes: Iterable[Outcome]) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures of `summary` by category, as text."""
+    """Return the figures of `summary` by category, as a text table."""
     rows = [('category', 'metric', 'mean', 'questions', 'failed')]
     for name, metrics in (*figures['categories'].items(), ('all', figures['overall'])):
         for metric, f in metrics.items():
@@ -79,10 +79,10 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def contact_sheet(outcomes: Iterable[Outcome], number: int) -> NDArray[np.uint8] | None:
-    """The worst answers beside what is right, which is green.
+    """Draw the worst answers with the ground truth in green.
 
     Returns:
-        (height, width, 3) uint8, RGB; None where no answer could be better.
+        (height, width, 3) uint8, RGB; None if all answers have the best score.
 
     """
     ranked = sorted((o for o in outcomes if o.badness > 0), key=lambda o: -o.badness)
@@ -91,7 +91,7 @@ def contact_sheet(outcomes: Iterable[Outcome], number: int) -> NDArray[np.uint8]
 
 
 def _draw(outcome: Outcome) -> NDArray[np.uint8]:
-    """The first picture of a question with truth, answer and words, `_WIDTH` pixels wide."""
+    """Draw the first picture of a question with truth, answer and text, `_WIDTH` pixels wide."""
     record = outcome.record
     pixels = read_picture(record.images[0]).copy()
     thickness = max(2, round(3 * pixels.shape[1] / _WIDTH))
@@ -105,20 +105,20 @@ def _draw(outcome: Outcome) -> NDArray[np.uint8]:
     small = cv2.resize(canvas.picture(), (_WIDTH, height), interpolation=cv2.INTER_AREA)
     canvas = Canvas(small.astype(np.uint8))
     title = f'{outcome.code or f"{outcome.score:.2f}"}  {record.id}  {record.category}'
-    said = outcome.prediction.text.rpartition('</think>')[2] or outcome.prediction.message
-    for name, words in ((title, ''), ('asked: ', record.question),
-                        ('right: ', record.truth.words), ('said: ', said)):
+    answer = outcome.prediction.text.rpartition('</think>')[2] or outcome.prediction.message
+    for name, words in ((title, ''), ('question: ', record.question),
+                        ('truth: ', record.truth.words), ('answer: ', answer)):
         line = name + ' '.join(words.split())
         canvas.note(*textwrap.wrap(line, _LINE, max_lines=3, subsequent_indent='   '))
     return canvas.picture()
 
 
 def _outlines(truth: Truth) -> list[NDArray[Any]]:
-    """Closed lines around what is right, (n, 2) each."""
+    """Return closed outlines of the ground truth, (n, 2) each."""
     if isinstance(truth, Mask):
-        found, _ = cv2.findContours(
+        contours, _ = cv2.findContours(
             truth.pixels().astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        return [contour[:, 0] for contour in found]
+        return [contour[:, 0] for contour in contours]
     if isinstance(truth, Polygons):
         return [np.asarray(polygon) for polygon in truth.polygons]
     if isinstance(truth, Boxes):

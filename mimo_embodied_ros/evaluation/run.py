@@ -1,7 +1,7 @@
-"""Ask a model the questions of a dataset, and judge what it says.
+"""Run a model on the questions of a dataset, and score its answers.
 
-What the model wrote is kept in ``replies.jsonl``, a line for each question: a run that was stopped
-goes on where it was, and scores are made from there each time.
+The model's replies are kept in ``replies.jsonl``, a line for each question, so that a run that was
+stopped can continue. The scores are computed from this file each time.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 
     from .dataset import Record
 
-# With these no further question would fare better.
+# After these errors all further questions would fail, too.
 _FATAL = (ResultCode.MODEL_NOT_READY, ResultCode.BACKEND_UNREACHABLE)
 _ENDINGS = {ResultCode.OUTPUT_TRUNCATED: 'length', ResultCode.TIMEOUT: 'deadline'}
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model said to one question.
+    """The model's reply to one question, a line of ``replies.jsonl``.
 
     Attributes:
         key: of the record.
         id: of the record, for people.
-        text: what it wrote.
+        text: everything that the model wrote.
         finish_reason: as in ``Reply``.
-        code: name of the failure; '' if there was none.
-        message: of the failure.
+        code: name of the error; '' if there was none.
+        message: of the error.
         seconds: from the question to the end of the answer.
 
     """
@@ -65,14 +65,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an answer was worth.
+    """The score of an answer.
 
     Attributes:
-        record: what was asked.
-        said: what came.
-        content: as it was read; None where it could not be.
-        score: in the metric of the record's truth; None is a path that cannot be measured.
-        code: name of the failure; '' if there was none.
+        record: the question.
+        prediction: the model's reply.
+        content: the parsed answer; None if it could not be parsed.
+        score: in the metric of the record's truth; None for a path that cannot be measured.
+        code: name of the error; '' if there was none.
 
     """
 
@@ -84,24 +84,24 @@ class Outcome:
 
     @property
     def badness(self) -> float:
-        """From 0, nothing could be better, to 1; what orders answers of all metrics."""
+        """From 0, the best score, to 1; comparable between metrics."""
         if self.score is None:
             return 1.0
         return 1 - 1 / (1 + self.score) if self.record.truth.metric == METRES else 1 - self.score
 
 
 class Replies:
-    """The file of replies, written line by line."""
+    """The file ``replies.jsonl``, written line by line."""
 
     def __init__(self, path: Path, about: dict[str, str | int]) -> None:
         """Open or make a file.
 
         Args:
             path: the file; its folder is made.
-            about: model and image sizes; replies with others are not to be mixed.
+            about: model and image sizes; replies with other settings must not be mixed.
 
         Raises:
-            InvalidRequestError: it is of another model, or damaged.
+            InvalidRequestError: the file is of other settings, or damaged.
 
         """
         self._predictions: dict[str, Prediction] = {}
@@ -109,18 +109,18 @@ class Replies:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             written = path.read_bytes() if path.exists() else b''
-            whole = written[: written.rfind(b'\n') + 1]  # a line may have been cut short
-            lines = whole.decode('utf-8').splitlines()
+            complete = written[: written.rfind(b'\n') + 1]  # without a line that was cut short
+            lines = complete.decode('utf-8').splitlines()
             if lines and lines[0] != first:
-                msg = (f'{path} holds the replies of {lines[0]}, and now {first} is asked; give '
+                msg = (f'{path} holds the replies of {lines[0]}, and this run is of {first}; give '
                        'another folder, or delete the file')
                 raise InvalidRequestError(msg)
             for line in lines[1:]:
                 prediction = Prediction(**json.loads(line))
                 self._predictions[prediction.key] = prediction
             self._file = path.open('r+b' if written else 'wb')
-            self._file.truncate(len(whole))
-            self._file.seek(len(whole))
+            self._file.truncate(len(complete))
+            self._file.seek(len(complete))
         except (OSError, TypeError, ValueError) as error:
             msg = f'{path} cannot be used ({error}); give another folder, or delete the file'
             raise InvalidRequestError(msg) from error
@@ -128,12 +128,12 @@ class Replies:
             self._write(first)
 
     def get(self, record: Record) -> Prediction | None:
-        """What was said; None where nothing was, or only a failure came."""
+        """Return the reply to a record; None if there is none, or only an error."""
         prediction = self._predictions.get(record.key)
         return prediction if prediction is not None and prediction.text else None
 
     def add(self, prediction: Prediction) -> None:
-        """Keep a reply, also through the end of this process."""
+        """Write a reply to the file at once, so that it outlives this process."""
         self._predictions[prediction.key] = prediction
         self._write(json.dumps(dataclasses.asdict(prediction)))
 
@@ -149,19 +149,19 @@ class Replies:
 def evaluate(
     engine: Engine, records: Iterable[Record], out: Path, *, timeout: float = 0.0
 ) -> list[Outcome]:
-    """Ask what has not been answered yet, with a progress bar, and judge all.
+    """Answer the questions without a reply, with a progress bar, and score all answers.
 
     Args:
         engine: a loaded model.
         records: the dataset.
         out: folder of ``replies.jsonl``.
-        timeout: seconds for an answer; 0 is without end.
+        timeout: seconds for an answer; 0 is no limit.
 
     Raises:
-        InvalidRequestError: the replies there are of another model; a picture is missing or does
-            not fit its mask.
+        InvalidRequestError: the replies in the folder are of another model; a picture is missing or
+            does not fit its mask.
         BadEncodingError: a picture cannot be read.
-        ModelNotReadyError, BackendUnreachableError: the model is gone; run again to go on.
+        ModelNotReadyError, BackendUnreachableError: the model is gone; run again to continue.
 
     """
     info = engine.info
@@ -185,21 +185,21 @@ def evaluate(
 
 
 def judge(record: Record, prediction: Prediction, query: Query, limits: PixelLimits) -> Outcome:
-    """Read an answer and score it; one that cannot be read is worth nothing.
+    """Parse an answer and score it; an answer that cannot be parsed gets the worst score.
 
     Raises:
         InvalidRequestError: the truth does not fit the image.
 
     """
-    nothing = None if record.truth.metric == METRES else 0.0
+    worst = None if record.truth.metric == METRES else 0.0
     if not prediction.text:
         code = prediction.code or ResultCode.EMPTY_ANSWER.name
-        return Outcome(record, prediction, None, nothing, code)
+        return Outcome(record, prediction, None, worst, code)
     try:
         prompt = build_prompt(query, limits)
         content = parse_answer(query, prompt, prediction.text, prediction.finish_reason).content
     except MimoError as error:
-        return Outcome(record, prediction, None, nothing, error.code.name)
+        return Outcome(record, prediction, None, worst, error.code.name)
     frame = query.frames[0]
     try:
         score = record.truth.score(content, (frame.width, frame.height))

@@ -1,1 +1,1 @@
-"""From pixels to positions in space."""
+"""Compute positions in space from pixels, depth, camera models and transforms."""

@@ -1,4 +1,4 @@
-"""Between the pixels of a camera and directions in its optical frame (z forwards, x right, y down).
+"""Map pixels of a camera to rays in its optical frame (z forwards, x right, y down), and back.
 
 Pixels are as in the interfaces: the image's left and upper edges are 0, so that the centre of the
 first pixel is 0.5. CameraInfo and OpenCV count from that centre; the half pixel is added here.
@@ -21,22 +21,23 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MODELS = ('plumb_bob', 'rational_polynomial', 'equidistant')
-_FISHEYE = ('equidistant', 'fisheye')  # one model by the names of ROS and of some drivers
-# how many coefficients OpenCV takes
+_FISHEYE = ('equidistant', 'fisheye')  # the names that ROS and some drivers use for one model
+# numbers of coefficients that OpenCV takes
 _COUNTS = {'plumb_bob': (4, 5), 'rational_polynomial': (8, 12, 14), 'equidistant': (4,),
            'fisheye': (4,)}
-_CLOSE = 0.05  # pixels by which a ray may miss its pixel
-_STEPS = 50
+_TOLERANCE = 0.05  # pixels by which a ray may miss its pixel
+_ITERATIONS = 50
 
 
 class CameraModel:
-    """A camera for an image of a given size."""
+    """Intrinsics and lens distortion of a camera, for images of one size."""
 
     def __init__(self, intrinsics: Intrinsics, width: int, height: int) -> None:
-        """Scale the intrinsics to the image, which may be a smaller copy of what they are for.
+        """Scale the intrinsics to the image, which may be a smaller copy of the calibrated one.
 
         Raises:
-            NoCameraInfoError: they are not of this image, or of a model that is not known.
+            NoCameraInfoError: the intrinsics are of an image of another shape, or their distortion
+                model is unknown.
 
         """
         calibrated = intrinsics.size or (width, height)
@@ -46,7 +47,7 @@ class CameraModel:
                    f'the image is {width}x{height}, so it was cropped in between; set '
                    'camera_info_topic to that of this image')
             raise NoCameraInfoError(msg, cause='intrinsics of another image')
-        # the centre of a pixel stays where it is in the picture: (c + 0.5) * s - 0.5
+        # pixel centres are scaled, not pixel numbers: (c + 0.5) * s - 0.5
         self._k = np.array([[intrinsics.fx * sx, 0, (intrinsics.cx + 0.5) * sx - 0.5],
                             [0, intrinsics.fy * sy, (intrinsics.cy + 0.5) * sy - 0.5],
                             [0, 0, 1]])
@@ -54,17 +55,17 @@ class CameraModel:
         self._fisheye = intrinsics.model in _FISHEYE
         if self._d.size and self._d.size not in _COUNTS.get(intrinsics.model, ()):
             msg = (f'the camera info has {self._d.size} coefficients of the distortion model '
-                   f'{intrinsics.model!r}; known are {", ".join(MODELS)} with as many as OpenCV '
-                   'takes. Rectify the image, or publish one of these')
+                   f'{intrinsics.model!r}; supported are {", ".join(MODELS)} with as many '
+                   'coefficients as OpenCV takes. Rectify the image, or publish one of these')
             raise NoCameraInfoError(msg, cause='distortion model')
 
     @property
     def focal(self) -> float:
-        """Pixels a radian at the optical axis."""
+        """Focal length in pixels, the mean of both axes."""
         return float(self._k[0, 0] + self._k[1, 1]) / 2
 
     def rays(self, pixels: ArrayLike) -> Floats:
-        """Where the rays of pixels cross the plane one metre ahead.
+        """Return where the rays of pixels cross the plane one metre ahead.
 
         Args:
             pixels: (n, 2), x and y.
@@ -78,28 +79,28 @@ class CameraModel:
         if not self._d.size or not points.size:
             return ideal
         if self._fisheye:
-            found = cv2.fisheye.undistortPoints(points[:, None], self._k, self._d)
+            undistorted = cv2.fisheye.undistortPoints(points[:, None], self._k, self._d)
         else:
-            found = cv2.undistortPoints(points[:, None], self._k, self._d)
-        rays = found.reshape(-1, 2).astype(float)
-        # OpenCV stops after a few steps of the same iteration, whether or not it is there
+            undistorted = cv2.undistortPoints(points[:, None], self._k, self._d)
+        rays = undistorted.reshape(-1, 2).astype(float)
+        # OpenCV stops after a few iterations, also if they have not converged; these go on
         with np.errstate(all='ignore'):
-            for _ in range(_STEPS):
-                missed = points + 0.5 - self.pixels(np.column_stack([rays, np.ones(len(rays))]))
-                if not (np.abs(missed) > _CLOSE / 10).any():
+            for _ in range(_ITERATIONS):
+                error = points + 0.5 - self.pixels(np.column_stack([rays, np.ones(len(rays))]))
+                if not (np.abs(error) > _TOLERANCE / 10).any():
                     break
-                rays = rays + missed / np.diag(self._k)[:2]
-            good = np.hypot(*missed.T) < _CLOSE
-        return np.where(good[:, None], rays, np.nan)
+                rays = rays + error / np.diag(self._k)[:2]
+            converged = np.hypot(*error.T) < _TOLERANCE
+        return np.where(converged[:, None], rays, np.nan)
 
     def pixels(self, positions: ArrayLike) -> Floats:
-        """Where positions in the optical frame are in the image.
+        """Project positions in the optical frame to the image.
 
         Args:
             positions: (n, 3) metres.
 
         Returns:
-            (n, 2) x and y; NaN for what is not in front of the camera.
+            (n, 2) x and y; NaN for positions that are not in front of the camera.
 
         """
         xyz = np.asarray(positions, float).reshape(-1, 3)
@@ -110,7 +111,7 @@ class CameraModel:
             return np.asarray(rays * np.diag(self._k)[:2] + self._k[:2, 2] + 0.5)
         ahead, zero = np.column_stack([rays, np.ones(len(rays))])[:, None], np.zeros(3)
         if self._fisheye:
-            found = cv2.fisheye.projectPoints(ahead, zero, zero, self._k, self._d)[0]
+            pixels = cv2.fisheye.projectPoints(ahead, zero, zero, self._k, self._d)[0]
         else:
-            found = cv2.projectPoints(ahead, zero, zero, self._k, self._d)[0]
-        return found.reshape(-1, 2).astype(float) + 0.5
+            pixels = cv2.projectPoints(ahead, zero, zero, self._k, self._d)[0]
+        return pixels.reshape(-1, 2).astype(float) + 0.5

@@ -1,7 +1,6 @@
-"""From one frame of the robot to another: static extrinsics from YAML, and odometry.
+"""Transforms between frames of the robot without tf2: static extrinsics from YAML, and odometry.
 
-This is what a robot without tf2 needs for a camera that is fixed to its base; what moves otherwise
-(an arm, a map) only tf2 knows.
+This suffices for a camera that is fixed to the base; other moving frames (an arm, a map) need tf2.
 """
 
 from __future__ import annotations
@@ -34,27 +33,27 @@ _FIELDS = {'parent': 'str', 'child': 'str', 'translation': 'three numbers, metre
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """Takes points of a source frame to a target frame: the pose of the source in the target."""
+    """Maps points of a source frame to a target frame; it is the source's pose in the target."""
 
     rotation: Floats = field(default_factory=lambda: np.eye(3))  # (3, 3)
     translation: Floats = field(default_factory=lambda: np.zeros(3))  # (3,) metres
 
     @classmethod
     def of(cls, translation: ArrayLike, quaternion: ArrayLike) -> Transform:
-        """From metres and a quaternion x, y, z, w."""
+        """Make a transform of metres and a quaternion x, y, z, w."""
         return cls(matrix_of(quaternion), np.asarray(translation, float))
 
     def apply(self, points: ArrayLike) -> Floats:
-        """(n, 3) or (3,) metres of the source frame, in the target frame."""
+        """Map points, (n, 3) or (3,) metres, from the source frame to the target frame."""
         return np.asarray(np.asarray(points) @ self.rotation.T + self.translation)
 
     def rotate(self, directions: ArrayLike) -> Floats:
-        """The same for directions, which have no place."""
+        """Map directions, (n, 3) or (3,), from the source frame to the target frame."""
         return np.asarray(np.asarray(directions) @ self.rotation.T)
 
     @property
     def inverse(self) -> Transform:
-        """The way back."""
+        """The transform from the target frame to the source frame."""
         return Transform(self.rotation.T, -self.rotation.T @ self.translation)
 
     def __matmul__(self, other: Transform) -> Transform:
@@ -62,41 +61,41 @@ class Transform:
 
 
 class Extrinsics:
-    """Poses of frames in their parents that do not change, and how to get from one to another."""
+    """Fixed poses of frames in their parents, and the transforms between any two of them."""
 
     def __init__(self, parents: Mapping[str, tuple[str, Transform]] | None = None) -> None:
-        """Take for each child its parent and its pose in it."""
+        """Take for each child frame its parent, and its pose in the parent."""
         self._parents = dict(parents or {})
 
     def lookup(
         self, target: str, source: str, stamp_ns: int, odometry: Odometry | None = None
     ) -> Transform:
-        """The transform that takes points of ``source`` to ``target``.
+        """Return the transform that maps points of ``source`` to ``target``.
 
         Args:
             target: frame.
             source: frame.
-            stamp_ns: when, nanoseconds of ROS time.
-            odometry: says where the base was; used if it is of that time.
+            stamp_ns: time, nanoseconds of ROS time.
+            odometry: pose of the base; used if it is valid at that time.
 
         Raises:
-            TransformError: nothing connects the frames, or not at that time.
+            TransformError: the frames are not connected, or not at that time.
 
         """
-        parents, late = dict(self._parents), ''
+        parents, remark = dict(self._parents), ''
         if odometry is not None and odometry.child_frame_id not in parents:
             if is_valid_at(odometry, stamp_ns):
                 parents[odometry.child_frame_id] = (
                     odometry.frame_id, Transform.of(odometry.position, odometry.orientation))
             else:
-                away = abs(odometry.stamp_ns - stamp_ns) / 1e9
-                late = f'; the nearest odometry is {away:.2f} s from the image, or broken'
+                distance = abs(odometry.stamp_ns - stamp_ns) / 1e9
+                remark = f'; the nearest odometry is {distance:.2f} s from the image, or broken'
         up, down = _ancestors(source, parents), _ancestors(target, parents)
         common = next((frame for frame in up if frame in down), None)
         if common is None:
-            known = sorted({*parents, *(parent for parent, _ in parents.values())})
-            msg = (f'nothing connects {target!r} with {source!r}; known frames are '
-                   f'{", ".join(known) or "none"}{late}')
+            frames = sorted({*parents, *(parent for parent, _ in parents.values())})
+            msg = (f'no transform connects {target!r} with {source!r}; known frames are '
+                   f'{", ".join(frames) or "none"}{remark}')
             raise TransformError(msg)
         return down[common].inverse @ up[common]
 
@@ -104,22 +103,22 @@ class Extrinsics:
 def _ancestors(
     frame: str, parents: Mapping[str, tuple[str, Transform]]
 ) -> dict[str, Transform]:
-    """The frames above one, nearest first, and its pose in each."""
-    found, pose = {frame: Transform()}, Transform()
+    """Return a frame and its ancestors, nearest first, with the frame's pose in each."""
+    poses, pose = {frame: Transform()}, Transform()
     while frame in parents:
-        frame, above = parents[frame]
-        if frame in found:  # only odometry can close a circle: a file is checked
+        frame, parent_pose = parents[frame]
+        if frame in poses:  # a cycle by odometry; those of a file are refused when it is read
             break
-        pose = above @ pose
-        found[frame] = pose
-    return found
+        pose = parent_pose @ pose
+        poses[frame] = pose
+    return poses
 
 
 def load_extrinsics(file: str | Path) -> Extrinsics:
     """Read a YAML list of ``parent``, ``child``, ``translation`` and ``rotation``.
 
     Raises:
-        InvalidRequestError: with the file and the entry that is wrong.
+        InvalidRequestError: the file or an entry is wrong; the message names both.
 
     """
     try:
@@ -135,9 +134,9 @@ def load_extrinsics(file: str | Path) -> Extrinsics:
     for number, entry in enumerate(entries, 1):
         problem = _problem(entry)
         if not problem and entry['child'] in parents:
-            problem = f'{entry["child"]} has a parent already; a frame has one'
+            problem = f'{entry["child"]} has a parent already; a frame has only one'
         if not problem and entry['child'] in _ancestors(entry['parent'], parents):
-            problem = f'{entry["child"]} would be above itself'
+            problem = f'{entry["child"]} would be its own ancestor'
         if problem:
             msg = f'extrinsics_file {file}, entry {number}: {problem}'
             raise InvalidRequestError(msg)
@@ -147,10 +146,10 @@ def load_extrinsics(file: str | Path) -> Extrinsics:
 
 
 def _problem(entry: Any) -> str:
-    """What is wrong with an entry; empty if nothing."""
+    """Return what is wrong with an entry; '' if nothing is."""
     if not isinstance(entry, dict) or entry.keys() != _FIELDS.keys():
-        has = ', '.join(map(str, entry)) if isinstance(entry, dict) else repr(entry)
-        return f'it has {has}; give {", ".join(_FIELDS)}'
+        fields = ', '.join(map(str, entry)) if isinstance(entry, dict) else repr(entry)
+        return f'it has {fields}; give {", ".join(_FIELDS)}'
     for name in ('parent', 'child'):
         if not isinstance(entry[name], str) or not entry[name]:
             return f'{name} is {entry[name]!r}; give the name of a frame'

@@ -1,4 +1,4 @@
-"""From pixels of an image to positions in a frame of the robot."""
+"""Lift pixels of an image to positions in a frame of the robot, by depth."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
     Lookup = Callable[[str, str], Transform]
 
-# Radii of windows, in widths of the depth image; see _radius.
-_AROUND = 0.0035  # what must be on one surface
-_DEPTH = 0.006  # what the depth is of
-_NORMAL = 0.02  # what the normal is of, which needs a longer lever
-_FEWEST = 12  # pixels for a normal
-_FLATTEST = 0.015  # change of depth from pixel to pixel, as a share: more is a look along a surface
-_SHOWN = 0.4  # share of the middle of a box that is of one surface
-_STEEPEST = 0.1  # standard error of a normal, radians
+# Radii of windows, as shares of the depth image's width; see _radius.
+_CORE_RADIUS = 0.0035  # nearly all pixels in it must be on one surface
+_DEPTH_RADIUS = 0.006  # the depth is measured in it
+_NORMAL_RADIUS = 0.02  # the normal is measured in it; a larger window makes it more precise
+_MIN_PIXELS = 12  # for a normal
+_MAX_SLOPE = 0.015  # relative change of depth a pixel; beyond, the view is along the surface
+_BOX_SHARE = 0.4  # share of the middle of a box that must be on one surface
+_MAX_NORMAL_ERROR = 0.1  # standard error, radians
 
 
 class PositionStatus(IntEnum):
@@ -51,14 +51,14 @@ class PositionStatus(IntEnum):
 
 @dataclass(frozen=True)
 class Position:
-    """Of a point on a surface; what follows ``problem`` is zero unless the status is OK.
+    """The position of a point on a surface; without status OK it is zero.
 
     Attributes:
-        status: whether there is a position, or what is missing.
+        status: OK, or what is missing.
         problem: cause and remedy; empty with OK.
         xyz: metres in the target frame.
-        depth_stddev: metres, spread of the depths about the surface.
-        normal: unit vector out of the surface, in the target frame; None where not known.
+        depth_stddev: metres, standard deviation of the depths about the surface.
+        normal: unit vector out of the surface, in the target frame; None if unknown.
 
     """
 
@@ -71,13 +71,13 @@ class Position:
 
 @dataclass(frozen=True)
 class Extent:
-    """Of the surface that is seen in a box of pixels; see Position.
+    """Place and size of the surface in a box of pixels; without status OK they are zero.
 
     Attributes:
-        status: as of a Position.
-        problem: as of a Position.
+        status: OK, or what is missing.
+        problem: cause and remedy; empty with OK.
         center: metres in the target frame, the middle of ``size``.
-        size: metres along the axes of the target frame, of what is seen: no thing's back is.
+        size: metres along the axes of the target frame, of the visible side of the thing.
 
     """
 
@@ -90,21 +90,21 @@ class Extent:
 class Lifter:
     """Lifts points and boxes of one frame into one target frame.
 
-    What they share is made at the first of them: the depth in the image's view, and the transform.
+    The depth in the image's view and the transform are computed once, for the first of them.
     """
 
     def __init__(self, frame: Frame, target_frame: str, lookup: Lookup) -> None:
-        """Nothing is computed yet.
+        """Take the settings; nothing is computed yet.
 
         Args:
-            frame: with what is known of its depth and intrinsics.
-            target_frame: in which positions are wanted.
-            lookup: the transform that takes points of its second frame to its first, at the frame's
-                stamp; raises TransformError.
+            frame: with its depth and intrinsics.
+            target_frame: frame of the positions.
+            lookup: returns the transform that maps points of its second frame to its first, at the
+                frame's stamp; raises TransformError.
 
         """
         self._frame, self.target_frame, self._lookup = frame, target_frame, lookup
-        self.error: MimoError | None = None  # why nothing of this frame has a position
+        self.error: MimoError | None = None  # why this frame has no positions
 
     @cached_property
     def _camera(self) -> CameraModel:
@@ -117,7 +117,7 @@ class Lifter:
 
     @cached_property
     def _depth(self) -> NDArray[np.float32]:
-        """In the view of the image, in whatever size."""
+        """Depth in the view of the image, in any size."""
         frame, view = self._frame, self._frame.depth_view
         if frame.depth is None:
             msg = (f'no depth image belongs to the image of {frame.camera or "the request"}: set '
@@ -126,7 +126,7 @@ class Lifter:
         if view is None:
             return frame.depth
         if view.intrinsics is None:
-            msg = ('the depth image is not registered and its camera info is not known: set '
+            msg = ('the depth image is not registered and its camera info is unknown: set '
                    'depth_info_topic, or depth_registered where it is')
             raise NoCameraInfoError(msg)
         rows, columns = frame.depth.shape
@@ -141,7 +141,7 @@ class Lifter:
         return self._lookup(self.target_frame, self._frame.frame_id)
 
     def _prepare(self) -> tuple[PositionStatus, str]:
-        """What all positions of the frame lack; OK where nothing."""
+        """Compute what the positions share; return what is missing and why, OK if nothing is."""
         if self.error is None:
             try:
                 _ = self._camera, self._depth, self._transform
@@ -149,17 +149,18 @@ class Lifter:
                 self.error = error
         if self.error is None:
             return PositionStatus.OK, ''
-        lost = isinstance(self.error, TransformError)
-        return PositionStatus.TF_ERROR if lost else PositionStatus.NO_DEPTH, str(self.error)
+        no_transform = isinstance(self.error, TransformError)
+        status = PositionStatus.TF_ERROR if no_transform else PositionStatus.NO_DEPTH
+        return status, str(self.error)
 
     def _rays(self, rows: NDArray[Any], columns: NDArray[Any]) -> Floats:
-        """Of pixels of the depth image, through their middles."""
+        """Return the rays through the centres of pixels of the depth image."""
         height, width = self._depth.shape
         scale = (self._frame.width / width, self._frame.height / height)
         return self._camera.rays((np.column_stack([columns, rows]) + 0.5) * scale)
 
     def point(self, x: float, y: float) -> Position:
-        """Position of a pixel of the original image, whose left and upper edges are 0."""
+        """Return the position of a pixel of the original image; its left and upper edges are 0."""
         frame = self._frame
         status, problem = self._prepare()
         if status is not PositionStatus.OK:
@@ -169,62 +170,75 @@ class Lifter:
         ray = self._camera.rays([(x, y)])
         if not np.isfinite(ray).all():
             return Position(PositionStatus.OUT_OF_RANGE,
-                            "the camera's lens model does not hold that far from the middle")
+                            "the camera's lens model is not valid that far from the middle")
         height, width = self._depth.shape
         row, column = int(y * height / frame.height), int(x * width / frame.width)
-        reach = _radius(_NORMAL, width)
+        reach = _radius(_NORMAL_RADIUS, width)
         top, left = max(0, row - reach), max(0, column - reach)
         window = self._depth[top:row + reach + 1, left:column + reach + 1].astype(float)
         rows, columns = np.indices(window.shape) + np.array([top, left])[:, None, None]
         rays = self._rays(rows.ravel(), columns.ravel()).reshape(*window.shape, 2)
-        away = np.maximum(abs(rows - row), abs(columns - column))
-        # edges that were moved here from another view are off by up to a pixel more
-        around = away <= _radius(_AROUND, width) + (frame.depth_view is not None)
-        near = away <= _radius(_DEPTH, width)
+        distance = np.maximum(abs(rows - row), abs(columns - column))
+        # registration to another view moves edges by up to one pixel
+        core = distance <= _radius(_CORE_RADIUS, width) + (frame.depth_view is not None)
+        near = distance <= _radius(_DEPTH_RADIUS, width)
         try:
-            surface = connected_surface(window, around)
-            plane = self._plane(window, rays, surface & near, around, away == 1, ray)
+            surface = connected_surface(window, core)
+            plane = self._plane(window, rays, surface & near, core, distance == 1, ray)
         except NoSurfaceError as error:
             return Position(PositionStatus.DEPTH_INVALID, str(error))
-        # a plane is not trusted beyond what was measured
-        known = window[surface & near]
-        z = float(np.clip(plane.depth(ray)[0], known.min(), known.max()))
+        # the plane is not extrapolated beyond the measured depths
+        depths = window[surface & near]
+        z = float(np.clip(plane.depth(ray)[0], depths.min(), depths.max()))
         return Position(
             PositionStatus.OK, '', _three(self._transform.apply([*ray[0] * z, z])), plane.stddev,
             self._normal(rays[surface], window[surface]))
 
     @staticmethod
     def _plane(
-        window: Floats, rays: Floats, on: Mask, around: Mask, beside: Mask, ray: Floats
+        window: Floats, rays: Floats, surface: Mask, core: Mask, beside: Mask, ray: Floats
     ) -> Plane:
-        """Through what is ``on`` a surface, if all ``around`` is and it is not seen too flat."""
-        plane = fit_plane(rays[on], window[on])
+        """Fit a plane to a surface.
+
+        Args:
+            window: (rows, columns) metres, NaN where unknown.
+            rays: (rows, columns, 2) of its pixels.
+            surface: pixels to fit.
+            core: pixels that must be on the plane, too.
+            beside: the neighbours of the middle pixel.
+            ray: (1, 2) of the middle pixel.
+
+        Raises:
+            NoSurfaceError: too few depths, an edge, or a view along the surface.
+
+        """
+        plane = fit_plane(rays[surface], window[surface])
         if plane is None:
             msg = 'the depth image has too few values there; ask for a point further inside'
             raise NoSurfaceError(msg)
-        seen = around & np.isfinite(window)
-        check_plane(plane, rays[seen], window[seen])
+        measured = core & np.isfinite(window)
+        check_plane(plane, rays[measured], window[measured])
         z = plane.depth(ray)[0]
-        if np.abs(plane.depth(rays[beside]) - z).max() > _FLATTEST * z:
+        if np.abs(plane.depth(rays[beside]) - z).max() > _MAX_SLOPE * z:
             msg = 'the surface there is seen at too flat an angle; look from further above'
             raise NoSurfaceError(msg)
         return plane
 
     def _normal(self, rays: Floats, depths: Floats) -> tuple[float, float, float] | None:
-        """Of the surface through these; None where too uncertain."""
+        """Return the normal of the surface through these points; None if it is too uncertain."""
         plane = fit_plane(rays, depths)
-        if plane is None or len(depths) < _FEWEST:
+        if plane is None or len(depths) < _MIN_PIXELS:
             return None
         lever = float(np.nanstd(rays, axis=0).min() * np.median(depths))
-        if plane.stddev > _STEEPEST * lever * np.sqrt(len(depths)):
+        if plane.stddev > _MAX_NORMAL_ERROR * lever * np.sqrt(len(depths)):
             return None
         return _three(self._transform.rotate(plane.normal))
 
     def box(self, x_min: float, y_min: float, x_max: float, y_max: float) -> Extent:
-        """Place and size of the surface that the middle of a box of pixels shows.
+        """Return place and size of the surface in the middle of a box of pixels.
 
-        A thing is taken to reach no further behind its middle than it is wide or high, so that what
-        it stands on does not count.
+        A thing is assumed to reach no further behind its middle than it is wide or high, so that
+        the surface that it stands on is not counted.
         """
         frame = self._frame
         status, problem = self._prepare()
@@ -244,7 +258,7 @@ class Lifter:
         inner = ((abs(rows - (bottom - top - 1) / 2) <= (bottom - top) / 4)
                  & (abs(columns - (right - left - 1) / 2) <= (right - left) / 4))
         try:
-            surface = connected_surface(window, inner, _SHOWN)
+            surface = connected_surface(window, inner, _BOX_SHARE)
         except NoSurfaceError as error:
             return Extent(PositionStatus.DEPTH_INVALID, str(error))
         middle = float(np.median(window[surface & inner]))
@@ -253,13 +267,13 @@ class Lifter:
         rays = self._rays(rows[surface] + top, columns[surface] + left)
         z = window[surface][:, None].astype(float)
         points = self._transform.apply(np.column_stack([rays * z, z]))
-        # of 100 pixels at the rim of a thing one or two are of something else
+        # about 1 % of the pixels at the edges of a thing show something else
         low, high = np.nanpercentile(points, (1.5, 98.5), axis=0)
         return Extent(PositionStatus.OK, '', _three((low + high) / 2), _three(high - low))
 
 
 def _radius(share: float, width: int) -> int:
-    """Pixels: a share of the depth image's width, and two at least."""
+    """Return a share of the depth image's width in pixels, at least two."""
     return max(2, round(share * width))
 
 

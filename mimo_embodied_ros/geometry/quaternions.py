@@ -1,4 +1,4 @@
-"""Rotations as quaternions x, y, z, w: by tf_transformations, or by transforms3d without it."""
+"""Quaternions x, y, z, w, computed by tf_transformations if installed, else by transforms3d."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from transforms3d import quaternions as _wxyz
 
 try:
     import tf_transformations as _tf
-except ImportError:  # it comes with a ROS distribution and not from pip
+except ImportError:  # it is part of ROS distributions and not on PyPI
     _tf = None
 
 if TYPE_CHECKING:
@@ -20,44 +20,44 @@ if TYPE_CHECKING:
 
 
 def matrix_of(quaternion: ArrayLike) -> Floats:
-    """(3, 3) rotation of a quaternion of any length but zero."""
+    """Return the (3, 3) rotation matrix of a quaternion of any length but zero."""
     if _tf is not None:
         return np.asarray(_tf.quaternion_matrix(quaternion))[:3, :3]
-    return np.asarray(_wxyz.quat2mat(_first(quaternion)))
+    return np.asarray(_wxyz.quat2mat(_w_first(quaternion)))
 
 
 def quaternion_of(matrix: ArrayLike) -> Quaternion:
-    """Unit quaternion of a (3, 3) rotation."""
+    """Return the unit quaternion of a (3, 3) rotation matrix."""
     if _tf is not None:
-        whole = np.eye(4)
-        whole[:3, :3] = matrix
-        return _tuple(_tf.quaternion_from_matrix(whole))
-    return _tuple(_last(_wxyz.mat2quat(np.asarray(matrix, float))))
+        homogeneous = np.eye(4)
+        homogeneous[:3, :3] = matrix
+        return _tuple(_tf.quaternion_from_matrix(homogeneous))
+    return _tuple(_w_last(_wxyz.mat2quat(np.asarray(matrix, float))))
 
 
 def slerp(a: ArrayLike, b: ArrayLike, share: float) -> Quaternion:
-    """The rotation at a share of the shortest way from one to the other; 0 gives the first."""
+    """Interpolate between two rotations along the shortest way; share 0 gives ``a``, 1 ``b``."""
     first, last = (np.asarray(q, float) / np.linalg.norm(q) for q in (a, b))
     if _tf is not None:
         return _tuple(_tf.quaternion_slerp(first, last, share))
-    turn = _wxyz.qmult(_wxyz.qinverse(_first(first)), _first(last))
-    turn = turn if turn[0] >= 0 else -turn  # both signs are the same rotation
-    axis, angle = _wxyz.quat2axangle(turn)
+    rotation = _wxyz.qmult(_wxyz.qinverse(_w_first(first)), _w_first(last))
+    rotation = rotation if rotation[0] >= 0 else -rotation  # both signs are the same rotation
+    axis, angle = _wxyz.quat2axangle(rotation)
     part = _wxyz.axangle2quat(axis, angle * share)
-    return _tuple(_last(_wxyz.qmult(_first(first), part)))
+    return _tuple(_w_last(_wxyz.qmult(_w_first(first), part)))
 
 
 def yaw_of(quaternion: ArrayLike) -> float:
-    """Heading about z, radians, to the left positive."""
-    turned = matrix_of(quaternion)
-    return float(np.arctan2(turned[1, 0], turned[0, 0]))
+    """Return the yaw about z, radians, positive to the left."""
+    matrix = matrix_of(quaternion)
+    return float(np.arctan2(matrix[1, 0], matrix[0, 0]))
 
 
-def _first(quaternion: ArrayLike) -> Floats:
+def _w_first(quaternion: ArrayLike) -> Floats:
     return np.roll(np.asarray(quaternion, float), 1)
 
 
-def _last(quaternion: Any) -> Floats:
+def _w_last(quaternion: Any) -> Floats:
     return np.roll(quaternion, -1)
 
 

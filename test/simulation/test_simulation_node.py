@@ -104,7 +104,7 @@ def test_the_gripper_puts_the_cube_into_the_bowl(robot: Robot) -> None:
 @pytest.mark.parametrize(('goal', 'says'), [
     (('pick', 'blue bowl'), 'closed on nothing'),
     (('pick', ''), 'give a point and its frame'),
-    (('place', 'blue bowl', 'moon'), "nothing connects 'base_link' with 'moon'"),
+    (('place', 'blue bowl', 'moon'), "no transform connects 'base_link' with 'moon'"),
     (('dance', ''), 'the gripper can pick and place'),
 ])
 def test_what_it_cannot_do_it_says(robot: Robot, goal: tuple[str, ...], says: str) -> None:

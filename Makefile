@@ -74,9 +74,10 @@ demo: $(INSTALLED)  ## ask a node with the embedded model about a recorded bag; 
 demo-pick: $(INSTALLED)  ## do a task on 50 simulated tables; see demo_pick_out/
 	@$(BIN)/mimo-embodied demo-pick
 
-test: lint  ## run ruff, mypy and all tests but those of test-colcon
+test: lint  ## run ruff, mypy and all tests but those of test-colcon, and see what they cover
 	@echo "--- Testing with ROS 2 $(ROS_DISTRO)"
-	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=
+	@$(BIN)/python test/support/room_coverage.py
 
 test-colcon: $(INSTALLED)  ## build with colcon, as on a robot, and try what it installs
 	@$(BIN)/pytest -m colcon test/package/test_build.py

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from domains import claimed_domain
 
+# hooks, which pytest finds by their names
+from support.allowed_skips import pytest_addoption, pytest_configure  # noqa: F401
 from support.ros import Ros
 
 # before anything imports rclpy, and inherited by the processes that tests start

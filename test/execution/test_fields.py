@@ -20,7 +20,8 @@ from mimo_embodied_ros.execution.fields import fields_of, interface_class, misma
 def test_an_interface_is_found_by_its_name() -> None:
     assert interface_class('mimo_embodied_ros/action/RunSkill') is action.RunSkill
     for name in ('absent_msgs/action/Do', 'std_msgs/msg/Absent'):
-        with pytest.raises(InvalidRequestError, match=f'{name} is not installed.*source its workspace'):
+        with pytest.raises(
+                InvalidRequestError, match=f'{name} is not installed.*source its workspace'):
             interface_class(name)
 
 

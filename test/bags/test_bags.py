@@ -71,17 +71,17 @@ def write_bag(
         for topic, seconds, message in messages:
             if isinstance(message, bytes):
                 name, data = ABSENT, message
-                known = {'msgdef': 'int32 x', 'rihs01': 'RIHS01_0'}
+                type_options = {'msgdef': 'int32 x', 'rihs01': 'RIHS01_0'}
             else:
                 kind = type(message)
                 name = f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'
-                data, known = serialize_message(message), {'typestore': STORE}
+                data, type_options = serialize_message(message), {'typestore': STORE}
             if topic not in connections:
                 connections[topic] = writer.add_connection(
                     topic,
                     name,
                     offered_qos_profiles=[LATCHED] if topic in latched else [],
-                    **known,
+                    **type_options,
                 )
             writer.write(connections[topic], START_NS + round(seconds * 1e9), data)
     return path
@@ -94,8 +94,8 @@ def numbers(
     return [(topic, first_s + i * period_s, Int32(data=i)) for i in range(count)]
 
 
-class Ear:
-    """Keeps what a topic says, with the time of arrival."""
+class Listener:
+    """A subscriber that keeps messages and when they arrived."""
 
     def __init__(self, ros: Ros, kind: type[Any], topic: str, latched: bool = False) -> None:
         """Subscribe reliably, with room for a whole test."""
@@ -104,7 +104,7 @@ class Ear:
         qos = QoSProfile(depth=1000)
         if latched:
             qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
-        node = ros.node(f'ear{id(self)}')
+        node = ros.node(f'listener{id(self)}')
         node.create_subscription(kind, topic, self._listen, qos)
 
     def _listen(self, message: Any) -> None:
@@ -142,12 +142,12 @@ def test_describe_an_empty_bag(tmp_path: Path) -> None:
     assert (info.count, info.duration_s, info.topics) == (0, 0.0, ())
 
 
-def test_everything_arrives_unchanged_in_order_and_in_time(ros: Ros, tmp_path: Path) -> None:
+def test_messages_arrive_unchanged_in_order_and_in_time(ros: Ros, tmp_path: Path) -> None:
     bag = write_bag(
         tmp_path / 'bag',
         [*numbers('/count', 200, 0.01), ('/name', 1.0, String(data='späť'))],
     )
-    counts, names = Ear(ros, Int32, '/count'), Ear(ros, String, '/name')
+    counts, names = Listener(ros, Int32, '/count'), Listener(ros, String, '/name')
     with BagPlayer(bag, ros.node('player')) as player:
         assert player.wait_for_subscribers(WAIT_S)
         begin = time.monotonic()
@@ -172,7 +172,7 @@ def test_rate(ros: Ros, tmp_path: Path) -> None:
 
 def test_one_bag_can_be_played_again(ros: Ros, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', numbers('/count', 3, 0.01))
-    ear = Ear(ros, Int32, '/count')
+    ear = Listener(ros, Int32, '/count')
     with BagPlayer(bag, ros.node('player')) as player:
         assert player.wait_for_subscribers(WAIT_S)
         assert player.play() == player.play() == 3
@@ -184,7 +184,7 @@ def test_large_images_go_through(ros: Ros, tmp_path: Path) -> None:
     image = Image(height=1080, width=1920, step=5760, encoding='rgb8', data=pixels)
     image.header = Header(stamp=Time(sec=5), frame_id='camera')
     bag = write_bag(tmp_path / 'bag', [('/image', i * 0.3, image) for i in range(3)])
-    ear = Ear(ros, Image, '/image')
+    ear = Listener(ros, Image, '/image')
     with BagPlayer(bag, ros.node('player')) as player:
         assert player.wait_for_subscribers(WAIT_S)
         player.play()
@@ -197,7 +197,7 @@ def test_latched_topics_reach_a_late_subscriber(ros: Ros, tmp_path: Path) -> Non
     bag = write_bag(tmp_path / 'bag', messages, latched=['/map'])
     with BagPlayer(bag, ros.node('player')) as player:
         player.play()
-        ear, other = (Ear(ros, String, name, latched=True) for name in ('/map', '/other'))
+        ear, other = (Listener(ros, String, name, latched=True) for name in ('/map', '/other'))
         ros.wait_for(lambda: ear.heard)
         assert ear.heard[0].data == 'm'
         assert not other.heard
@@ -205,7 +205,7 @@ def test_latched_topics_reach_a_late_subscriber(ros: Ros, tmp_path: Path) -> Non
 
 def test_loop_ends_with_stop(ros: Ros, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', numbers('/count', 2, 0.1))
-    ear = Ear(ros, Int32, '/count')
+    ear = Listener(ros, Int32, '/count')
     reports = []
     with BagPlayer(
         bag, ros.node('player'), rate=5, loop=True, on_progress=reports.append
@@ -254,7 +254,7 @@ def time_of(message: Clock) -> int:
 def test_clock(ros: Ros, tmp_path: Path) -> None:
     recorded = Clock(clock=Time(sec=3))
     bag = write_bag(tmp_path / 'bag', [*numbers('/count', 2, 2.0), ('/clock', 0.5, recorded)])
-    ear = Ear(ros, Clock, '/clock')
+    ear = Listener(ros, Clock, '/clock')
     with BagPlayer(bag, ros.node('player'), clock=True, rate=2) as player:
         clock = player._clock
         assert clock is not None
@@ -303,7 +303,7 @@ def test_progress(ros: Ros, tmp_path: Path) -> None:
 def test_topics_can_be_chosen_and_renamed(ros: Ros, tmp_path: Path) -> None:
     messages = [(name, 0, String(data=name)) for name in ('/a', '/b', '/c')]
     bag = write_bag(tmp_path / 'bag', messages)
-    ears = {name: Ear(ros, String, name) for name in ('/a', '/r/a', '/camera', '/r/c', '/c')}
+    ears = {name: Listener(ros, String, name) for name in ('/a', '/r/a', '/camera', '/r/c', '/c')}
     with BagPlayer(
         bag, ros.node('player'), topics=['/a', '/b'], remap={'/b': '/camera'}, prefix='/r'
     ) as player:
@@ -328,7 +328,7 @@ def test_types_that_are_not_installed_are_left_out(ros: Ros, tmp_path: Path) -> 
 
 def test_waiting_for_subscribers_ends(ros: Ros, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / 'bag', [('/a', 0, String()), ('/b', 0, String())])
-    ear = Ear(ros, String, '/a')
+    ear = Listener(ros, String, '/a')
     with BagPlayer(bag, ros.node('player')) as player:
         assert player.wait_for_subscribers(WAIT_S, ['/a'])
         assert not player.wait_for_subscribers(0.1)
@@ -446,7 +446,7 @@ def broken_database(path: Path) -> Path:
         (broken_database, 'cannot be read as a bag'),
     ],
 )
-def test_what_is_no_bag_is_refused_with_the_remedy(
+def test_a_path_that_is_no_bag_is_refused_with_the_remedy(
     ros: Ros, tmp_path: Path, make: Callable[[Path], Path], text: str
 ) -> None:
     path = make(tmp_path)
@@ -482,7 +482,7 @@ def test_damage_in_the_middle_ends_playing_with_an_error(ros: Ros, tmp_path: Pat
 
 @pytest.fixture(scope='module')
 def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The bytes of a small sound bag."""
+    """The bytes of a small bag without damage."""
     path = write_bag(
         tmp_path_factory.mktemp('sound') / 'bag',
         [*numbers('/count', 5, 0.1), ('/map', 0.1, String(data='m'))],

@@ -1,4 +1,4 @@
-"""The benchmarks run and write what they should; how fast anything is, is not tested here."""
+"""The benchmarks run and write their figures; the figures themselves are not tested."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def run(name: str, *arguments: str | Path, folder: Path) -> str:
-    """A benchmark in a process of its own, far from the sources; what it printed."""
+    """Run a benchmark as a process, outside of the sources; return what it prints."""
     return run_program(sys.executable, BENCH / name, *arguments, folder=folder).stdout
 
 
 def positive(values: Any) -> bool:
-    """Whether all numbers in there are positive and finite."""
+    """Tell whether all numbers of a report are positive and finite."""
     if isinstance(values, dict):
         return all(positive(value) for value in values.values())
     if isinstance(values, list):

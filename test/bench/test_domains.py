@@ -1,4 +1,4 @@
-"""Tests get domains for themselves, whatever else runs on the host."""
+"""A test gets a ROS domain of its own, whatever else runs on the host."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ sys.stdin.read()
 
 
 def claims_in_turn(number: int = 2 * len(DOMAIN_IDS)) -> set[int]:
-    """The ids of claims that follow one another."""
+    """Claim one domain after the other and return their ids."""
     domains = set()
     for _ in range(number):
         with claimed_domain() as domain:
@@ -46,7 +46,7 @@ def test_no_claim_is_of_a_demo_or_of_the_default_domain() -> None:
 
 
 def test_a_domain_is_not_claimed_while_a_process_is_in_it() -> None:
-    """Be it one that outlives its test, as here, or one that has nothing to do with tests."""
+    """Such as one that outlives its test, or one that no test has started."""
     with claimed_domain() as domain:
         process = subprocess.Popen(
             [sys.executable, '-c', PARTICIPANT, str(domain)], stdin=subprocess.PIPE,

@@ -56,7 +56,7 @@ def test_point_prints_pixels_and_draws_them(
     assert changed.mean() < 0.1
 
 
-def test_what_is_not_there_is_said(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_absent_object(picture: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['point', picture, 'the green ball']) == 0
     assert capsys.readouterr().out == 'not there\n'
 

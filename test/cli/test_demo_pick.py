@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_what_the_gripper_drops_is_noticed_and_put_into_the_bowl_in_the_end(
+def test_a_cube_that_the_gripper_drops_is_put_into_the_bowl_in_the_end(
     tmp_path: Path
 ) -> None:
     # of seed 1 the cube slips out on its way to the bowl

@@ -1,4 +1,4 @@
-"""What ``mimo-embodied doctor`` finds, on machines that lack one thing or another."""
+"""What ``mimo-embodied doctor`` finds on machines where a library or a file is missing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ sys.exit(main(['doctor', *sys.argv[1:]]))
 def doctor(
     *arguments: str | Path, without: str = '', **environment: str
 ) -> tuple[int, dict[str, dict[str, Any]], str]:
-    """Exit code, findings by name, and stderr; ``without`` names modules that are not there."""
+    """Return exit code, findings by name, and stderr; ``without`` names modules to hide."""
     done = run_python(PROGRAM, without, *arguments, '--json',
                       environment={**os.environ, **environment}, succeeds=False)
     report = json.loads(done.stdout)
@@ -43,66 +43,67 @@ def doctor(
     return done.returncode, {f['name']: f for f in report['findings']}, done.stderr
 
 
-def test_a_machine_without_ros_is_well() -> None:
-    code, found, _ = doctor(without='rclpy')
+def test_ros_is_optional() -> None:
+    code, findings, _ = doctor(without='rclpy')
     assert code == 0
-    assert found['rclpy']['state'] == 'absent'
-    assert 'the ROS node' in found['rclpy']['meaning']
-    assert {found[name]['state'] for name in ('torch', 'transformers', 'engine', 'model')} == {'ok'}
-    assert EMBEDDED_MODEL.name in found['model']['found']
-    assert 'free' in found['memory']['found']
-    assert found['Python']['found'] == sys.version.split()[0]
+    assert findings['rclpy']['state'] == 'absent'
+    assert 'the ROS node' in findings['rclpy']['meaning']
+    needed = 'torch', 'transformers', 'engine', 'model'
+    assert {findings[name]['state'] for name in needed} == {'ok'}
+    assert EMBEDDED_MODEL.name in findings['model']['found']
+    assert 'free' in findings['memory']['found']
+    assert findings['Python']['found'] == sys.version.split()[0]
 
 
-def test_what_ros_lacks_is_explained() -> None:
+def test_missing_parts_of_ros_are_explained() -> None:
     pytest.importorskip('rclpy')
-    _, found, _ = doctor(without='mimo_embodied_ros.msg tf2_ros')
-    assert found['ROS 2']['state'] == 'ok'
-    assert found['interfaces']['state'] == 'broken'
-    assert 'colcon' in found['interfaces']['remedy']
-    assert found['tf2_ros']['state'] == 'absent'
-    assert found['cv_bridge']['state'] in {'ok', 'absent'}
+    _, findings, _ = doctor(without='mimo_embodied_ros.msg tf2_ros')
+    assert findings['ROS 2']['state'] == 'ok'
+    assert findings['interfaces']['state'] == 'broken'
+    assert 'colcon' in findings['interfaces']['remedy']
+    assert findings['tf2_ros']['state'] == 'absent'
+    assert findings['cv_bridge']['state'] in {'ok', 'absent'}
 
 
 @pytest.mark.parametrize('needed', ['torch', 'transformers', 'safetensors'])
-def test_what_is_needed_is_broken_when_absent(needed: str) -> None:
-    code, found, _ = doctor(without=f'{LARGE} {needed}')
+def test_a_missing_library_that_is_needed_is_broken(needed: str) -> None:
+    code, findings, _ = doctor(without=f'{LARGE} {needed}')
     assert code == 1
-    assert found[needed]['state'] == 'broken'
-    assert found[needed]['remedy'].startswith('pip install')
-    assert ('model' in found) is (needed != 'safetensors')
+    assert findings[needed]['state'] == 'broken'
+    assert findings[needed]['remedy'].startswith('pip install')
+    assert ('model' in findings) is (needed != 'safetensors')
 
 
 def test_a_library_that_does_not_import_is_broken(tmp_path: Path) -> None:
     (tmp_path / 'peft.py').write_text('raise RuntimeError("built for another torch")')
-    code, found, _ = doctor(without='rclpy bitsandbytes', PYTHONPATH=str(tmp_path))
+    code, findings, _ = doctor(without='rclpy bitsandbytes', PYTHONPATH=str(tmp_path))
     assert code == 1
-    assert found['peft']['state'] == 'broken'
-    assert 'built for another torch' in found['peft']['found']
+    assert findings['peft']['state'] == 'broken'
+    assert 'built for another torch' in findings['peft']['found']
 
 
 def test_a_damaged_model_is_named_with_its_remedy(tmp_path: Path) -> None:
     model = Path(shutil.copytree(EMBEDDED_MODEL, tmp_path / 'model'))
     weights = model / 'model.safetensors'
     weights.write_bytes(weights.read_bytes()[:1000])
-    code, found, _ = doctor(model, without=LARGE)
+    code, findings, _ = doctor(model, without=LARGE)
     assert code == 1
-    assert found['model']['state'] == 'broken'
-    assert str(weights) in found['model']['meaning']
-    assert '`hf download' in found['model']['meaning']
-    assert 'memory' not in found
+    assert findings['model']['state'] == 'broken'
+    assert str(weights) in findings['model']['meaning']
+    assert '`hf download' in findings['model']['meaning']
+    assert 'memory' not in findings
 
 
 def test_nothing_is_downloaded(tmp_path: Path) -> None:
     with socket.create_server(('127.0.0.1', 0)) as hub:
         hub.setblocking(False)
-        code, found, _ = doctor(
+        code, findings, _ = doctor(
             'XiaomiMiMo/MiMo-Embodied-7B', without=LARGE, HF_HOME=str(tmp_path),
             HF_ENDPOINT=f'http://127.0.0.1:{hub.getsockname()[1]}', HF_HUB_OFFLINE='0')
         with pytest.raises(BlockingIOError):
             hub.accept()
     assert code == 1
-    assert '`hf download XiaomiMiMo/MiMo-Embodied-7B`' in found['model']['meaning']
+    assert '`hf download XiaomiMiMo/MiMo-Embodied-7B`' in findings['model']['meaning']
 
 
 def test_a_line_for_each_finding() -> None:

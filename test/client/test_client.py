@@ -1,4 +1,4 @@
-"""The Python client, against the real node and against servers that do what one must expect."""
+"""The Python client, against the real node and against a robot's own action server."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ IN = 5 * WAIT_S  # more than any answer takes
 
 
 class Gripper:
-    """A robot's own action, of the only type of action at hand; holds each goal until told."""
+    """An action server of a robot; each goal runs until :meth:`end`."""
 
     def __init__(self, ros: Any, **options: Any) -> None:
         self.node = ros.node('gripper')
@@ -65,7 +65,7 @@ class Gripper:
         return result
 
     def end(self, **result: Any) -> None:
-        """Let the goal that came last end."""
+        """End the newest goal with this result."""
         self.node.executor.create_task(self.ends[-1].set_result, action.Ask.Result(**result))
 
 
@@ -87,7 +87,7 @@ def do(client: MimoClient, what: str = 'close') -> Any:
     return client.send(action.Ask, 'gripper/do', action.Ask.Goal(question=what))
 
 
-def test_a_plan_is_asked_for_watched_and_taken(ros: Any, mimo: MimoClient) -> None:
+def test_a_plan_with_its_feedback_and_result(ros: Any, mimo: MimoClient) -> None:
     robot = Robot(ros).start()
     header = robot.see()
     with pytest.raises(InvalidRequestError, match='nothing has been asked yet'):
@@ -112,10 +112,10 @@ def test_a_plan_is_asked_for_watched_and_taken(ros: Any, mimo: MimoClient) -> No
     assert failed.value.reply.stats.completion_tokens == 3
 
 
-def test_what_is_spun_is_made_where_it_is_spun(
+def test_action_clients_are_made_in_the_thread_that_spins_them(
     ros: Any, mimo: MimoClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kilted's executor may otherwise take up a client that is not all made, and fail."""
+    """Kilted's executor may otherwise use a client that is not complete yet, and fail."""
     threads = []
 
     class Watched(ActionClient):
@@ -155,18 +155,18 @@ def test_many_goals_at_once_all_end_however_long_either_side_is_busy(
             goal.result(IN)
 
 
-def test_the_examples_of_the_docs_do_as_they_say(ros: Any, tmp_path: Path) -> None:
+def test_the_examples_of_the_docs_print_what_the_docs_show(ros: Any, tmp_path: Path) -> None:
     robot = Robot(ros).start()
     robot.see()
     page = DOCS / 'client.md'
     printed = run_python_blocks(page, ros.environment, tmp_path)
-    said = code_blocks(page, 'text')[0]
+    documented = code_blocks(page, 'text')[0]
     cube, ball = (' '.join(str(float(round(v, -2))) for v in (thing.x, thing.y))
                   for thing in (SCENE.things[0], SCENE.things[2]))
     # the answer may have been complete when the cancel came
     lines = printed.replace('cancelled\n', '').splitlines()
     assert lines == [
-        *said.splitlines(), f'the red cube {cube}', f'the green ball {ball}', 'camera',
+        *documented.splitlines(), f'the red cube {cube}', f'the green ball {ball}', 'camera',
         'too old, error_code 7011', 'bottom', 'left of it: True', 'there is a red cube: True',
         'yes']
 
@@ -270,7 +270,7 @@ def test_a_server_that_goes_away_is_noticed(ros: Any, caller: Node) -> None:
             request.result(IN)
 
 
-def test_codes_become_errors_and_codes_of_others_stay(ros: Any, mimo: MimoClient) -> None:
+def test_codes_become_errors_and_unknown_codes_are_kept(ros: Any, mimo: MimoClient) -> None:
     gripper = Gripper(ros)
     for count, code in enumerate((ResultCode.NO_IMAGE, 104), 1):
         request = do(mimo)
@@ -294,14 +294,14 @@ def test_a_goal_that_is_not_accepted(ros: Any, mimo: MimoClient) -> None:
     ('cameras', 'left', "cameras of find_affordances is 'left'"),
     ('kind', -1, 'kind'),
 ])
-def test_a_goal_that_cannot_be_is_refused_at_once(
+def test_a_goal_with_a_wrong_field_is_refused_at_once(
     mimo: MimoClient, field: str, value: Any, says: str
 ) -> None:
     with pytest.raises(InvalidRequestError, match=says):
         mimo.find('cube', **{field: value})
 
 
-def test_what_is_under_way_ends_with_the_client_and_with_ros(ros: Any, caller: Node) -> None:
+def test_requests_end_when_the_client_or_ros_ends(ros: Any, caller: Node) -> None:
     gripper = Gripper(ros)
     client = MimoClient(caller)
     request = do(client)

@@ -1,4 +1,4 @@
-"""Everything that the model is known to write, and what might come instead."""
+"""Outputs of the model that are known, and variations of them, become the expected answers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from support.fuzz_parse import run
 )
 def test_record(record: dict[str, Any]) -> None:
     try:
-        found = simplified(answer_to(record))
+        answer = simplified(answer_to(record))
     except MimoError as error:
-        found = {'error': error.code.name}
+        answer = {'error': error.code.name}
         assert error.raw_text == record['text']
-    assert found == record['expect']
+    assert answer == record['expect']
 
 
-def test_every_task_is_covered_and_what_is_real_comes_first() -> None:
+def test_every_task_is_covered_and_real_outputs_come_first() -> None:
     assert len(RECORDS) >= 150
     assert {record['task'] for record in RECORDS} == TASKS.keys() - {
         'drive_surround', 'plan_skills'}

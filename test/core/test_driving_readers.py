@@ -87,16 +87,16 @@ def test_behavior(words: str, behavior: Behavior) -> None:
     ],
 )
 def test_target_speed(words: str, speed: float | None) -> None:
-    found = read_speed(words)
-    assert found == (None if speed is None else pytest.approx(speed))
+    target = read_speed(words)
+    assert target == (None if speed is None else pytest.approx(speed))
 
 
 def test_sections_without_a_decision() -> None:
-    found = read_decision('Slow down.\n\n### Hazards\n- a cyclist\n- a bus\n\nReason: it is wet')
-    assert found is not None
-    assert (found.decision, found.behavior) == ('Slow down', Behavior.SLOW_DOWN)
-    assert [hazard.label for hazard in found.hazards] == ['a cyclist', 'a bus']
-    assert found.rationale == 'it is wet'
+    decision = read_decision('Slow down.\n\n### Hazards\n- a cyclist\n- a bus\n\nReason: it is wet')
+    assert decision is not None
+    assert (decision.decision, decision.behavior) == ('Slow down', Behavior.SLOW_DOWN)
+    assert [hazard.label for hazard in decision.hazards] == ['a cyclist', 'a bus']
+    assert decision.rationale == 'it is wet'
 
 
 numbers = st.integers(-99_999, 99_999).map(lambda n: n / 100)
@@ -121,12 +121,12 @@ def test_tags_round_trip(tags: list[tuple[str, str, float, float]], between: str
 )
 def test_path_round_trip(points: list[tuple[float, ...]], comma: str) -> None:
     written = comma.join(f'({comma.join(f"{v:+.2f}" for v in point)})' for point in points)
-    found = read_trajectory(f'Here is the planning trajectory [PT{comma}{written}].', 0.5)
-    assert found is not None
-    assert [p.time for p in found.points] == [0.5 * (n + 1) for n in range(len(points))]
+    trajectory = read_trajectory(f'Here is the planning trajectory [PT{comma}{written}].', 0.5)
+    assert trajectory is not None
+    assert [p.time for p in trajectory.points] == [0.5 * (n + 1) for n in range(len(points))]
     with_heading = len(points[0]) == 3
-    assert [(p.x, p.y, p.heading)[: 2 + with_heading] for p in found.points] == points
-    assert with_heading or all(p.heading is None for p in found.points)
+    assert [(p.x, p.y, p.heading)[: 2 + with_heading] for p in trajectory.points] == points
+    assert with_heading or all(p.heading is None for p in trajectory.points)
 
 
 @settings(deadline=None)
@@ -134,20 +134,20 @@ def test_path_round_trip(points: list[tuple[float, ...]], comma: str) -> None:
 def test_letters_round_trip(letters: set[str], data: st.DataObject) -> None:
     order = data.draw(st.permutations(sorted(letters)))
     join = data.draw(st.sampled_from(['', ', ', ' and ', ',', '; ', ' ']))
-    found = read_choices(join.join(order))
-    assert found is not None
-    assert found.choices == tuple(sorted(letters))
-    assert found.choice == ''.join(sorted(letters))
+    answer = read_choices(join.join(order))
+    assert answer is not None
+    assert answer.choices == tuple(sorted(letters))
+    assert answer.choice == ''.join(sorted(letters))
 
 
 @settings(deadline=None)
 @given(numbers, st.sampled_from(['', ' m', 'cm', ' chairs', ' km/h']))
 def test_numbers_round_trip(number: float, unit: str) -> None:
     for text in (f'{number}{unit}', f'about {number}{unit}.', f'The answer is {number}{unit}'):
-        found = read_number(text)
-        assert found is not None
-        assert (found.type, found.number) == (AnswerType.NUMBER, number)
-        assert found.unit == unit.strip()
+        answer = read_number(text)
+        assert answer is not None
+        assert (answer.type, answer.number) == (AnswerType.NUMBER, number)
+        assert answer.unit == unit.strip()
 
 
 @settings(deadline=None)
@@ -155,9 +155,9 @@ def test_numbers_round_trip(number: float, unit: str) -> None:
 def test_labels_round_trip(labels: list[str]) -> None:
     vocabulary = TASKS['surround_word'].vocabulary
     for join in (', ', '\n- ', ' and '):
-        found = read_labels(join.join(label.title() for label in labels), vocabulary)
-        assert found is not None
-        assert found.choices == tuple(labels)
+        answer = read_labels(join.join(label.title() for label in labels), vocabulary)
+        assert answer is not None
+        assert answer.choices == tuple(labels)
     word = read_word(labels[0].upper() + '.', vocabulary)
     assert word is not None
     assert word.yes is not None or word.choice == labels[0]
@@ -166,7 +166,7 @@ def test_labels_round_trip(labels: list[str]) -> None:
 @settings(deadline=None)
 @given(st.text(max_size=60), st.lists(st.text(min_size=1, max_size=9), max_size=4))
 def test_a_choice_is_one_that_was_offered(words: str, options: list[str]) -> None:
-    found = read_choice(words, options)
-    if found is not None and options:
-        assert found.choice in 'ABCDE'[: len(options)]
+    answer = read_choice(words, options)
+    if answer is not None and options:
+        assert answer.choice in 'ABCDE'[: len(options)]
     assert read_spatial(words).text == words

@@ -179,7 +179,7 @@ def test_unreadable_points_are_an_error(text: str) -> None:
 
 @pytest.mark.parametrize('task', GENERAL)
 @pytest.mark.parametrize('text', ['', ' \n', EMPTY_THINK])
-def test_nothing_said(task: Task, text: str) -> None:
+def test_an_empty_output(task: Task, text: str) -> None:
     with pytest.raises(EmptyAnswerError):
         answer_to(task, text)
 
@@ -418,17 +418,17 @@ def places_of(content: object) -> Iterator[tuple[float, float]]:
 @settings(deadline=None, max_examples=500)
 @given(st.sampled_from(GENERAL), texts, st.sampled_from(['stop', 'length']))
 @example(Task.POINTS, '[{"points": [["1", "-1e3"]]}]', 'stop')
-def test_no_other_error_and_no_invented_place(task: Task, text: str, finish_reason: str) -> None:
+def test_any_output_is_refused_or_read(task: Task, text: str, finish_reason: str) -> None:
     try:
         answer = answer_to(task, text, finish_reason)
     except MimoError as error:
         assert error.raw_text == text
         return
     assert answer.raw_text == text
-    said = [float(n) for n in NUMBER.findall(text.rpartition('</think>')[2])]
+    numbers = [float(n) for n in NUMBER.findall(text.rpartition('</think>')[2])]
     for place in places_of(answer.content):
         for value in HALF.to_model(*place):
-            assert any(value == pytest.approx(n, abs=1e-6) for n in said)
+            assert any(value == pytest.approx(n, abs=1e-6) for n in numbers)
     for mark in answer.outside:
         assert not mark.in_image
 
@@ -437,15 +437,15 @@ words = st.text(max_size=20).filter(lambda s: '<' not in s)
 
 
 def rendered(value: list[dict[str, Any]]) -> list[str]:
-    """Return a value in the forms in which the model writes JSON."""
-    one = value[0] if len(value) == 1 else value
+    """Return a value in each of the forms in which the model writes JSON."""
+    first_or_all = value[0] if len(value) == 1 else value
     compact, unicode_ = json.dumps(value), json.dumps(value, ensure_ascii=False)
     return [
         compact,
         f'```json\n{unicode_}\n```',
         '```\n' + json.dumps(value, indent='\t') + '\n```',
         f'Here: {json.dumps(value, indent=2, ensure_ascii=False)}',
-        json.dumps(one),
+        json.dumps(first_or_all),
         EMPTY_THINK + compact,
         f'<think>perhaps [[1, 2]] or [3, 4, 5, 6]\n</think>\n\n{unicode_}',
         compact.replace(', ', ',\n'),
@@ -470,8 +470,8 @@ def test_points_round_trip(entries: list[tuple[list[tuple[int, int]], str]]) -> 
 def test_boxes_round_trip(quads: list[tuple[int, int, int, int]]) -> None:
     boxes = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in quads]
     for text in rendered([{'bbox_2d': box, 'label': 'car'} for box in boxes]):
-        found = answer_to(Task.BOXES, text).content.boxes
-        assert [(b.x_min, b.y_min, b.x_max, b.y_max) for b in found] == [
+        read_boxes = answer_to(Task.BOXES, text).content.boxes
+        assert [(b.x_min, b.y_min, b.x_max, b.y_max) for b in read_boxes] == [
             tuple(2 * v for v in box) for box in boxes
         ]
     if boxes:

@@ -1,4 +1,4 @@
-"""Plans under a list of skills: what is let through, and why the others are not."""
+"""Plans under a list of skills: which are accepted, and why the others are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CUBE_IN_BOWL = '1. pick up the red cube [57, 80]\n2. put the red cube in the blu
 
 
 def checked(text: str, instruction: str = '', skills: Any = ARM, **rules: Any) -> TaskPlan:
-    """The plan of a model's words; of any instruction where none is given."""
+    """Read and check a model's plan; without an instruction any plan is good."""
     rules.setdefault('open_ended', not instruction)
     return check_plan(
         TaskPlan(instruction, read_steps(text) or ()), select_skills(skills, **rules))
@@ -53,7 +53,7 @@ def test_a_plan_that_can_be_done() -> None:
      'step 3: it needs holding cube'),
     ('1. pick up the cube\n2. open the drawer', 'step 2: it cannot be done while holding cube'),
 ])
-def test_what_cannot_be_done_is_said_and_refuses_all(text: str, problem: str) -> None:
+def test_a_step_that_cannot_be_done_refuses_the_plan(text: str, problem: str) -> None:
     plan = checked(text)
     assert problem in plan.problem
     assert all(step.problem for step in plan.steps)
@@ -67,8 +67,8 @@ def test_what_cannot_be_done_is_said_and_refuses_all(text: str, problem: str) ->
     ('1. wait ten seconds', 'none of the skills'),
 ])
 def test_arguments_have_their_type(text: str, problem: str) -> None:
-    assert problem in (found := checked(text, skills=BASE).problem)
-    assert bool(problem) is bool(found)
+    assert problem in (plan_problem := checked(text, skills=BASE).problem)
+    assert bool(problem) is bool(plan_problem)
 
 
 def test_the_first_skill_that_fits_is_taken() -> None:
@@ -100,11 +100,11 @@ def test_at_most_so_many_steps() -> None:
     assert 'has 2 steps, and at most 1' in checked(CUBE_IN_BOWL, max_steps=1).problem
 
 
-def test_what_is_so_already() -> None:
+def test_facts_stand_for_steps_before() -> None:
     rest = '1. put the red cube in the blue bowl [120, 60]'
-    asked = 'put the red cube in the blue bowl'
-    assert checked(rest, asked).problem
-    plan = checked(rest, asked, facts=('holding red cube',))
+    instruction = 'put the red cube in the blue bowl'
+    assert checked(rest, instruction).problem
+    plan = checked(rest, instruction, facts=('holding red cube',))
     assert not plan.problem
     assert plan.steps[0].arguments[0].grounding is Grounding.HELD
     two = 'put the red cube and the green ball in the blue bowl'
@@ -113,7 +113,7 @@ def test_what_is_so_already() -> None:
     assert not checked(left, two, facts=('done put the red cube in the blue bowl',)).problem
 
 
-def test_what_would_give_what_is_so_already_is_left_out() -> None:
+def test_a_step_that_gives_a_fact_which_holds_already_is_left_out() -> None:
     held = ('holding red cube',)
     plan = checked(CUBE_IN_BOWL, facts=held)
     assert not plan.problem
@@ -152,7 +152,7 @@ def test_instructions_that_ask_for_a_plan(instruction: str) -> None:
     ('do not put the red cube in the blue bowl', '"do not"'),
     ("don't put the red cube in the blue bowl", '"don t"'),
 ])
-def test_plans_that_nobody_asked_for(instruction: str, problem: str) -> None:
+def test_plans_that_the_instruction_does_not_ask_for(instruction: str, problem: str) -> None:
     plan = checked(CUBE_IN_BOWL, instruction)
     assert problem in plan.problem
     assert not checked(CUBE_IN_BOWL, instruction, open_ended=True).problem
@@ -179,20 +179,20 @@ def test_no_step_is_longer_than_needed() -> None:
     assert 'none of the skills' in checked('1. open the ' + 'a-b ' * 100).problem
 
 
-def found(places: dict[str, Any]) -> Any:
+def locator(places: dict[str, Any]) -> Any:
     return places.get
 
 
 def test_places_that_the_plan_does_not_name_are_looked_for() -> None:
     text = '1. pick up the red cube\n2. put the red cube in the blue bowl [120, 60]'
-    asked: list[str] = []
+    located: list[str] = []
 
     def locate(words: str) -> Point:
-        asked.append(words)
+        located.append(words)
         return Point(1, 2)
 
     plan = ground_plan(checked(text), select_skills(ARM), locate)
-    assert asked == ['red cube']  # and not the one that is held by then
+    assert located == ['red cube']  # and not the one that is held by then
     assert plan.steps[0].points == (Point(1, 2),)
     assert plan.steps[1].points == (Point(120, 60),)
 
@@ -201,15 +201,15 @@ def test_places_that_the_plan_does_not_name_are_looked_for() -> None:
     (None, 'step 1: cup is not visible'),
     ('it said no', 'the place of cup is unknown: it said no'),
 ])
-def test_what_is_not_visible_refuses_the_plan(place: Any, problem: str) -> None:
-    plan = ground_plan(checked('1. pick up the cup'), select_skills(ARM), found({'cup': place}))
+def test_a_thing_that_is_not_visible_refuses_the_plan(place: Any, problem: str) -> None:
+    plan = ground_plan(checked('1. pick up the cup'), select_skills(ARM), locator({'cup': place}))
     assert problem in plan.problem
     assert plan.steps[0].problem
 
 
-def test_what_a_step_may_reveal_is_only_marked() -> None:
+def test_a_thing_that_a_step_may_reveal_is_only_marked() -> None:
     text = '1. open the drawer\n2. pick up the cup'
-    plan = ground_plan(checked(text), select_skills(ARM), found({'drawer': Point(5, 5)}))
+    plan = ground_plan(checked(text), select_skills(ARM), locator({'drawer': Point(5, 5)}))
     assert not plan.problem
     assert plan.steps[1].arguments[0].grounding is Grounding.NOT_VISIBLE
 
@@ -241,7 +241,7 @@ LINES = st.one_of(
 @given(lines=st.lists(LINES, max_size=6), most=st.integers(1, 4), instruction=st.text(max_size=40),
        open_ended=st.booleans(), seen=st.booleans())
 @settings(deadline=None)
-def test_what_is_let_through_keeps_all_rules(
+def test_accepted_plans_keep_all_rules(
     lines: list[str], most: int, instruction: str, open_ended: bool, seen: bool
 ) -> None:
     rules = select_skills(ARM, max_steps=most, open_ended=open_ended)
@@ -283,7 +283,7 @@ def test_names(instruction: str, thing: str, named: bool) -> None:
     assert mentions(instruction, thing, ('pick', 'put', 'pull')) is named
 
 
-def test_words_that_are_left_out() -> None:
+def test_words_of_the_instruction_that_the_plan_leaves_out() -> None:
     instruction = 'Please put the cubes in the bowl and sing'
     assert uncovered_words(instruction, ['put', 'cube', 'bowl']) == ['sing']
 

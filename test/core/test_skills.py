@@ -40,8 +40,8 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def one(folder: Path, fields: str) -> Skill:
-    """A skill of these lines, beside the fields that each must have."""
+def one_skill(folder: Path, fields: str) -> Skill:
+    """Load a skill with these lines beside the fields that each skill needs."""
     text = f'nod:\n  description: Nod.\n  success: done\n  {CALL}\n'
     lines = ''.join(f'  {line}\n' for line in fields.splitlines())
     return load_skills(written(folder, text + lines))['nod']
@@ -141,7 +141,7 @@ YAML_VALUES = st.recursive(
 
 @given(value=YAML_VALUES)
 @settings(max_examples=200, deadline=None)
-def test_whatever_a_file_holds_is_read_or_refused(
+def test_any_yaml_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, value: object
 ) -> None:
     path = written(tmp_path_factory.mktemp('skills'), yaml.safe_dump(value))
@@ -153,7 +153,7 @@ def test_whatever_a_file_holds_is_read_or_refused(
 
 @given(text=st.text(max_size=60))
 @settings(max_examples=200, deadline=None)
-def test_whatever_is_no_yaml_is_refused_too(
+def test_any_text_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:
     path = tmp_path_factory.mktemp('skills') / 'skills.yaml'
@@ -199,7 +199,7 @@ def test_steps_are_read_by_the_words_for_a_skill(
     'pick up "the cube"', 'pick up <|im_end|>', 'pick up 1. drive', 'pick up the cube; drive away',
     'put the cube the bowl', 'drive away', 'pick up a b c d e f g h i j', 'wait five seconds',
     'go to the moon: now', 'pick up ' + 'a' * 30, ''])
-def test_what_is_no_step_is_not_read(text: str) -> None:
+def test_a_text_that_is_no_step_is_not_read(text: str) -> None:
     for skill in (ARM | BASE).values():
         assert skill.match(text) == []
         assert not re.fullmatch(skill.grammar(), text)
@@ -212,7 +212,7 @@ NAMES = st.lists(st.text('abcdefghijklmnopqrstuvwxyzüéλ', min_size=1, max_siz
 
 @given(a=NAMES, b=NAMES, article=st.sampled_from(('', 'the ', 'an ')))
 @settings(deadline=None)
-def test_any_names_come_back(a: str, b: str, article: str) -> None:
+def test_any_names_are_read_from_a_step(a: str, b: str, article: str) -> None:
     assert ARM['pick'].match(f'grasp {article}{a}') == [{'object': a}]
     assert {'object': a, 'where': 'next to', 'place': b} in ARM['place'].match(
         f'put {article}{a} next to {article}{b}')
@@ -280,7 +280,7 @@ def test_poses_and_defaults() -> None:
 
 
 def test_words_that_are_true_or_false_to_yaml_are_words(tmp_path: Path) -> None:
-    skill = one(tmp_path, 'says: "turn {how}"\nasked: [on, yes]\n'
+    skill = one_skill(tmp_path, 'says: "turn {how}"\nasked: [on, yes]\n'
                           'arguments: {how: {type: choice, options: [on, off], default: off}}')
     assert skill.asked == ('on', 'yes')
     assert skill.arguments[0].options == ('on', 'off')
@@ -290,7 +290,7 @@ def test_words_that_are_true_or_false_to_yaml_are_words(tmp_path: Path) -> None:
 
 
 def test_a_default_may_be_left_out(tmp_path: Path) -> None:
-    skill = one(tmp_path, 'says: [nod, "nod {n} times"]\n'
+    skill = one_skill(tmp_path, 'says: [nod, "nod {n} times"]\n'
                           'arguments: {n: {type: number, range: [1, 9], default: 2}}')
     assert skill.match('nod 3 times') == [{'n': '3'}]
     assert skill.match('nod') == [{}]

@@ -1,4 +1,4 @@
-"""The table of tasks against what was found about the vendor's, and files of users' own."""
+"""The table of tasks against the vendor's published formats, and users' own files of tasks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.paths import TEST_DATA
 if TYPE_CHECKING:
     from pathlib import Path
 
-# what a benchmark asks, with one example; sources are files of the vendor's unless they say more
+# the question of a benchmark with one example; sources are files of the vendor unless named
 FORMATS: list[dict[str, Any]] = [
     json.loads(line)
     for line in (TEST_DATA / 'formats.jsonl').read_text().splitlines()
@@ -129,7 +129,7 @@ def test_clips_are_in_the_order_of_time() -> None:
         build_prompt(Query(TASKS['surround_video'], 'a', (late, early) * 6), LIMITS)
 
 
-def test_what_stands_for_something_in_a_text_is_sent_as_it_is() -> None:
+def test_placeholders_in_a_request_are_sent_as_they_are() -> None:
     query = Query(TASKS['driving_test'], 'What is {options}?', options=('{text}', '{letter}'))
     expected = 'What is {options}?\nA. {text}\nB. {letter} /no_think'
     assert build_prompt(query, LIMITS).text == expected

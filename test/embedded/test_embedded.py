@@ -47,7 +47,7 @@ SEEDS = st.integers(0, 2**32)
 
 @given(seed=SEEDS, size=st.sampled_from([(112, 224), (252, 140), (640, 480)]))
 @settings(max_examples=25, deadline=None)
-def test_every_thing_is_drawn_where_it_is_said_to_be(seed: int, size: tuple[int, int]) -> None:
+def test_every_thing_is_drawn_at_its_position(seed: int, size: tuple[int, int]) -> None:
     scene = table_scene.draw_table(random.Random(seed), *size)
     for thing in scene.things:
         drawn = table_scene.mask(scene, thing)
@@ -63,9 +63,10 @@ def test_right_replies_are_read_as_right_answers(seed: int) -> None:
     rng = random.Random(seed)
     height, width = smart_resize(480, 640, untrained_model.LIMITS)
     scene = table_scene.draw_table(rng, width, height)
-    asked = [*islice(table_questions.about_table(rng, scene), 12),
-             *curriculum._questions(rng, scene, 2, 'plan')]
-    for question in asked:
+    drawn_questions = [
+        *islice(table_questions.about_table(rng, scene), 12),
+        *curriculum._questions(rng, scene, 2, 'plan')]
+    for question in drawn_questions:
         thinking = rng.random() < 0.5
         query = Query(question.task, question.text, (Frame(scene.pixels),), thinking=thinking)
         prompt = build_prompt(query, untrained_model.LIMITS)
@@ -157,7 +158,7 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
         assert 'yes' in tokenizer.decode([int(batch.labels[0, batch.prefix + token])])
 
 
-def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_stopped_training_is_resumed(tmp_path: Path) -> None:
     stage = dataclasses.replace(curriculum.STAGES[1], images=2)
 
     def steps(training: train.Training, number: int) -> None:

@@ -23,11 +23,11 @@ LIMITS = PixelLimits(3136, 100_000)
 
 
 def wanted() -> None:
-    """Of a caller that waits as long as it takes."""
+    """The check of a caller that waits as long as it takes."""
 
 
 class Leader:
-    """Computes when it is told to, and tells when it has begun."""
+    """Computes an answer once ``go`` is set; sets ``began`` before."""
 
     def __init__(self) -> None:
         self.began, self.go = threading.Event(), threading.Event()
@@ -48,7 +48,7 @@ def shared() -> AnswerCache[Any]:
     return AnswerCache(capacity=2)
 
 
-def test_those_that_ask_meanwhile_get_the_same_answer(shared: AnswerCache[Any]) -> None:
+def test_callers_that_ask_meanwhile_get_the_same_answer(shared: AnswerCache[Any]) -> None:
     leader, waiting = Leader(), set()
     all_wait = threading.Event()
 
@@ -71,7 +71,7 @@ def test_those_that_ask_meanwhile_get_the_same_answer(shared: AnswerCache[Any]) 
     assert shared.get_or_compute('key', leader, wanted) == ('answer', True)
 
 
-def test_the_next_one_computes_where_the_first_failed(shared: AnswerCache[Any]) -> None:
+def test_the_next_caller_computes_where_the_first_failed(shared: AnswerCache[Any]) -> None:
     leader, waits = Leader(), threading.Event()
     leader.error = BackendError('out of order')
     with ThreadPoolExecutor(2) as threads:
@@ -85,7 +85,7 @@ def test_the_next_one_computes_where_the_first_failed(shared: AnswerCache[Any]) 
         assert second.result() == ('better', False)
 
 
-def test_one_that_waits_can_be_stopped(shared: AnswerCache[Any]) -> None:
+def test_a_caller_that_waits_can_be_stopped(shared: AnswerCache[Any]) -> None:
     leader = Leader()
 
     def check() -> None:

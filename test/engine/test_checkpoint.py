@@ -1,4 +1,4 @@
-"""What is said about a model directory that cannot be loaded, without loading anything."""
+"""Errors about model directories that cannot be loaded; nothing is loaded for them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHARDS = ('model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The files of a published checkpoint, as far as they are looked at before loading."""
+    """The files of a published checkpoint that are read before loading."""
     path = tmp_path / 'MiMo'
     path.mkdir()
     write(path / 'config.json', architectures=['Qwen2_5_VLForConditionalGeneration'])
@@ -89,7 +89,7 @@ def test_config_that_is_no_json(folder: Path, content: str) -> None:
 
 
 def test_preprocessor_config_is_missing(folder: Path) -> None:
-    """It was for months in the published repository."""
+    """As it was for months in the published repository."""
     (folder / 'preprocessor_config.json').unlink()
     message = refusal(folder)
     assert 'until April 2026' in message
@@ -186,7 +186,7 @@ print('torch' in sys.modules or 'transformers' in sys.modules)
 
 
 def ask_hub(cache: Path) -> list[str]:
-    """Open a model by its hub name in a process of its own that must not use the network."""
+    """Open a model by its hub name in a process that must not use the network."""
     environment = {**os.environ, 'HF_HOME': str(cache), 'HF_HUB_OFFLINE': '1'}
     environment.pop('HF_HUB_CACHE', None)
     return run_python(HUB, environment=environment).stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Drafts: only what has been seen twice in succession is guessed."""
+"""Drafts: a token is guessed where the last two answers went on with it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def test_a_draft_is_what_followed_the_last_two_times(
             followers.setdefault(tuple(answer[end - CONTEXT : end]), []).append(answer[end])
     draft = drafts.draft(before)
     assert len(draft) <= longest
-    said = before + draft
-    for end in range(len(before), len(said)):
-        assert followers[tuple(said[end - CONTEXT : end])][-2:] == 2 * [said[end]]
+    tokens = before + draft
+    for end in range(len(before), len(tokens)):
+        assert followers[tuple(tokens[end - CONTEXT : end])][-2:] == 2 * [tokens[end]]
     if len(draft) < longest:  # it ended because nothing is sure any more
-        last = followers.get(tuple(said[-CONTEXT:]), [])[-2:]
+        last = followers.get(tuple(tokens[-CONTEXT:]), [])[-2:]
         assert len(last) < 2 or last[0] != last[1]

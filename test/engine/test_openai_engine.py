@@ -1,4 +1,4 @@
-"""The remote engine against real servers on this host that do what servers do, and worse."""
+"""The remote engine against servers on this host that answer, fail, hang or send garbage."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ make_prompt = functools.partial(prompts.make_prompt, limits=DEFAULT_LIMITS)
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
-    """Starts servers; they end with the test."""
+    """Return a function that starts a server; all are stopped after the test."""
     servers = []
 
     def start(behaviour: Behaviour, port: int = 0) -> Server:
@@ -71,7 +71,7 @@ def ask(engine: Engine, **options: Any) -> Any:
 
 
 def answer(handler: Handler) -> None:
-    """As vLLM does without a reasoning parser."""
+    """Answer as vLLM does without a reasoning parser."""
     handler.start()
     for piece in ('<think>\nit ', 'is red\n</thi', 'nk>\n\n\\boxed', '{yes}'):
         handler.say(piece)
@@ -82,7 +82,7 @@ def answer(handler: Handler) -> None:
 
 
 def hang(handler: Handler) -> None:
-    """Until the client has gone."""
+    """Send nothing until the client has closed the connection."""
     handler.connection.settimeout(WAIT_S)
     if not handler.connection.recv(1):
         handler.server.broken.set()
@@ -100,7 +100,7 @@ def status(code: int, **headers: str) -> Behaviour:
     return behave
 
 
-def test_what_a_server_gets(
+def test_the_request_to_a_server(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ('OPENAI_API_KEY', 'OPENAI_ORG_ID', 'OPENAI_PROJECT_ID'):
@@ -169,7 +169,7 @@ def test_reasoning_that_a_server_has_split_off(
 
 
 def test_an_answer_is_complete_with_its_finish_reason(serve: Callable[..., Server]) -> None:
-    """Also where the server is lost before it has told what the answer took."""
+    """Also where the connection is lost before the usage statistics."""
 
     def behave(handler: Handler) -> None:
         handler.start()
@@ -201,7 +201,7 @@ def test_text_is_the_same_however_it_is_cut(
 
 
 def partly(then: Behaviour) -> Behaviour:
-    """Two words, and then something goes wrong."""
+    """Send two words before another behaviour."""
 
     def behave(handler: Handler) -> None:
         handler.start()
@@ -212,7 +212,7 @@ def partly(then: Behaviour) -> Behaviour:
 
 
 def reset(handler: Handler) -> None:
-    """As the system does for a process that is killed."""
+    """Close the connection as the system does for a process that is killed."""
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     handler.connection.close()
 
@@ -273,7 +273,7 @@ FAULTS: dict[str, tuple[Behaviour, type[MimoError], str, str]] = {
 
 
 def patience(name: str) -> dict[str, float]:
-    """Short limits where they are what is tested."""
+    """Return short time limits for the faults that run into them."""
     if not name.startswith('hangs'):
         return {}
     return {'connect_timeout': 1.0, 'first_token_timeout': 2.0, 'token_timeout': 1.0}
@@ -283,7 +283,7 @@ def patience(name: str) -> dict[str, float]:
 def test_faults(
     serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """Each gives its code, within its limit, and the engine answers when the server does."""
+    """Each gives its error within its limit; the engine answers again when the server does."""
     behaviour, kind, words, kept = FAULTS[name]
     monkeypatch.setattr(openai_engine, '_BUSY_PAUSES_S', (0.05, 0.05))
     server = serve(behaviour)
@@ -390,7 +390,7 @@ def test_deadline(serve: Callable[..., Server]) -> None:
 def test_an_error_of_a_callback_reaches_the_caller(
     serve: Callable[..., Server], kind: type[Exception]
 ) -> None:
-    """Whatever it is, it is no fault of the server."""
+    """It does not count as a fault of the server, of whatever type it is."""
     server = serve(partly(hang))
     engine = connect(server.url)
 
@@ -503,7 +503,7 @@ def test_tls_is_verified(
 
 
 def counting(limits: PixelLimits) -> Behaviour:
-    """A server that resizes images within its own limits and counts their tokens."""
+    """Answer as a server that resizes images within its own limits and counts their tokens."""
 
     def behave(handler: Handler) -> None:
         tokens = 30

@@ -1,4 +1,4 @@
-"""Loading a checkpoint of the published one's shape, with an adapter and in fewer bits.
+"""Loading a checkpoint of the published shape, with a LoRA adapter, and quantized.
 
 The weights are random and the widths small; layout, names and types are those of
 XiaomiMiMo/MiMo-Embodied-7B as far as they are known: four shards, ``visual.*`` in FP32,
@@ -36,7 +36,7 @@ SHARDS = 4
 
 
 def old_name(name: str) -> str:
-    """Of a weight, before transformers 4.52."""
+    """Return the name that a weight had before transformers 4.52."""
     return name.replace('model.visual.', 'visual.').replace('model.language_model.', 'model.')
 
 
@@ -97,7 +97,7 @@ def answer(engine: Engine) -> str:
 
 
 def expected(folder: Path, model: Qwen2_5_VLForConditionalGeneration) -> str:
-    """What the model itself answers."""
+    """Return what plain generate answers."""
     processor = load_processor(folder)
     inputs = plain_inputs(processor, make_prompt(seed=1))
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_bfloat16_holds_for_both_parts(published: Path) -> None:
     engine.close()
 
 
-def test_loading_says_how_far_it_is(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_reports_its_progress(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not hasattr(model_loading.transformers.utils.logging, 'set_tqdm_hook'):
         pytest.skip('transformers 4 does not tell how far loading is')
     monkeypatch.setattr(model_loading, '_PROGRESS_S', 0.0)
@@ -150,7 +150,7 @@ def test_loading_says_how_far_it_is(published: Path, monkeypatch: pytest.MonkeyP
     ('chat_template.json', 'no chat template'),
     ('model-00003-of-00004.safetensors', 'lacks 1 of its 4 weight files, model-00003'),
 ])
-def test_what_a_copy_may_lack(published: Path, tmp_path: Path, gone: str, says: str) -> None:
+def test_a_missing_file_is_named(published: Path, tmp_path: Path, gone: str, says: str) -> None:
     copy = Path(shutil.copytree(published, tmp_path / 'copy'))
     (copy / gone).unlink()
     with pytest.raises(ModelNotReadyError, match=says) as error:
@@ -250,11 +250,11 @@ def test_an_adapter_without_peft(
         load_engine(EngineConfig(str(published), device='cpu', adapter=str(adapter)))
 
 
-# --- fewer bits ----------------------------------------------------------------------------------
+# --- quantization ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(('bits', 'kind'), [('8bit', 'Linear8bitLt'), ('4bit', 'Linear4bit')])
-def test_fewer_bits_for_the_language_model_only(published: Path, bits: str, kind: str) -> None:
+def test_only_the_language_model_is_quantized(published: Path, bits: str, kind: str) -> None:
     nn = pytest.importorskip('bitsandbytes').nn
     engine = load_engine(EngineConfig(str(published), device='cpu', quantization=bits))
     quantized = {
@@ -279,7 +279,7 @@ def test_an_adapter_stays_beside_quantized_weights(published: Path, adapter: Pat
     with_adapter.close()
 
 
-def test_fewer_bits_without_the_library(
+def test_quantization_without_bitsandbytes(
     published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, 'bitsandbytes', None)

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 
-class Asked(Job):
+class KeptJob(Job):
     """A job that runs until it is let go or stopped, and that keeps how it ended."""
 
     def __init__(self, work: Callable[[Job], Any] | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.work = work or Asked.hold
+        self.work = work or KeptJob.hold
         self.running = threading.Event()
         self.let_go = threading.Event()
         self.over = threading.Event()
@@ -64,7 +64,7 @@ class Asked(Job):
         return result if error is None else type(error)
 
 
-class Unheard(Asked):
+class Unheard(KeptJob):
     """A job whose result nobody takes."""
 
     def finish(self, result: Any, error: MimoError | None) -> None:
@@ -83,15 +83,15 @@ def scheduler(capacity: int = 8, runners: int = 1) -> Iterator[Scheduler]:
     assert threading.active_count() == before - runners - 1
 
 
-def running(made: Scheduler, **options: Any) -> Asked:
-    job = Asked(**options)
+def running(made: Scheduler, **options: Any) -> KeptJob:
+    job = KeptJob(**options)
     made.submit(job)
     assert job.running.wait(WAIT_S)
     return job
 
 
-def waiting(made: Scheduler, **options: Any) -> Asked:
-    job = Asked(**options)
+def waiting(made: Scheduler, **options: Any) -> KeptJob:
+    job = KeptJob(**options)
     made.submit(job)
     return job
 
@@ -113,15 +113,15 @@ def test_a_full_queue_refuses_at_once_with_the_remedy() -> None:
         waiting(made)
         waiting(made)
         with pytest.raises(QueueFullError, match='max_queue'):
-            made.submit(Asked())
+            made.submit(KeptJob())
 
 
 def test_what_free_runners_are_about_to_take_does_not_fill_the_queue() -> None:
     with scheduler(capacity=1, runners=64) as made:
         for _ in range(65):  # faster than threads wake up
-            made.submit(Asked())
+            made.submit(KeptJob())
         with pytest.raises(QueueFullError):
-            made.submit(Asked())
+            made.submit(KeptJob())
 
 
 def order_of(jobs: list[dict[str, Any]]) -> list[int]:
@@ -129,11 +129,11 @@ def order_of(jobs: list[dict[str, Any]]) -> list[int]:
     order: list[int] = []
     with scheduler(capacity=len(jobs) + 1) as made:
         first = running(made, caller='nobody else')
-        asked = [waiting(made, work=lambda _, n=number: order.append(n), **options)
+        waiting_jobs = [waiting(made, work=lambda _, n=number: order.append(n), **options)
                  for number, options in enumerate(jobs)]
         first.let_go.set()
-        assert all(job.over.wait(WAIT_S) for job in asked)
-        assert all(len(job.ends) == 1 for job in asked)
+        assert all(job.over.wait(WAIT_S) for job in waiting_jobs)
+        assert all(len(job.ends) == 1 for job in waiting_jobs)
     return order
 
 
@@ -183,7 +183,7 @@ def test_a_job_without_enough_time_is_refused_before_it_costs_any() -> None:
     with scheduler() as made:
         ran: list[Job] = []
 
-        def ask(kind: str, seconds: float) -> Asked:
+        def ask(kind: str, seconds: float) -> KeptJob:
             return waiting(made, workload=kind, work=ran.append,
                            deadline=time.monotonic() + seconds)
 
@@ -248,7 +248,7 @@ def test_cancel_while_running() -> None:
     with scheduler() as made:
         noticed = threading.Event()
 
-        def work(job: Asked) -> str:
+        def work(job: KeptJob) -> str:
             job.running.set()
             assert noticed.wait(WAIT_S)  # the model is busy
             assert job.stopped()
@@ -287,7 +287,7 @@ def test_check_ends_work_with_the_reason() -> None:
         with pytest.raises(CancelledError):
             job.check()
         with pytest.raises(RequestTimeoutError, match='raise timeout'):
-            Asked(deadline=time.monotonic()).check()
+            KeptJob(deadline=time.monotonic()).check()
 
 
 def test_a_goal_stops_one_standing_query_if_no_runner_is_free() -> None:
@@ -312,7 +312,7 @@ def test_a_standing_query_stops_nothing_and_a_goal_takes_its_place_in_the_queue(
         standing = [waiting(made, preemptible=True) for _ in range(2)]
         assert not first.stopped()
         with pytest.raises(QueueFullError):
-            made.submit(Asked(preemptible=True))
+            made.submit(KeptJob(preemptible=True))
         goal = waiting(made)
         assert standing[1].end is PreemptedError
         assert first.end is PreemptedError
@@ -329,19 +329,19 @@ def test_stop_ends_everything_once_and_leaves_no_thread() -> None:
     ends = [job.end for job in jobs]
     assert ends == [PreemptedError, CancelledError, PreemptedError, PreemptedError]
     with pytest.raises(ModelNotReadyError, match='activate'):
-        made.submit(Asked())
+        made.submit(KeptJob())
     assert not made.cancel(jobs[0])
 
 
 def test_every_job_ends_once_whatever_happens_at_the_same_time() -> None:
     made = Scheduler(16, 4)
     made.start()
-    jobs: list[Asked] = []
-    refused: list[Asked] = []
+    jobs: list[KeptJob] = []
+    refused: list[KeptJob] = []
 
     def ask(caller: str, number: int) -> None:
         for turn in range(number):
-            job = Asked(caller=caller, priority=turn % 3, preemptible=turn % 5 == 0,
+            job = KeptJob(caller=caller, priority=turn % 3, preemptible=turn % 5 == 0,
                         deadline=time.monotonic() + (turn % 7) / 1000 + 0.0005)
             job.let_go.set()
             try:

@@ -1,4 +1,4 @@
-"""Answers held to a grammar: what it accepts is read, and a model cannot leave it."""
+"""Answers held to a grammar: every output that it accepts can be parsed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tokenizer() -> llguidance.LLTokenizer:
 
 
 def accepts(tokenizer: llguidance.LLTokenizer, grammar: str, text: str) -> bool:
-    """Whether the grammar takes all of a text and lets it end there."""
+    """Tell whether the grammar accepts a text as a whole answer."""
     matcher = llguidance.LLMatcher(tokenizer, grammar, log_level=0)
     assert not matcher.is_error(), matcher.get_error()
     tokens = tokenizer.tokenize_str(text)
@@ -75,7 +75,7 @@ def accepts(tokenizer: llguidance.LLTokenizer, grammar: str, text: str) -> bool:
     (4, '[]'),
     (5, '<think>\n</think>\n\nno'),  # RoboVQA asks for no box
 ])
-def test_what_the_model_should_say_is_accepted(
+def test_answers_in_the_right_format_are_accepted(
     tokenizer: llguidance.LLTokenizer, number: int, text: str
 ) -> None:
     assert accepts(tokenizer, grammar_of(QUERIES[number]), text)
@@ -100,7 +100,7 @@ def test_what_the_model_should_say_is_accepted(
     (4, '1. put the red cube in the bowl [1, 2] [3, 4]'),
     (4, '\n'.join(f'{i}. open drawer {i}' for i in range(1, 12))),
 ])
-def test_what_it_should_not_say_is_not(
+def test_other_answers_are_not_accepted(
     tokenizer: llguidance.LLTokenizer, number: int, text: str
 ) -> None:
     assert not accepts(tokenizer, grammar_of(QUERIES[number]), text)
@@ -119,10 +119,10 @@ def test_the_embedded_models_own_answers_are_in_its_grammars(
 ) -> None:
     rng = random.Random(3)
     scene = table_scene.draw_table(rng, 640, 480)
-    asked = [*islice(table_questions.about_table(rng, scene), 60),
+    drawn_questions = [*islice(table_questions.about_table(rng, scene), 60),
              *filter(None, (table_questions.plan(rng, scene) for _ in range(10)))]
     held = 0
-    for question in asked:
+    for question in drawn_questions:
         query = Query(question.task, question.text, (Frame(scene.pixels),), skills=SKILLS)
         grammar = grammar_of(query)
         held += bool(grammar)
@@ -133,7 +133,7 @@ def test_the_embedded_models_own_answers_are_in_its_grammars(
 
 @pytest.fixture(scope='module')
 def random_engine(random_model: Path) -> Iterator[Engine]:
-    """Says anything, so that only the grammar can make it say what can be read."""
+    """An engine with random weights, whose answers only a grammar makes readable."""
     engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1))
     yield engine
     engine.close()

@@ -36,7 +36,6 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits, resize
-from mimo_embodied_ros.core.stopping_criteria import StoppingCriterion
 from mimo_embodied_ros.engine import Engine, EngineConfig, Reply, load_engine, vision
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.engine.prefix_cache import Prefix
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope='session')
 def engine(random_model: Path) -> Iterator[Engine]:
-    """One engine for the tests that only ask."""
+    """One engine for all tests that only ask it."""
     engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1))
     yield engine
     engine.close()
@@ -60,13 +59,13 @@ def engine(random_model: Path) -> Iterator[Engine]:
 
 @pytest.fixture(scope='session')
 def processor(random_model: Path) -> ImageTextProcessor:
-    """The same model's processor."""
+    """The processor of the same model."""
     return load_processor(random_model)
 
 
 @pytest.fixture
 def broken(random_model: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
+    """A copy of the model that a test may damage."""
     return Path(shutil.copytree(random_model, tmp_path / 'broken_vlm'))
 
 
@@ -143,7 +142,7 @@ def test_stats(engine: Engine) -> None:
     assert 0 < stats.preprocess_s < stats.first_token_s < stats.total_s
 
 
-def test_what_an_answer_took_begins_with_the_resizing(engine: Engine) -> None:
+def test_statistics_count_from_the_resizing(engine: Engine) -> None:
     pictures = (Frame(np.zeros((1080, 1920, 3), np.uint8)),)
     alone = []
 
@@ -252,8 +251,8 @@ def test_deadline(engine: Engine) -> None:
     assert slow.stats.total_s < WAIT_S
 
 
-def test_a_slow_reader_holds_nobody_up(engine: Engine) -> None:
-    """Who reads slowly gets more at once; the others go on."""
+def test_a_slow_reader_delays_no_other_request(engine: Engine) -> None:
+    """It gets several pieces at once; the other requests go on."""
     release = threading.Event()
     pieces: list[str] = []
 
@@ -275,7 +274,7 @@ def test_a_slow_reader_holds_nobody_up(engine: Engine) -> None:
     assert ''.join(pieces) == engine.generate(make_prompt(), max_new_tokens=40).text
 
 
-def test_who_waits_for_room_keeps_deadline_and_cancel(random_model: Path) -> None:
+def test_deadline_and_cancel_hold_while_a_request_waits_for_the_batch(random_model: Path) -> None:
     engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1, max_batch=1))
     release, started = threading.Event(), threading.Event()
 
@@ -299,10 +298,10 @@ def test_who_waits_for_room_keeps_deadline_and_cancel(random_model: Path) -> Non
     engine.close()
 
 
-def test_answers_written_together_are_those_written_alone(
+def test_answers_of_a_batch_are_those_of_single_requests(
     engine: Engine, random_model: Path, processor: ImageTextProcessor
 ) -> None:
-    """More than there is room for, of all lengths, with images in common and without any."""
+    """With more requests than fit, of all lengths, with images in common and without any."""
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(random_model, dtype=torch.float32)
     prompts = [
         make_prompt(f'the cube {"and the bowl " * (n % 5)}{n}', seed=n % 4, images=n % 3)
@@ -335,23 +334,23 @@ def test_a_known_image_is_not_read_again(random_model: Path, processor: ImageTex
     engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1))
     seen = []
     engine._model.model.visual.register_forward_hook(lambda *_: seen.append(1))
-    first = engine.generate(make_prompt('the cube'), max_new_tokens=5)
-    assert (len(seen), first.stats.reused_tokens) == (1, 0)
-    again = engine.generate(make_prompt('the bowl'), max_new_tokens=5)
+    first = engine.generate(make_prompt('the cube'), max_new_tokens=5).stats
+    assert (len(seen), first.reused_tokens) == (1, 0)
+    again = engine.generate(make_prompt('the bowl'), max_new_tokens=5).stats
     assert len(seen) == 1
-    assert again.stats.image_tokens < again.stats.reused_tokens < again.stats.prompt_tokens
+    assert again.image_tokens < again.reused_tokens < again.prompt_tokens
     # with another one beside it, only that one is new to the vision tower
-    one, other = make_prompt(seed=0), make_prompt(seed=1)
-    both = Prompt('the cup', one.images + other.images, one.resizes + other.resizes, 40)
+    known, new = make_prompt(seed=0), make_prompt(seed=1)
+    both = Prompt('the cup', known.images + new.images, known.resizes + new.resizes, 40)
     assert engine.generate(both, max_new_tokens=5).stats.reused_tokens == 0
     assert len(seen) == 2
     engine.close()
 
 
-def test_the_position_after_an_image_belongs_to_what_is_kept_of_it(
+def test_the_prefix_cache_keeps_the_position_after_an_image(
     random_model: Path, processor: ImageTextProcessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With images of two shapes in turn, and with positions that are not kept: then it is wrong."""
+    """Answers about images of other shapes would be wrong with the position of a text."""
     rng = np.random.default_rng(0)
     sizes = ((60, 200), (200, 60), (120, 120))
     images = [resize(rng.integers(0, 255, (*size, 3), dtype=np.uint8), LIMITS) for size in sizes]
@@ -383,7 +382,7 @@ def test_the_position_after_an_image_belongs_to_what_is_kept_of_it(
 
 
 @pytest.mark.parametrize('megabytes', [0, 1])
-def test_little_room_for_what_is_kept(random_model: Path, megabytes: int) -> None:
+def test_a_small_prefix_cache_changes_no_answer(random_model: Path, megabytes: int) -> None:
     engine = load_engine(
         EngineConfig(str(random_model), device='cpu', threads=1, cache_mb=megabytes))
     prompts = [make_prompt(seed=seed) for seed in range(12)]
@@ -394,9 +393,8 @@ def test_little_room_for_what_is_kept(random_model: Path, megabytes: int) -> Non
     engine.close()
 
 
-def test_an_answer_ends_when_it_is_whole(random_model: Path) -> None:
-    prompt = replace(
-        make_prompt(), stopping=StoppingCriterion('', lambda text: len(text) > 10))
+def test_an_answer_ends_when_it_is_complete(random_model: Path) -> None:
+    prompt = replace(make_prompt(), complete=lambda text: len(text) > 10)
     replies = []
     for early in (True, False):
         engine = load_engine(EngineConfig(str(random_model), device='cpu', stop_early=early))

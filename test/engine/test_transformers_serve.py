@@ -102,7 +102,7 @@ class Served:
             return False
 
     def kill(self) -> None:
-        """As the system does when it is out of memory."""
+        """Kill the server, as the system does when it is out of memory."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
@@ -126,7 +126,7 @@ def local() -> Iterator[Engine]:
 
 
 def connect(served: Served, local: Engine, model: str = '') -> Engine:
-    """With the limits that the model itself tells the other engine; patient on a busy machine."""
+    """Connect with the pixel limits of the local engine; patient on a busy machine."""
     return load_engine(EngineConfig(
         model or served.model, backend='openai', servers=(served.url,),
         min_pixels=local.limits.min_pixels, max_pixels=local.limits.max_pixels,
@@ -134,7 +134,7 @@ def connect(served: Served, local: Engine, model: str = '') -> Engine:
 
 
 def outcome(engine: Engine, query: Query) -> tuple[Any, ...]:
-    """Everything that an answer is made of, or its error."""
+    """Return all parts of an answer, or of its error."""
     try:
         answer, reply = answer_query(engine, query)
     except MimoError as error:
@@ -163,7 +163,7 @@ def test_answers_are_the_same_as_in_process(served: Served, local: Engine) -> No
         assert outcome(remote, query) == outcome(local, query)
 
 
-def test_a_token_limit_is_told(served: Served, local: Engine) -> None:
+def test_a_token_limit_is_reported(served: Served, local: Engine) -> None:
     query = Query(Task.PLAN, 'put the red cube in the blue bowl', (scene(196, 196, 1),))
     prompt = build_prompt(query, local.limits)
     here, there = (

@@ -76,8 +76,8 @@ def test_polygons_as_opencv_has_them(
 def test_a_point_in_any_polygon_counts() -> None:
     square = [(0, 0), (4, 0), (4, 4), (0, 4)]
     other = [(x + 10, y) for x, y in square]
-    found = metrics.in_polygons([(1, 1), (11, 1), (6, 1)], [square, other])
-    assert found.tolist() == [True, True, False]
+    inside = metrics.in_polygons([(1, 1), (11, 1), (6, 1)], [square, other])
+    assert inside.tolist() == [True, True, False]
     assert metrics.in_polygons([], [square]).shape == (0,)
 
 
@@ -101,11 +101,11 @@ def test_boxes_count_once_and_at_half() -> None:
     assert metrics.boxes_f1([], []) == 1
 
 
-@pytest.mark.parametrize(('said', 'true', 'score'), [
+@pytest.mark.parametrize(('answered', 'true', 'score'), [
     (2.0, 2.0, 1.0), (1.0, 2.0, 0.1), (0.99, 2.0, 0.0), (4.0, 2.0, 0.0), (2.48, 2.0, 0.6),
     (2.12, 2.0, 0.9), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (-2.0, -2.0, 1.0)])
-def test_relative_accuracy_as_published(said: float, true: float, score: float) -> None:
-    assert metrics.relative_accuracy(said, true) == pytest.approx(score)
+def test_relative_accuracy_as_published(answered: float, true: float, score: float) -> None:
+    assert metrics.relative_accuracy(answered, true) == pytest.approx(score)
 
 
 def test_words_and_metres() -> None:
@@ -145,7 +145,7 @@ def test_every_kind_of_answer_is_read(tmp_path: Path) -> None:
     assert {r.images for r in records} == {(tmp_path / 'a.png',)}
 
 
-def test_what_may_be_added(tmp_path: Path) -> None:
+def test_optional_fields_of_a_question(tmp_path: Path) -> None:
     file = write(
         tmp_path, line({'yes': True}, task='ask', id=7, category='safety', thinking=True), '',
         {'images': ['a.png', 'm.png'], 'question': 'same?', 'answer': {'text': 'no\u2028way'}})
@@ -190,7 +190,7 @@ def test_errors_name_file_and_line(tmp_path: Path, bad: object, says: str) -> No
     assert says in str(error.value)
 
 
-def test_tasks_of_ones_own_with_options(tmp_path: Path) -> None:
+def test_a_users_own_task_with_options(tmp_path: Path) -> None:
     tasks = tmp_path / 'tasks.yaml'
     tasks.write_text("""
 which:
@@ -304,8 +304,8 @@ def test_a_layout_that_is_not_as_published(tmp_path: Path) -> None:
 
 def outcome(record: Any, text: str, finish: str = 'stop') -> run.Outcome:
     frame = Frame(np.asarray(Image.open(record.images[0]).convert('RGB')))
-    said = run.Prediction(record.key, record.id, text, finish, '', '', 0.5)
-    return run.judge(record, said, Query(record.task, record.question, (frame,)), LIMITS)
+    reply = run.Prediction(record.key, record.id, text, finish, '', '', 0.5)
+    return run.judge(record, reply, Query(record.task, record.question, (frame,)), LIMITS)
 
 
 def score(record: Any, text: str) -> float | None:
@@ -336,23 +336,23 @@ def score(record: Any, text: str) -> float | None:
     ({'trajectory': [[1, 0], [2, 0]]}, {}, '[PT, (1.0, 0.0)]', None),
     ({'trajectory': [[1, 0]]}, {}, 'straight on', None),
 ])
-def test_what_answers_are_worth(
+def test_scores_of_answers(
     tmp_path: Path, answer: object, more: dict[str, object], text: str, expected: float | None
 ) -> None:
     (record,) = read_dataset(write(tmp_path, line(answer, **more)))
-    found = outcome(record, f'<think>\n</think>\n\n{text}')
-    assert found.score == (None if expected is None else pytest.approx(expected))
-    assert (found.badness == 0) is (expected == 1)
-    assert bool(found.code) == (expected is None or found.content is None)
+    judged = outcome(record, f'<think>\n</think>\n\n{text}')
+    assert judged.score == (None if expected is None else pytest.approx(expected))
+    assert (judged.badness == 0) is (expected == 1)
+    assert bool(judged.code) == (expected is None or judged.content is None)
 
 
-def test_what_cannot_be_read_is_worth_nothing(tmp_path: Path) -> None:
+def test_an_answer_that_cannot_be_read_scores_zero(tmp_path: Path) -> None:
     (record,) = read_dataset(write(tmp_path, line({'mask': 'm.png'})))
     for text, finish, code in (
         ('<think>hm', 'length', 'OUTPUT_TRUNCATED'), ('<think></think>', 'stop', 'EMPTY_ANSWER'),
         ('there', 'stop', 'PARSE_FAILED'), ('', 'stop', 'EMPTY_ANSWER')):
-        found = outcome(record, text, finish)
-        assert (found.score, found.code, found.content) == (0, code, None)
+        judged = outcome(record, text, finish)
+        assert (judged.score, judged.code, judged.content) == (0, code, None)
 
 
 def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
@@ -404,30 +404,30 @@ def draw_dataset(folder: Path, number: int) -> tuple[Path, list[Question]]:
     """Scenes of the model's own size, so that its pixels are those of the picture."""
     rng = random.Random(5)
     makers = (
-        table_questions.point, table_questions.absent, table_questions.box,
-        table_questions.count, table_questions.which_nearest, table_questions.plan,
-        table_questions.exists, table_questions.listing)
-    asked: list[Question] = []
+        table_questions.point, table_questions.absent, table_questions.box, table_questions.count,
+        table_questions.which_nearest, table_questions.plan, table_questions.exists,
+        table_questions.listing)
+    drawn_questions: list[Question] = []
     lines = []
-    while len(asked) < number:
+    while len(drawn_questions) < number:
         scene = table_scene.draw_table(rng, 336, 252)
-        question = makers[len(asked) % len(makers)](rng, scene)
+        question = makers[len(drawn_questions) % len(makers)](rng, scene)
         if question is None:
             continue
-        name = f'{len(asked):03d}'
+        name = f'{len(drawn_questions):03d}'
         Image.fromarray(scene.pixels).save(folder / f'{name}.png')
         lines.append({
             'id': name, 'image': f'{name}.png', 'question': question.text,
             'task': question.task.name, 'category': question.kind,
             'answer': truth_of(scene, question, folder, name)})
-        asked.append(question)
-    return write(folder, *lines), asked
+        drawn_questions.append(question)
+    return write(folder, *lines), drawn_questions
 
 
 def test_right_replies_about_drawn_scenes_are_right_and_others_wrong(tmp_path: Path) -> None:
-    file, asked = draw_dataset(tmp_path, 24)
+    file, drawn_questions = draw_dataset(tmp_path, 24)
     records = read_dataset(file)
-    right = [outcome(r, q.reply()) for r, q in zip(records, asked)]
+    right = [outcome(r, q.reply()) for r, q in zip(records, drawn_questions)]
     assert [o.record.id for o in right if o.score != 1] == []
     assert report.contact_sheet(right, 5) is None
     figures = report.summary(right)
@@ -435,14 +435,14 @@ def test_right_replies_about_drawn_scenes_are_right_and_others_wrong(tmp_path: P
         metric: {'mean': 1.0, 'questions': n, 'failed': 0}
         for metric, n in sorted(Counter(r.truth.metric for r in records).items())}
     # each question gets the reply to the next one of its kind: about another scene
-    wrong = [outcome(r, asked[(i + 8) % 24].reply()) for i, r in enumerate(records)]
+    wrong = [outcome(r, drawn_questions[(i + 8) % 24].reply()) for i, r in enumerate(records)]
     assert sum(o.score or 0 for o in wrong) < 0.5 * len(wrong)
     sheet = report.contact_sheet(wrong, 5)
     assert sheet is not None
     assert sheet.shape[1] == 3 * 480
     text = report.table(report.summary(wrong))
     assert [words.split()[0] for words in text.splitlines()[1:]] == [
-        *sorted({q.kind for q in asked}), *['all'] * 4]
+        *sorted({q.kind for q in drawn_questions}), *['all'] * 4]
 
 
 def test_the_contact_sheet_shows_truth_and_answer(tmp_path: Path) -> None:
@@ -464,8 +464,8 @@ def test_the_contact_sheet_shows_truth_and_answer(tmp_path: Path) -> None:
 # --- the program, with the embedded model ------------------------------------------------------
 
 
-def told(out: Path) -> list[dict[str, Any]]:
-    """Header and replies that are on disk."""
+def lines_on_disk(out: Path) -> list[dict[str, Any]]:
+    """Return the header and the replies that are on disk."""
     file = out / 'replies.jsonl'
     return [json.loads(text) for text in file.read_text().splitlines()] if file.exists() else []
 
@@ -476,7 +476,7 @@ def start(arguments: Sequence[str | Path]) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def test_a_run_that_was_killed_goes_on(
+def test_a_run_that_was_killed_is_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip('torch')
@@ -484,7 +484,7 @@ def test_a_run_that_was_killed_goes_on(
     out = tmp_path / 'out'
     process = start([file, '--out', out])
     try:
-        wait_for(lambda: len(told(out)) >= 6 or process.poll() is not None)
+        wait_for(lambda: len(lines_on_disk(out)) >= 6 or process.poll() is not None)
         assert process.poll() is None, process.stdout and process.stdout.read()
     finally:
         os.kill(process.pid, signal.SIGKILL)
@@ -497,7 +497,7 @@ def test_a_run_that_was_killed_goes_on(
     assert main(['eval', str(file), '--out', str(out)]) == 0
     after = (out / 'replies.jsonl').read_bytes()
     assert after.startswith(kept), 'nothing is asked twice'
-    replies = told(out)[1:]
+    replies = lines_on_disk(out)[1:]
     assert [reply['id'] for reply in replies] == [f'{i:03d}' for i in range(24)]
     assert all(reply['text'].startswith('<think>') for reply in replies)
     assert '\npoint ' in capsys.readouterr().out
@@ -514,7 +514,7 @@ def test_a_run_that_was_killed_goes_on(
     assert (out / 'replies.jsonl').read_bytes() == after
 
 
-def test_another_question_is_asked_anew_and_another_model_refused(
+def test_a_changed_question_is_asked_again_and_another_model_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip('torch')
@@ -522,10 +522,10 @@ def test_another_question_is_asked_anew_and_another_model_refused(
     out = tmp_path / 'out'
     arguments = ['eval', str(file), '--out', str(out)]
     assert main([*arguments, '--limit', '1']) == 0
-    assert len(told(out)) == 2
+    assert len(lines_on_disk(out)) == 2
     file.write_text(file.read_text().replace('"question": "', '"question": "my '))
     assert main(arguments) == 0
-    assert len(told(out)) == 4
+    assert len(lines_on_disk(out)) == 4
     replies = out / 'replies.jsonl'
     replies.write_text(replies.read_text().replace('mimo_tiny', 'another', 1))
     assert main(arguments) == 1

@@ -1,4 +1,4 @@
-"""What an executor puts into the calls of a skill: words, numbers, positions, or why it cannot."""
+"""Values that an executor puts into the calls of a skill: words, numbers and positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cancelling what a robot does, also where it goes on."""
+"""Cancelling a robot's action, also one that goes on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mimo_embodied_ros.execution.control import Control
 from support.waiting import WAIT_S
 
 
-def test_what_does_not_stop_when_it_is_cancelled_is_named(
+def test_an_action_that_does_not_stop_when_it_is_cancelled_is_named(
     ros: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, '_STOP_S', 0.5)

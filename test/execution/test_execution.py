@@ -114,7 +114,7 @@ class World:
         self.ros.wait_for(lambda: self.published > before + 1)
 
     def change(self, name: str, fields: Any) -> None:
-        """What the robot does to the table: the held is out of view, the bowl hides what it has."""
+        """Change the table as the robot does: what it holds or puts in the bowl is not visible."""
         if name == GRASP:
             if self.slips:
                 self.slips -= 1
@@ -153,8 +153,8 @@ def make(ros: Any, tmp_path: Path) -> Iterator[Any]:
         return worlds[-1].start() if start else worlds[-1]
 
     yield world
-    for one in worlds:
-        one.close()
+    for open_world in worlds:
+        open_world.close()
 
 
 def error_of(request: Any) -> MimoError:
@@ -163,7 +163,7 @@ def error_of(request: Any) -> MimoError:
     return caught.value
 
 
-def test_it_plans_and_does_each_step_by_the_robots_own_calls(make: Any) -> None:
+def test_each_step_of_a_plan_is_done_by_the_robots_own_calls(make: Any) -> None:
     world = make(NO_CHECKS, check_goal=False)
     request = world.goal()
     result = request.result(5 * WAIT_S)
@@ -191,7 +191,7 @@ def test_a_step_that_fails_is_repeated(make: Any) -> None:
     assert result.plans == 1
 
 
-def test_it_gives_up_as_the_policy_says(make: Any) -> None:
+def test_a_policy_may_give_up(make: Any) -> None:
     world = make(NO_CHECKS + 'place: {repeat: 0, then: give_up}\n', check_goal=False)
     world.mock.fail(RELEASE)
     request = world.goal(plan=world.plan())
@@ -202,7 +202,7 @@ def test_it_gives_up_as_the_policy_says(make: Any) -> None:
         msg.TaskStep.SUCCEEDED, msg.TaskStep.FAILED]
 
 
-def test_it_plans_again_only_so_often(make: Any) -> None:
+def test_planning_again_is_limited(make: Any) -> None:
     world = make(NO_CHECKS + 'pick: {repeat: 0}\n', check_goal=False, max_plans=2)
     world.mock.fail(GRASP, 9)
     error = error_of(world.goal())
@@ -256,7 +256,7 @@ def test_pausing_lets_the_step_end_and_waits(make: Any) -> None:
     assert world.called() == [GRASP, LIFT, RELEASE]
 
 
-def test_after_a_crash_it_goes_on_where_it_was(make: Any, ros: Any, tmp_path: Path) -> None:
+def test_a_plan_is_resumed_after_a_crash(make: Any, ros: Any, tmp_path: Path) -> None:
     world = make('default: {before: false, look: false}\n', start=False, check_goal=False)
     plan = world.plan()
     world.mock.on_done = lambda name, fields: (
@@ -279,7 +279,7 @@ def test_after_a_crash_it_goes_on_where_it_was(make: Any, ros: Any, tmp_path: Pa
     assert not world.state.exists()
 
 
-def test_what_slips_is_noticed_and_grasped_again(make: Any) -> None:
+def test_a_thing_that_slips_is_grasped_again(make: Any) -> None:
     world = make()
     world.slips = 1
     result = world.goal().result(5 * WAIT_S)
@@ -289,7 +289,7 @@ def test_what_slips_is_noticed_and_grasped_again(make: Any) -> None:
     assert 'red cube' not in [thing.name for thing in world.things]
 
 
-def test_what_falls_beside_is_planned_again(make: Any) -> None:
+def test_a_thing_that_falls_beside_its_place_is_planned_again(make: Any) -> None:
     world = make()
     world.mock.on_done = lambda name, fields: (
         setattr(world, 'slips', int(name == RELEASE and len(world.called()) == 3)),
@@ -302,7 +302,7 @@ def test_what_falls_beside_is_planned_again(make: Any) -> None:
     assert result.plans == 2
 
 
-def test_what_is_not_possible_is_not_tried(make: Any) -> None:
+def test_a_step_that_is_not_possible_is_not_tried(make: Any) -> None:
     world = make(max_plans=1)
     plan = world.plan()
     world.show_only('blue bowl', 'green ball')
@@ -311,7 +311,7 @@ def test_what_is_not_possible_is_not_tried(make: Any) -> None:
     assert world.called() == []
 
 
-def test_wrong_goals_say_why(make: Any) -> None:
+def test_wrong_goals_are_refused_with_the_reason(make: Any) -> None:
     world = make(NO_CHECKS)
     nothing = error_of(world.goal(instruction=''))
     assert 'neither an instruction nor a plan' in str(nothing)
@@ -344,7 +344,7 @@ def test_a_wrong_policy_names_its_line(
 # -- failures beside the steps
 
 
-def test_what_the_model_says_is_not_possible_is_refused(make: Any) -> None:
+def test_an_instruction_for_which_the_model_has_no_plan_is_refused(make: Any) -> None:
     world = make()
     error = error_of(world.goal(instruction='pick up the purple cup'))
     assert isinstance(error, PlanRefusedError)
@@ -382,7 +382,7 @@ def test_a_thing_that_is_not_visible_fails_its_step(make: Any) -> None:
     assert world.called() == []
 
 
-def test_where_nobody_can_tell_a_fact_still_holds_and_a_plan_is_not_done(make: Any) -> None:
+def test_without_images_facts_are_kept_and_a_plan_is_not_taken_for_done(make: Any) -> None:
     """After the camera has stopped every image is too old."""
     world = make(NO_CHECKS, max_plans=1)
     plan = world.plan()

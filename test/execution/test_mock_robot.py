@@ -1,4 +1,4 @@
-"""The mock robot as a program: its actions and services, and what it lets fail."""
+"""The mock robot as a program: its actions and services, and calls that it lets fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a plan is, on disk: what is written is read again, and what cannot be read is refused."""
+"""The progress of a plan on disk: written, read again, or refused where it cannot be read."""
 
 from __future__ import annotations
 

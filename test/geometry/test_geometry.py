@@ -96,7 +96,7 @@ def test_a_smaller_copy_of_an_image_has_the_same_rays(x: float, y: float) -> Non
     ({'model': 'equidistant', 'distortion': (0.1,) * 5}, '5 coefficients'),
     ({'size': (640, 640)}, '640x640'),
 ])
-def test_what_cannot_be_rectified_is_refused(changes: dict[str, Any], says: str) -> None:
+def test_unknown_lens_models_are_refused(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(NoCameraInfoError, match=says):
         CameraModel(replace(PINHOLE, **changes), 640, 480)
 
@@ -137,11 +137,11 @@ def test_drawn_scenes_are_measured_within_the_limits(
 def test_an_inclined_surface_is_exact_and_has_its_normal(lens: str, x: float, y: float) -> None:
     scene = FLOORS[lens]
     lifter = Lifter(frame_with(scene.depth, intrinsics=scene.intrinsics), 'optical', unknown)
-    found, truth = lifter.point(x, y), scene.cast_rays(np.array([(x, y)]))[0][0]
-    assert found.status is PositionStatus.OK
-    assert found.xyz == pytest.approx(truth, rel=1e-3, abs=1e-3)
-    assert found.normal == pytest.approx(scene.pose.inverse.rotate([0, 0, 1]), abs=1e-2)
-    assert found.depth_stddev < 1e-3
+    point, truth = lifter.point(x, y), scene.seen(np.array([(x, y)]))[0][0]
+    assert point.status is PositionStatus.OK
+    assert point.xyz == pytest.approx(truth, rel=1e-3, abs=1e-3)
+    assert point.normal == pytest.approx(scene.pose.inverse.rotate([0, 0, 1]), abs=1e-2)
+    assert point.depth_stddev < 1e-3
 
 
 FLOORS = {lens: Scene((Ground(),), look_at(np.zeros(3), np.array([1.0, 0.3, 1.2])), *LENSES[lens])
@@ -156,15 +156,15 @@ def step(near: float = 1.0, far: float = 2.0, at: int = 320) -> np.ndarray[Any, 
 
 @pytest.mark.parametrize(('x', 'z'), [(312, 1.0), (316.5, 1.0), (323.5, 2.0), (328, 2.0)])
 def test_a_point_beside_an_edge_is_on_its_own_side(x: float, z: float) -> None:
-    found = Lifter(frame_with(step()), 'optical', unknown).point(x, 200)
-    assert (found.status, found.xyz[2]) == (PositionStatus.OK, pytest.approx(z))
+    point = Lifter(frame_with(step()), 'optical', unknown).point(x, 200)
+    assert (point.status, point.xyz[2]) == (PositionStatus.OK, pytest.approx(z))
 
 
 @pytest.mark.parametrize('x', [318.5, 319.5, 320.5, 321.5])
 def test_a_point_on_an_edge_is_not_guessed(x: float) -> None:
-    found = Lifter(frame_with(step()), 'optical', unknown).point(x, 200)
-    assert found.status is PositionStatus.DEPTH_INVALID
-    assert 'between 1.00 m and 2.00 m' in found.problem
+    point = Lifter(frame_with(step()), 'optical', unknown).point(x, 200)
+    assert point.status is PositionStatus.DEPTH_INVALID
+    assert 'between 1.00 m and 2.00 m' in point.problem
 
 
 def test_single_wrong_values_and_holes_do_not_count_but_wide_holes_do() -> None:
@@ -174,21 +174,21 @@ def test_single_wrong_values_and_holes_do_not_count_but_wide_holes_do() -> None:
     depth[random.random(depth.shape) < 0.01] = 4.0
     depth[200:220, 300:320] = np.nan
     lifter = Lifter(frame_with(depth), 'optical', unknown)
-    found = lifter.point(100.5, 100.5)
-    assert found.xyz == pytest.approx(((100.5 - 320) / 500 * 1.5, (100.5 - 240) / 500 * 1.5, 1.5))
+    point = lifter.point(100.5, 100.5)
+    assert point.xyz == pytest.approx(((100.5 - 320) / 500 * 1.5, (100.5 - 240) / 500 * 1.5, 1.5))
     hole = lifter.point(310, 210)
     assert hole.status is PositionStatus.DEPTH_INVALID
     assert 'hole' in hole.problem
 
 
-def test_noise_is_told() -> None:
+def test_the_deviation_of_a_depth_is_its_noise() -> None:
     depth = 2 + np.random.default_rng(1).normal(0, 0.01, (480, 640))
-    found = Lifter(frame_with(depth), 'optical', unknown).point(320, 240)
-    assert found.xyz[2] == pytest.approx(2, abs=0.01)
-    assert found.depth_stddev == pytest.approx(0.01, rel=0.5)
+    point = Lifter(frame_with(depth), 'optical', unknown).point(320, 240)
+    assert point.xyz[2] == pytest.approx(2, abs=0.01)
+    assert point.depth_stddev == pytest.approx(0.01, rel=0.5)
 
 
-def test_what_is_missing_is_said_for_each_point_and_once_for_the_frame() -> None:
+def test_missing_calibration_and_depth_are_named_for_points_and_frame() -> None:
     depth = np.ones((480, 640))
     for frame, status, kind in (
         (frame_with(depth, intrinsics=None), PositionStatus.NO_DEPTH, NoCameraInfoError),
@@ -216,9 +216,9 @@ def test_what_is_missing_is_said_for_each_point_and_once_for_the_frame() -> None
 
 def test_positions_and_normals_come_in_the_frame_that_was_asked_for() -> None:
     lifter = Lifter(frame_with(np.full((240, 320), 2.0)), 'base', lambda *_: MOUNT)
-    found = lifter.point(320, 340)
-    assert found.xyz == pytest.approx((2.2, 0, 0.5 - 100 / 500 * 2), abs=1e-6)
-    assert found.normal == pytest.approx((-1, 0, 0), abs=1e-6)
+    point = lifter.point(320, 340)
+    assert point.xyz == pytest.approx((2.2, 0, 0.5 - 100 / 500 * 2), abs=1e-6)
+    assert point.normal == pytest.approx((-1, 0, 0), abs=1e-6)
 
 
 def test_a_box_has_the_place_and_size_of_what_is_seen_in_it() -> None:
@@ -226,10 +226,10 @@ def test_a_box_has_the_place_and_size_of_what_is_seen_in_it() -> None:
     scene = Scene((Ground(), Cuboid((-0.1, -0.05, 0), (0.1, 0.05, 0.2))),
                   look_at(np.zeros(3), np.array([0.0, -0.001, 1.2])), PINHOLE, (640, 480))
     lifter = Lifter(frame_with(scene.depth), 'world', lambda *_: scene.pose)
-    found = lifter.box(270, 215, 370, 265)
-    assert found.status is PositionStatus.OK
-    assert found.center == pytest.approx((0, 0, 0.2), abs=0.01)
-    assert found.size == pytest.approx((0.2, 0.1, 0), abs=0.02)
+    box = lifter.box(270, 215, 370, 265)
+    assert box.status is PositionStatus.OK
+    assert box.center == pytest.approx((0, 0, 0.2), abs=0.01)
+    assert box.size == pytest.approx((0.2, 0.1, 0), abs=0.02)
 
 
 def test_a_ball_on_a_table_does_not_take_the_table_along() -> None:
@@ -238,11 +238,11 @@ def test_a_ball_on_a_table_does_not_take_the_table_along() -> None:
     lifter = Lifter(frame_with(scene.depth), 'world', lambda *_: scene.pose)
     rows, columns = np.indices((480, 640))
     pixels = np.column_stack([columns.ravel(), rows.ravel()]) + 0.5
-    ball = pixels[scene.cast_rays(pixels)[2] == 1]
-    found = lifter.box(*ball.min(0) - 0.5, *ball.max(0) + 0.5)
-    assert found.status is PositionStatus.OK
-    assert np.linalg.norm(np.subtract(found.center, (0.03, 0, 0.08))) < 0.06
-    assert max(found.size) < 0.3
+    ball = pixels[scene.seen(pixels)[2] == 1]
+    box = lifter.box(*ball.min(0) - 0.5, *ball.max(0) + 0.5)
+    assert box.status is PositionStatus.OK
+    assert np.linalg.norm(np.subtract(box.center, (0.03, 0, 0.08))) < 0.06
+    assert max(box.size) < 0.3
 
 
 def test_depth_registered_to_its_own_view_stays_as_it_is() -> None:
@@ -262,9 +262,9 @@ def test_depth_of_another_camera_is_seen_as_by_this_one(lens: str) -> None:
         frame_with(there.depth, intrinsics=here.intrinsics,
                    depth_view=View('depth', there.intrinsics)),
         'optical', lambda target, source: {('optical', 'depth'): beside}[target, source])
-    asked = np.random.default_rng(4).uniform((120, 100), (520, 380), (60, 2))
-    truth, found = here.cast_rays(asked)[0], [lifter.point(x, y) for x, y in asked]
-    good = [np.linalg.norm(f.xyz - t) / np.linalg.norm(t) for f, t in zip(found, truth)
+    pixels = np.random.default_rng(4).uniform((120, 100), (520, 380), (60, 2))
+    truth, points = here.seen(pixels)[0], [lifter.point(x, y) for x, y in pixels]
+    good = [np.linalg.norm(f.xyz - t) / np.linalg.norm(t) for f, t in zip(points, truth)
             if f.status is PositionStatus.OK]
     assert len(good) > 20
     assert max(good) < 0.02
@@ -337,13 +337,13 @@ def test_odometry_between_two_messages_moves_evenly(
     before = odometry(1_000_000_000, position=start, orientation=turn, linear=velocity)
     after = replace(before, stamp_ns=1_500_000_000, position=end)
     stamp = 1_000_000_000 + round(share * 500_000_000)
-    found = interpolate(before, after, stamp)
-    assert found.stamp_ns == stamp
+    between = interpolate(before, after, stamp)
+    assert between.stamp_ns == stamp
     expected = np.array(start) + (stamp - 1_000_000_000) / 5e8 * np.array(velocity)
-    assert found.position == pytest.approx(expected, abs=1e-9)
-    assert found.linear == pytest.approx(velocity)
-    assert abs(np.dot(found.orientation, turn)) == pytest.approx(1, abs=1e-9)
-    assert is_valid_at(found, stamp)
+    assert between.position == pytest.approx(expected, abs=1e-9)
+    assert between.linear == pytest.approx(velocity)
+    assert abs(np.dot(between.orientation, turn)) == pytest.approx(1, abs=1e-9)
+    assert is_valid_at(between, stamp)
 
 
 @pytest.mark.parametrize(('after', 'stamp_ns', 'nearer'), [
@@ -357,7 +357,7 @@ def test_nothing_is_extrapolated(after: Odometry, stamp_ns: int, nearer: int) ->
     assert interpolate(odometry(), after, stamp_ns).stamp_ns == nearer
 
 
-def test_odometry_that_is_far_or_broken_says_nothing() -> None:
+def test_odometry_that_is_far_or_broken_is_not_used() -> None:
     assert is_valid_at(odometry(), 200_000_000)
     assert not is_valid_at(odometry(), 200_000_001)
     assert not is_valid_at(odometry(orientation=(0.0, 0.0, 0.0, 0.0)), 0)
@@ -402,7 +402,7 @@ def test_odometry_stands_above_them(extrinsics: Extrinsics) -> None:
     ('odom', None, "'odom'.*base_link, mast, optical"),
     ('odom', odometry(-10**9), '1.00 s from the image'),
 ])
-def test_what_connects_no_frames_is_said(
+def test_frames_that_nothing_connects_are_named(
     extrinsics: Extrinsics, target: str, now: Odometry | None, says: str
 ) -> None:
     with pytest.raises(TransformError, match=says):
@@ -429,7 +429,7 @@ def entry(**values: Any) -> str:
     (entry(rotation=[0, 0, 0, 2]), 'entry 1: rotation has the length 2.000'),
     (entry(rotation=[0, 0, 0]), 'entry 1: rotation is'),
 ])
-def test_what_is_wrong_with_a_file_of_extrinsics_is_said(
+def test_errors_in_a_file_of_extrinsics_name_entry_and_field(
     tmp_path: Path, text: str, says: str
 ) -> None:
     file = tmp_path / 'bad.yaml'

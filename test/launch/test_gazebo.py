@@ -1,4 +1,4 @@
-"""The simulated world, its bridge to ROS, and what the launch file says of both."""
+"""The world for Gazebo, its bridge to ROS, and the launch file of both."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def world() -> Any:
 
 
 def text(element: Any, path: str) -> str:
-    found = element.find(path)
-    assert found is not None, f'{element.attrib} has no {path}'
-    return str(found.text)
+    child = element.find(path)
+    assert child is not None, f'{element.attrib} has no {path}'
+    return str(child.text)
 
 
 def numbers(element: Any, path: str) -> np.ndarray[Any, Any]:
@@ -80,7 +80,7 @@ def numbers(element: Any, path: str) -> np.ndarray[Any, Any]:
 
 
 def check(element: Any) -> None:
-    """One element and all in it against FORMAT."""
+    """Check an element and its children against FORMAT."""
     attributes, required, others = FORMAT[element.tag]
     where = f'{element.tag} {element.get("name", "")}'
     assert set(attributes.split()) == set(element.attrib), where
@@ -133,7 +133,7 @@ def test_things_are_of_the_kinds_and_colours_that_the_embedded_model_knows(world
 
 
 def offered(world: Any) -> dict[str, str]:
-    """Gazebo's topics in this world, with their types: what its systems document."""
+    """Return Gazebo's topics in this world with their types, as its systems document them."""
     topics = {'/clock': 'gz.msgs.Clock'}
     for sensor in world.iter('sensor'):
         assert sensor.get('type') == 'rgbd_camera'
@@ -146,7 +146,7 @@ def offered(world: Any) -> dict[str, str]:
 
 
 def used() -> dict[str, str]:
-    """The topics of the nodes in ROS, with their types."""
+    """Return the topics that the nodes use, with their types."""
     topics = {'/clock': 'rosgraph_msgs/msg/Clock'}
     for namespace, file, _ in ROBOTS:
         values = parameters_in(CONFIG / file)
@@ -175,7 +175,7 @@ def test_the_bridge_carries_what_the_world_offers_and_the_nodes_use(world: Any) 
 
 
 def camera_of(world: Any, robot: str) -> tuple[Any, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The sensor of a robot, and its pose in the world: axes (ahead, left, up), position."""
+    """Return the sensor of a robot, the axes of its view (ahead, left, up), and its position."""
     (model,) = (m for m in world.iter('model') if m.get('name') == robot)
     (sensor,) = model.iter('sensor')
     base, pose = numbers(model, 'pose'), numbers(sensor, 'pose')

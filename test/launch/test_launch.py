@@ -1,4 +1,4 @@
-"""What launch files and parameter files name is what the package has."""
+"""Launch files and parameter files name files, parameters and programs that exist."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def test_the_files_that_a_launch_file_names_exist(path: Path) -> None:
     named = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)
              and str(n.value).endswith(suffixes) and ' ' not in n.value]
     for name in named:
-        found = [*ROOT.glob(f'launch/{name}'), *ROOT.glob(f'config/{name}'),
+        matches = [*ROOT.glob(f'launch/{name}'), *ROOT.glob(f'config/{name}'),
                  *ROOT.glob(f'gazebo/{name}')]
-        assert found or name == 'gz_sim.launch.py', name
+        assert matches or name == 'gz_sim.launch.py', name
 
 
 def test_launch_arguments_are_parameters_of_the_node() -> None:
     arguments = constant('PARAMETERS')
     assert len({argument for argument, *_ in arguments}) == len(arguments)
-    known = settings.by_name(['camera'])
+    parameters = settings.by_name(['camera'])
     for _, name, description, choices in arguments:
-        parameter = known.get(name)
+        parameter = parameters.get(name)
         assert description.endswith('.')
         if name == 'use_sim_time':  # every node has it
             continue
@@ -63,10 +63,10 @@ def test_launch_arguments_are_parameters_of_the_node() -> None:
 @pytest.mark.parametrize('path', sorted(CONFIG.glob('*.yaml')), ids=lambda p: p.name)
 def test_parameter_files_name_parameters_of_the_node(path: Path) -> None:
     values = parameters_in(path)
-    known = settings.by_name(values['cameras'])
+    parameters = settings.by_name(values['cameras'])
     for name, value in values.items():
-        assert name in known
-        assert type(value) is type(known[name].default), name
+        assert name in parameters
+        assert type(value) is type(parameters[name].default), name
 
 
 def test_the_server_is_what_the_remote_parameters_name() -> None:
@@ -103,16 +103,16 @@ def test_the_parameters_for_the_bag_name_its_topics() -> None:
 PROFILES = constant('VARIABLES', LAUNCH / 'large_images.launch.py')
 
 
-class Started(NamedTuple):
-    """A process of a launch description: of a node, or any, and then without a package."""
+class Process(NamedTuple):
+    """A process that a launch description starts; without a package where it is no node's."""
 
     package: str
     program: str
     arguments: list[str]
 
 
-def told(action: Any, context: Any) -> Started:
-    """What an action would start."""
+def process_of(action: Any, context: Any) -> Process:
+    """Return the process that an action of a launch description would start."""
     from launch.utilities import normalize_to_list_of_substitutions as normalized
     from launch.utilities import perform_substitutions
     from launch_ros.actions import Node
@@ -122,13 +122,13 @@ def told(action: Any, context: Any) -> Started:
 
     arguments = words(*action.cmd[1:])
     if isinstance(action, Node):
-        return Started(*words(action.node_package, action.node_executable), arguments)
-    return Started('', *words(action.cmd[0]), arguments)
+        return Process(*words(action.node_package, action.node_executable), arguments)
+    return Process('', *words(action.cmd[0]), arguments)
 
 
 @pytest.fixture
-def launched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Started]]:
-    """What a launch file starts with these arguments; it is told, and not started."""
+def launched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Process]]:
+    """Return a function that lists what a launch file would start, with these arguments."""
     pytest.importorskip('launch_ros', reason='launch_ros comes with a ROS distribution')
     from launch.actions import (
         DeclareLaunchArgument,
@@ -140,7 +140,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Started]]:
 
     from launch import LaunchContext
 
-    found: list[Started] = []
+    processes: list[Process] = []
 
     def visit(entity: Any, context: Any) -> None:
         if isinstance(entity, Node):  # not what LifecycleNode adds, which is a node of ROS
@@ -157,28 +157,30 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Started]]:
                 if not isinstance(entity, IncludeLaunchDescription):
                     raise
                 # of a package that is not here, such as ros_gz_sim
-                found.append(Started('', 'include', [str(v) for _, v in entity.launch_arguments]))
+                arguments = [str(value) for _, value in entity.launch_arguments]
+                processes.append(Process('', 'include', arguments))
                 inside = []
             for inner in inside:
                 visit(inner, context)
 
-    def launch(path: Path, **arguments: str) -> list[Started]:
-        found.clear()
+    def launch(path: Path, **arguments: str) -> list[Process]:
+        processes.clear()
         context = LaunchContext()
         context.launch_configurations.update(arguments)
         visit(IncludeLaunchDescription(str(path)), context)
-        return list(found)
+        return list(processes)
 
     monkeypatch.setattr(
-        ExecuteLocal, 'execute', lambda action, context: found.append(told(action, context)))
+        ExecuteLocal, 'execute',
+        lambda action, context: processes.append(process_of(action, context)))
     for name in PROFILES:  # which are set by launching, and as before at the end of the test
         monkeypatch.setenv(name, '')
         monkeypatch.delenv(name)
     return launch
 
 
-def node_of(ros: Any, started: Started) -> MimoEmbodied:
-    """The node as its process would be, with the arguments of the command line."""
+def node_of(ros: Any, started: Process) -> MimoEmbodied:
+    """Make the node as its process would, with the arguments of the command line."""
     assert started.package == 'mimo_embodied_ros'
     assert (ROOT / 'scripts' / f'{started.program}.in').is_file()
     return ros.node('another_name', MimoEmbodied, cli_args=started.arguments)
@@ -256,8 +258,8 @@ def test_a_bag_is_played_in_its_own_time(ros: Any, launched: Any) -> None:
 def test_gazebo_gets_world_bridge_frames_and_a_node_for_each_robot(
     ros: Any, launched: Any
 ) -> None:
-    found = launched(GAZEBO_LAUNCH, headless='true')
-    simulator, bridge, *frames = found[:4]
+    processes = launched(GAZEBO_LAUNCH, headless='true')
+    simulator, bridge, *frames = processes[:4]
     assert f'-r -s --headless-rendering {ROOT / "gazebo" / "tabletop.sdf"}' in ' '.join(
         simulator.arguments)
     assert (bridge.package, bridge.program) == ('ros_gz_bridge', 'parameter_bridge')
@@ -265,7 +267,7 @@ def test_gazebo_gets_world_bridge_frames_and_a_node_for_each_robot(
     (values,) = values.values()
     assert Path(values['ros__parameters']['config_file']) == ROOT / 'gazebo' / 'bridge.yaml'
     robots = constant('ROBOTS', GAZEBO_LAUNCH)
-    for (robot, file, (x, _, z, _)), frame, started in zip(robots, frames, found[4:]):
+    for (robot, file, (x, _, z, _)), frame, started in zip(robots, frames, processes[4:]):
         assert (frame.package, frame.program) == ('tf2_ros', 'static_transform_publisher')
         options = dict(zip(frame.arguments[::2], frame.arguments[1::2]))
         assert options['--frame-id'] == f'{robot}/base_link'
@@ -275,7 +277,7 @@ def test_gazebo_gets_world_bridge_frames_and_a_node_for_each_robot(
         assert node.get_parameter('use_sim_time').value is True
         for name, value in parameters_in(CONFIG / file).items():
             assert node.get_parameter(name).value == value, name
-    assert len(found) == 4 + len(robots)
+    assert len(processes) == 4 + len(robots)
 
 
 def test_the_server_is_started_with_its_flags(launched: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the node says of itself on /diagnostics."""
+"""The statuses that the node publishes on /diagnostics."""
 
 from __future__ import annotations
 
@@ -125,14 +125,14 @@ def test_a_camera(
     status = camera_status('left', stream, age, limit, {'damaged': 4}, problems)
     assert (status.name, status.level) == ('camera left', level)
     assert says in status.message
-    found = values(status)
-    assert found.items() >= {'topic': '/image', 'images received': '9', 'dropped': '2',
+    shown = values(status)
+    assert shown.items() >= {'topic': '/image', 'images received': '9', 'dropped': '2',
                              'rate (Hz)': '3.0', 'malformed: damaged': '4'}.items()
-    assert ('age of the newest (s)' in found) is (age is not None)
+    assert ('age of the newest (s)' in shown) is (age is not None)
 
 
 def answer(handler: Handler) -> None:
-    """Without a count of tokens, so that the check of image sizes has nothing to compare."""
+    """Answer without a count of tokens, so that image sizes are not checked."""
     handler.start()
     handler.say(ANSWER, finish='stop')
 
@@ -152,11 +152,11 @@ class Monitor:
     def wait(self, name: str, condition: Callable[[Any], bool]) -> Any:
         full = f'mimo_embodied: {name}'
 
-        def found() -> Any:
+        def matching_status() -> Any:
             status = self._newest.get(full)
             return status if status is not None and condition(status) else None
 
-        return self._ros.wait_for(found)
+        return self._ros.wait_for(matching_status)
 
 
 def test_a_server_is_lost_and_comes_back(ros: Any) -> None:
@@ -192,7 +192,7 @@ def test_a_server_is_lost_and_comes_back(ros: Any) -> None:
         server.stop()
 
 
-def test_why_the_model_is_not_loaded(ros: Any) -> None:
+def test_the_reason_why_the_model_is_not_loaded(ros: Any) -> None:
     robot = Robot(ros, model='/nowhere/model')
     monitor = Monitor(robot)
     assert robot.ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE

@@ -70,7 +70,7 @@ TEXT = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0')
 
 
 class Eyes:
-    """An intake on a node of its own that is diagnosed often, and a driver of the camera."""
+    """An intake on a node of its own, diagnosed 20 times a second, and a driver of its camera."""
 
     def __init__(self, ros: Any, max_age_s: float = 0.0, **values: Any) -> None:
         values = {'camera.reliable': True, **values}
@@ -79,9 +79,10 @@ class Eyes:
             Parameter(name, value=value) for name, value in values.items()])
         self.driver = ros.node('driver')
         self.begin = self.driver.get_clock().now()
-        self.said: list[str] = []
+        self.warnings: list[str] = []
         self.intake = Intake(self.node, read_settings(self.node), LIMITS)
-        self.intake._fault_log = faults.FaultLog(self.said.append)  # /rosout loses some of the log
+        # /rosout loses some of the log
+        self.intake._fault_log = faults.FaultLog(self.warnings.append)
         self.statuses: dict[str, Any] = {}
         self.diagnoses = 0
         self.node.create_timer(0.05, lambda: self._diagnose(max_age_s),
@@ -102,7 +103,7 @@ class Eyes:
         return Header(stamp=now.to_msg(), frame_id=FRAME)
 
     def at(self, seconds: float) -> Header:
-        """A header at so many seconds after the beginning."""
+        """Return a header with a stamp so many seconds after the test's beginning."""
         stamp = self.begin + rclpy.duration.Duration(seconds=seconds)
         return Header(stamp=stamp.to_msg(), frame_id=FRAME)
 
@@ -131,16 +132,17 @@ class Eyes:
         return {value.key: value.value for value in status.values} if status else {}
 
     def wait_for_diagnoses(self, number: int = 5) -> None:
-        """Wait until it was diagnosed some more times."""
+        """Wait until the intake has been diagnosed so many more times."""
         enough = self.diagnoses + number
         self.ros.wait_for(lambda: self.diagnoses >= enough)
 
     def wait_for_fault(self, says: str, name: str = 'camera camera') -> str:
-        """Wait until diagnostics and log tell it; return what they say."""
+        """Wait until diagnostics and log warn of this; return the warning."""
         self.ros.wait_for(lambda: name in self.statuses and says in self.statuses[name].message)
         assert self.statuses[name].level == DiagnosticStatus.WARN
-        found = self.ros.wait_for(lambda: [said for said in self.said if says in said])
-        return found[0]
+        warnings = self.ros.wait_for(
+            lambda: [warning for warning in self.warnings if says in warning])
+        return warnings[0]
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +154,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- on demand
 
 
-def test_a_camera_on_demand_is_subscribed_while_somebody_asks(
+def test_a_camera_on_demand_is_subscribed_while_requests_come(
     ros: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     eyes = Eyes(ros, **{'camera.on_demand': True})
@@ -189,18 +191,18 @@ def test_depth_and_camera_info_are_waited_for_after_subscribing(
                   eyes.publisher('camera/camera_info', CameraInfo)]
     ros.wait_for(lambda: eyes.camera.image.opened is None)
     monkeypatch.setattr(intake, '_IDLE_S', 600.0)
-    found: list[Any] = []
-    asking = threading.Thread(target=lambda: found.append(eyes.frame(wait_s=WAIT_S)))
-    asking.start()
+    frames: list[Any] = []
+    asker = threading.Thread(target=lambda: frames.append(eyes.frame(wait_s=WAIT_S)))
+    asker.start()
     for publisher in publishers:
         ros.wait_for(publisher.get_subscription_count)
     header = eyes.see()
     eyes.send(eyes.camera.info, CameraInfo(header=header, k=K))
     eyes.send(eyes.camera.depth, Image(
         header=header, width=2, height=2, step=4, encoding='16UC1', data=bytes(range(8))))
-    asking.join(WAIT_S)
-    assert found[0].depth is not None
-    assert found[0].intrinsics is not None
+    asker.join(WAIT_S)
+    assert frames[0].depth is not None
+    assert frames[0].intrinsics is not None
 
 
 def test_an_intake_that_was_closed_does_not_open(ros: Any) -> None:
@@ -213,11 +215,11 @@ def test_an_intake_that_was_closed_does_not_open(ros: Any) -> None:
     assert not publisher.get_subscription_count()
 
 
-# -- in the middleware until somebody asks
+# -- in the middleware until a request needs them
 
 
 class Waiting:
-    """A stream that is polled by the test only, and what publishes its topic."""
+    """A stream that only the test polls, and a publisher of its topic."""
 
     def __init__(self, ros: Any, kind: Any = Image, **options: Any) -> None:
         self.ros, self.seen = ros, 0
@@ -248,7 +250,7 @@ class Waiting:
         self.ros.wait_for(lambda: (message := newest()) and message.stamp_ns == second * 10**9)
 
 
-def test_images_are_not_taken_before_somebody_asks(ros: Any) -> None:
+def test_images_stay_in_the_middleware_until_a_request_needs_one(ros: Any) -> None:
     waiting = Waiting(ros)
     stream = waiting.stream
     waiting.publish(1)
@@ -259,7 +261,7 @@ def test_images_are_not_taken_before_somebody_asks(ros: Any) -> None:
     assert (stream.received, stream.dropped) == (9, 0)
 
 
-def test_images_that_nobody_asked_for_do_not_keep_the_executor_awake(ros: Any) -> None:
+def test_images_that_no_request_needs_do_not_keep_the_executor_awake(ros: Any) -> None:
     class Counting(SingleThreadedExecutor):
         rounds = 0
 
@@ -290,17 +292,17 @@ def test_the_newest_few_are_taken_in_their_order(ros: Any) -> None:
     assert stamps == [second * 10**9 for second in (6, 6, 7, 8, 9)]
 
 
-def test_a_message_arrives_when_it_comes_and_not_when_it_is_taken(ros: Any) -> None:
+def test_the_time_of_arrival_is_that_of_the_middleware(ros: Any) -> None:
     waiting = Waiting(ros)
     begin, begin_ns = time.monotonic(), waiting.driver.get_clock().now().nanoseconds
     waiting.publish(1)
     time.sleep(2.0)
-    asked, asked_ns = time.monotonic(), waiting.driver.get_clock().now().nanoseconds
+    taken, taken_ns = time.monotonic(), waiting.driver.get_clock().now().nanoseconds
     waiting.poll(1)
-    waiting.stream.tick(asked)
+    waiting.stream.tick(taken)
     # with half a second each for two clocks that are not read at the same time
-    assert begin - 0.5 < waiting.stream.newest.arrived < asked - 1.0
-    assert begin_ns - 5 * 10**8 < waiting.stream.offset_ns + 10**9 < asked_ns - 10**9
+    assert begin - 0.5 < waiting.stream.newest.arrived < taken - 1.0
+    assert begin_ns - 5 * 10**8 < waiting.stream.offset_ns + 10**9 < taken_ns - 10**9
 
 
 def test_streams_are_polled_in_many_threads_while_they_come_and_go(ros: Any) -> None:
@@ -339,11 +341,11 @@ def test_an_image_is_read_as_rclpy_reads_it(
     height, width, step = numbers
     message = Image(header=Header(frame_id=frame_id), height=height, width=width, step=step,
                     encoding=encoding, is_bigendian=step % 2, data=data)
-    found = read_message(Message(serialize_message(message), 0, 0.0), Image)
+    read = read_message(Message(serialize_message(message), 0, 0.0), Image)
     for name in ('height', 'width', 'step', 'encoding', 'is_bigendian'):
-        assert getattr(found, name) == getattr(message, name)
-    assert found.header.frame_id == frame_id
-    assert bytes(found.data) == data
+        assert getattr(read, name) == getattr(message, name)
+    assert read.header.frame_id == frame_id
+    assert bytes(read.data) == data
 
 
 # -- quality of service and transport
@@ -449,7 +451,7 @@ def info(**values: Any) -> Message:
     ({'width': 0, 'height': 0}, (640, 480), (500, 400, 320, 240)),
     ({'k': [0.0] * 9}, (640, 480), None),
 ])
-def test_camera_info_is_made_that_of_the_image(
+def test_camera_info_is_scaled_to_the_image(
     values: dict[str, Any], size: tuple[int, int], expected: tuple[float, ...] | None
 ) -> None:
     lens = intrinsics_for(info(**values), *size)
@@ -458,8 +460,8 @@ def test_camera_info_is_made_that_of_the_image(
     else:
         assert lens is not None
         middle, right, below = CameraModel(lens, *size).pixels([[0, 0, 1], [1, 0, 1], [0, 1, 1]])
-        found = (*(right - middle)[:1], *(below - middle)[1:], *(middle - 0.5))
-        assert found == pytest.approx(expected)
+        intrinsics = (*(right - middle)[:1], *(below - middle)[1:], *(middle - 0.5))
+        assert intrinsics == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(('values', 'size', 'says'), [
@@ -477,7 +479,7 @@ def test_camera_info_that_does_not_fit_is_refused(
         intrinsics_for(info(**values), *size)
 
 
-def test_the_camera_info_and_depth_of_the_image_are_taken(ros: Any) -> None:
+def test_the_camera_info_and_depth_with_the_stamp_of_the_image_are_taken(ros: Any) -> None:
     eyes = Eyes(ros, **{'camera.depth_topic': 'depth'})
     for number in (1, 2, 3, 4):
         header = eyes.at(0.1 * number)
@@ -505,49 +507,50 @@ def test_the_camera_info_and_depth_of_the_image_are_taken(ros: Any) -> None:
 # -- what goes wrong
 
 
-def test_a_topic_that_nobody_publishes_is_told_of(ros: Any) -> None:
+def test_a_topic_without_a_publisher_is_a_fault(ros: Any) -> None:
     eyes = Eyes(ros)
     assert 'set camera.image_topic' in eyes.wait_for_fault('nothing publishes /camera/image_raw')
     assert eyes.statuses['odometry'].level == DiagnosticStatus.OK  # need not be
     eyes.wait_for_diagnoses()
-    assert len(eyes.said) == 1
+    assert len(eyes.warnings) == 1
     eyes.see()
     ros.wait_for(lambda: eyes.statuses['camera camera'].level == DiagnosticStatus.OK)
     assert float(ros.wait_for(lambda: eyes.values().get('age of the newest (s)'))) < 10
 
 
-def test_a_publisher_from_which_nothing_arrives_is_told_of(ros: Any) -> None:
+def test_a_publisher_from_which_nothing_arrives_is_a_fault(ros: Any) -> None:
     eyes = Eyes(ros)
     eyes.publisher('camera/image_raw')
-    said = eyes.wait_for_fault('publishes /camera/image_raw and nothing arrives')
-    assert 'fastdds_large_images.xml' in said
+    warning = eyes.wait_for_fault('publishes /camera/image_raw and nothing arrives')
+    assert 'fastdds_large_images.xml' in warning
     with pytest.raises(NoImageError, match='nothing arrives'):
         eyes.frame()
 
 
-def test_an_incompatible_quality_of_service_is_told_of(ros: Any) -> None:
+def test_an_incompatible_quality_of_service_is_a_fault(ros: Any) -> None:
     eyes = Eyes(ros)
     eyes.publisher('camera/image_raw', qos=BEST_EFFORT)
-    said = eyes.wait_for_fault('/camera/image_raw cannot be received')
-    assert 'qos_overrides./camera/image_raw.subscription.reliability' in said
-    assert 'RELIABLE' in said.upper()
+    warning = eyes.wait_for_fault('/camera/image_raw cannot be received')
+    assert 'qos_overrides./camera/image_raw.subscription.reliability' in warning
+    assert 'RELIABLE' in warning.upper()
 
 
-def test_a_topic_of_another_type_is_told_of(ros: Any) -> None:
+def test_a_topic_of_another_type_is_a_fault(ros: Any) -> None:
     # one participant has a topic with one type only
     context = Context()
     rclpy.init(args=[], context=context, domain_id=ros.domain_id)
     other = rclpy.create_node('other', context=context)
     try:
         other.create_publisher(CompressedImage, '/camera/image_raw', 1)
-        said = Eyes(ros).wait_for_fault('/camera/image_raw carries sensor_msgs/msg/CompressedImage')
-        assert 'set camera.image_transport' in said
+        warning = Eyes(ros).wait_for_fault(
+            '/camera/image_raw carries sensor_msgs/msg/CompressedImage')
+        assert 'set camera.image_transport' in warning
     finally:
         other.destroy_node()
         context.try_shutdown()
 
 
-def test_a_camera_that_stops_is_told_of(ros: Any) -> None:
+def test_a_camera_that_stops_is_a_fault(ros: Any) -> None:
     eyes = Eyes(ros, max_age_s=0.6)
     eyes.see()
     eyes.wait_for_fault('publishes /camera/image_raw and nothing arrives')
@@ -557,17 +560,17 @@ def test_a_camera_that_stops_is_told_of(ros: Any) -> None:
     (-7.0, r'stamped [4-7]\.\d{3} s in the future'),
     (3.0, r'stamped [3-9]\.\d{3} s before they arrive'),
 ])
-def test_clocks_that_disagree_are_told_of_with_the_offset(
+def test_clocks_that_disagree_are_a_fault_with_their_offset(
     ros: Any, age_s: float, says: str
 ) -> None:
     eyes = Eyes(ros)
     eyes.see(age_s)
-    said = eyes.wait_for_fault('images on /camera/image_raw are stamped')
-    assert re.search(says, said)
-    assert 'use_sim_time' in said
+    warning = eyes.wait_for_fault('images on /camera/image_raw are stamped')
+    assert re.search(says, warning)
+    assert 'use_sim_time' in warning
 
 
-def test_images_without_a_stamp_and_a_clock_that_does_not_run_are_told_of(ros: Any) -> None:
+def test_images_without_a_stamp_and_a_clock_that_does_not_run_are_faults(ros: Any) -> None:
     eyes = Eyes(ros, use_sim_time=True)
     eyes.see()
     eyes.wait_for_fault('nothing has arrived on /clock')
@@ -578,7 +581,7 @@ def test_images_without_a_stamp_and_a_clock_that_does_not_run_are_told_of(ros: A
     eyes.wait_for_fault('have the stamp 0')
 
 
-def test_large_images_that_get_lost_are_told_of(ros: Any, tmp_path: Path) -> None:
+def test_lost_large_images_are_a_fault(ros: Any, tmp_path: Path) -> None:
     eyes = Eyes(ros, **{'camera.reliable': False})  # and without the shipped profile
     with running(camera_command(), tmp_path / 'camera.log', ros.environment):
         ros.wait_for(lambda: eyes.camera.image.dropped > 30)
@@ -586,10 +589,10 @@ def test_large_images_that_get_lost_are_told_of(ros: Any, tmp_path: Path) -> Non
         ros.wait_for(lambda: int(eyes.values()['dropped']) > 30)
 
 
-@pytest.mark.parametrize(('size', 'lost', 'told'), [
+@pytest.mark.parametrize(('size', 'lost', 'is_fault'), [
     (1_000_000, 3, True), (1_000_000, 1, False), (100, 3, False)])
-def test_the_few_large_images_of_many_are_told_of(
-    ros: Any, size: int, lost: int, *, told: bool
+def test_a_loss_is_a_fault_where_it_is_large_and_of_large_images(
+    ros: Any, size: int, lost: int, *, is_fault: bool
 ) -> None:
     stream = Stream(ros.node('some'), Image, 'image', '')
     assert faults.loss(stream) is None
@@ -598,13 +601,13 @@ def test_the_few_large_images_of_many_are_told_of(
     stream.store(bytes(size), {'publication_sequence_number': 4})
     stream.lose(SimpleNamespace(total_count_change=lost))
     stream.tick(1.0)
-    found = faults.loss(stream)
-    assert (found is not None) is told
-    assert found is None or (
-        '1.0 MB arrive on /image 1.0 times a second, and 3.0 a second get lost' in found.text)
+    fault = faults.loss(stream)
+    assert (fault is not None) is is_fault
+    assert fault is None or (
+        '1.0 MB arrive on /image 1.0 times a second, and 3.0 a second get lost' in fault.text)
 
 
-def test_what_is_of_the_future_is_forgotten_when_the_clock_falls_back(ros: Any) -> None:
+def test_messages_of_the_future_are_forgotten_when_the_clock_falls_back(ros: Any) -> None:
     eyes = Eyes(ros, use_sim_time=True)
     clock = eyes.driver.create_publisher(Clock, '/clock', 1)
     ros.wait_for(clock.get_subscription_count)
@@ -630,7 +633,7 @@ def test_what_is_of_the_future_is_forgotten_when_the_clock_falls_back(ros: Any) 
     assert eyes.frame().stamp_ns == 5 * 10**9
 
 
-def test_stamps_that_fall_back_begin_anew_and_what_got_lost_is_counted(ros: Any) -> None:
+def test_stamps_that_fall_back_begin_anew_and_lost_messages_are_counted(ros: Any) -> None:
     stream = Stream(ros.node('some'), Image, 'image', '', kept=8)
     stream.open()
     # of 3, 4 and 5, which were not taken, two got lost; then another publisher
@@ -645,7 +648,7 @@ def test_stamps_that_fall_back_begin_anew_and_what_got_lost_is_counted(ros: Any)
     assert (stream.received, stream.dropped) == (6, 2)
 
 
-def test_rates_are_told_where_the_middleware_counts(ros: Any) -> None:
+def test_rates_are_known_where_the_middleware_counts(ros: Any) -> None:
     stream = Stream(ros.node('some'), Image, 'image', '')
     stream.open()
     for now, number, lost in ((0.0, 1, 0), (1.0, 31, 0), (2.0, 61, 20)):
@@ -693,7 +696,7 @@ def test_a_clip_is_of_images_up_to_the_newest(ros: Any) -> None:
     assert stamps[-1] == rclpy.time.Time.from_msg(header.stamp).nanoseconds
     assert eyes.camera.malformed == {'unknown encoding': 1}
     again = eyes.intake.clip('', 0.0, 0.0, lambda: False)
-    assert all(one.pixels is other.pixels for one, other in zip(clip, again))  # decoded once
+    assert all(frame.pixels is same.pixels for frame, same in zip(clip, again))  # decoded once
 
 
 def test_a_clip_needs_a_camera_that_is_kept_warm(ros: Any) -> None:
@@ -760,7 +763,7 @@ def broken_depth(rng: random.Random, header: Header) -> CompressedImage:
 
 
 def garbage(rng: random.Random, message: Any) -> bytes:
-    """The bytes of a message, cut, overwritten, or others altogether."""
+    """Return the bytes of a message, cut or overwritten, or random bytes."""
     data = bytearray(serialize_message(message))
     way = rng.randrange(4)
     if way == 0:

@@ -55,11 +55,11 @@ def test_answers_carry_the_stamp_and_frame_of_their_image_and_are_published(robo
     assert {action.PlanTask.Feedback.PREPROCESSING, action.PlanTask.Feedback.ANSWERING} <= {*states}
 
 
-def test_affordances_say_where_and_an_absent_object_is_no_error(robot: Robot) -> None:
+def test_affordances_have_points_and_an_absent_object_is_no_error(robot: Robot) -> None:
     robot.see()
-    found = robot.ask(action.FindAffordances, 'find_affordances', query='the green ball').result
-    assert [found.error_code, len(found.affordances.points)] == [ResultCode.NONE, 1]
-    point = found.affordances.points[0]
+    result = robot.ask(action.FindAffordances, 'find_affordances', query='the green ball').result
+    assert [result.error_code, len(result.affordances.points)] == [ResultCode.NONE, 1]
+    point = result.affordances.points[0]
     assert table_scene.mask(SCENE, SCENE.things[2])[int(point.y), int(point.x)]
     assert not point.confidence_valid
     assert point.position_status == msg.AffordancePoint.NOT_REQUESTED
@@ -69,7 +69,7 @@ def test_affordances_say_where_and_an_absent_object_is_no_error(robot: Robot) ->
     assert not missing.result.affordances.points
 
 
-def test_stats_tell_what_the_engine_took_and_what_it_had_read_before(robot: Robot) -> None:
+def test_statistics_have_times_and_tokens_that_were_reused(robot: Robot) -> None:
     robot.see()
     first, second = (
         robot.ask(action.FindAffordances, 'find_affordances', query=query).result.stats
@@ -84,7 +84,7 @@ def test_stats_tell_what_the_engine_took_and_what_it_had_read_before(robot: Robo
         assert 0 < preprocessing + first_token < generation < total
 
 
-def test_a_failed_request_tells_what_it_cost(robot: Robot) -> None:
+def test_a_failed_request_has_statistics(robot: Robot) -> None:
     robot.see()
     result = robot.ask(
         action.FindAffordances, 'find_affordances', query='cube', max_new_tokens=3).result
@@ -204,7 +204,7 @@ def test_a_compressed_camera(ros: Any) -> None:
     ({'query': 'cube', 'images': [Image(encoding='rgb8', width=4, height=4, step=12)]},
      ResultCode.BAD_ENCODING, 'rgb8'),
 ])
-def test_what_is_wrong_with_a_request_is_said(
+def test_a_wrong_request_fails_with_its_code_and_reason(
     robot: Robot, goal: dict[str, Any], code: ResultCode, says: str
 ) -> None:
     robot.see()
@@ -267,13 +267,13 @@ def test_a_task_about_a_clip_gets_the_images_before_the_newest(ros: Any) -> None
     assert [outcome.header for outcome in outcomes] == [headers[-1]] * 2
 
 
-def test_a_node_that_is_not_active_says_so(ros: Any) -> None:
+def test_a_node_that_is_not_active_refuses_requests(ros: Any) -> None:
     robot = Robot(ros)
     reply = robot.ask(action.Ask, 'ask', question='What do you see?').result
     assert ResultCode(reply.error_code) is ResultCode.MODEL_NOT_READY
 
 
-def test_a_full_queue_refuses_and_goals_are_cancelled_where_they_are(ros: Any) -> None:
+def test_a_full_queue_refuses_and_queued_and_running_goals_can_be_cancelled(ros: Any) -> None:
     robot = Robot(ros, max_queue=1, max_batch=1, wait_for_image=WAIT_S).start()
     running = robot.send(action.Ask, 'ask', question='one')  # waits for an image
     ros.wait_for(lambda: len(robot.node.session.scheduler) == 0)

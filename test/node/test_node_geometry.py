@@ -112,7 +112,7 @@ def robot(ros: Any, tmp_path: Path) -> Seeing:
 
 
 def in_base(point: Any) -> tuple[float, float, float]:
-    """Where a pixel is in base_link."""
+    """Return the position of a pixel in base_link."""
     return (0.2 + DEPTH, (320 - point.x) / 500 * DEPTH, 0.5 - (point.y - 240) / 500 * DEPTH)
 
 
@@ -122,11 +122,11 @@ def xyz(message: Any) -> tuple[float, float, float]:
 
 def test_points_come_in_frames_of_the_robot_with_the_state_of_its_base(robot: Seeing) -> None:
     header = robot.see_depth()
-    found = robot.find('base_link')
-    assert found.error_code == ResultCode.NONE
-    point, base = found.affordances.points[0], found.affordances.base
+    result = robot.find('base_link')
+    assert result.error_code == ResultCode.NONE
+    point, base = result.affordances.points[0], result.affordances.base
     assert point.position_status == point.OK
-    assert found.affordances.position_frame_id == 'base_link'
+    assert result.affordances.position_frame_id == 'base_link'
     assert xyz(point.position) == pytest.approx(in_base(point), abs=1e-6)
     assert point.normal_valid
     assert xyz(point.normal) == pytest.approx((-1, 0, 0), abs=1e-6)
@@ -163,11 +163,11 @@ def test_depth_of_another_camera_is_brought_into_the_image(robot: Seeing) -> Non
     assert xyz(point.position) == pytest.approx(in_base(point), abs=1e-3)
 
 
-def test_depth_of_a_camera_nobody_knows_is_not_used(robot: Seeing) -> None:
+def test_depth_of_a_camera_without_extrinsics_is_not_used(robot: Seeing) -> None:
     robot.see_depth('elsewhere')
-    found = robot.find(FRAME)
-    assert ResultCode(found.error_code) is ResultCode.TF_ERROR
-    assert 'elsewhere' in found.error_msg
+    result = robot.find(FRAME)
+    assert ResultCode(result.error_code) is ResultCode.TF_ERROR
+    assert 'elsewhere' in result.error_msg
 
 
 def test_depth_is_registered_where_the_parameter_says_so(ros: Any) -> None:
@@ -187,7 +187,7 @@ def test_a_wrong_file_of_extrinsics_fails_configuring(ros: Any, tmp_path: Path) 
 
 
 def printed(robot: Seeing, program: str, *arguments: str) -> tuple[str, list[float]]:
-    """Frame and numbers of the pose that an example prints."""
+    """Run an example; return frame and numbers of the pose that it prints."""
     done = run_program(sys.executable, EXAMPLES / program, 'red cube', *arguments,
                        environment=robot.ros.environment)
     line = done.stdout.splitlines()[-1]
@@ -215,7 +215,7 @@ def test_a_base_gets_a_goal_before_the_thing(robot: Seeing) -> None:
     assert np.add(numbers[:2], ahead[:2]) == pytest.approx(there[:2], abs=5e-3)
 
 
-def test_an_example_says_what_is_missing(ros: Any, tmp_path: Path) -> None:
+def test_an_example_names_what_is_missing(ros: Any, tmp_path: Path) -> None:
     robot = Seeing(ros, tmp_path)
     robot.see()
     done = run_program(sys.executable, EXAMPLES / 'grasp.py', 'red cube',
@@ -228,41 +228,41 @@ def test_an_example_says_what_is_missing(ros: Any, tmp_path: Path) -> None:
 
 
 class Tf2:
-    """tf2_ros as far as it is used: it comes with a distribution, not with the wheels."""
+    """In place of tf2_ros, which comes with a ROS distribution and not with the wheels."""
 
     TransformException = LookupError
 
     def __init__(self) -> None:
-        self.asked: list[Any] = []
+        self.lookups: list[Any] = []
         self.Buffer = lambda cache_time: SimpleNamespace(
-            lookup_transform=lambda *asked: self.look(cache_time, *asked))
+            lookup_transform=lambda *arguments: self.look(cache_time, *arguments))
         self.TransformListener = lambda *_, **__: SimpleNamespace(
-            unregister=lambda: self.asked.append('unregistered'))
+            unregister=lambda: self.lookups.append('unregistered'))
 
     def look(self, cache_time: Any, target: str, source: str, time: Any) -> Any:
-        self.asked.append((cache_time.nanoseconds, target, source, time.nanoseconds))
+        self.lookups.append((cache_time.nanoseconds, target, source, time.nanoseconds))
         if target != 'map':
             text = f'"{target}" does not exist'
             raise LookupError(text)
-        found = TransformStamped()
-        found.transform.translation.x = 7.0
-        return found
+        transform = TransformStamped()
+        transform.transform.translation.x = 7.0
+        return transform
 
 
 def test_tf2_is_asked_first_and_for_the_stamp_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
     tf2 = Tf2()
     monkeypatch.setattr(transforms, 'tf2_ros', tf2)
     fixed = Extrinsics({'camera': ('base', Transform.of((1, 0, 0), (0, 0, 0, 1)))})
-    known = transforms.Transforms(SimpleNamespace(), fixed, 30.0)
-    assert known.lookup('map', 'camera', 5, None).apply((0, 0, 0)) == pytest.approx((7, 0, 0))
-    assert tf2.asked == [(30 * 10**9, 'map', 'camera', 5)]
-    assert known.lookup('base', 'camera', 5, None).apply((0, 0, 0)) == pytest.approx((1, 0, 0))
+    frames = transforms.Transforms(SimpleNamespace(), fixed, 30.0)
+    assert frames.lookup('map', 'camera', 5, None).apply((0, 0, 0)) == pytest.approx((7, 0, 0))
+    assert tf2.lookups == [(30 * 10**9, 'map', 'camera', 5)]
+    assert frames.lookup('base', 'camera', 5, None).apply((0, 0, 0)) == pytest.approx((1, 0, 0))
     with pytest.raises(TransformError, match='"odom" does not exist'):
-        known.lookup('odom', 'camera', 5, None)
+        frames.lookup('odom', 'camera', 5, None)
     with pytest.raises(TransformError, match='the image has no stamp'):
-        known.lookup('map', 'camera', 0, None)
-    known.close()
-    assert tf2.asked[-1] == 'unregistered'
+        frames.lookup('map', 'camera', 0, None)
+    frames.close()
+    assert tf2.lookups[-1] == 'unregistered'
     without = transforms.Transforms(SimpleNamespace(), fixed, 0.0)
     with pytest.raises(TransformError, match='tf_buffer is 0'):
         without.lookup('map', 'camera', 5, None)
@@ -289,7 +289,7 @@ def test_camera_info_becomes_a_model() -> None:
     assert intrinsics_of(info(width=0, height=0)).size is None
 
 
-def test_what_is_not_calibrated_has_no_model() -> None:
+def test_camera_info_without_calibration_gives_no_model() -> None:
     assert intrinsics_of(info(k=[0.0] * 9)) is None
 
 

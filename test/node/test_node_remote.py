@@ -1,4 +1,4 @@
-"""The node with a server that shows what it is asked and says what the embedded model cannot."""
+"""The node with a remote engine: the prompts that a server gets, and answers to drive by."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PATH = '[PT, (1.00, 0.10, 0.00), (2.00, 0.20, 0.05)]'
 
 
 class Oracle:
-    """Answers with the words beside the pattern that the prompt has."""
+    """A server that answers with the words beside the first pattern that is in the prompt."""
 
     def __init__(self) -> None:
         self.words = {'critical object': HAZARD, 'trajectory': PATH, 'Current speed': DRIVE}
@@ -46,7 +46,7 @@ class Oracle:
 
     @property
     def prompts(self) -> list[str]:
-        """Texts of all requests; the first two are the warm-up's."""
+        """The prompts of all requests after the two of the warm-up."""
         return [request.prompt for request in self.server.requests[2:]]
 
 
@@ -148,7 +148,7 @@ def test_driving_advice_with_cameras_all_around(
     assert 'front left' in failed.error_msg
 
 
-def test_a_decision_stands_where_what_was_asked_beside_it_fails(
+def test_a_decision_is_kept_where_another_question_of_the_goal_fails(
     robot: Robot, oracle: Oracle, drive: Callable[..., Any]
 ) -> None:
     oracle.words['critical object'] = '[{"bbox_2d": [1, 2]}]'

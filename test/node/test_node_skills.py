@@ -1,4 +1,4 @@
-"""The node with a list of the robot's skills, over real DDS."""
+"""The node with a file of the robot's skills, over real DDS."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_plan_of_skills(robot: Robot) -> None:
     ({'instruction': INSTRUCTION, 'facts': ['holding green ball']}, ResultCode.PLAN_REFUSED,
      'while holding green ball'),
 ])
-def test_what_is_refused_says_why(
+def test_a_refused_plan_has_the_reason(
     robot: Robot, goal: dict[str, Any], code: ResultCode, says: str
 ) -> None:
     robot.see()

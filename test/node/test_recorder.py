@@ -1,4 +1,4 @@
-"""Answers are recorded as they were given, within bounds, and never at a request's expense."""
+"""Answers are recorded as they were given, within bounds; no request fails by that."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def question(text: str = 'the cup', shade: int = 0, **frame: Any) -> Query:
     return Query(Task.POINTS, text, (Frame(np.full((60, 80, 3), shade, np.uint8), **frame),))
 
 
-def test_what_was_answered_is_recorded(ros: Any, tmp_path: Path) -> None:
+def test_questions_and_answers_are_recorded(ros: Any, tmp_path: Path) -> None:
     robot = Robot(ros, record_to=str(tmp_path / 'new' / 'answers')).start()
     folder = tmp_path / 'new' / 'answers'
     header = robot.see()
@@ -53,26 +53,26 @@ def test_what_was_answered_is_recorded(ros: Any, tmp_path: Path) -> None:
     robot.ask(action.FindAffordances, 'find_affordances', query='')  # the model is not asked
     assert robot.ros.call(robot.node.trigger_deactivate) is TransitionCallbackReturn.SUCCESS
     first, second, third = lines(folder)
-    said = first['recorded']
+    recorded = first['recorded']
     assert (first['task'], first['question'], first['thinking']) == (
         'plan', INSTRUCTION, True)
-    assert (said['kind'], said['caller'], said['camera'], said['error_code']) == (
+    assert (recorded['kind'], recorded['caller'], recorded['camera'], recorded['error_code']) == (
         'plan_task', 'arm', 'camera', 0)
-    assert said['header']['frame_id'] == FRAME
-    assert said['header']['stamp'] == {
+    assert recorded['header']['frame_id'] == FRAME
+    assert recorded['header']['stamp'] == {
         'sec': header.stamp.sec, 'nanosec': header.stamp.nanosec}
-    assert (said['reasoning'], said['raw_text']) == (plan.reasoning, plan.raw_text)
+    assert (recorded['reasoning'], recorded['raw_text']) == (plan.reasoning, plan.raw_text)
     assert plan.reasoning
-    assert said['stats']['completion_tokens'] == plan.stats.completion_tokens > 0
-    assert INSTRUCTION in said['prompt']
-    answer = said['answer']
+    assert recorded['stats']['completion_tokens'] == plan.stats.completion_tokens > 0
+    assert INSTRUCTION in recorded['prompt']
+    answer = recorded['answer']
     assert [s['description'] for s in answer['steps']] == [
         s.description for s in plan.plan.steps]
     assert answer['steps'][0]['points'][0]['x'] == plan.plan.steps[0].points[0].x
     assert answer['plan_id'] == {'uuid': list(plan.plan.plan_id.uuid)}
-    (known,) = said['frames']
-    assert (known['width'], known['height'], known['frame_id']) == (640, 480, FRAME)
-    assert known['stamp_ns'] == header.stamp.sec * 10**9 + header.stamp.nanosec
+    (frame,) = recorded['frames']
+    assert (frame['width'], frame['height'], frame['frame_id']) == (640, 480, FRAME)
+    assert frame['stamp_ns'] == header.stamp.sec * 10**9 + header.stamp.nanosec
     assert second['recorded']['answer']['yes'] is yes.answer.yes is True
     assert ResultCode(third['recorded']['error_code']) is ResultCode.OUTPUT_TRUNCATED
     assert third['recorded']['error_msg'] == broken.error_msg
@@ -105,29 +105,29 @@ def test_a_folder_that_cannot_be_written_hurts_no_request(ros: Any, tmp_path: Pa
         reply = robot.ask(action.FindAffordances, 'find_affordances', query=text).result
         assert reply.error_code == ResultCode.NONE
     assert robot.ros.call(robot.node.trigger_deactivate) is TransitionCallbackReturn.SUCCESS
-    said = ros.wait_for(lambda: [log.msg for log in logs if 'record_to' in log.msg])
-    assert len(said) == 1
-    assert str(file) in said[0]
+    warnings = ros.wait_for(lambda: [log.msg for log in logs if 'record_to' in log.msg])
+    assert len(warnings) == 1
+    assert str(file) in warnings[0]
 
 
 def test_a_folder_grows_to_its_bound_over_all_recordings(tmp_path: Path) -> None:
-    said: list[str] = []
+    warnings: list[str] = []
     for start in (0, 20):
-        recorder = Recorder(str(tmp_path), 10_000, LIMITS, said.append)
+        recorder = Recorder(str(tmp_path), 10_000, LIMITS, warnings.append)
         for shade in range(start, start + 8):
             recorder.add(question(shade=shade), msg.Outcome(kind='find_affordances'), None)
         recorder.close()
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 10_000
     assert 1 < len(lines(tmp_path)) < 16
-    assert len(said) == 2  # once each
-    assert all('record_max_mb' in text for text in said)
+    assert len(warnings) == 2  # once each
+    assert all('record_max_mb' in text for text in warnings)
     assert {name for line in lines(tmp_path) for name in line['images']} == {
         file.name for file in tmp_path.glob('*.jpg')}
 
 
 def test_half_a_line_is_taken_back_and_recording_goes_on(tmp_path: Path) -> None:
-    said: list[str] = []
-    recorder = Recorder(str(tmp_path), 10**6, LIMITS, said.append)
+    warnings: list[str] = []
+    recorder = Recorder(str(tmp_path), 10**6, LIMITS, warnings.append)
 
     def record(text: str) -> None:
         recorder.add(question(text), msg.Outcome(kind='find_affordances', text=text), None)
@@ -137,17 +137,17 @@ def test_half_a_line_is_taken_back_and_recording_goes_on(tmp_path: Path) -> None
     try:
         record('short')
         record('long ' * 500)
-        wait_for(lambda: said)
+        wait_for(lambda: warnings)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     record('again')
     recorder.close()
     assert [line['question'] for line in lines(tmp_path)] == ['short', 'again']
-    assert len(said) == 1
+    assert len(warnings) == 1
     assert len(list(tmp_path.glob('*.jpg'))) == 2
 
 
-def test_images_have_the_size_that_answers_speak_of(tmp_path: Path) -> None:
+def test_images_have_the_size_that_positions_refer_to(tmp_path: Path) -> None:
     recorder = Recorder(str(tmp_path), 10**6, LIMITS, pytest.fail)
     recorder.add(question(size=(160, 120), camera='left'), msg.Outcome(kind='ask'), None)
     recorder.close()

@@ -1,4 +1,4 @@
-"""Many requests to one node: who goes first, what is shared, and that each has one end."""
+"""Many requests to one node: their order, shared answers, and exactly one end for each."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LONG = 'put the red cube and the green ball in the blue bowl'
 
 @pytest.fixture
 def waiting(ros: Any) -> Robot:
-    """One runner, and no image yet: the first goal runs and waits for it, the others queue."""
+    """With one runner and no image: the first goal waits for an image, the others queue."""
     return Robot(ros, max_batch=1, wait_for_image=WAIT_S).start()
 
 
@@ -120,13 +120,13 @@ def test_a_camera_without_a_clock_still_shows_what_is_new(ros: Any) -> None:
     stream: Any = robot.node.session.intake.cameras['camera'].image
     empty = table_scene.draw_table(random.Random(1), 640, 480, things=(
         table_scene.Thing('blue', 'bowl', 420, 200, 58),))
-    said = []
+    answers = []
     for number, scene in enumerate((SCENE, empty), 1):
         robot.camera.publish(encode_image(scene.pixels, Header(frame_id=FRAME)))
         ros.wait_for(lambda n=number: stream.poll() or stream.received == n)
-        said.append(robot.ask(action.FindAffordances, 'find_affordances',
+        answers.append(robot.ask(action.FindAffordances, 'find_affordances',
                               query='red cube').result.affordances.points)
-    assert [len(points) for points in said] == [1, 0]
+    assert [len(points) for points in answers] == [1, 0]
 
 
 # -- whose turn it is
@@ -172,7 +172,7 @@ def test_a_call_that_waits_does_not_hold_up_the_node(ros: Any) -> None:
 
 
 class Ends:
-    """Every end state that the node announces, for each goal of an action."""
+    """Collects the end states that the node publishes for each goal of an action."""
 
     OVER = (GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED)
 
@@ -203,10 +203,10 @@ def test_cancel_before_the_goal_is_acknowledged(robot: Robot) -> None:
         goal_id = UUID(uuid=list(key))
         sent = client.send_goal_async(
             action.PlanTask.Goal(instruction=LONG), goal_uuid=goal_id)
-        asked = cancel.call_async(CancelGoal.Request(goal_info=GoalInfo(goal_id=goal_id)))
-        robot.ros.wait_for(lambda a=asked, s=sent: a.done() and s.done())
+        cancelled = cancel.call_async(CancelGoal.Request(goal_info=GoalInfo(goal_id=goal_id)))
+        robot.ros.wait_for(lambda a=cancelled, s=sent: a.done() and s.done())
         assert sent.result().accepted
-        taken = bool(asked.result().goals_canceling)
+        taken = bool(cancelled.result().goals_canceling)
         reply = robot.result(sent.result())
         # the request may have come before the goal, which then nobody knew
         wanted = GoalStatus.STATUS_CANCELED if taken else GoalStatus.STATUS_SUCCEEDED
@@ -370,7 +370,7 @@ def stand(robot: Robot, **request: Any) -> Any:
     ({'options': ['a']}, 'has no options'),
     ({'kind': Standing.ASK, 'target_frame': 'map'}, 'has no target_frame'),
 ])
-def test_what_is_wrong_with_a_standing_query_is_said(
+def test_a_wrong_standing_query_is_refused_with_the_reason(
     ros: Any, request_: dict[str, Any], says: str
 ) -> None:
     answer = stand(Robot(ros), **request_)

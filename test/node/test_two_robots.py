@@ -77,9 +77,9 @@ def robots(ros: Any) -> list[Robot]:
 def test_each_robot_answers_on_its_own_camera(ros: Any, robots: list[Robot]) -> None:
     for robot in robots:
         assert robot.camera.get_subscription_count() == 1
-        found = robot.find(robot.thing.name)
-        assert found.header.frame_id == f'{robot.name}_camera'
-        (point,) = found.points
+        affordances = robot.find(robot.thing.name)
+        assert affordances.header.frame_id == f'{robot.name}_camera'
+        (point,) = affordances.points
         assert table_scene.mask(robot.scene, robot.scene.things[0])[int(point.y), int(point.x)]
     first, second = robots
     assert not first.find(second.thing.name).points
@@ -89,18 +89,18 @@ def test_each_robot_answers_on_its_own_camera(ros: Any, robots: list[Robot]) -> 
         assert {m.header.frame_id for m in robot.published} == {f'{robot.name}_camera'}
 
 
-def test_nothing_leaves_its_namespace_but_what_is_shared(ros: Any, robots: list[Robot]) -> None:
+def test_all_names_but_shared_ones_are_in_the_namespace(ros: Any, robots: list[Robot]) -> None:
     for robot in robots:
-        asked = (robot.node.get_name(), f'/{robot.name}')
+        node_name = (robot.node.get_name(), f'/{robot.name}')
         watcher = robots[0].other
-        ros.wait_for(lambda a=asked, w=watcher: w.get_service_names_and_types_by_node(*a))
+        ros.wait_for(lambda a=node_name, w=watcher: w.get_service_names_and_types_by_node(*a))
         names = {
-            name for found in (
-                watcher.get_publisher_names_and_types_by_node(*asked),
-                watcher.get_subscriber_names_and_types_by_node(*asked),
-                watcher.get_service_names_and_types_by_node(*asked),
-                get_action_server_names_and_types_by_node(watcher, *asked),
-            ) for name, _ in found}
+            name for interfaces in (
+                watcher.get_publisher_names_and_types_by_node(*node_name),
+                watcher.get_subscriber_names_and_types_by_node(*node_name),
+                watcher.get_service_names_and_types_by_node(*node_name),
+                get_action_server_names_and_types_by_node(watcher, *node_name),
+            ) for name, _ in interfaces}
         assert f'/{robot.name}/mimo_embodied/find_affordances' in names
         assert not [n for n in names - SHARED if not n.startswith(f'/{robot.name}/')]
 

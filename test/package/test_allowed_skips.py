@@ -1,4 +1,4 @@
-"""A broken installation of ROS must not look like a run in which all is well."""
+"""Skips that are not expected fail a run, such as those of a broken installation of ROS."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_without_rclpy_files_are_skipped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('processes', [0, 2])
-def test_a_file_that_is_skipped_though_it_must_not_fails_the_run(
+def test_a_skip_that_is_not_allowed_fails_the_run(
     tmp_path: Path, processes: int
 ) -> None:
     code, printed = run_pytest(

@@ -20,7 +20,7 @@ OUTPUTS = shutil.ignore_patterns(
 
 
 def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run a program in an environment of a newcomer's; the test fails with all that it printed."""
+    """Run a program with the environment variables of a new shell."""
     clean = {name: os.environ[name] for name in ('PATH', 'HOME', 'LANG') if name in os.environ}
     clean['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     return subprocess.run(

@@ -49,9 +49,9 @@ def parts(path: str) -> list[list[str]]:
 def constants(path: str) -> dict[str, str]:
     """Names and values of the constants of an interface file."""
     return {
-        found[1]: found[2]
+        match[1]: match[2]
         for line in itertools.chain(*parts(path))
-        if (found := re.fullmatch(r'\w+ ([A-Z_]+)=(.+)', line))
+        if (match := re.fullmatch(r'\w+ ([A-Z_]+)=(.+)', line))
     }
 
 
@@ -62,7 +62,7 @@ def test_is_built(file: Path) -> None:
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.name)
-def test_every_line_says_what_it_means(file: Path) -> None:
+def test_every_line_has_a_comment(file: Path) -> None:
     lines = file.read_text().splitlines()
     assert lines[0].startswith('# '), 'what the whole interface is for'
     for before, line in itertools.pairwise(['', *lines]):
@@ -107,11 +107,11 @@ def test_services_ask_and_answer_as_their_actions_do(service: str, action: str) 
     assert parts(f'srv/{service}.srv') == parts(f'action/{action}.action')[:2]
 
 
-def test_standing_queries_speak_as_the_actions_do() -> None:
+def test_standing_queries_have_the_fields_of_the_actions() -> None:
     request = parts('srv/SetStandingQuery.srv')[0]
-    said = set(itertools.chain(*(parts(f'action/{name}.action')[0] for name in ACTIONS)))
+    in_actions = set(itertools.chain(*(parts(f'action/{name}.action')[0] for name in ACTIONS)))
     assert set(THINKING) < set(request)
-    assert set(request) - said == {
+    assert set(request) - in_actions == {
         *(f'uint8 {name}={value}' for value, name in enumerate(
             ('PLAN_TASK', 'FIND_AFFORDANCES', 'ANSWER_SPATIAL', 'ASK'))),
         'string name', 'bool enabled', 'float64 rate', 'string text', 'uint8 affordance_kind'}
@@ -155,7 +155,7 @@ def example(name: str) -> Any:
 
 
 @pytest.mark.parametrize('name', MESSAGES)
-def test_rosbags_reads_and_writes_what_ros_does(store: Any, name: str) -> None:
+def test_rosbags_reads_and_writes_the_messages_of_ros(store: Any, name: str) -> None:
     message = example(name)
     wire = serialize_message(message)
     kind = f'{PACKAGE}/msg/{name}'

@@ -1,4 +1,4 @@
-"""Decoding of image messages: every encoding with known values, and every way to be wrong."""
+"""Decoding of image messages: every encoding with known values, and malformed messages."""
 
 from __future__ import annotations
 
@@ -142,8 +142,8 @@ def test_bayer(encoding: str, big_endian: bool, padding: int) -> None:
 @pytest.mark.parametrize('encoding', YUV)
 def test_yuv422(encoding: str, padding: int) -> None:
     # ITU-R BT.601, limited range
-    known = {(81, 90, 240): (255, 0, 0), (145, 54, 34): (0, 255, 0), (41, 240, 110): (0, 0, 255)}
-    for (y, u, v), rgb in known.items():
+    colours = {(81, 90, 240): (255, 0, 0), (145, 54, 34): (0, 255, 0), (41, 240, 110): (0, 0, 255)}
+    for (y, u, v), rgb in colours.items():
         pair = [u, y, v, y] if YUV[encoding] == 'uyvy' else [y, u, y, v]
         samples = np.tile(np.array(pair, np.uint8).reshape(1, 2, 2), (3, 2, 1))
         pixels = decode_image(message(encoding, samples, padding))
@@ -254,7 +254,7 @@ def test_messages_of_rosbags_are_read_too() -> None:
 
 @pytest.mark.parametrize(('side', 'decoded'), [(56, 112), (112, 224), (448, 896), (896, 896)])
 def test_a_jpeg_is_decoded_as_large_as_the_model_needs(side: int, decoded: int) -> None:
-    """Twice of what it sees; its points are still of the original."""
+    """At twice the model's size; points are still of the original."""
     rows, columns = np.mgrid[:896, :896]
     smooth = np.stack([rows // 4, columns // 4, (rows + columns) // 8], -1).astype(np.uint8)
     msg, limits = compressed(smooth, 'JPEG'), PixelLimits(28 * 28, side * side)
@@ -269,7 +269,7 @@ def test_a_jpeg_is_decoded_as_large_as_the_model_needs(side: int, decoded: int) 
     assert np.abs(seen.astype(int) - whole).max() <= 6
 
 
-def test_what_is_no_colour_jpeg_is_decoded_whole() -> None:
+def test_other_files_than_colour_jpegs_are_decoded_at_full_size() -> None:
     limits = PixelLimits(28 * 28, 28 * 28)
     for msg in (compressed(photo(), 'PNG'), compressed(photo()[..., 0], 'JPEG', 'mono8; jpeg ')):
         pixels, size = decode_reduced(msg, limits)
@@ -312,7 +312,7 @@ def compressed(pixels: Any, kind: str, form: str | None = None, **options: Any) 
 
 
 def photo() -> NDArray[np.uint8]:
-    """Something smooth with detail, large enough for several JPEG blocks."""
+    """Draw a smooth image with detail, large enough for several JPEG blocks."""
     y, x = np.mgrid[0:48, 0:64]
     return np.stack([x * 4, y * 5, 128 + 60 * np.sin(x / 5)], axis=2).astype(np.uint8)
 
@@ -419,7 +419,7 @@ def test_compressed_depth_in_metres_is_inverse_and_quantised() -> None:
     (CompressedImage(format='16UC1; compressedDepth', data=bytes(40)), 'not a complete', 'damaged'),
     (CompressedImage(format='32FC1; compressedDepth', data=b''), 'header alone', 'damaged'),
 ])
-def test_what_is_no_compressed_depth_is_refused(
+def test_messages_without_compressed_depth_are_refused(
     msg: CompressedImage, says: str, cause: str
 ) -> None:
     with pytest.raises(BadEncodingError, match=says) as caught:
@@ -450,7 +450,7 @@ encodings = st.sampled_from(sorted(images._LAYOUTS)) | st.text(max_size=12)
 
 @st.composite
 def lies(draw: Any) -> Image:
-    """Messages whose fields need not agree, with enough that do."""
+    """Draw messages whose fields may contradict each other; in many they agree."""
     msg = Image(width=draw(sizes), height=draw(sizes), step=draw(sizes), encoding=draw(encodings))
     msg.is_bigendian = draw(st.integers(0, 255))
     if draw(st.booleans()) and msg.width <= 12 and msg.height <= 12:

@@ -1,4 +1,4 @@
-"""The table of parameters, what the node makes of it, and the page that is made from it."""
+"""The table of parameters, the node's declarations, and the page in the docs."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def test_the_node_declares_and_describes_all_of_them(ros: Any) -> None:
     declared = set(node.get_parameters_by_prefix('')) - ROS
     assert declared == set(table)
     for name, parameter in table.items():
-        told = node.describe_parameter(name)
-        assert told.description == parameter.description
-        assert parameter.unit in told.additional_constraints
-        assert all(choice in told.additional_constraints for choice in parameter.choices)
-        ranges = [*told.integer_range, *told.floating_point_range]
+        descriptor = node.describe_parameter(name)
+        assert descriptor.description == parameter.description
+        assert parameter.unit in descriptor.additional_constraints
+        assert all(choice in descriptor.additional_constraints for choice in parameter.choices)
+        ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
         assert [(r.from_value, r.to_value) for r in ranges] == (
             [parameter.range] if parameter.range else [])
 
 
-def test_what_can_be_changed_when(ros: Any) -> None:
+def test_parameters_that_can_be_changed_in_each_state(ros: Any) -> None:
     node = ros.node('mimo_embodied', MimoEmbodied)
 
     def change(**values: Any) -> str:

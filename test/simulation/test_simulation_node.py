@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Robot:
-    """A simulation and who uses it."""
+    """A simulation and a client of its gripper."""
 
     def __init__(self, ros: Any) -> None:
         self.ros = ros
@@ -86,9 +86,9 @@ def test_picture_depth_and_intrinsics_have_one_stamp_and_show_the_table(robot: R
     assert {m.header.frame_id for m in (image, depth, info)} == {OPTICAL_FRAME}
     assert np.array_equal(decode_image(image), robot.table.pixels)
     assert decode_depth(depth) == pytest.approx(robot.table.depth / 1000)
-    found = intrinsics_of(info)
-    assert found is not None
-    assert (found.fx, found.cx, found.size) == (525, 320, (640, 480))
+    intrinsics = intrinsics_of(info)
+    assert intrinsics is not None
+    assert (intrinsics.fx, intrinsics.cx, intrinsics.size) == (525, 320, (640, 480))
 
 
 def test_the_gripper_puts_the_cube_into_the_bowl(robot: Robot) -> None:
@@ -107,7 +107,7 @@ def test_the_gripper_puts_the_cube_into_the_bowl(robot: Robot) -> None:
     (('place', 'blue bowl', 'moon'), "no transform connects 'base_link' with 'moon'"),
     (('dance', ''), 'the gripper can pick and place'),
 ])
-def test_what_it_cannot_do_it_says(robot: Robot, goal: tuple[str, ...], says: str) -> None:
+def test_skills_that_fail_give_the_reason(robot: Robot, goal: tuple[str, ...], says: str) -> None:
     reply = robot.do(*goal)
     assert reply.status == GoalStatus.STATUS_ABORTED
     assert reply.result.error_code == FAILED

@@ -1,4 +1,4 @@
-"""Raw outputs and what they must become: test/data/conformance.jsonl, one record a line.
+"""Raw outputs and the answers to expect of them: test/data/conformance.jsonl, a record a line.
 
 ``task`` and ``options`` say what was asked, ``text`` and ``finish`` (else 'stop') what came,
 ``size`` what the model saw (else 1600 by 900 pixels; the caller's image is twice as large), and
@@ -54,18 +54,18 @@ def answer_to(record: dict[str, Any]) -> Answer:
 def simplified(answer: Answer) -> dict[str, Any]:
     """Return an answer's fields that are not empty, with positions as the model counts them."""
     content = answer.content
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         'objects': [[o.id, o.camera, o.x, o.y] for o in answer.objects],
         'outside': len(answer.outside),
     }
     if isinstance(content, TaskPlan):
-        found['steps'] = [step.text for step in content.steps]
-        found['points'] = [_point(p) for step in content.steps for p in step.points]
+        fields['steps'] = [step.text for step in content.steps]
+        fields['points'] = [_point(p) for step in content.steps for p in step.points]
     elif isinstance(content, (Affordances, SpatialAnswer)):
-        found['points'] = [_point(point) for point in content.points]
-        found['boxes'] = [[*_corners(box), box.label] for box in content.boxes]
+        fields['points'] = [_point(point) for point in content.points]
+        fields['boxes'] = [[*_corners(box), box.label] for box in content.boxes]
     elif isinstance(content, DrivingDecision):
-        found |= {
+        fields |= {
             'decision': content.decision,
             'behavior': content.behavior.name if content.behavior is not Behavior.UNKNOWN else '',
             'rationale': content.rationale,
@@ -74,13 +74,13 @@ def simplified(answer: Answer) -> dict[str, Any]:
             'target_speed': content.target_speed and round(content.target_speed, 4),
         }
     elif isinstance(content, Trajectory):
-        found['trajectory'] = [
+        fields['trajectory'] = [
             [p.time, p.x, p.y, *([] if p.heading is None else [p.heading])] for p in content.points
         ]
     if isinstance(content, SpatialAnswer):
-        found |= {'yes': content.yes, 'number': content.number, 'unit': content.unit}
-        found['choices'] = list(content.choices)
-    typed = {key: value for key, value in found.items() if value or value is False or value == 0.0}
+        fields |= {'yes': content.yes, 'number': content.number, 'unit': content.unit}
+        fields['choices'] = list(content.choices)
+    typed = {key: value for key, value in fields.items() if value or value is False or value == 0.0}
     if not typed.get('outside'):
         typed.pop('outside', None)
     if not typed.keys() - {'objects', 'outside'} and hasattr(content, 'text'):

@@ -1,4 +1,4 @@
-"""Code that stands in pages and docstrings, as what tests can run and read."""
+"""Examples of pages and docstrings, for tests that run or read them."""
 
 from __future__ import annotations
 

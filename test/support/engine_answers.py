@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SIZES = ((640, 480), (848, 480), (1280, 720))
 
 
-def asked(rng: random.Random) -> Iterator[tuple[Frame, Question]]:
-    """Questions about six tables and three roads."""
+def drawn_questions(rng: random.Random) -> Iterator[tuple[Frame, Question]]:
+    """Draw six tables and three roads, and yield questions about them."""
     for number in range(6):
         table = table_scene.draw_table(rng, *SIZES[number % 3])
         for question in islice(table_questions.about_table(rng, table), 10):
@@ -41,7 +41,7 @@ def main() -> None:
     """A line for each question; every second one is asked with thinking."""
     engine = load_engine(EngineConfig(str(EMBEDDED_MODEL), device='cpu', threads=1))
     rng = random.Random('the same everywhere')
-    for number, (frame, question) in zip(count(), asked(rng)):
+    for number, (frame, question) in zip(count(), drawn_questions(rng)):
         query = Query(question.task, question.text, (frame,), thinking=number % 2 == 1,
                       odometry=question.odometry)
         reply = engine.generate(build_prompt(query, engine.limits), max_new_tokens=200)

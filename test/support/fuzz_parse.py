@@ -86,14 +86,15 @@ def mutated(rng: random.Random, text: str) -> str:
 
 def check(record: dict[str, Any], answer: Answer) -> None:
     """Raise an AssertionError if the answer holds a number that its text does not hold."""
-    said = {float(number) for number in _NUMBER.findall(record['text'].rpartition('</think>')[2])}
-    original = TASKS[record['task']].coordinates is Positions.ORIGINAL
+    answer_text = record['text'].rpartition('</think>')[2]
+    in_text = {float(number) for number in _NUMBER.findall(answer_text)}
+    original = TASKS[record['task']].frame is Positions.ORIGINAL
     for number in _numbers(answer, original=original):
-        close = (s for s in said if abs(s - number) <= 1e-6 * max(1.0, abs(s)))
+        close = (s for s in in_text if abs(s - number) <= 1e-6 * max(1.0, abs(s)))
         assert next(close, None) is not None, (number, record)
     speed = getattr(answer.content, 'target_speed', None)
     if speed is not None:
-        assert any(abs(speed * unit - s) < 1e-6 for unit in _TO_TEXT for s in said), record
+        assert any(abs(speed * unit - s) < 1e-6 for unit in _TO_TEXT for s in in_text), record
 
 
 def _numbers(answer: Answer, *, original: bool) -> Iterator[float]:
@@ -120,7 +121,7 @@ def _numbers(answer: Answer, *, original: bool) -> Iterator[float]:
 
 
 def run(count: int, seed: int) -> collections.Counter[str]:
-    """Parse so many outputs and return how often what came."""
+    """Parse so many outputs and count the kinds of answers and errors."""
     outcomes: collections.Counter[str] = collections.Counter()
     for record in outputs(count, seed):
         try:
@@ -134,7 +135,7 @@ def run(count: int, seed: int) -> collections.Counter[str]:
 
 
 def main() -> None:
-    """Run and print what came."""
+    """Run and print the counts."""
     parser = argparse.ArgumentParser(description='Fuzz the parser.')
     parser.add_argument('--count', type=int, default=100_000, help='outputs (default: 100000)')
     parser.add_argument('--seed', type=int, default=0, help='gives the same outputs again')

@@ -1,4 +1,4 @@
-"""What launch files and parameter files hold, read without the launch packages."""
+"""Constants of launch files and values of parameter files, read without the launch packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs in processes of their own."""
+"""Running programs and Python code as processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for a condition, and for how long at the most."""
+"""Waiting until a condition is true, with a limit that only a hang reaches."""
 
 from __future__ import annotations
 

@@ -37,9 +37,9 @@ def ports(node: ET.Element) -> dict[str, ET.Element]:
 
 
 def cpp_types(ros_type: str) -> set[str]:
-    """What a port of a field's type may be in C++."""
-    if found := re.fullmatch(r'sequence<(.+)>', ros_type):
-        return {f'{holder}<{kind}>' for kind in cpp_types(found[1])
+    """Return the C++ types that a port for a field of a ROS type may have."""
+    if sequence := re.fullmatch(r'sequence<(.+)>', ros_type):
+        return {f'{holder}<{kind}>' for kind in cpp_types(sequence[1])
                 for holder in ('std::vector', 'BT::SharedQueue')}
     if ros_type in CPP:
         return {CPP[ros_type]}
@@ -77,10 +77,10 @@ def test_ports_are_fields_of_the_action_with_fitting_types(name: str) -> None:
         message = kind.Goal if port.tag == 'input_port' else kind.Result
         assert port.attrib['type'] in cpp_types(field_type(message, path_of(port)))
     # fields that no port has are those that no tree can give or wants
-    asked = {path_of(inputs[n]) for n in inputs.keys() - OUTLETS}
-    assert asked == kind.Goal.get_fields_and_field_types().keys() - {'images'}
-    told = {path_of(port).split('.')[0] for port in outputs.values()}
-    assert told == kind.Result.get_fields_and_field_types().keys() - {'stats', 'raw_text'}
+    goal_fields = {path_of(inputs[n]) for n in inputs.keys() - OUTLETS}
+    assert goal_fields == kind.Goal.get_fields_and_field_types().keys() - {'images'}
+    result_fields = {path_of(port).split('.')[0] for port in outputs.values()}
+    assert result_fields == kind.Result.get_fields_and_field_types().keys() - {'stats', 'raw_text'}
     for field, port in (('error_code', 'error_code_id'), ('error_msg', 'error_msg')):
         assert path_of(outputs[port]) == field
 
@@ -134,14 +134,14 @@ def test_trees_use_nodes_and_ports_of_the_model(path: Path) -> None:
             assert node.attrib.keys() - {'name'} == names
             assert len(node) in children
             continue
-        known = ports(nodes[node.tag])
+        node_ports = ports(nodes[node.tag])
         assert len(node) == (nodes[node.tag].tag == 'Decorator')
-        assert node.attrib.keys() - {'name'} <= known.keys()
-        needed = {n for n, p in known.items()
+        assert node.attrib.keys() - {'name'} <= node_ports.keys()
+        needed = {n for n, p in node_ports.items()
                   if p.tag != 'output_port' and 'default' not in p.attrib}
         assert needed <= node.attrib.keys()
         for name, value in node.attrib.items():
-            assert known[name].tag == 'input_port' or re.fullmatch(r'\{\w+\}', value)
+            assert node_ports[name].tag == 'input_port' or re.fullmatch(r'\{\w+\}', value)
     assert own.keys() <= {node.tag for node in used(root)}
     assert {node.tag for node in used(root)} & ACTIONS.keys()
 
@@ -160,9 +160,9 @@ def test_entries_of_the_blackboard_have_one_type(path: Path) -> None:
 
 def cpp_ports(text: str) -> dict[str, tuple[str, str]]:
     """Direction and type of the ports that C++ declares, by name."""
-    found = re.findall(r'BT::(In|Out)putPort<(.+?)>\("(\w+)"', text)
+    declared = re.findall(r'BT::(In|Out)putPort<(.+?)>\("(\w+)"', text)
     return {name: (f'{way.lower()}put_port', re.sub(r'\bmsg::', 'mimo_embodied_ros::msg::', kind))
-            for way, kind, name in found}
+            for way, kind, name in declared}
 
 
 def test_the_cpp_of_the_docs_has_the_ports_of_the_model() -> None:

@@ -122,7 +122,7 @@ def of(key: str) -> Any:
     return Blackboard.get(f'/mimo/{key}')
 
 
-def said() -> tuple[int, str]:
+def error() -> tuple[int, str]:
     return of('error_code'), of('error_msg')
 
 
@@ -134,31 +134,31 @@ def test_a_whole_task_is_done_and_planned_again_when_the_gripper_drops(
     Blackboard.set('/mimo/instruction', INSTRUCTION)
     root = tabletop_task(
         execute_step(), done='Is the red cube right of the blue bowl?', wait_s=WAIT_S)
-    assert run(ros, root, mimo) is Status.SUCCESS, said()
+    assert run(ros, root, mimo) is Status.SUCCESS, error()
     assert table.done == ['pick up', 'put'] * (1 + drops)
     assert [step.status for step in of('plan').steps] == [msg.TaskStep.SUCCEEDED] * 2
-    assert said()[0] == ResultCode.NONE
+    assert error()[0] == ResultCode.NONE
     assert of('answer').yes
 
 
-def test_what_cannot_be_done_says_why(ros: Any, mimo: MimoClient) -> None:
+def test_a_task_that_fails_gives_the_reason(ros: Any, mimo: MimoClient) -> None:
     table = Table(Robot(ros).start(), drops=9)
     Blackboard.set('/mimo/instruction', INSTRUCTION)
     root = tabletop_task(execute_step(), attempts=1, wait_s=WAIT_S)
     assert run(ros, root, mimo) is Status.FAILURE
-    assert said() == (104, 'it fell down')  # the robot's own code and words
+    assert error() == (104, 'it fell down')  # the robot's own code and words
     assert table.done == ['pick up', 'put']
     assert [step.status for step in of('plan').steps] == [
         msg.TaskStep.SUCCEEDED, msg.TaskStep.FAILED]
 
 
-def test_what_each_behaviour_makes_of_answers(ros: Any, mimo: MimoClient) -> None:
+def test_statuses_and_errors_of_each_behaviour(ros: Any, mimo: MimoClient) -> None:
     robot = Robot(ros).start()
     header = robot.see()
     assert run(ros, Plan('plan', 'pick up the purple cup'), mimo) is Status.FAILURE
-    assert said() == (ResultCode.NONE, 'cannot be done: pick up the purple cup')
+    assert error() == (ResultCode.NONE, 'cannot be done: pick up the purple cup')
     assert run(ros, Find('find', 'purple cup'), mimo) is Status.FAILURE
-    assert said() == (ResultCode.NONE, 'not there: purple cup')
+    assert error() == (ResultCode.NONE, 'not there: purple cup')
     Blackboard.set('/mimo/step', msg.TaskStep(object='green ball'))
     assert run(ros, Find('find', 'the {step.object}', kind=1), mimo) is Status.SUCCESS
     assert of('affordances').query == 'the green ball'
@@ -166,27 +166,27 @@ def test_what_each_behaviour_makes_of_answers(ros: Any, mimo: MimoClient) -> Non
     question = 'Is there a {step.object}?'
     assert run(ros, Ask('ask', question), mimo) is Status.SUCCESS
     assert run(ros, Ask('ask', question, expected=False), mimo) is Status.FAILURE
-    assert said()[0] == ResultCode.NONE
+    assert error()[0] == ResultCode.NONE
     assert run(ros, Ask('ask', 'How many objects are there?'), mimo) is Status.FAILURE
     answer = of('answer').answer  # some number
-    assert said() == (ResultCode.PARSE_FAILED,
-                      f'the answer is neither yes nor no: {answer}; ask a yes/no question')
+    assert error() == (ResultCode.PARSE_FAILED,
+                      f'the answer is neither yes nor no: {answer}; ask so that it can be')
     assert run(ros, Find('find', 'ball', max_image_age=1e-6), mimo) is Status.FAILURE
-    assert said()[0] == ResultCode.STALE_IMAGE
+    assert error()[0] == ResultCode.STALE_IMAGE
     assert run(ros, Find('find', 'ball', colour='red'), mimo) is Status.FAILURE
-    assert said()[0] == ResultCode.INVALID_REQUEST
+    assert error()[0] == ResultCode.INVALID_REQUEST
     assert run(ros, Plan('plan', namespace='other'), mimo) is Status.FAILURE
     assert '/other/instruction' in Blackboard.get('/other/error_msg')
 
 
-def test_a_frame_is_fresh_that_is_from_after_the_beginning(ros: Any, mimo: MimoClient) -> None:
+def test_a_fresh_frame_is_newer_than_the_start_of_the_wait(ros: Any, mimo: MimoClient) -> None:
     robot = Robot(ros).start()
     tree = BehaviourTree(WaitForFrame('fresh frame'))
     tree.setup(client=mimo)
 
     def waits_for(code: ResultCode) -> bool:
         tree.tick()
-        return said()[0] == code and tree.root.status is Status.RUNNING
+        return error()[0] == code and tree.root.status is Status.RUNNING
 
     ros.wait_for(lambda: waits_for(ResultCode.NO_IMAGE))
     robot.see(age_s=60)
@@ -194,10 +194,10 @@ def test_a_frame_is_fresh_that_is_from_after_the_beginning(ros: Any, mimo: MimoC
     header = robot.see()
     ros.wait_for(lambda: (tree.tick(), tree.root.status is Status.SUCCESS)[1])
     assert of('camera').header == header
-    assert said() == (ResultCode.NONE, '')
+    assert error() == (ResultCode.NONE, '')
     assert run(ros, WaitForFrame('recent frame', max_age_s=600), mimo) is Status.SUCCESS
     assert run(ros, WaitForFrame('frame', 'left'), mimo) is Status.FAILURE
-    assert said() == (ResultCode.INVALID_REQUEST, 'there is no camera left; the node has camera')
+    assert error() == (ResultCode.INVALID_REQUEST, 'there is no camera left; there is camera')
     robot.ros.call(robot.node.trigger_deactivate)
     ros.wait_for(lambda: waits_for(ResultCode.MODEL_NOT_READY))
 
@@ -244,7 +244,7 @@ def test_each_step_keeps_the_status_of_the_plan() -> None:
         each.tick_once()
 
 
-def test_a_tree_without_a_client_says_so() -> None:
+def test_a_tree_without_a_client_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match=r'plan has no client.*setup\(client='):
         BehaviourTree(Plan('plan')).setup()
 
@@ -262,7 +262,7 @@ def test_the_pictures_of_the_tree_are_those_of_the_docs(tmp_path: Path) -> None:
     assert 'fresh frame' in graph
 
 
-def test_the_example_of_the_docs_does_as_it_says(ros: Any, tmp_path: Path) -> None:
+def test_the_example_of_the_docs_runs(ros: Any, tmp_path: Path) -> None:
     table = Table(Robot(ros).start())
     printed = run_python_blocks(PAGE, ros.environment, tmp_path)
     assert table.done == ['pick up', 'put']

@@ -1,4 +1,4 @@
-"""The viewer: what it draws, on which picture, in which frames, and only while somebody looks."""
+"""The viewer: what it draws, on which image, in which frames, and only for subscribers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_image_with_the_stamp_is_found() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 3000), min_size=1), st.integers(1, 10_000))
-def test_no_more_bytes_are_held_than_may_be(sizes: list[int], capacity: int) -> None:
+def test_the_history_keeps_to_its_capacity(sizes: list[int], capacity: int) -> None:
     history = ImageHistory(capacity)
     for stamp, size in enumerate(sizes):
         history.store('camera', Image, message := image(stamp, size))
@@ -78,7 +78,7 @@ def test_no_more_bytes_are_held_than_may_be(sizes: list[int], capacity: int) -> 
     Affordances((), (Box(1, 2, 3, 4, 'a'),)),
     SpatialAnswer('there', points=(Place(3, 4, 'b'),)),
 ])
-def test_what_is_drawn_is_what_was_answered(content: Any) -> None:
+def test_a_message_becomes_the_answer_that_it_was_made_of(content: Any) -> None:
     from mimo_embodied_ros.core.answers import Answer
     from mimo_embodied_ros.ros.messages import answer_message
 
@@ -86,13 +86,13 @@ def test_what_is_drawn_is_what_was_answered(content: Any) -> None:
     assert content_of(answer_message(Query(Task.PLAN, text), Answer(content))) == content
 
 
-def looked_at(robot: Robot, kind: Any, topic: str) -> tuple[list[Any], Any]:
-    """What a new subscriber gets, and the subscription."""
+def subscribe(robot: Robot, kind: Any, topic: str) -> tuple[list[Any], Any]:
+    """Subscribe to a topic of the viewer; return the list of messages and the subscription."""
     got: list[Any] = []
     return got, robot.other.create_subscription(kind, f'/mimo_viewer/{topic}', got.append, 10)
 
 
-def test_a_picture_is_drawn_on_the_image_of_the_answer_while_somebody_looks(ros: Any) -> None:
+def test_an_answer_is_drawn_on_its_image_while_there_is_a_subscriber(ros: Any) -> None:
     robot = Robot(ros).start()
     ros.node('mimo_viewer', MimoViewer)
     inputs = ['affordances', 'driving_decision', 'driving_trajectory', 'outcome',
@@ -107,8 +107,8 @@ def test_a_picture_is_drawn_on_the_image_of_the_answer_while_somebody_looks(ros:
     assert not listened_to()
     assert robot.camera.get_subscription_count() == 1
 
-    raw, raw_subscription = looked_at(robot, Image, 'annotated')
-    small, small_subscription = looked_at(robot, CompressedImage, 'annotated/compressed')
+    raw, raw_subscription = subscribe(robot, Image, 'annotated')
+    small, small_subscription = subscribe(robot, CompressedImage, 'annotated/compressed')
     ros.wait_for(lambda: robot.camera.get_subscription_count() == 2)
     ros.wait_for(lambda: len(listened_to()) == len(inputs) - 1)
     header, feedback = robot.see(), list[Any]()
@@ -141,7 +141,7 @@ def test_a_picture_is_drawn_on_the_image_of_the_answer_while_somebody_looks(ros:
 def test_an_answer_on_an_image_of_the_request_is_drawn_on_grey(ros: Any) -> None:
     robot = Robot(ros).start()
     ros.node('mimo_viewer', MimoViewer)
-    got, _ = looked_at(robot, Image, 'annotated')
+    got, _ = subscribe(robot, Image, 'annotated')
     ros.wait_for(lambda: robot.other.count_subscribers('/mimo_embodied/outcome'))
     ros.wait_for(lambda: robot.other.count_subscribers('/mimo_embodied/text_answer'))
     from mimo_embodied_ros.ros.images import encode_image
@@ -210,9 +210,9 @@ def test_markers_stand_where_the_steps_of_a_plan_are(ros: Any) -> None:
 def test_markers_of_affordances_in_an_optical_frame(ros: Any) -> None:
     stage = Stage(ros, msg.AffordancePoints, 'affordances', MarkerArray, 'markers',
                   marker_size=0.1)
-    found = msg.AffordancePoints(
+    affordances = msg.AffordancePoints(
         query='the cup', position_frame_id=FRAME, points=[placed(1.0), placed(2.0, NO_DEPTH)])
-    sphere, text = stage.show(found).markers
+    sphere, text = stage.show(affordances).markers
     assert (sphere.header.frame_id, text.text) == (FRAME, 'the cup')
     assert text.pose.position == Point(x=1.0, y=-0.1, z=0.5)  # y goes down
 
@@ -264,9 +264,9 @@ def test_configurations_show_topics_that_are_published(
 ) -> None:
     node = Robot(ros).node
     published: dict[str, list[str]] = {}
-    for one in (node, ros.node('mimo_viewer', MimoViewer)):
+    for publisher in (node, ros.node('mimo_viewer', MimoViewer)):
         published |= dict(node.get_publisher_names_and_types_by_node(
-            one.get_name(), one.get_namespace()))
+            publisher.get_name(), publisher.get_namespace()))
     assert len(shown()) >= 3
     for topic, type_ in shown().items():
         assert [type_ or published[topic][0]] == published[topic], topic

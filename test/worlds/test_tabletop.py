@@ -1,4 +1,4 @@
-"""The simulated tabletop: its truth, its camera, and its node over real DDS."""
+"""The simulated tabletop: its things, its gripper and its camera."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_table_has_the_cube_the_bowl_and_some_others_apart(seed: int) -> None:
 
 @few
 @given(SEEDS, st.data())
-def test_a_pick_gets_what_is_there(seed: int, data: Any) -> None:
+def test_a_pick_gets_the_thing_at_the_point(seed: int, data: Any) -> None:
     table = table_of(seed)
     thing = data.draw(st.sampled_from([t for t in table.things if t.shape in MOVABLE]))
     off = np.array(data.draw(st.tuples(*[st.floats(-1, 1)] * 3)))
@@ -86,7 +86,7 @@ def test_a_pick_beside_things_or_of_a_bowl_gets_nothing_and_says_so(seed: int) -
 
 @few
 @given(SEEDS)
-def test_what_is_placed_over_a_bowl_is_in_it_and_not_seen(seed: int) -> None:
+def test_a_thing_placed_over_a_bowl_is_in_it_and_not_visible(seed: int) -> None:
     table = table_of(seed)
     assert not table.done
     table.pick(at(table, 'red cube'))
@@ -99,7 +99,7 @@ def test_what_is_placed_over_a_bowl_is_in_it_and_not_seen(seed: int) -> None:
 
 @few
 @given(SEEDS, st.floats(50, 590), st.floats(150, 430))
-def test_what_is_placed_elsewhere_lies_there(seed: int, x: float, y: float) -> None:
+def test_a_thing_placed_elsewhere_lies_there(seed: int, x: float, y: float) -> None:
     table = table_of(seed)
     table.pick(at(table, 'red cube'))
     if clearance(x, y, 80, table.things) <= 1:
@@ -125,13 +125,13 @@ def test_depth_and_pixels_agree(seed: int) -> None:
         inside = mask(scene, thing)
         assert np.ptp(table.depth[inside]) == 0
         if inside[int(thing.y), int(thing.x)]:
-            found = lifter.point(thing.x, thing.y)
-            assert found.status is PositionStatus.OK, found.problem
-            assert found.xyz == pytest.approx(table.position(thing), abs=0.003)
+            point = lifter.point(thing.x, thing.y)
+            assert point.status is PositionStatus.OK, point.problem
+            assert point.xyz == pytest.approx(table.position(thing), abs=0.003)
 
 
 def play(table: Tabletop, tries: int = 10) -> list[str]:
-    """Put the cube in the bowl as somebody would who sees everything."""
+    """Put the cube in the bowl with the true positions; return the events."""
     events = []
     for _ in range(tries):
         if table.done:
@@ -168,7 +168,7 @@ def test_a_gripper_that_picks_again_lets_go_first() -> None:
     assert 'not on the table' in table.place((-5.0, 0.0, 0.0))
 
 
-def test_its_skills_are_those_that_it_serves() -> None:
+def test_the_skill_file_names_the_skills_of_the_simulation() -> None:
     skills = load_skills(SKILL_FILES / 'tabletop.yaml')
     assert set(skills) == {'pick', 'place'}
     for name, skill in skills.items():

@@ -36,6 +36,7 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits, resize
+from mimo_embodied_ros.core.stopping_criteria import StoppingCriterion
 from mimo_embodied_ros.engine import Engine, EngineConfig, Reply, load_engine, vision
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.engine.prefix_cache import Prefix
@@ -394,7 +395,8 @@ def test_a_small_prefix_cache_changes_no_answer(random_model: Path, megabytes: i
 
 
 def test_an_answer_ends_when_it_is_complete(random_model: Path) -> None:
-    prompt = replace(make_prompt(), complete=lambda text: len(text) > 10)
+    prompt = replace(
+        make_prompt(), stopping=StoppingCriterion('', lambda text: len(text) > 10))
     replies = []
     for early in (True, False):
         engine = load_engine(EngineConfig(str(random_model), device='cpu', stop_early=early))

@@ -137,7 +137,7 @@ def test_drawn_scenes_are_measured_within_the_limits(
 def test_an_inclined_surface_is_exact_and_has_its_normal(lens: str, x: float, y: float) -> None:
     scene = FLOORS[lens]
     lifter = Lifter(frame_with(scene.depth, intrinsics=scene.intrinsics), 'optical', unknown)
-    point, truth = lifter.point(x, y), scene.seen(np.array([(x, y)]))[0][0]
+    point, truth = lifter.point(x, y), scene.cast_rays(np.array([(x, y)]))[0][0]
     assert point.status is PositionStatus.OK
     assert point.xyz == pytest.approx(truth, rel=1e-3, abs=1e-3)
     assert point.normal == pytest.approx(scene.pose.inverse.rotate([0, 0, 1]), abs=1e-2)
@@ -238,7 +238,7 @@ def test_a_ball_on_a_table_does_not_take_the_table_along() -> None:
     lifter = Lifter(frame_with(scene.depth), 'world', lambda *_: scene.pose)
     rows, columns = np.indices((480, 640))
     pixels = np.column_stack([columns.ravel(), rows.ravel()]) + 0.5
-    ball = pixels[scene.seen(pixels)[2] == 1]
+    ball = pixels[scene.cast_rays(pixels)[2] == 1]
     box = lifter.box(*ball.min(0) - 0.5, *ball.max(0) + 0.5)
     assert box.status is PositionStatus.OK
     assert np.linalg.norm(np.subtract(box.center, (0.03, 0, 0.08))) < 0.06
@@ -263,7 +263,7 @@ def test_depth_of_another_camera_is_seen_as_by_this_one(lens: str) -> None:
                    depth_view=View('depth', there.intrinsics)),
         'optical', lambda target, source: {('optical', 'depth'): beside}[target, source])
     pixels = np.random.default_rng(4).uniform((120, 100), (520, 380), (60, 2))
-    truth, points = here.seen(pixels)[0], [lifter.point(x, y) for x, y in pixels]
+    truth, points = here.cast_rays(pixels)[0], [lifter.point(x, y) for x, y in pixels]
     good = [np.linalg.norm(f.xyz - t) / np.linalg.norm(t) for f, t in zip(points, truth)
             if f.status is PositionStatus.OK]
     assert len(good) > 20

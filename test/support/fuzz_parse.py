@@ -88,7 +88,7 @@ def check(record: dict[str, Any], answer: Answer) -> None:
     """Raise an AssertionError if the answer holds a number that its text does not hold."""
     answer_text = record['text'].rpartition('</think>')[2]
     in_text = {float(number) for number in _NUMBER.findall(answer_text)}
-    original = TASKS[record['task']].frame is Positions.ORIGINAL
+    original = TASKS[record['task']].coordinates is Positions.ORIGINAL
     for number in _numbers(answer, original=original):
         close = (s for s in in_text if abs(s - number) <= 1e-6 * max(1.0, abs(s)))
         assert next(close, None) is not None, (number, record)

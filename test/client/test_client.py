@@ -92,7 +92,13 @@ def test_a_plan_with_its_feedback_and_result(ros: Any, mimo: MimoClient) -> None
     header = robot.see()
     with pytest.raises(InvalidRequestError, match='nothing has been asked yet'):
         mimo.is_done()
-    mimo.plan('pick up the red cube').result(IN)  # feedback is lost before both know each other
+
+    def text_of_feedback() -> str:
+        request = mimo.plan('pick up the red cube')
+        request.result(IN)
+        return request.text()
+
+    ros.wait_for(text_of_feedback)  # feedback is lost until both sides have found each other
     request = mimo.plan(INSTRUCTION, timeout=IN)
     result = mimo.result(IN)
     assert mimo.is_done()

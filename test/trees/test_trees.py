@@ -170,7 +170,7 @@ def test_statuses_and_errors_of_each_behaviour(ros: Any, mimo: MimoClient) -> No
     assert run(ros, Ask('ask', 'How many objects are there?'), mimo) is Status.FAILURE
     answer = of('answer').answer  # some number
     assert error() == (ResultCode.PARSE_FAILED,
-                      f'the answer is neither yes nor no: {answer}; ask so that it can be')
+                      f'the answer is neither yes nor no: {answer}; ask a yes/no question')
     assert run(ros, Find('find', 'ball', max_image_age=1e-6), mimo) is Status.FAILURE
     assert error()[0] == ResultCode.STALE_IMAGE
     assert run(ros, Find('find', 'ball', colour='red'), mimo) is Status.FAILURE
@@ -197,7 +197,7 @@ def test_a_fresh_frame_is_newer_than_the_start_of_the_wait(ros: Any, mimo: MimoC
     assert error() == (ResultCode.NONE, '')
     assert run(ros, WaitForFrame('recent frame', max_age_s=600), mimo) is Status.SUCCESS
     assert run(ros, WaitForFrame('frame', 'left'), mimo) is Status.FAILURE
-    assert error() == (ResultCode.INVALID_REQUEST, 'there is no camera left; there is camera')
+    assert error() == (ResultCode.INVALID_REQUEST, 'there is no camera left; the node has camera')
     robot.ros.call(robot.node.trigger_deactivate)
     ros.wait_for(lambda: waits_for(ResultCode.MODEL_NOT_READY))
 

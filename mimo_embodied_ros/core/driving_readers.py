@@ -12,8 +12,8 @@ from .answers import (
     Trajectory,
     TrajectoryPoint,
 )
+from .place_readers import MAX_COORDINATE, read_entries
 from .plan_readers import list_items
-from .readers import MAX_COORDINATE, read_entries
 
 TAGGED_WIDTH, TAGGED_HEIGHT = 1600, 900  # of nuScenes' images; tags count their pixels
 _FARTHEST_METRES = 1e3

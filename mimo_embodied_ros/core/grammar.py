@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _FRAME = r"""start: reasoning? GAP? answer
 reasoning[lazy]: /(?s:<think>.*<\/think>)/
 GAP: /[ \n]{1,4}/
-NUMBER: /[0-9]{1,5}/
-STRING: /"[^"\\\x00-\x1F]{0,120}"/
+NUMBER: /0|[1-9][0-9]{0,4}/
+STRING: /"[^"\\<\x00-\x1F]{0,120}"/
 """
 _LIST = r"""answer: "[]" | "[" entry ("," GAP? entry)* "]"
 entry: "{" place "," GAP? "\"label\":" GAP? STRING "}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .answers import (
     Affordances,
     Answer,
+    AnswerType,
+    Behavior,
     Box,
     Content,
     DrivingDecision,
@@ -16,14 +19,26 @@ from .answers import (
     TaskPlan,
     TextAnswer,
 )
-from .driving_readers import has_trajectory, read_decision, read_tags, read_trajectory
+from .driving_readers import (
+    has_trajectory,
+    read_behavior,
+    read_decision,
+    read_tags,
+    read_trajectory,
+)
 from .errors import EmptyAnswerError, MimoError, OutputTruncatedError, ParseError
+from .place_readers import has_entries, read_bare, read_entries
 from .plan_checking import check_plan
 from .plan_readers import read_steps
-from .readers import BOX, is_thinking, read_boxed, read_entries, split_reasoning, strip_latex
+from .readers import (
+    holds_reasoning,
+    is_thinking,
+    read_boxes,
+    split_reasoning,
+    strip_latex,
+)
 from .resize import Resize
 from .spatial_readers import (
-    read_bare,
     read_choice,
     read_choices,
     read_labels,
@@ -38,8 +53,11 @@ if TYPE_CHECKING:
     from .prompts import Prompt
     from .query import Query
 
+_END = re.compile(r'[\s.,;:!$*_`\'")\]\u3002]*')  # what may stand behind a box
+_EMPTY = 'the model wrote no answer; ask in other words or without thinking'
+_ENDED_EARLY = 'the model ended before the box of its answer was closed; ask again'
 _LOCATED = (AnswerKind.POINTS, AnswerKind.BOXES, AnswerKind.SPATIAL, AnswerKind.DECISION)
-_WORDED = (AnswerKind.PLAN, AnswerKind.POINTS, AnswerKind.BOXES, AnswerKind.TEXT)
+_LISTS = (AnswerKind.PLAN, AnswerKind.POINTS, AnswerKind.BOXES)
 
 
 def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: str) -> Answer:
@@ -54,7 +72,7 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
     Raises:
         OutputTruncatedError: the text ended before the answer was complete, or inside of the
             reasoning.
-        EmptyAnswerError: nothing follows the reasoning.
+        EmptyAnswerError: nothing follows the reasoning, or the box is empty.
         ParseError: the answer does not have the form that the task asks for.
             All carry ``raw_text`` and ``reasoning``.
 
@@ -81,13 +99,14 @@ def _check_complete(task: Task, answer: str, finish_reason: str) -> None:
     Free text never shows whether it is complete.
     """
     kind = task.answer
-    box = read_boxed(answer) if kind not in _WORDED or task.boxed else None
-    if box:
-        complete = box[1]
+    boxes = read_boxes(answer) if kind not in (*_LISTS, AnswerKind.TEXT) or task.boxed else []
+    if boxes:
+        end = boxes[-1].end
+        complete = end > 0 and (kind is AnswerKind.TEXT or bool(_END.fullmatch(answer[end:])))
     elif kind is AnswerKind.TRAJECTORY:
         complete = has_trajectory(answer)
     else:
-        complete = kind in _LOCATED and read_entries(answer) is not None
+        complete = kind in _LOCATED and has_entries(answer)
     if complete:
         return
     name = task.name
@@ -110,48 +129,79 @@ def _check_complete(task: Task, answer: str, finish_reason: str) -> None:
 
 def _read(query: Query, answer: str) -> Content:
     """Read the answer; its positions are in the task's coordinates."""
-    task = query.task
-    words = _decisive_part(task, answer)
+    task, kind = query.task, query.task.answer
+    if not answer:
+        raise EmptyAnswerError(_EMPTY)
+    words = _decisive_part(query, answer)
     if not words:
-        msg = 'the model wrote nothing after its reasoning; ask in other words or without thinking'
-        raise EmptyAnswerError(msg)
+        raise EmptyAnswerError(_EMPTY)
     content: Content | None
-    if task.answer is AnswerKind.PLAN:
+    if kind is AnswerKind.PLAN:
         steps = read_steps(words)
         content = None if steps is None else TaskPlan(query.text, steps)
-    elif task.answer in (AnswerKind.POINTS, AnswerKind.BOXES):
-        content = read_entries(words) or read_bare(words, boxes=task.answer is AnswerKind.BOXES)
-    elif task.answer is AnswerKind.TEXT:
+    elif kind in (AnswerKind.POINTS, AnswerKind.BOXES):
+        content = read_entries(words)
+        if content is None:
+            content = read_bare(words, boxes=kind is AnswerKind.BOXES)
+    elif kind is AnswerKind.TEXT:
         content = TextAnswer(words)
-    elif task.answer is AnswerKind.DECISION:
+    elif kind is AnswerKind.DECISION:
         content = read_decision(words)
-    elif task.answer is AnswerKind.TRAJECTORY:
+    elif kind is AnswerKind.TRAJECTORY:
         content = read_trajectory(words, task.step)
     else:
         content = _read_short(query, strip_latex(words))
-    if content is None:
-        msg = f'the answer {words[:80]!r} cannot be read as {task.name}; ask in other words'
+    if content is None or holds_reasoning(answer):
+        msg = f'the answer {answer[:80]!r} cannot be read as {task.name}; ask in other words'
         raise ParseError(msg)
     return content
 
 
-def _decisive_part(task: Task, answer: str) -> str:
+def _decisive_part(query: Query, answer: str) -> str:
     r"""Return the part of the answer that counts.
 
-    Of a short answer it is the last ``\boxed{}``, wherever it stands: the vendor's rule. Of a text
-    or decision it is the box only if the prompt asks for one or the task is a decision, and the box
-    is closed: the paper's Fig. 35 gives the whole answer before a box that is not. A box with
-    nothing around it always counts.
+    Of a short answer it is its ``\boxed{}``: the vendor's rule. Of a text or decision it is the box
+    only if the prompt asks for one or the task is a decision, and the box is closed: the paper's
+    Fig. 35 gives the whole answer before a box that is not. Where a list or a plan is asked for, a
+    box is like a fence around it.
+
+    Raises:
+        ParseError: boxes differ, or a short answer stands also before or behind its box.
+
     """
-    box = read_boxed(answer)
-    if box is None:
+    boxes, kind = read_boxes(answer), query.task.answer
+    if not boxes:
         return answer
-    alone = answer.rfind(BOX) == 0 and (answer.endswith('}') or '}' not in answer)
-    if task.answer is AnswerKind.TEXT or task.answer is AnswerKind.DECISION:
-        counts = box[1] and (task.boxed or task.answer is AnswerKind.DECISION)
-    else:
-        counts = task.answer not in _WORDED
-    return box[0] if counts or alone else answer
+    content, _, end = boxes[-1]
+    closed = end > 0
+    before, behind = answer[: boxes[0].start], answer[end:] if closed else ''
+    if kind in _LISTS:
+        return f'{before} {content} {behind}' if len(boxes) == 1 else answer
+    if kind is AnswerKind.TEXT and not (closed and query.task.boxed):
+        alone = len(boxes) == 1 and not before.strip() and not behind.strip()
+        return content if alone else answer
+    if not closed:
+        raise OutputTruncatedError(_ENDED_EARLY)
+    if len({box.content.casefold() for box in boxes}) > 1:
+        msg = f'the answer has {len(boxes)} boxes that differ; ask again or in other words'
+        raise ParseError(msg)
+    if kind is not AnswerKind.TEXT and (
+            _END.fullmatch(behind) is None or _contradicts(query, before, content)):
+        msg = (f'the answer {answer[:80]!r} says more than its box {content[:40]!r}; ask again or '
+               'in other words')
+        raise ParseError(msg)
+    return content
+
+
+def _contradicts(query: Query, before: str, content: str) -> bool:
+    """Whether the words before a box are another answer than that in the box."""
+    if query.task.answer is AnswerKind.DECISION:
+        return read_behavior(before) not in (Behavior.UNKNOWN, read_behavior(content))
+    if query.task.answer is AnswerKind.TRAJECTORY:
+        return has_trajectory(before)
+    said, boxed = (_read_short(query, strip_latex(words)) for words in (before, content))
+    return said is not None and said.type is not AnswerType.TEXT and (
+        boxed is None or replace(said, text='', unit='') != replace(boxed, text='', unit=''))
 
 
 def _read_short(query: Query, words: str) -> SpatialAnswer | None:

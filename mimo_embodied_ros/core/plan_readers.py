@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from .answers import TaskStep
-from .readers import PAIR, entry_points, is_entry, json_string, json_values, read_pairs
+from .place_readers import PAIR, entry_points, is_entry, json_string, json_values, read_pairs
 
 # "1. ", "1) ", "1- " (as RoboVQA writes them), "(1) ", "**1.** ", "### Step 1: "; not "1.5", "1-2"
 _NUMBER = r'[*#_ ]{0,6}(?:step )?\(?([0-9]{1,3})(?:[.):-]\**:?(?=\s|[^\W\d]|[\[*])|(?=\n))'

@@ -11,8 +11,8 @@ import re
 import string
 from typing import TYPE_CHECKING
 
-from .answers import Affordances, AnswerType, SpatialAnswer
-from .readers import PAIR, read_entries, read_pairs, read_quads
+from .answers import AnswerType, SpatialAnswer
+from .place_readers import read_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,6 @@ _ABOUT = re.compile(r'(?:about|approximately|around|roughly|nearly|~|\u2248) ?',
 _SOME_NUMBER = re.compile(r'(?<![\w.,-])-?[0-9]+(?:\.[0-9]+)?')
 _COUNTED = re.compile(r'-?[0-9]+(?:\.[0-9]+)?(?: ?([^\W\d_]{1,20}))?(?![\w-]|[.,:][0-9])')
 _ORDINAL = re.compile(r'st|nd|rd|th', re.IGNORECASE)
-_WORD = re.compile(r'[^\W\d]')
 
 
 def read_spatial(words: str) -> SpatialAnswer:
@@ -39,25 +38,12 @@ def read_spatial(words: str) -> SpatialAnswer:
     short = _yes_no(words) or _letter(_ANSWER_IS.sub('', words, count=1), words)
     if answer := short or _quantity(words, words):
         return answer
-    places = read_entries(words)
-    if places is None and not _WORD.search(words):
-        places = read_bare(words, boxes=True) or read_bare(words, boxes=False)
-    if places is None and PAIR.search(words):
-        places = Affordances(read_pairs(words))
+    places = read_places(words)
     if places is None:
         return SpatialAnswer(words)
     only_boxes = places.boxes and not places.points
     kind = AnswerType.BOX if only_boxes else AnswerType.POINTS
     return SpatialAnswer(words, kind, points=places.points, boxes=places.boxes)
-
-
-def read_bare(words: str, *, boxes: bool) -> Affordances | None:
-    """Read coordinates without labels; None if there are none."""
-    if boxes:
-        quads = read_quads(words)
-        return Affordances(boxes=quads) if quads else None
-    pairs = read_pairs(words)
-    return Affordances(pairs) if pairs else None
 
 
 def read_yes_no(words: str) -> SpatialAnswer | None:

@@ -24,7 +24,7 @@ from mimo_embodied_ros.core.answers import (
     TextAnswer,
 )
 from mimo_embodied_ros.core.driving_readers import read_trajectory
-from mimo_embodied_ros.core.readers import read_boxed
+from mimo_embodied_ros.core.readers import read_boxes
 
 from . import metrics
 
@@ -361,8 +361,8 @@ def answer_points(content: Content) -> list[tuple[float, float]]:
 def answer_words(content: Content) -> str:
     """Return the text of an answer, without its box; '' for answers that are no text."""
     if isinstance(content, TextAnswer):
-        box = read_boxed(content.text)
-        return box[0] if box else content.text
+        boxes = read_boxes(content.text)
+        return boxes[-1].content if boxes else content.text
     return content.text if isinstance(content, SpatialAnswer) else ''
 
 

@@ -42,13 +42,15 @@ def answer_to(record: dict[str, Any]) -> Answer:
     """Give the record's text to the parser."""
     width, height = record.get('size', (1600, 900))
     prompt = Prompt('', (_NO_PIXELS,), (Resize(2 * width, 2 * height, width, height),), 100)
-    query = Query(
-        TASKS[record['task']],
-        'the request',
-        options=tuple(record.get('options', ())),
-        experimental=True,
-    )
-    return parse_answer(query, prompt, record['text'], record.get('finish', 'stop'))
+    return parse_answer(
+        query_of(record), prompt, record['text'], record.get('finish', 'stop'))
+
+
+def query_of(record: dict[str, Any]) -> Query:
+    """Return what was asked, without images."""
+    return Query(
+        TASKS[record['task']], 'the request', options=tuple(record.get('options', ())),
+        experimental=True)
 
 
 def simplified(answer: Answer) -> dict[str, Any]:

@@ -1,0 +1,454 @@
+r"""Readers of places: points and boxes, in pixels of the model's image.
+
+A place is read from a text that holds one list of places and nothing that could mean another one:
+
+- labelled entries, as the prompts ask for them: ``[{"points": [[57, 80]], "label": "cup"}]``, with
+  the keys of the paper's figures 2, 33 and 34 and of the base model's notebook;
+- bare coordinates: ``[[226, 479], [238, 461], ...]`` (figure 2), ``[57, 80]``, ``(8, 29, 93, 70)``;
+- a sentence with one position: ``The lid of the pot is [581,399].`` (figure 7).
+
+Fences and remarks may stand around it. A list that is not valid is read only if it is Python's way
+to write the same brackets (single quotes, a comma behind the last entry). All else raises: what
+could be meant by damaged brackets is not for a robot to guess. The vendor's own reader takes every
+pair of numbers in the text. All readers take time linear in the text's length.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import reprlib
+from typing import TYPE_CHECKING, Any
+
+from .answers import Affordances, Box, Point
+from .errors import OutputTruncatedError, ParseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_COORDINATE = 1e6  # pixels; larger numbers are written by a model that repeats digits
+
+_NUMBER = r'\s*[-+]?[0-9]+(?:\.[0-9]+)?\s*'
+_FLAT = re.compile(rf'\[{_NUMBER}(?:,{_NUMBER})+\]|\({_NUMBER}(?:,{_NUMBER})+\)')
+_QUOTED_NUMBER = re.compile(r'\s*-?[0-9]+(?:\.[0-9]+)?\s*')
+_FENCE = re.compile(r'```[a-z]*')
+
+_START = re.compile(r'[\[{]|\((?=\s*[-+]?[0-9])')
+_JSON_START = re.compile(r'\{(?=\s*["\'}])|\[(?=\s*["\'{\[\]])')  # not a [x, y] behind words
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = {'[': ']', '{': '}', '(': ')'}
+# What Python reads in another way than it looks: escapes, comments, 1_000, 0x10, 1if
+_NOT_PLAIN = re.compile(r'[\\#]|[0-9][A-Za-z_]')
+_PLAIN_NODES = (ast.Expression, ast.List, ast.Tuple, ast.Dict, ast.Constant, ast.UnaryOp, ast.USub,
+                ast.UAdd, ast.Load)
+
+_POINT_KEYS = ('points', 'point', 'point_2d')
+_BOX_KEYS = ('bbox_2d', 'bbox', 'box')
+_LABEL_KEYS = ('label', 'caption', 'caption_and_explanation')
+_SCORE_KEYS = ('confidence', 'score', 'id')  # numbers that are no coordinates
+_WRAPPER_KEYS = ('answer', 'answers', 'result', 'results', 'output')
+
+# Remarks around labelled entries: sentences that introduce them, and none that takes one back.
+_PUNCTUATION = ' .,:;!`\'"*()-\u2019\u201c\u201d\u3002\uff0c\uff1a\uff01'
+_REMARK_CHARACTERS = re.compile(rf'(?:[^\W\d_]|\s|[{re.escape(_PUNCTUATION)}])*')
+_INTRODUCTION = re.compile(
+    r'(?:(?:sure|certainly|okay|ok)\b[,.!]? ?)?(?:(?:here|it|this|these|there|below|based on|json'
+    r'|answer|output|result|the (?:final )?(?:answer|output|result|points?|box(?:es)?|bounding box'
+    r'(?:es)?|positions?|locations?|coordinates))\b|[\u8fd9\u4ee5\u597d\u7b54\u6839\u56fe]|\Z)',
+    re.IGNORECASE,
+)
+_DOUBT = re.compile(
+    r"\b(?:no|not|none|never|nothing|neither|nor|without|cannot|unable|sorry|unfortunately|but"
+    r'|however|wait|actually|or|instead|except|maybe|perhaps|possibly|probably|might|unsure|if'
+    r'|unless|wrong|incorrect|false|otherwise|rather|ignore|avoid|correction|example)\b'
+    r"|n['\u2019]t\b"
+    '|[\u4e0d\u6ca1\u65e0\u975e\u522b\u672a\u5426\u4f46\u6216\u9519]',
+    re.IGNORECASE,
+)
+_SELECTION = re.compile(
+    r'\b(?:only|first|second|third|last|former|latter|right|left|correct|best)\b', re.IGNORECASE)
+# A sentence with a position: what is there, and "is at", as in figure 7
+_SENTENCE = re.compile(
+    r'(?:(?:so|therefore|thus|and|here),? )?(?:(?P<thing>[a-z][a-z\'\u2019 -]{0,120}?)'
+    r'(?::| (?:is|are)(?: (?:located|situated|found|positioned|shown))?(?: at)?'
+    r'(?: (?:the )?(?:pixel|point|position|location|coordinates?))?:?)'
+    r'|there is (?:an?|the) (?P<thing_there>[a-z][a-z\'\u2019 -]{0,120}?) at'
+    r'|(?P<thing_zh>[\u4e00-\u9fff]{1,30}?)(?:\u4f4d\u4e8e|\u5728|\u7684?(?:\u4f4d\u7f6e|\u5750\u6807)'
+    r'(?:\u662f|\u4e3a|\u5728)?[:\uff1a]?)) ?',
+    re.IGNORECASE,
+)
+_HERE = re.compile(r'(?:here|here (?:it is|is the point|they are)|at):? ?', re.IGNORECASE)
+# Words that make more than a thing of what stands before "is at"
+_NO_THING = re.compile(
+    r'\b(?:is|are|was|were|be|has|have|had|and|than|while|because|since|where|which|that|who'
+    r'|match|matches|guess|similar|alternative|candidate|example)\b', re.IGNORECASE)
+
+
+def json_values(text: str) -> list[Any] | None:
+    """Decode the JSON lists and objects in a text, fenced or bare, whatever stands around them.
+
+    Numbers become floats; NaN and the infinities, which are not JSON, become None.
+
+    Returns:
+        The values, or None if there are none.
+
+    Raises:
+        ParseError: one of them cannot be decoded. OutputTruncatedError: the last is not closed.
+
+    """
+    return _split(text, _JSON_START)[0] or None
+
+
+def json_string(value: object) -> str:
+    r"""Return a JSON string without outer spaces, or '' for any other value.
+
+    Unpaired surrogates (``\ud83d`` alone) are replaced, because ROS messages cannot carry them.
+    """
+    return value.encode(errors='replace').decode().strip() if isinstance(value, str) else ''
+
+
+def read_entries(text: str) -> Affordances | None:
+    """Read labelled entries, fenced or bare; ``[]`` gives no points and no boxes.
+
+    Returns:
+        None if the text has no list, or one of something else.
+
+    Raises:
+        ParseError: an entry is damaged or holds something else where coordinates belong; there are
+            several lists that differ, or words that take the list back. OutputTruncatedError: the
+            list is not closed.
+
+    """
+    value, remarks = _only_value(text)
+    if not _is_list_of_entries(value):
+        return None
+    entries = value if isinstance(value, list) else [value]
+    places = Affordances(
+        tuple([point for entry in entries for point in entry_points(entry)]),
+        tuple([box for entry in entries for box in _entry_boxes(entry)]),
+    )
+    found = bool(places.points or places.boxes)
+    if not all(_REMARK_CHARACTERS.fullmatch(remark) and (
+            _is_introduction(remark) or (not found and _DOUBT.search(remark)))
+            for remark in remarks):
+        raise _unclear(' '.join(remarks))
+    return places
+
+
+def read_bare(text: str, *, boxes: bool) -> Affordances | None:
+    """Read coordinates without labels: one list, or a sentence with one position.
+
+    Args:
+        text: the answer, without the reasoning.
+        boxes: read boxes, else points.
+
+    Returns:
+        None if there are none.
+
+    Raises:
+        ParseError: there is more than this, or a number that is no pixel.
+
+    """
+    value, remarks = _only_value(text)
+    rows = _rows(value, 4 if boxes else 2)
+    if not rows:
+        return None
+    before, *between, behind = remarks
+    if any(between) or not _is_sentence(before, behind):
+        raise _unclear(' '.join(remarks))
+    if boxes:
+        return Affordances(boxes=tuple(map(_box, rows)))
+    return Affordances(tuple(map(_point, rows)))
+
+
+def _is_introduction(remark: str) -> bool:
+    remark = remark.strip(_PUNCTUATION)
+    return bool(_INTRODUCTION.match(remark)) and not (
+        _DOUBT.search(remark) or _SELECTION.search(remark))
+
+
+def read_places(text: str) -> Affordances | None:
+    """Read the places of an answer that may also be something else than places.
+
+    Returns:
+        None if the text is no list of places and no sentence with one.
+
+    Raises:
+        ParseError: the text begins with brackets that cannot be read. OutputTruncatedError: they
+            are not closed.
+
+    """
+    try:
+        return (read_entries(text) or read_bare(text, boxes=True) or read_bare(text, boxes=False))
+    except (ParseError, OutputTruncatedError):
+        if _FENCE.sub('', text).lstrip().startswith(tuple(_BRACKETS)):
+            raise
+        return None
+
+
+def has_entries(text: str) -> bool:
+    """Tell whether a text holds a complete list of labelled entries."""
+    try:
+        return read_entries(text) is not None
+    except (ParseError, OutputTruncatedError):
+        return False
+
+
+def read_pairs(text: str) -> tuple[Point, ...]:
+    """Read every ``[x, y]`` of a text, such as those behind the things of a step."""
+    return tuple([_point(_numbers(pair)) for pair in PAIR.findall(text)])
+
+
+PAIR = re.compile(rf'\[{_NUMBER},{_NUMBER}\]')
+
+
+def is_entry(value: object) -> bool:
+    """Tell whether a JSON value is an object with a point or box in it."""
+    return isinstance(value, dict) and (
+        not value.keys().isdisjoint((*_POINT_KEYS, *_BOX_KEYS)) or {'x', 'y'} <= value.keys()
+    )
+
+
+def entry_points(entry: dict[str, Any]) -> Iterator[Point]:
+    """Read the points of a JSON object: ``[x, y]``, ``{"x": x, "y": y}``, or a list of those."""
+    label = _label(entry)
+    places = [entry[key] for key in _POINT_KEYS if key in entry]
+    if {'x', 'y'} <= entry.keys():
+        places.append({'x': entry['x'], 'y': entry['y']})
+    if len(places) > 1:
+        raise _no_place(entry, 2)
+    for place in places:
+        nested = isinstance(place, list) and all(isinstance(p, (list, dict)) for p in place)
+        for value in place if nested else (place,):
+            if isinstance(value, dict) and value.keys() == {'x', 'y'}:
+                yield _point((value['x'], value['y']), label)
+            else:
+                yield _point(value, label)
+
+
+def _entry_boxes(entry: dict[str, Any]) -> Iterator[Box]:
+    places = [entry[key] for key in _BOX_KEYS if key in entry]
+    if len(places) > 1:
+        raise _no_place(entry, 4)
+    for place in places:
+        nested = isinstance(place, list) and all(isinstance(p, list) for p in place)
+        for value in place if nested else (place,):
+            yield _box(value, _label(entry))
+
+
+def _is_list_of_entries(value: object) -> bool:
+    """Whether a value is an entry or a list of entries, all whole.
+
+    Raises:
+        ParseError: it is a list in which only some are entries, or an entry has fields that no
+            prompt asks for, such as the size of a box whose corner is the point.
+
+    """
+    if value is None:
+        return False
+    entries = value if isinstance(value, list) else [value]
+    if not any(map(is_entry, entries)):
+        return value == []
+    known = (*_POINT_KEYS, *_BOX_KEYS, 'x', 'y')
+    for entry in entries:
+        if not isinstance(entry, dict) or not is_entry(entry) or any(
+            not isinstance(field, str) and key not in (*known, *_SCORE_KEYS)
+            for key, field in entry.items()
+        ):
+            msg = f'the answer holds {reprlib.repr(entry)}, which is no point and no box; ask again'
+            raise ParseError(msg)
+    return True
+
+
+def _label(entry: dict[str, Any]) -> str:
+    return next(filter(None, (json_string(entry.get(key)) for key in _LABEL_KEYS)), '')
+
+
+# -- brackets
+
+
+def _only_value(text: str) -> tuple[Any, list[str]]:
+    """Return the one value in a text, and the words before and behind it; None without a value.
+
+    A list that is written twice counts once.
+    """
+    values, remarks = _split(text, _START)
+    if not values:
+        return None, remarks
+    value = values[0]
+    if any(other != value for other in values):
+        msg = (f'the answer holds {reprlib.repr(values)}, of which only one can be meant; ask '
+               'again or in other words')
+        raise ParseError(msg)
+    if isinstance(value, dict) and len(value) == 1:
+        ((key, inner),) = value.items()
+        if key in _WRAPPER_KEYS and isinstance(inner, list):
+            value = inner
+    return value, remarks
+
+
+def _split(text: str, start: re.Pattern[str]) -> tuple[list[Any], list[str]]:
+    """Split a text into the values of its brackets and the words before, between and after them.
+
+    Raises:
+        ParseError: brackets cannot be decoded. OutputTruncatedError: the last are not closed.
+
+    """
+    values, words, position = [], [], 0
+    while found := start.search(text, position):
+        words.append(text[position : found.start()])
+        value, position = _decode(text, found.start())
+        values.append(value)
+    words.append(text[position:])
+    return values, [' '.join(_FENCE.sub(' ', part).split()) for part in words]
+
+
+def _decode(text: str, start: int) -> tuple[Any, int]:
+    """Decode the brackets at a position; returns the value and where it ends."""
+    if flat := _FLAT.match(text, start):
+        return _numbers(flat.group()), flat.end()
+    try:
+        return _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        pass
+    end = text.rfind(_BRACKETS[text[start]], start) + 1
+    try:
+        return _python_value(text[start:end]), end
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        pass
+    if not _is_closed(text[start:]):
+        msg = 'the model ended before its list was complete; ask again or in other words'
+        raise OutputTruncatedError(msg)
+    msg = f'the answer holds {text[start : start + 80]!r}, which is damaged; ask again'
+    raise ParseError(msg)
+
+
+def _numbers(flat: str) -> list[float]:
+    return [float(number) for number in flat[1:-1].split(',')]
+
+
+def _python_value(text: str) -> Any:
+    """Decode a list or object as Python writes it; raises what `ast.parse` raises.
+
+    Numbers become floats, and tuples lists, as in JSON. The dots of figure 2, ``[[1, 2], ...]``,
+    are left out.
+    """
+    if not text or _NOT_PLAIN.search(text):
+        raise ValueError
+    tree = ast.parse(text, mode='eval')
+    for node in ast.walk(tree):
+        if not isinstance(node, _PLAIN_NODES) or isinstance(getattr(node, 'value', 0), bytes):
+            raise TypeError
+        if isinstance(node, ast.Dict):
+            _as_object([(getattr(key, 'value', None), None) for key in node.keys])
+    return _as_json(ast.literal_eval(tree))
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        dots = len(value) > 1 and value[-1] is ...
+        return [_as_json(item) for item in (value[:-1] if dots else value)]
+    if isinstance(value, dict):
+        return {key: _as_json(item) for key, item in value.items()}
+    return float(value) if type(value) is int else value
+
+
+def _as_object(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    """Make an object, and refuse one in which a key stands twice."""
+    value = dict(pairs)
+    if len(value) < len(pairs) or not all(isinstance(key, str) for key in value):
+        msg = 'a key stands twice, or is no string'
+        raise ValueError(msg)
+    return value
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_int=float, parse_constant=lambda _: None,
+                            object_pairs_hook=_as_object)
+
+
+def _is_closed(text: str) -> bool:
+    """Whether all brackets and quotation marks of a text that begins with a bracket are closed."""
+    expected = []
+    for character in _STRING.sub('', text).partition('"')[0]:
+        if character in _BRACKETS:
+            expected.append(_BRACKETS[character])
+        elif character in ']})' and (character != expected.pop() or not expected):
+            return True  # or wrong, which more text would not mend
+    return False
+
+
+# -- coordinates
+
+
+def _rows(value: Any, count: int) -> list[Any]:
+    """Return the rows of a bare list of coordinates; empty if the value is none.
+
+    Raises:
+        ParseError: only some of its rows have so many coordinates.
+
+    """
+    rows = value if isinstance(value, list) and value and isinstance(value[0], list) else [value]
+    fits = [isinstance(row, list) and len(row) == count for row in rows]
+    if any(fits) and not all(fits):
+        raise _no_place(value, count)
+    return rows if all(fits) else []
+
+
+def _is_sentence(before: str, behind: str) -> bool:
+    """Whether the words around bare coordinates say no more than what is there."""
+    if behind not in ('', '.', '\u3002'):
+        return False
+    if not before or _HERE.fullmatch(before + ' '):
+        return True
+    sentence = _SENTENCE.fullmatch(before + ' ')
+    thing = '' if sentence is None else next(filter(None, sentence.groups()))
+    return bool(thing) and not (_DOUBT.search(thing) or _NO_THING.search(thing))
+
+
+def _point(values: object, label: str = '') -> Point:
+    x, y = _coordinates(values, 2)
+    return Point(x, y, label)
+
+
+def _box(values: object, label: str = '') -> Box:
+    left, top, right, bottom = _coordinates(values, 4)
+    return Box(min(left, right), min(top, bottom), max(left, right), max(top, bottom), label)
+
+
+def _coordinates(values: object, count: int) -> list[float]:
+    """Return the values as ``count`` coordinates, numbers in quotes included.
+
+    Raises:
+        ParseError: they are not so many numbers, one is too large for a pixel, or they are shares
+            of the image, as other models write them.
+
+    """
+    if not isinstance(values, (list, tuple)) or len(values) != count:
+        raise _no_place(values, count)
+    numbers = []
+    for value in values:
+        quoted = isinstance(value, str) and _QUOTED_NUMBER.fullmatch(value)
+        number = float(value) if quoted else value
+        # the decoder makes numbers floats; true and false, integers in Python, are none
+        if type(number) is not float or not abs(number) <= MAX_COORDINATE:
+            raise _no_place(values, count)
+        numbers.append(number)
+    in_unit_square = all(0 <= number <= 1 for number in numbers)
+    if in_unit_square and (count == 4 or not all(map(float.is_integer, numbers))):
+        msg = (f'the answer holds {numbers}, which are shares of the image and not its pixels; ask '
+               'again, or with a model that writes pixels')
+        raise ParseError(msg)
+    return numbers
+
+
+def _no_place(values: object, count: int) -> ParseError:
+    return ParseError(
+        f'the answer holds {reprlib.repr(values)} where {count} pixel coordinates belong; '
+        'ask again or in other words')
+
+
+def _unclear(words: str) -> ParseError:
+    return ParseError(
+        f'the answer holds positions and the words {reprlib.repr(words)}, so that it is unclear '
+        'whether they are meant; ask again or in other words')

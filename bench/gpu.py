@@ -163,7 +163,7 @@ def run(folder: Path, *, small: bool) -> dict[str, Any]:
     _free()
     print('the engine', flush=True)
     engine = PackageEngine(EngineConfig(
-        str(folder), device=device, max_batch=STREAMS, stop_early=False, draft_tokens=0))
+        str(folder), device=device, max_batch=STREAMS, draft_tokens=0))
     try:
         ours = Measures(engine, tokens, repetitions).run()
         context = ours['prompt_tokens'] + tokens / 2

@@ -97,7 +97,7 @@ def with_image_tokens(
         write_checkpoint(Path(name), LARGER, LARGER_VISION)
         plain = PlainGenerate(name)
         ours = PackageEngine(EngineConfig(
-            name, device='cpu', threads=threads, stop_early=False, draft_tokens=0))
+            name, device='cpu', threads=threads, draft_tokens=0))
     try:
         ask = functools.partial(_new_and_seen, plain, ours)
         ask(functools.partial(draw, counts[0]), 1)  # warms up

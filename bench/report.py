@@ -39,7 +39,6 @@ def page(report: dict[str, Any], gpu: dict[str, Any] | None, picture: str) -> st
     about, answers = report['machine'], report['details']['answers']
     ros, growth = report['details'].get('ros'), report['growth']
     same = 'the same' if report['token_identical'] else 'NOT all the same'
-    early = 'says the same' if report['stop_early_same_answers'] else 'does NOT always say the same'
     return f"""# Benchmarks
 
 Made by `make bench`; do not edit. The baseline is plain `generate` of transformers, called once for
@@ -53,8 +52,7 @@ for a small model. torch {about['torch']}, transformers {about['transformers']}.
 
 {_targets(report)}
 
-{answers['compared']} answers of both sides were compared token by token: they are {same}. When it
-ends each as soon as it is whole, as is the default (`stop_early`), the engine {early}.
+{answers['compared']} answers of both sides were compared token by token: they are {same}.
 
 Milliseconds, median and quartiles; of `decode_one_stream`, a token:
 
@@ -83,10 +81,9 @@ def _spreads(report: dict[str, Any]) -> str:
     for name in report['targets']['at_least']:
         detail = report['details'][name]
         rows.append((f'`{name}`', *(_milliseconds(detail.get(f'{side}_s'))
-                                    for side in ('plain', 'ours', 'whole', 'stepwise')),
+                                    for side in ('plain', 'ours', 'stepwise')),
                      detail['plain_s']['repetitions']))
-    return _table(('measure', 'plain', 'engine', 'without `stop_early`', 'and without drafts',
-                   'repetitions'), rows)
+    return _table(('measure', 'plain', 'engine', 'without drafts', 'repetitions'), rows)
 
 
 def _ros(ros: dict[str, Any]) -> str:

@@ -15,7 +15,6 @@ from .ego_motion import format_past_path, format_speed
 from .errors import InvalidRequestError
 from .grammar import grammar_of
 from .resize import PixelLimits, Resize, resize
-from .stopping_criteria import STOPPING_CRITERIA, StoppingCriterion
 from .tasks import Media
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ class Prompt:
         resizes: the scale between each image and its frame.
         max_new_tokens: limit of tokens to generate.
         grammar: of the answer, see `core.grammar`; empty: none.
-        stopping: tells when the answer is complete; None: only the model can end it.
 
     """
 
@@ -50,7 +48,6 @@ class Prompt:
     resizes: tuple[Resize, ...]
     max_new_tokens: int
     grammar: str = ''
-    stopping: StoppingCriterion | None = None
 
 
 def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
@@ -98,7 +95,6 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
         tuple(resizes),
         query.max_new_tokens or task.tokens + (THINKING_TOKENS if thinks else 0),
         grammar_of(query) if query.structured else '',
-        STOPPING_CRITERIA.get(task.answer),
     )
 
 

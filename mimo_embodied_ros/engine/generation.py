@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
-    from mimo_embodied_ros.core.stopping_criteria import StoppingCriterion
-
     from .interface import EarlyEnd, OnText
     from .processor import EncodedPrompt
     from .structured import GrammarMatcher
@@ -43,7 +41,7 @@ class Generation:
     def __init__(
         self, encoded: EncodedPrompt, max_tokens: int, tokenizer: Tokenizer,
         stop_tokens: Collection[int], end: EarlyEnd,
-        stopping: StoppingCriterion | None = None, matcher: GrammarMatcher | None = None,
+        matcher: GrammarMatcher | None = None, *, stop_early: bool = True,
     ) -> None:
         """Start without tokens.
 
@@ -53,8 +51,8 @@ class Generation:
             tokenizer: decodes the tokens.
             stop_tokens: any of them ends the answer.
             end: checked before the first and after every token.
-            stopping: tells when the text is a complete answer; None leaves that to the model.
             matcher: says which tokens the grammar allows next; None allows all.
+            stop_early: end when the grammar allows nothing more, without waiting for a stop token.
 
         """
         self.encoded, self.matcher = encoded, matcher
@@ -65,7 +63,7 @@ class Generation:
         self.first_token = 0.0
         self.error: Exception | None = None
         self._max_tokens, self._stop_tokens = max_tokens, stop_tokens
-        self._end, self._stopping = end, stopping
+        self._end, self._stop_early = end, stop_early
         # It holds text back until a character is complete. The streamers of transformers hold it
         # back until the next space, so that a list of points would come all at once.
         self._tokenizer, self._stream = tokenizer, DecodeStream([], skip_special_tokens=True)
@@ -98,9 +96,8 @@ class Generation:
             self.reason = 'stop'
         elif goes_on and text and self._repetition.feed(text):
             self.reason = 'repetition'
-        elif goes_on and text and self._stopping is not None and (
-                self._text.endswith(self._stopping.bracket)
-                and self._stopping.is_complete(self._text)):
+        elif goes_on and self._stop_early and (
+                self.matcher is not None and self.matcher.is_complete()):
             self.reason = 'stop'
         elif goes_on and len(self.tokens) >= self._max_tokens:
             self.reason = 'length'

@@ -169,7 +169,8 @@ class EngineConfig:
         max_batch: answers that are decoded at once; more wait.
         cache_mb: megabytes for image features and prompt prefixes, which the next question about
             the same images reuses.
-        stop_early: end an answer when it is complete, without waiting for the model to end it.
+        stop_early: end an answer that is held to a grammar when nothing can follow, without
+            waiting for the model to end it.
         draft_tokens: tokens that are drafted from earlier answers and checked in one step; the
             answers stay the same. 0 is none.
         min_pixels: smallest image area, pixels; 0 is the checkpoint's. Servers do not report

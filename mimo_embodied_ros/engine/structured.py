@@ -72,6 +72,10 @@ class GrammarMatcher:
             raise BackendError(f'no token fits the grammar: {self._matcher.get_error()}')
         return np.pad(allowed.astype(bool), (0, vocabulary - len(allowed)))
 
+    def is_complete(self) -> bool:
+        """Whether the answer is whole, and no token but one that ends it may follow."""
+        return bool(self._matcher.is_stopped() and self._matcher.is_accepting())
+
     def take(self, token: int) -> None:
         """Advance by a token that was allowed."""
         self._matcher.consume_token(token)

@@ -134,8 +134,8 @@ class TransformersEngine:
         generation = Generation(
             encoded, min(max_new_tokens, room), self._processor.tokenizer.backend_tokenizer,
             self._stop_tokens, EarlyEnd(cancelled, deadline),
-            prompt.stopping if self._stop_early else None,
-            self._grammars.matcher(prompt.grammar) if prompt.grammar else None)
+            self._grammars.matcher(prompt.grammar) if prompt.grammar else None,
+            stop_early=self._stop_early)
         batch.submit(generation)
         text = generation.result(on_text)
         stats = GenerationStats(

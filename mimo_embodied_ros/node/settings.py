@@ -47,8 +47,8 @@ MODEL = (
               (1, 256)),
     Parameter('cache_mb', 512, 'Megabytes for the cache of image features and prompt prefixes, '
               'which serves further questions about the same images.', (0, 1_000_000), unit='MB'),
-    Parameter('stop_early', True, 'End an answer as soon as it is complete, before the model ends '
-              'it.'),
+    Parameter('stop_early', True, 'End an answer that is held to its grammar (structured) when '
+              'nothing can follow, before the model ends it.'),
     Parameter('draft_tokens', 8, 'Tokens that are guessed from earlier answers and checked in one '
               'step (speculative decoding); 0: none.', (0, 64), unit='tokens'),
     # with openai only

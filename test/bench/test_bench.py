@@ -42,7 +42,6 @@ def test_serving_writes_all_figures_and_the_page(tmp_path: Path) -> None:
     assert targets.keys() == measures
     assert all(name in printed and report[name] > 0 for name in measures)
     assert report['token_identical'] is True
-    assert report['stop_early_same_answers'] is True
     assert report['details']['answers']['compared'] == 2 * (8 + 2 + 2 + 8)
     assert report['machine']['threads'] == 2
     ros = report['details']['ros']

@@ -21,6 +21,7 @@ from mimo_embodied_ros.core.answers import Affordances, SpatialAnswer, TaskPlan
 from mimo_embodied_ros.core.errors import InvalidRequestError, OutputTruncatedError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.grammar import grammar_of
+from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import MAX_STEPS, select_skills
@@ -28,7 +29,9 @@ from mimo_embodied_ros.core.tasks import TASKS, Task
 from mimo_embodied_ros.embedded import table_questions
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
+from mimo_embodied_ros.engine.structured import GrammarMatcher
 from mimo_embodied_ros.worlds import table_scene
+from support.conformance import RECORDS, answer_to, query_of, simplified
 from support.paths import EMBEDDED_MODEL, SKILL_FILES
 from support.prompts import make_prompt
 from support.random_model import make_tokenizer
@@ -155,6 +158,52 @@ def test_even_a_random_model_cannot_leave_its_grammar(random_engine: Engine, num
     matcher = llguidance.LLMatcher(tokens, grammar_of(query), log_level=0)
     written = tokens.tokenize_str(text.rstrip('\N{REPLACEMENT CHARACTER}'))
     assert matcher.try_consume_tokens(written) == len(written)
+
+
+@pytest.mark.parametrize('number', range(len(QUERIES)))
+def test_a_held_answer_ends_one_token_early_and_is_the_same(
+    random_model: Path, number: int
+) -> None:
+    query = replace(QUERIES[number], structured=True, max_new_tokens=300)
+    replies = []
+    for early in (True, False):
+        engine = load_engine(
+            EngineConfig(str(random_model), device='cpu', threads=1, stop_early=early))
+        prompt = build_prompt(query, engine.limits)
+        replies.append(engine.generate(prompt, max_new_tokens=300))
+        engine.close()
+    early_reply, whole = replies
+    assert early_reply.text == whole.text
+    if whole.finish_reason == 'stop':
+        saved = whole.stats.completion_tokens - early_reply.stats.completion_tokens
+        assert saved == (number != 4)  # of a plan nobody knows whether a step follows
+
+
+def test_where_an_answer_may_end_early_nothing_that_follows_is_read_otherwise(
+    tokenizer: llguidance.LLTokenizer,
+) -> None:
+    ended = 0
+    for record in RECORDS:
+        grammar = grammar_of(query_of(record))
+        if not grammar:
+            continue
+        matcher = GrammarMatcher(llguidance.LLMatcher(tokenizer, grammar, log_level=0))
+        text = b''
+        for token in tokenizer.tokenize_str(record['text']):
+            if not matcher.allowed(tokenizer.vocab_size)[token]:
+                break
+            matcher.take(token)
+            text += tokenizer.decode_bytes([token])
+            if matcher.is_complete():
+                prefix = {**record, 'text': text.decode(), 'finish': 'stop'}
+                read = answer_to(prefix)  # it is whole: it raises nothing
+                (end,) = set(matcher.allowed(tokenizer.vocab_size).nonzero()[0])
+                assert end == tokenizer.eos_token
+                if record['text'] == prefix['text'] and 'finish' not in record:
+                    assert simplified(read) == record['expect']
+                ended += 1
+                break
+    assert ended > 30
 
 
 def test_a_grammar_beside_others_changes_only_its_own_answer(random_engine: Engine) -> None:

@@ -10,7 +10,6 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,6 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits, resize
-from mimo_embodied_ros.core.stopping_criteria import StoppingCriterion
 from mimo_embodied_ros.engine import Engine, EngineConfig, Reply, load_engine, vision
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.engine.prefix_cache import Prefix
@@ -392,20 +390,6 @@ def test_a_small_prefix_cache_changes_no_answer(random_model: Path, megabytes: i
     assert engine._batch.vision.cache.bytes <= megabytes * 10**6
     assert bool(len(engine._batch.vision.cache)) is bool(megabytes)
     engine.close()
-
-
-def test_an_answer_ends_when_it_is_complete(random_model: Path) -> None:
-    prompt = replace(
-        make_prompt(), stopping=StoppingCriterion('', lambda text: len(text) > 10))
-    replies = []
-    for early in (True, False):
-        engine = load_engine(EngineConfig(str(random_model), device='cpu', stop_early=early))
-        replies.append(engine.generate(prompt, max_new_tokens=40))
-        engine.close()
-    short, whole = replies
-    assert short.finish_reason == 'stop'
-    assert 10 < len(short.text) < len(whole.text)
-    assert whole.text.startswith(short.text)
 
 
 def test_drafts_save_steps_and_change_nothing(random_model: Path) -> None:

@@ -203,7 +203,7 @@ def test_where_an_answer_may_end_early_nothing_that_follows_is_read_otherwise(
                     assert simplified(read) == record['expect']
                 ended += 1
                 break
-    assert ended > 30
+    assert ended >= 25
 
 
 def test_a_grammar_beside_others_changes_only_its_own_answer(random_engine: Engine) -> None:

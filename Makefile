@@ -133,8 +133,9 @@ geometry: $(INSTALLED)  ## measure how exact positions are in drawn scenes; see 
 train: $(INSTALLED)  ## train the embedded model from scratch; goes on where it stopped
 	@$(BIN)/python -m mimo_embodied_ros.embedded.train
 
-docs: $(INSTALLED)  ## write docs/parameters.md from the table of parameters, and draw docs/tabletop_task.png
+docs: $(INSTALLED)  ## write docs/parameters.md and docs/answers.md from their tables, and draw docs/tabletop_task.png
 	@$(BIN)/python -m mimo_embodied_ros.cli.parameter_page
+	@cd test && ../$(BIN)/python -m support.answers_page
 	@$(BIN)/python -m mimo_embodied_ros.trees.tree_pictures
 
 bag: $(INSTALLED)  ## draw and record the bag of the demo

@@ -8,6 +8,7 @@ import pytest
 
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.core.tasks import TASKS
+from support import answers_page
 from support.conformance import RECORDS, answer_to, simplified
 from support.fuzz_parse import run
 
@@ -25,12 +26,16 @@ def test_record(record: dict[str, Any]) -> None:
 
 
 def test_every_task_is_covered_and_real_outputs_come_first() -> None:
-    assert len(RECORDS) >= 150
+    assert len(RECORDS) >= 400
     assert {record['task'] for record in RECORDS} == TASKS.keys() - {
         'drive_surround', 'plan_skills'}
     variations = [record['source'].startswith('variation') for record in RECORDS]
     assert variations == sorted(variations)
     assert variations.count(False) >= 50
+
+
+def test_the_page_in_the_docs_is_of_this_table() -> None:
+    assert answers_page.PAGE.read_text('utf-8') == answers_page.page(), 'run make docs'
 
 
 def test_fuzzed_outputs_become_answers_or_errors() -> None:

@@ -495,11 +495,11 @@ def test_boxes_round_trip(quads: list[tuple[int, int, int, int]]) -> None:
      'answer is ', 'if '],
 )  # fmt: skip
 def test_long_answers_are_read_in_linear_time(piece: str) -> None:
-    text = (piece * (200_000 // len(piece)))[:200_000]
+    text = (piece * (60_000 // len(piece)))[:60_000]
     names = ('plan', 'boxes', 'spatial', 'driving_test', 'count', 'drive', 'trajectory')
     for task in (TASKS[name] for name in names):
-        for whole in (text, 'put ' + text + '!'):
+        for whole in (text, 'put ' + text + '!', f'Here: [[57, 80]] {text}1'):
             start = time.process_time()
             with contextlib.suppress(MimoError):
                 answer_to(task, whole)
-            assert time.process_time() - start < 5  # a second on a slow machine; minutes if not
+            assert time.process_time() - start < 5  # some tenths on a slow machine; minutes if not

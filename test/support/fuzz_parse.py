@@ -1,8 +1,8 @@
 """Feeds made-up outputs of all tasks to the parser; ``make fuzz`` runs it.
 
 The outputs are mutations of the conformance file and random strings of what answers are made of.
-Nothing but the package's own errors may be raised, and no number and no coordinate may be in an
-answer that is not in the text.
+Nothing but the package's own errors may be raised, and what is read must be derivable from the text
+(`support.derivable`).
 """
 
 from __future__ import annotations
@@ -14,18 +14,14 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from mimo_embodied_ros.core.answers import DrivingDecision, SpatialAnswer, Trajectory
 from mimo_embodied_ros.core.errors import MimoError
-from mimo_embodied_ros.core.tasks import TASKS, Positions
+from mimo_embodied_ros.core.tasks import TASKS
 from support.conformance import RECORDS, answer_to
+from support.derivable import check_derivable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mimo_embodied_ros.core.answers import Answer
-
-_NUMBER = re.compile(r'-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?')
-_TO_TEXT = (1.0, 3.6, 1 / 0.44704)  # from metres a second to the units that speeds come in
 _FINISH = ('stop',) * 8 + ('length', 'repetition')
 _OPTIONS = (['move left', 'stop', 'B', '3'], ['0', '1', '2', '3'], ['yes', 'no'])
 PIECES = (
@@ -84,42 +80,6 @@ def mutated(rng: random.Random, text: str) -> str:
     ))  # fmt: skip
 
 
-def check(record: dict[str, Any], answer: Answer) -> None:
-    """Raise an AssertionError if the answer holds a number that its text does not hold."""
-    answer_text = record['text'].rpartition('</think>')[2]
-    in_text = {float(number) for number in _NUMBER.findall(answer_text)}
-    original = TASKS[record['task']].coordinates is Positions.ORIGINAL
-    for number in _numbers(answer, original=original):
-        close = (s for s in in_text if abs(s - number) <= 1e-6 * max(1.0, abs(s)))
-        assert next(close, None) is not None, (number, record)
-    speed = getattr(answer.content, 'target_speed', None)
-    if speed is not None:
-        assert any(abs(speed * unit - s) < 1e-6 for unit in _TO_TEXT for s in in_text), record
-
-
-def _numbers(answer: Answer, *, original: bool) -> Iterator[float]:
-    """Yield every number of an answer, positions as the model counts them."""
-    content = answer.content
-    marks = [*getattr(content, 'points', ()), *getattr(content, 'boxes', ())]
-    if isinstance(content, DrivingDecision):
-        marks += [hazard.box for hazard in content.hazards if hazard.box]
-    if isinstance(content, Trajectory):
-        for point in marks:
-            yield from (point.x, point.y)
-            yield from () if point.heading is None else (point.heading,)
-        marks = []
-    for step in getattr(content, 'steps', ()):
-        marks += step.points
-    scale = 1 if original else 2
-    for mark in marks:
-        names = ('x', 'y') if hasattr(mark, 'x') else ('x_min', 'y_min', 'x_max', 'y_max')
-        yield from (getattr(mark, name) / scale for name in names)
-    for reference in answer.objects:
-        yield from (reference.x, reference.y)
-    if isinstance(content, SpatialAnswer) and content.number is not None:
-        yield content.number
-
-
 def run(count: int, seed: int) -> collections.Counter[str]:
     """Parse so many outputs and count the kinds of answers and errors."""
     outcomes: collections.Counter[str] = collections.Counter()
@@ -129,7 +89,7 @@ def run(count: int, seed: int) -> collections.Counter[str]:
         except MimoError as error:
             outcomes[error.code.name] += 1
             continue
-        check(record, answer)
+        check_derivable(record, answer)
         outcomes[type(answer.content).__name__] += 1
     return outcomes
 

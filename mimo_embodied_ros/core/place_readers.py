@@ -71,8 +71,10 @@ _SELECTION = re.compile(
 # A sentence with a position: what is there, and "is at", as in figure 7
 _SENTENCE = re.compile(
     r'(?:(?:so|therefore|thus|and|here),? )?(?:(?P<thing>[a-z][a-z\'\u2019 -]{0,120}?)'
-    r'(?::| (?:is|are)(?: (?:located|situated|found|positioned|shown))?(?: at)?'
-    r'(?: (?:the )?(?:pixel|point|position|location|coordinates?))?:?)'
+    r' (?:is|are)(?: (?:located|situated|found|positioned|shown))?(?: at)?'
+    r'(?: (?:the )?(?:pixel|point|position|location|coordinates?))?:?'
+    r'|(?:the )?(?P<name>(?:final |target )?(?:answer|points?|pixel|positions?|locations?'
+    r'|coordinates?|bounding box|box)(?: of [a-z][a-z\'\u2019 -]{0,120}?)?):'
     r'|there is (?:an?|the) (?P<thing_there>[a-z][a-z\'\u2019 -]{0,120}?) at'
     r'|(?P<thing_zh>[\u4e00-\u9fff]{1,30}?)(?:\u4f4d\u4e8e|\u5728|\u7684?(?:\u4f4d\u7f6e|\u5750\u6807)'
     r'(?:\u662f|\u4e3a|\u5728)?[:\uff1a]?)) ?',
@@ -82,7 +84,9 @@ _HERE = re.compile(r'(?:here|here (?:it is|is the point|they are)|at):? ?', re.I
 # Words that make more than a thing of what stands before "is at"
 _NO_THING = re.compile(
     r'\b(?:is|are|was|were|be|has|have|had|and|than|while|because|since|where|which|that|who'
-    r'|match|matches|guess|similar|alternative|candidate|example)\b', re.IGNORECASE)
+    r'|match|matches|guess|similar|alternative|candidate|example|image|picture|size|resolution'
+    r'|width|height|dimensions?|distance|range|scale|ratio|shape|offset|origin|error|previous)\b',
+    re.IGNORECASE)
 
 
 def json_values(text: str) -> list[Any] | None:
@@ -242,7 +246,7 @@ def _is_list_of_entries(value: object) -> bool:
 
     Raises:
         ParseError: it is a list in which only some are entries, or an entry has fields that no
-            prompt asks for, such as the size of a box whose corner is the point.
+            prompt asks for: the size of a box whose corner is the point, or that it is not visible.
 
     """
     if value is None:
@@ -250,10 +254,10 @@ def _is_list_of_entries(value: object) -> bool:
     entries = value if isinstance(value, list) else [value]
     if not any(map(is_entry, entries)):
         return value == []
-    known = (*_POINT_KEYS, *_BOX_KEYS, 'x', 'y')
+    known = (*_POINT_KEYS, *_BOX_KEYS, *_LABEL_KEYS, *_SCORE_KEYS, 'x', 'y')
     for entry in entries:
         if not isinstance(entry, dict) or not is_entry(entry) or any(
-            not isinstance(field, str) and key not in (*known, *_SCORE_KEYS)
+            key not in known or (key in _LABEL_KEYS and not isinstance(field, str))
             for key, field in entry.items()
         ):
             msg = f'the answer holds {reprlib.repr(entry)}, which is no point and no box; ask again'
@@ -347,7 +351,7 @@ def _python_value(text: str) -> Any:
 
 def _as_json(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
-        dots = len(value) > 1 and value[-1] is ...
+        dots = len(value) > 1 and value[-1] is ... and isinstance(value[0], (list, tuple))
         return [_as_json(item) for item in (value[:-1] if dots else value)]
     if isinstance(value, dict):
         return {key: _as_json(item) for key, item in value.items()}

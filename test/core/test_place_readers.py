@@ -100,8 +100,8 @@ def test_two_answers_are_none(first: str, second: str, joint: str) -> None:
 @settings(deadline=None)
 @given(sentence, st.sampled_from([
     'There is no cup; {}', 'Not sure, but {}', '{} Or at the left.', 'Perhaps {}',
-    '{} I am not sure.', '2 cups: {}', '{} (blurry)', 'If the cup is meant, {}', 'Nein. {}',
-    '{} The plate is 3 m away.']))
+    '{} I am not sure.', '2 cups: {}', '{} (blurry)', '{} Or so.', 'If the cup is meant, {}',
+    'Nein. {}', '{} The plate is 3 m away.']))
 def test_a_sentence_with_more_than_a_place_is_not_read(text: str, around: str) -> None:
     assert places(around.format(text)) is None
 
@@ -112,6 +112,17 @@ def test_shares_of_the_image_are_no_pixels(shares: list[tuple[float, float]]) ->
     shares = [(round(x, 3), round(y, 3)) for x, y in shares]
     assert places(json.dumps(shares)) is None
     assert places(written(shares and [(shares, 'cup')])) is None  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize('text', [
+    'Image size: [1280, 720]', 'The image is [1280, 720].', 'The size of the cup is [30, 40].',
+    'Previous answer: [1, 2]', 'No: [57, 80]', 'Not [57, 80].', 'Is it at [57, 80]?',
+    'The cup is near [57, 80].', 'The cup is at [57, 80], near the edge.', '[57, 80], [90, 100]',
+    '{57, 80}', '\u676f\u5b50\u4e0d\u5728[57, 80]', 'The cup or the mug is at [57, 80].',
+    '[{"points": [[57, 80]], "label": "cup", "visible": "no"}]',
+    '[{"points": [[57, 80]], "label": "cup"}, ...]', '[57, 80] [57, 80] [1, 2]'])
+def test_numbers_that_are_no_answer_are_not_read(text: str) -> None:
+    assert places(text) is None
 
 
 @pytest.mark.parametrize('text', [
@@ -132,7 +143,7 @@ def test_brackets_that_cannot_be_read_are_no_words(text: str) -> None:
     ('a [57, 80] b', None),
     ('{"steps": []} [1, 2]', [{'steps': []}]),
     ("['a', 'b',]", [['a', 'b']]),
-    ('[["a"], ...]', [[['a']]]),
+    ('[[1, 2], ...]', [[[1.0, 2.0]]]),
     ('["a"] then {"b": 1}', [['a'], {'b': 1.0}]),
 ])
 def test_json_values(text: str, values: object) -> None:

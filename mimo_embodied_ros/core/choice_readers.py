@@ -1,0 +1,142 @@
+"""Readers of choices: one letter, or several, of the options of a question."""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import TYPE_CHECKING
+
+from .answers import AnswerType, SpatialAnswer
+from .short_answers import SO, START, any_of, bare, conclusion, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LEAD = re.compile(
+    rf'{START}(?:{SO}(?:(?:(?:the|my) )?(?:(?:correct|final|best|right) )?'
+    r'(?:answer|option|choice)s?(?:\s?(?:is|are|:))? ?:?\s?(?:option |choice )?'
+    r'|i (?:choose|select|pick) (?:option )?)'
+    # the Chinese "so", "should", "the right answer is", "option" and "choose"
+    r'|(?:(?:\u6240\u4ee5|\u56e0\u6b64|\u7efc\u4e0a|\u6545),?)?'
+    r'(?:(?:\u6b63\u786e|\u6700\u7ec8)?\u7684?(?:\u7b54\u6848|\u9009\u9879)(?:\u5e94?\u662f|\u4e3a|\u9009)?:?'
+    r'|\u5e94?\u8be5?\u9009\u62e9?)\s?(?:\u9009\u9879)?)',
+    re.IGNORECASE,
+)
+_CHOSEN = re.compile(
+    r'(?P<letter>\([A-Za-z]\)|\[[A-Za-z]\]|[A-Z]\)?)(?P<stop> ?[.:\u3001] ?| - | )?(?P<rest>.*)'
+)
+_CONFIRMED = re.compile(
+    r' is (?:the )?(?:correct|right|best)(?: (?:answer|option|choice|one))?|\u9009?\u9879'  # option
+)
+_JOIN = r'(?:,? and | ?[,;&\u3001\u548c] ?| )'  # the Chinese characters are a comma and "and"
+_SEVERAL = re.compile(rf'\(?[A-H]\)?(?:{_JOIN}?\(?[A-H]\)?)+(?: are (?:correct|right))?\.?')
+# a letter in what stands before "the answer is"; "A" may be an article there, "I" is a word
+_NAMED = r"(?<![\w'-])(?:[B-HJ-Z]|A(?! (?!is |was |has )[a-z])|\([a-z]\))(?![\w'-])|^[a-z]\W*$"
+# what may follow a letter where the options are not known: words, no verdict and no other letter
+_NO_REST = (
+    r'is|are|was|has|have|can|could|must|should|would|will|may|might|do|does|or|nor|not?|none|never'
+    r'|n(?:either)|either|wrong|incorrect|false|untrue|impossible|unlikely|invalid|excluded'
+    r'|eliminated|ruled|rejected|fails?|seems?|but|however|wait|maybe|perhaps|possibly|probably'
+    r'|actually|instead|rather|unless|if|because|since|answers?|options?|choices?'
+)
+_TERM = (
+    rf'(?!(?:[B-Z]|A(?! [a-z])|(?i:{_NO_REST}))(?![\w-]))'
+    r"(?:[A-Za-z]+(?:['-][A-Za-z0-9]+)*|-?[0-9]+(?:\.[0-9]+)?)"
+)
+_HAN = r'(?:(?![\u4e0d\u6ca1\u975e\u9519\u6216\u5426\u65e0])[\u4e00-\u9fff])+'  # no not, wrong, or
+_REST = re.compile(rf'{_TERM}(?:,? {_TERM}){{0,19}}|{_HAN}')
+_NEGATED = re.compile(r"\b(?:not|no|never|cannot|without)\b|n't\b")
+
+
+def read_choice(words: str, options: Sequence[str] = ()) -> SpatialAnswer | None:
+    """Read one letter, or the words of one option.
+
+    ``X``, ``(X)``, ``X.``, ``X. words``, ``option X``, ``the answer is X`` as cvbench,
+    drive_action and mme_realworld do; not the first letter of any text, as cosmos_reason1 does.
+    The words after a letter are those of its option.
+    """
+    text = plain(words)
+    if re.fullmatch('[a-z][.)]?', text):
+        text = text.upper()
+    answer = conclusion(text, _LEAD, _others(options)) or ''
+    # all that the text can mean, so that one of two meanings is never taken
+    letters = {*_letter(answer, options), *_repeated(answer, options), *_repeated(text, options)}
+    return _chosen(words, sorted(letters), options) if len(letters) == 1 else None
+
+
+def read_choices(words: str, options: Sequence[str] = ()) -> SpatialAnswer | None:
+    """Read one or several letters: ``AC``, ``A, C``, ``A and C``, or options with their letters.
+
+    The letters are sorted, as idkb compares them; an answer with a letter twice is not read.
+    """
+    text = plain(words)
+    answer = conclusion(text, _LEAD, _others(options)) or ''
+    letters: list[str] = []
+    if _SEVERAL.fullmatch(answer) and not _repeated(answer, options):
+        letters = re.findall('[A-H]', answer)
+    elif options:
+        item = '|'.join(
+            rf'(?:\({letter}\)|{letter}[.:)\u3001]) ?(?i:{re.escape(bare(option))})\.?'
+            for letter, option in zip(string.ascii_uppercase, options, strict=False)
+        )
+        if re.fullmatch(rf'(?:{item})(?:{_JOIN}(?:{item}))+', answer):
+            letters = [found.strip('(')[0] for found in re.findall(item, answer)]
+    else:
+        lines = [_letter(line, ()) for line in text.splitlines()]
+        letters = sum(lines, []) if len(lines) > 1 and all(lines) else []
+    if letters:
+        return _chosen(words, sorted(letters), options)
+    return read_choice(words, options)
+
+
+def _chosen(words: str, letters: list[str], options: Sequence[str]) -> SpatialAnswer | None:
+    """Return the answer, if the letters are different ones that were offered."""
+    offered = string.ascii_uppercase[: len(options) or 8]
+    if len(letters) == len(set(letters)) and all(letter in offered for letter in letters):
+        return SpatialAnswer(words, AnswerType.CHOICE, choices=tuple(letters))
+    return None
+
+
+def _letter(answer: str, options: Sequence[str]) -> list[str]:
+    """Return the letter that a text names, alone or with the words of its option."""
+    chosen = _CHOSEN.fullmatch(answer)
+    if chosen is None:
+        return []
+    letter = chosen['letter'].strip('()[]').upper()
+    stop, rest = chosen['stop'] or '', chosen['rest'].removesuffix('.')
+    separated = stop.strip() or (stop and not chosen['letter'].isalpha())
+    if not rest:
+        named = stop.strip() in ('', '.')
+    elif _CONFIRMED.fullmatch(stop + rest):
+        named = True
+    elif options:
+        named = letter in _repeated(rest, options)
+        named = named or bool(separated) and _means(rest, options) == [letter]
+    else:
+        named = bool(separated) and _REST.fullmatch(rest) is not None
+    return [letter] if named else []
+
+
+def _repeated(answer: str, options: Sequence[str]) -> list[str]:
+    """Return the letters of the options that a text repeats word by word, as sat compares them."""
+    named = zip(string.ascii_uppercase, options, strict=False)
+    return [letter for letter, option in named if bare(option) == bare(answer)]
+
+
+def _means(rest: str, options: Sequence[str]) -> list[str]:
+    """Return the letters of the options of which a text is a part: "forward" of "move forward"."""
+    if not re.fullmatch(r"[\w ,'-]+", rest):
+        return []
+    named = []
+    part = ' '.join(re.findall(r'\w+', rest.casefold()))
+    for letter, option in zip(string.ascii_uppercase, options, strict=False):
+        whole = ' '.join(re.findall(r'\w+', bare(option)))
+        before, found, after = f' {whole} '.partition(f' {part} ')
+        if found and not _NEGATED.search(before + after):
+            named.append(letter)
+    return named
+
+
+def _others(options: Sequence[str]) -> re.Pattern[str]:
+    """Return the pattern of what names an option: a letter, or the words of one."""
+    return re.compile(f'{_NAMED}|{any_of(options)}', re.MULTILINE)

@@ -1,0 +1,74 @@
+"""Reader of numbers with their units."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from .answers import AnswerType, SpatialAnswer
+from .short_answers import LEAD, NOUN, PLACES, SO, THING, conclusion, plain
+
+# what may not stand before "the answer is"; the Chinese characters are one to ten, and two
+_OTHERS = re.compile(
+    r'[0-9]|\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozens?)\b'
+    r'|[\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d\u5341\u4e24]',
+    re.IGNORECASE,
+)
+_LENGTH = (
+    r'(?:[kcmd]?m|ft|foot|feet|in|inch(?:es)?|yards?|yd|miles?|mi'
+    r'|(?:kilo|centi|milli|deci)?met(?:er|re)s?)'
+)
+_MEASURE = (
+    rf'(?:{_LENGTH}(?:\u00b2|\u00b3|\^ ?(?:[23]|\{{[23]\}}))?|(?:square|cubic) {_LENGTH}|sq\.? ?ft'
+    rf'|{_LENGTH}(?:/(?:s|h|min)| per (?:second|hour|minute))|mph|kph'
+    r'|m?s|sec(?:ond)?s?|min(?:ute)?s?|h|hrs?|hours?|\u00b0 ?[CF]?|deg(?:ree)?s?|rad(?:ian)?s?'
+    r'|%|percent|k?g|(?:kilo)?grams?|m?l|lit(?:er|re)s?)'
+)
+# metres, kilometres, seconds, minutes, hours, degrees, people; measure words with what they count
+_HAN_MEASURE = (
+    r'(?:[\u5398\u6beb\u5206\u5343]?\u7c73|\u516c\u91cc|\u79d2|\u5206\u949f|\u5c0f\u65f6|\u5ea6|\u4eba'
+    r'|[\u4e2a\u53ea\u628a\u5f20\u8f86\u6761\u6839\u68f5\u5757\u672c\u4ef6\u4f4d\u540d\u53f0\u76cf\u6247]'
+    # no half, more, or so, above, below, not, or, and, to, some
+    r'(?:(?![\u534a\u591a\u4f59\u5de6\u4e0a\u4e0b\u4e0d\u6ca1\u6216\u548c\u5230\u81f3\u51e0\u4ee5\u53c8])'
+    r'[\u4e00-\u9fff]){0,6})'
+)
+_PLURAL = rf'(?=[a-z-]{{3}})(?![a-z-]*ss\b){NOUN}(?<=s)|people|men|women|children'
+_ONE_OF = rf'(?<=\b1 )(?!(?:st|nd|rd|th)\b){NOUN}(?: {NOUN}){{0,2}}'
+_COUNTED = rf'(?i:(?:{NOUN} ){{0,2}}(?:{_PLURAL})|{_ONE_OF})'
+_QUANTITY = (
+    r'(?i:(?:about|approximately|approx\.|around|roughly) |[~\u2248] ?|\u5927?\u7ea6)?'
+    r'(-?[0-9]+(?:\.[0-9]+)?)'
+    rf'(?:\s?({_MEASURE}|{_HAN_MEASURE})| ({_COUNTED}))?'
+)
+_HEAD = (
+    r'(?:number|count|total|distance|height|width|length|depth|size|area|volume|diameter|radius'
+    r'|thickness|speed|duration|angle|temperature)'
+)
+_OF = rf'(?: (?:of|between|from|to) (?:{THING}|{NOUN}(?: {NOUN})?)(?: (?:and|to|from) {THING})?)'
+_BEFORE = (
+    rf'(?i:{SO}(?:there (?:is|are) (?:only |exactly )?|(?:i|we) (?:can )?(?:count|see) |it is '
+    rf'|the (?:{NOUN} ){{0,2}}{_HEAD}{_OF}{{0,2}}(?: {PLACES})? is )'
+    # in the picture (in all) there are; the distance is
+    r'|(?:(?:(?![\u6ca1\u4e0d])[\u4e00-\u9fff]){1,6}[\u4e0a\u4e2d\u91cc\u5185])?'
+    r'(?:[\u4e00\u603b]?\u5171)?\u6709'
+    r'|(?:\u8ddd\u79bb|\u9ad8\u5ea6|\u5bbd\u5ea6|\u957f\u5ea6|\u6570\u91cf)[\u662f\u4e3a])'
+)
+_AFTER = rf'(?i: {PLACES}| (?:long|wide|high|tall|deep|away))'
+_ANSWER = re.compile(rf'{_QUANTITY}\.?')
+_SENTENCE = re.compile(rf'{_BEFORE}?{_QUANTITY}{_AFTER}?\.?')
+
+
+def read_number(words: str, *, sentences: bool = True) -> SpatialAnswer | None:
+    """Read a number with its unit, or a sentence that says one: "There are 3 chairs."
+
+    vsibench takes the first word of the box and countbench the box, which would read ``3 or 4`` as
+    3. Not read is also what may be meant as two numbers: ``1,200`` and ``1/2``.
+    """
+    answer = conclusion(plain(words), LEAD, _OTHERS)
+    match = answer and (_SENTENCE if sentences else _ANSWER).fullmatch(answer)
+    if not match:
+        return None
+    number, unit = float(match[1]), match[2] or match[3] or ''
+    if not math.isfinite(number):
+        return None
+    return SpatialAnswer(words, AnswerType.NUMBER, number=number, unit=unit)

@@ -7,13 +7,13 @@ import string
 from typing import TYPE_CHECKING
 
 from .answers import AnswerType, SpatialAnswer
-from .short_answers import SO, START, any_of, bare, conclusion, plain
+from .short_answers import START, any_of, bare, conclusion, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LEAD = re.compile(
-    rf'{START}(?:{SO}(?:(?:(?:the|my) )?(?:(?:correct|final|best|right) )?'
+    rf'{START}(?:(?:(?:so|thus|therefore|hence),? )?(?:(?:(?:the|my) )?(?:(?:correct|final|best|right) )?'
     r'(?:answer|option|choice)s?(?:\s?(?:is|are|:))? ?:?\s?(?:option |choice )?'
     r'|i (?:choose|select|pick) (?:option )?)'
     # the Chinese "so", "should", "the right answer is", "option" and "choose"

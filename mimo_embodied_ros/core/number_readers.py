@@ -6,7 +6,7 @@ import math
 import re
 
 from .answers import AnswerType, SpatialAnswer
-from .short_answers import LEAD, NOUN, PLACES, SO, THING, conclusion, plain
+from .short_answers import LEAD, NOUN, PLACES, THING, conclusion, plain, with_capitals
 
 # what may not stand before "the answer is"; the Chinese characters are one to ten, and two
 _OTHERS = re.compile(
@@ -15,13 +15,13 @@ _OTHERS = re.compile(
     re.IGNORECASE,
 )
 _LENGTH = (
-    r'(?:[kcmd]?m|ft|foot|feet|in|inch(?:es)?|yards?|yd|miles?|mi'
+    r'(?:[kcmd]?m|ft|foot|feet|IN|inch(?:es)?|yards?|yd|miles?|mi'
     r'|(?:kilo|centi|milli|deci)?met(?:er|re)s?)'
 )
 _MEASURE = (
     rf'(?:{_LENGTH}(?:\u00b2|\u00b3|\^ ?(?:[23]|\{{[23]\}}))?|(?:square|cubic) {_LENGTH}|sq\.? ?ft'
-    rf'|{_LENGTH}(?:/(?:s|h|min)| per (?:second|hour|minute))|mph|kph'
-    r'|m?s|sec(?:ond)?s?|min(?:ute)?s?|h|hrs?|hours?|\u00b0 ?[CF]?|deg(?:ree)?s?|rad(?:ian)?s?'
+    rf'|{_LENGTH}(?:/(?:s|h|min)| PER (?:SECOND|hour|minute))|mph|kph'
+    r'|m?s|secs?|SECOND|seconds|min(?:ute)?s?|h|hrs?|hours?|\u00b0 ?[CF]?|deg(?:ree)?s?|rad(?:ian)?s?'
     r'|%|percent|k?g|(?:kilo)?grams?|m?l|lit(?:er|re)s?)'
 )
 # metres, kilometres, seconds, minutes, hours, degrees, people; measure words with what they count
@@ -32,11 +32,10 @@ _HAN_MEASURE = (
     r'(?:(?![\u534a\u591a\u4f59\u5de6\u4e0a\u4e0b\u4e0d\u6ca1\u6216\u548c\u5230\u81f3\u51e0\u4ee5\u53c8])'
     r'[\u4e00-\u9fff]){0,6})'
 )
-_PLURAL = rf'(?=[a-z-]{{3}})(?![a-z-]*ss\b){NOUN}(?<=s)|people|men|women|children'
-_ONE_OF = rf'(?<=\b1 )(?!(?:st|nd|rd|th)\b){NOUN}(?: {NOUN}){{0,2}}'
-_COUNTED = rf'(?i:(?:{NOUN} ){{0,2}}(?:{_PLURAL})|{_ONE_OF})'
+_PLURAL = r'(?:(?:[a-z]{2,}-)*[a-z]{2,}s(?<!ss)|people|men|women|children)'
+_COUNTED = rf'(?:(?:{NOUN} ){{0,2}}{_PLURAL}|(?<=\b1 )(?=[a-z]{{3}}){NOUN}(?: {NOUN}){{0,2}})'
 _QUANTITY = (
-    r'(?i:(?:about|approximately|approx\.|around|roughly) |[~\u2248] ?|\u5927?\u7ea6)?'
+    r'(?:(?:ABOUT|APPROXIMATELY|approx\.|AROUND|ROUGHLY) |[~\u2248] ?|\u5927?\u7ea6)?'
     r'(-?[0-9]+(?:\.[0-9]+)?)'
     rf'(?:\s?({_MEASURE}|{_HAN_MEASURE})| ({_COUNTED}))?'
 )
@@ -44,16 +43,17 @@ _HEAD = (
     r'(?:number|count|total|distance|height|width|length|depth|size|area|volume|diameter|radius'
     r'|thickness|speed|duration|angle|temperature)'
 )
-_OF = rf'(?: (?:of|between|from|to) (?:{THING}|{NOUN}(?: {NOUN})?)(?: (?:and|to|from) {THING})?)'
+_OF = rf'(?: (?:OF|BETWEEN|FROM|TO) (?:{THING}|{NOUN}(?: {NOUN})?)(?: (?:AND|TO|FROM) {THING})?)'
 _BEFORE = (
-    rf'(?i:{SO}(?:there (?:is|are) (?:only |exactly )?|(?:i|we) (?:can )?(?:count|see) |it is '
-    rf'|the (?:{NOUN} ){{0,2}}{_HEAD}{_OF}{{0,2}}(?: {PLACES})? is )'
+    r'(?:(?:(?:SO|THUS|THEREFORE|HENCE),? )?'
+    r'(?:THERE (?:IS|ARE) (?:ONLY |exactly )?|(?:I|WE) (?:CAN )?(?:count|see) |IT IS '
+    rf'|THE (?:{NOUN} ){{0,2}}{_HEAD}{_OF}{{0,2}}(?: {PLACES})? IS )'
     # in the picture (in all) there are; the distance is
     r'|(?:(?:(?![\u6ca1\u4e0d])[\u4e00-\u9fff]){1,6}[\u4e0a\u4e2d\u91cc\u5185])?'
     r'(?:[\u4e00\u603b]?\u5171)?\u6709'
     r'|(?:\u8ddd\u79bb|\u9ad8\u5ea6|\u5bbd\u5ea6|\u957f\u5ea6|\u6570\u91cf)[\u662f\u4e3a])'
 )
-_AFTER = rf'(?i: {PLACES}| (?:long|wide|high|tall|deep|away))'
+_AFTER = rf'(?: (?:{PLACES}|long|wide|high|tall|deep|away))'
 _ANSWER = re.compile(rf'{_QUANTITY}\.?')
 _SENTENCE = re.compile(rf'{_BEFORE}?{_QUANTITY}{_AFTER}?\.?')
 
@@ -65,10 +65,11 @@ def read_number(words: str, *, sentences: bool = True) -> SpatialAnswer | None:
     3. Not read is also what may be meant as two numbers: ``1,200`` and ``1/2``.
     """
     answer = conclusion(plain(words), LEAD, _OTHERS)
-    match = answer and (_SENTENCE if sentences else _ANSWER).fullmatch(answer)
-    if not match:
+    grammar = _SENTENCE if sentences else _ANSWER
+    if answer is None or not (match := grammar.fullmatch(with_capitals(answer))):
         return None
-    number, unit = float(match[1]), match[2] or match[3] or ''
+    number = float(match[1])
     if not math.isfinite(number):
         return None
-    return SpatialAnswer(words, AnswerType.NUMBER, number=number, unit=unit)
+    start, end = match.span(2 if match[2] else 3)
+    return SpatialAnswer(words, AnswerType.NUMBER, number=number, unit=answer[start:end])

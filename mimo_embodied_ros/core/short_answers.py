@@ -1,7 +1,7 @@
 r"""The forms that all short answers share: how their text is written, and what leads to the value.
 
 A short answer is read by the grammar of its whole text. The grammars are made of the patterns here:
-words of closed lists, and in a few places any ``NOUN`` that cannot change the value.
+words of closed lists, and in a few places any ``NOUN``, which cannot change the value.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ if TYPE_CHECKING:
 _COMMAND = re.compile(
     r'\\(?:text(?:bf|it|rm|sf|tt)?|emph|math(?:bf|it|rm|sf|tt))\{([^{}]*)\}'  # only the typeface
 )
-_LATEX = (
+_WRITINGS = (
+    (re.compile(r'(?<=[\w}])(?=\\(?:text|math|emph))|(?<=\})(?=\w)'), ' '),  # 3\text{4} is no 34
     (re.compile(r'(?<!\\)\\[,;: ]'), ' '),
     (re.compile(r'\\%'), '%'),
     (re.compile(r' ?\^ ?(?:\\circ\b|\{ ?\\circ ?\})|\\degree\b'), '\u00b0'),
     (re.compile(r'\\(?:approx|sim)\b ?'), '\u2248'),
     (re.compile(r'(?<![\w)])\\\( ?([^\\]+?) ?\\\)(?![\w(\\])'), r'\1'),
+    (re.compile(r"^\s*'([^'\n]*)'(\.?)\s*$"), r'\1\2'),
 )
 _MARKED = re.compile(r'(?<![\w*_`"$~\\])(\*\*|__|[*_`"$])(?=\S)([^*_`"$\n]+)(?<=\S)\1(?![\w*_`"$~])')
-_SIGNS = str.maketrans({'\u3002': '.', '\u2019': "'", '\u201c': '"', '\u201d': '"'})
+_SIGNS = str.maketrans({'\u3002': '. ', '\u2019': "'", '\u201c': '"', '\u201d': '"'})
 _NESTING = 4
 
 START = r'(?:^|(?<=[.!\n])|(?<=[.!] ))'  # of a sentence
-SO = r'(?:(?:so|thus|therefore|hence),? )?'
 LEAD = re.compile(
-    rf'{START}(?:{SO}(?:(?:the|my) )?(?:(?:correct|final|best|right) )?answer ?(?:is ?:?|:)\s?'
+    rf'{START}(?:(?:(?:so|thus|therefore|hence),? )?(?:(?:the|my) )?(?:(?:correct|final|best|right) )?answer ?(?:is ?:?|:)\s?'
     r'|(?:(?:\u6240\u4ee5|\u56e0\u6b64|\u7efc\u4e0a),?)?(?:\u6b63\u786e|\u6700\u7ec8)?'
     r'\u7b54\u6848(?:[\u662f\u4e3a]:?|:)\s?)',  # the (right, final) answer is
     re.IGNORECASE,
@@ -44,33 +45,43 @@ _DOUBTFUL = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-# words that would change the value, or the sense of the clause, in the place of a noun
-_NO_NOUN = """
-    zero one two three four five six seven eight nine ten eleven twelve dozens? hundreds? thousands?
-    millions? billions? trillions? hal(?:f|ves) thirds? quarters?
-    (?:four|fif|six|seven|eigh|nin|ten|hundred)ths? pairs? couples? double
-    twice times more less few(?:er)? another others? several some many much extra additional most
-    least and or but nor yet though although however while whereas except without besides plus minus
-    versus unless if because since so then than rather instead not no never none neither nobody
-    nothing anything cannot hardly barely scarcely wait actually maybe perhaps probably possibly
-    likely unlikely almost nearly part(?:ly|ially)? mostly about might may could would should must
-    will was were did had is are am be been being do does has have can seems? appears? looks? guess
-    think believe assume suppose unsure uncertain unclear unknown sure certain depends? yes true
-    false wrong incorrect impossible unable opposite otherwise doubts? problems? questions? ideas?
-    ways? reasons? clues? chances? sense extent degree its thus always sometimes first later soon once when until after before
-    only needs? it they this that these those there who which what where why how the an? of as at in
-    on by to for from with he she we you i
-""".split()
-NOUN = rf'(?:(?!(?:{"|".join(_NO_NOUN)})\b)[a-z]+(?:-(?!(?:{"|".join(_NO_NOUN)})\b)[a-z]+)*)'
-THING = rf'(?:(?:the|an?|its|this|that) {NOUN}(?: {NOUN}){{0,3}}(?: of (?:the|an?) {NOUN}){{0,2}})'
-_SIDE = '(?:left|right|front|back|top|bottom|middle|cent(?:er|re)|side|end|edge)'
-PLACE = (
-    rf'(?:(?:(?:between|among) {THING} and {THING}|(?:to|on|at|in) the {_SIDE}(?: of {THING})?'
-    r'|(?:left of|right of|in front of|next to|close to|on top of|in|on|at|near|by|above|below'
-    r'|under|underneath|beneath|behind|beside|inside|outside|over|against|onto|into|within)'
-    rf' {THING})(?! and\b))'
+# words of grammar, number, doubt and comparison; the grammars write them in capitals
+_FUNCTION_WORDS = frozenset(
+    """
+    a an the this that these those it they he she we you i its there here who what which where when
+    why how is are am be been being was were do does did has have had can could may might must
+    should would will need needs seem seems appear appears look looks think believe guess assume
+    suppose say know tell not no never none neither nobody nothing anything cannot hardly barely
+    scarcely yes true false wrong incorrect impossible possible unable opposite contrary reverse
+    converse negation lack absence failure fake and or but nor yet though although however while
+    whereas except without besides plus minus versus unless if because since so thus therefore hence
+    then than rather instead otherwise wait actually maybe perhaps probably possibly likely unlikely
+    probable potential sure unsure certain uncertain clear unclear known unknown about around
+    approximately roughly almost nearly partly partially mostly always sometimes only first later
+    soon once until after before of as at in on by to for from with per near above below under
+    underneath beneath behind beside inside outside over against onto into within between among
+    zero one two three four five six seven eight nine ten eleven twelve dozen dozens score scores
+    gross hundred hundreds thousand thousands million millions billion billions trillion trillions
+    lakh lakhs crore crores half halves third thirds quarter quarters fourth fourths fifth fifths
+    sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths sixteenth sixteenths
+    hundredth hundredths thousandth thousandths second pair pairs couple couples double twice times
+    more less few fewer another other others several some many much extra additional most least
+    doubt doubts problem problems question questions idea ideas way ways reason reasons clue chance
+    chances sense extent degree
+    """.split()
 )
-PLACES = rf'(?:{PLACE}(?: {PLACE}){{0,2}})'
+_WORD = re.compile('[A-Za-z]+')
+
+NOUN = r'[a-z]{2,}(?:-[a-z]{2,})*'
+THING = rf'(?:(?:THE|AN?|ITS|THIS|THAT) {NOUN}(?: {NOUN}){{0,3}}(?: OF (?:THE|AN?) {NOUN}){{0,2}})'
+_SIDE = '(?:left|right|front|back|top|bottom|middle|center|centre|side|end|edge)'
+_PLACE = (
+    rf'(?:(?:(?:BETWEEN|AMONG) {THING} AND {THING}|(?:TO|ON|AT|IN) THE {_SIDE}(?: OF {THING})?'
+    r'|(?:left OF|right OF|IN front OF|next TO|close TO|ON top OF|IN|ON|AT|NEAR|BY|ABOVE|BELOW'
+    r'|UNDER|UNDERNEATH|BENEATH|BEHIND|BESIDE|INSIDE|OUTSIDE|OVER|AGAINST|ONTO|INTO|WITHIN)'
+    rf' {THING})(?! AND\b))'
+)
+PLACES = rf'(?:{_PLACE}(?: {_PLACE}){{0,2}})'
 
 
 def plain(words: str) -> str:
@@ -80,15 +91,31 @@ def plain(words: str) -> str:
     is no 2.
     """
     text = to_ascii(words).translate(_SIGNS)
+    for pattern, written in _WRITINGS:
+        text = pattern.sub(written, text)
     for _ in range(_NESTING):
         text = _COMMAND.sub(r'\1', text)
-    for pattern, written in _LATEX:
-        text = pattern.sub(written, text)
     lines = [' '.join(line.split()) for line in text.splitlines()]
     text = '\n'.join(filter(None, lines))
     for _ in range(_NESTING):
         text = _MARKED.sub(r'\2', text)
     return text
+
+
+def with_capitals(text: str) -> str:
+    """Write words of grammar, number and doubt in capitals and other words small.
+
+    So a pattern of small letters holds no word that changes the meaning: "THE cup IS NOT ON THE
+    table". The length stays, and the case of single letters, which are units.
+    """
+
+    def written(word: re.Match[str]) -> str:
+        small = word.group().lower()
+        if small in _FUNCTION_WORDS:
+            return small.upper()
+        return small if len(small) > 1 else word.group()
+
+    return _WORD.sub(written, text)
 
 
 def conclusion(text: str, lead: re.Pattern[str], others: re.Pattern[str]) -> str | None:

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from .answers import AnswerType, SpatialAnswer
 from .number_readers import read_number
-from .short_answers import LEAD, PLACES, THING, any_of, bare, conclusion, plain
+from .short_answers import LEAD, PLACES, THING, any_of, bare, conclusion, plain, with_capitals
 from .yes_no_readers import read_yes_no
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_IT_IS = rf'(?:(?:it|this|that|{THING}) is (?:an? |the )?|there (?:is|are) (?:an? )?)'
+_IT_IS = re.compile(
+    rf'(?:(?:IT|THIS|THAT|{THING}) IS (?:AN? |THE )?|THERE (?:IS|ARE) (?:AN? )?)'
+)
+_PLACE = re.compile(rf'(?: {PLACES})?\.?')
 
 
 def read_word(
@@ -53,8 +56,12 @@ def _numbered(words: str, options: Sequence[str]) -> str:
 
 def _named(text: str, allowed: dict[str, str], named: str) -> str:
     """Return the only allowed word that a sentence names; empty if it says more."""
-    match = re.fullmatch(rf'{_IT_IS}({named})(?: {PLACES})?\.?', text, re.IGNORECASE)
-    return allowed[match[1].casefold()] if match and len(re.findall(named, text)) == 1 else ''
+    found = list(re.finditer(named, text))
+    if len(found) == 1:
+        before, after = text[: found[0].start()], text[found[0].end() :]
+        if _IT_IS.fullmatch(with_capitals(before)) and _PLACE.fullmatch(with_capitals(after)):
+            return allowed[bare(found[0].group())]
+    return ''
 
 
 def read_labels(words: str, vocabulary: Sequence[str]) -> SpatialAnswer | None:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import re
 import string
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from .answers import AnswerType, SpatialAnswer
-from .short_answers import START, any_of, bare, conclusion, plain
+from .short_answers import BEST, SO, START, any_of, bare, conclusion, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LEAD = re.compile(
-    rf'{START}(?:(?:(?:so|thus|therefore|hence),? )?(?:(?:(?:the|my) )?(?:(?:correct|final|best|right) )?'
-    r'(?:answer|option|choice)s?(?:\s?(?:is|are|:))? ?:?\s?(?:option |choice )?'
-    r'|i (?:choose|select|pick) (?:option )?)'
-    # the Chinese "so", "should", "the right answer is", "option" and "choose"
+    rf'{START}(?:{SO}(?:{BEST}(?:answer|option|choice)s?(?:\s?(?:is|are|:))? ?:?\s?'
+    r'(?:option |choice )?|i (?:choose|select|pick) (?:option )?)'
+    # the Chinese "so", "the right answer is", "should", "choose" and "option"
     r'|(?:(?:\u6240\u4ee5|\u56e0\u6b64|\u7efc\u4e0a|\u6545),?)?'
-    r'(?:(?:\u6b63\u786e|\u6700\u7ec8)?\u7684?(?:\u7b54\u6848|\u9009\u9879)(?:\u5e94?\u662f|\u4e3a|\u9009)?:?'
-    r'|\u5e94?\u8be5?\u9009\u62e9?)\s?(?:\u9009\u9879)?)',
+    r'(?:(?:\u6b63\u786e|\u6700\u7ec8)?\u7684?(?:\u7b54\u6848|\u9009\u9879)'
+    r'(?:\u5e94?\u662f|\u4e3a|\u9009)?:?|\u5e94?\u8be5?\u9009\u62e9?)\s?(?:\u9009\u9879)?)',
     re.IGNORECASE,
 )
 _CHOSEN = re.compile(
@@ -31,7 +31,10 @@ _CONFIRMED = re.compile(
 _JOIN = r'(?:,? and | ?[,;&\u3001\u548c] ?| )'  # the Chinese characters are a comma and "and"
 _SEVERAL = re.compile(rf'\(?[A-H]\)?(?:{_JOIN}?\(?[A-H]\)?)+(?: are (?:correct|right))?\.?')
 # a letter in what stands before "the answer is"; "A" may be an article there, "I" is a word
-_NAMED = r"(?<![\w'-])(?:[B-HJ-Z]|A(?! (?!is |was |has )[a-z])|\([a-z]\))(?![\w'-])|^[a-z]\W*$"
+_NAMED = (
+    r"(?<![A-Za-z0-9'-])(?:[B-HJ-Z]|A(?! (?!is |was |has )[a-z])|\([a-z]\))(?![A-Za-z0-9'-])"
+    r'|^[a-z]\W*$'
+)
 # what may follow a letter where the options are not known: words, no verdict and no other letter
 _NO_REST = (
     r'is|are|was|has|have|can|could|must|should|would|will|may|might|do|does|or|nor|not?|none|never'
@@ -83,7 +86,7 @@ def read_choices(words: str, options: Sequence[str] = ()) -> SpatialAnswer | Non
             letters = [found.strip('(')[0] for found in re.findall(item, answer)]
     else:
         lines = [_letter(line, ()) for line in text.splitlines()]
-        letters = sum(lines, []) if len(lines) > 1 and all(lines) else []
+        letters = list(chain.from_iterable(lines)) if len(lines) > 1 and all(lines) else []
     if letters:
         return _chosen(words, sorted(letters), options)
     return read_choice(words, options)
@@ -110,8 +113,8 @@ def _letter(answer: str, options: Sequence[str]) -> list[str]:
     elif _CONFIRMED.fullmatch(stop + rest):
         named = True
     elif options:
-        named = letter in _repeated(rest, options)
-        named = named or bool(separated) and _means(rest, options) == [letter]
+        meant = _means(rest, options) if separated else []
+        named = letter in _repeated(rest, options) or meant == [letter]
     else:
         named = bool(separated) and _REST.fullmatch(rest) is not None
     return [letter] if named else []

@@ -12,7 +12,7 @@ from .short_answers import LEAD, NOUN, PLACES, THING, conclusion, plain, with_ca
 _OTHERS = re.compile(
     r'[0-9]|\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozens?)\b'
     r'|[\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d\u5341\u4e24]',
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _LENGTH = (
     r'(?:[kcmd]?m|ft|foot|feet|IN|inch(?:es)?|yards?|yd|miles?|mi'
@@ -26,7 +26,8 @@ _MEASURE = (
 )
 # metres, kilometres, seconds, minutes, hours, degrees, people; measure words with what they count
 _HAN_MEASURE = (
-    r'(?:[\u5398\u6beb\u5206\u5343]?\u7c73|\u516c\u91cc|\u79d2|\u5206\u949f|\u5c0f\u65f6|\u5ea6|\u4eba'
+    r'(?:[\u5398\u6beb\u5206\u5343]?\u7c73|\u516c\u91cc|\u79d2|\u5206\u949f|\u5c0f\u65f6|\u5ea6'
+    r'|\u4eba'
     r'|[\u4e2a\u53ea\u628a\u5f20\u8f86\u6761\u6839\u68f5\u5757\u672c\u4ef6\u4f4d\u540d\u53f0\u76cf\u6247]'
     # no half, more, or so, above, below, not, or, and, to, some
     r'(?:(?![\u534a\u591a\u4f59\u5de6\u4e0a\u4e0b\u4e0d\u6ca1\u6216\u548c\u5230\u81f3\u51e0\u4ee5\u53c8])'
@@ -59,7 +60,7 @@ _SENTENCE = re.compile(rf'{_BEFORE}?{_QUANTITY}{_AFTER}?\.?')
 
 
 def read_number(words: str, *, sentences: bool = True) -> SpatialAnswer | None:
-    """Read a number with its unit, or a sentence that says one: "There are 3 chairs."
+    """Read a number with its unit, or a sentence that says one: "There are 3 chairs".
 
     vsibench takes the first word of the box and countbench the box, which would read ``3 or 4`` as
     3. Not read is also what may be meant as two numbers: ``1,200`` and ``1/2``.

@@ -26,15 +26,22 @@ _WRITINGS = (
     (re.compile(r'(?<![\w)])\\\( ?([^\\]+?) ?\\\)(?![\w(\\])'), r'\1'),
     (re.compile(r"^\s*'([^'\n]*)'(\.?)\s*$"), r'\1\2'),
 )
-_MARKED = re.compile(r'(?<![\w*_`"$~\\])(\*\*|__|[*_`"$])(?=\S)([^*_`"$\n]+)(?<=\S)\1(?![\w*_`"$~])')
-_SIGNS = str.maketrans({'\u3002': '. ', '\u2019': "'", '\u201c': '"', '\u201d': '"'})
+_MARKED = re.compile(
+    r'(?<![\w*_`"$~\\])(\*\*|__|[*_`"$])(?=\S)([^*_`"$\n]+)(?<=\S)\1(?![\w*_`"$~])'
+)
+_SIGNS = str.maketrans(
+    {'\u3002': '. ', '\u2018': "'", '\u2019': "'", '\u201c': '"', '\u201d': '"'}
+)
 _NESTING = 4
 
 START = r'(?:^|(?<=[.!\n])|(?<=[.!] ))'  # of a sentence
+SO = r'(?:(?:so|thus|therefore|hence),? )?'
+BEST = r'(?:(?:the|my) )?(?:(?:correct|final|best|right) )?'
 LEAD = re.compile(
-    rf'{START}(?:(?:(?:so|thus|therefore|hence),? )?(?:(?:the|my) )?(?:(?:correct|final|best|right) )?answer ?(?:is ?:?|:)\s?'
+    rf'{START}(?:{SO}{BEST}answer ?(?:is ?:?|:)\s?'
+    # the Chinese "so", "right", "final" and "the answer is"
     r'|(?:(?:\u6240\u4ee5|\u56e0\u6b64|\u7efc\u4e0a),?)?(?:\u6b63\u786e|\u6700\u7ec8)?'
-    r'\u7b54\u6848(?:[\u662f\u4e3a]:?|:)\s?)',  # the (right, final) answer is
+    r'\u7b54\u6848(?:[\u662f\u4e3a]:?|:)\s?)',
     re.IGNORECASE,
 )
 _DOUBTFUL = re.compile(
@@ -42,12 +49,11 @@ _DOUBTFUL = re.compile(
     |if|likely|may|maybe|might|neither|nor|or|perhaps|possibl[ey]|probabl[ey]|seems?|sure|think
     |uncertain|unclear|unless|unsure|wait|whether)\b|n't\b
     |\u7b54\u6848|\u6216|\u53ef\u80fd|\u4e5f\u8bb8|\u4f46""",  # answer, or, maybe, but
-    re.IGNORECASE | re.VERBOSE,
+    re.IGNORECASE | re.VERBOSE | re.ASCII,
 )
 
 # words of grammar, number, doubt and comparison; the grammars write them in capitals
-_FUNCTION_WORDS = frozenset(
-    """
+_CAPITALS = """
     a an the this that these those it they he she we you i its there here who what which where when
     why how is are am be been being was were do does did has have had can could may might must
     should would will need needs seem seems appear appears look looks think believe guess assume
@@ -68,8 +74,8 @@ _FUNCTION_WORDS = frozenset(
     more less few fewer another other others several some many much extra additional most least
     doubt doubts problem problems question questions idea ideas way ways reason reasons clue chance
     chances sense extent degree
-    """.split()
-)
+"""
+_FUNCTION_WORDS = frozenset(_CAPITALS.split())
 _WORD = re.compile('[A-Za-z]+')
 
 NOUN = r'[a-z]{2,}(?:-[a-z]{2,})*'
@@ -140,4 +146,5 @@ def bare(words: str) -> str:
 def any_of(names: Iterable[str]) -> str:
     """Return the pattern of any of the names, the longest first; of nothing where none is given."""
     longest_first = sorted(filter(None, map(bare, names)), key=len, reverse=True)
-    return rf'(?<!\w)(?i:{"|".join(map(re.escape, longest_first)) or "(?!)"})(?!\w)'
+    either = '|'.join(map(re.escape, longest_first)) or '(?!)'
+    return rf'(?<![A-Za-z0-9])(?i:{either})(?![A-Za-z0-9])'

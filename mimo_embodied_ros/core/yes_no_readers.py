@@ -11,7 +11,8 @@ _YES = r'(?:YES|\(YES\)|\u662f\u7684?|\u5bf9\u7684?)'
 _NO = r'(?:NO|\(NO\)|\u5426|\u4e0d|\u4e0d\u662f\u7684?|\u4e0d\u5bf9|\u6ca1\u6709)'
 # what may not stand before "the answer is"; the Chinese characters are those of yes and no
 _OTHERS = re.compile(
-    r'\b(?:yes|no|not|true|false)\b|[\u662f\u5426\u4e0d\u5bf9\u6ca1\u6709]', re.IGNORECASE
+    r'\b(?:yes|no|not|true|false)\b|[\u662f\u5426\u4e0d\u5bf9\u6ca1\u6709]',
+    re.IGNORECASE | re.ASCII,
 )
 _CONTRACTED = (
     (re.compile(r"\b(can)(?:'t|not)\b", re.IGNORECASE), r'\1 not'),

@@ -32,7 +32,7 @@ _JOIN = r'(?:,? and | ?[,;&\u3001\u548c] ?| )'  # the Chinese characters are a c
 _SEVERAL = re.compile(rf'\(?[A-H]\)?(?:{_JOIN}?\(?[A-H]\)?)+(?: are (?:correct|right))?\.?')
 # a letter in what stands before "the answer is"; "A" may be an article there, "I" is a word
 _NAMED = (
-    r"(?<![A-Za-z0-9'-])(?:[B-HJ-Z]|A(?! (?!is |was |has )[a-z])|\([a-z]\))(?![A-Za-z0-9'-])"
+    r"(?<![A-Za-z0-9'-])(?:[B-HJ-Z]|[A-H]{2,}|A(?! (?!is |was |has )[a-z])|\([a-z]\))(?![A-Za-z0-9'-])"
     r'|^[a-z]\W*$'
 )
 # what may follow a letter where the options are not known: words, no verdict and no other letter

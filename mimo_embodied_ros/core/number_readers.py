@@ -21,16 +21,17 @@ _LENGTH = (
 _MEASURE = (
     rf'(?:{_LENGTH}(?:\u00b2|\u00b3|\^ ?(?:[23]|\{{[23]\}}))?|(?:square|cubic) {_LENGTH}|sq\.? ?ft'
     rf'|{_LENGTH}(?:/(?:s|h|min)| PER (?:SECOND|hour|minute))|mph|kph'
-    r'|m?s|secs?|SECOND|seconds|min(?:ute)?s?|h|hrs?|hours?|\u00b0 ?[CF]?|deg(?:ree)?s?|rad(?:ian)?s?'
-    r'|%|percent|k?g|(?:kilo)?grams?|m?l|lit(?:er|re)s?)'
+    r'|m?s|secs?|SECOND|seconds|min(?:ute)?s?|h|hrs?|hours?|\u00b0 ?[CF]?|deg(?:ree)?s?'
+    r'|rad(?:ian)?s?|%|percent|k?g|(?:kilo)?grams?|m?l|lit(?:er|re)s?)'
 )
 # metres, kilometres, seconds, minutes, hours, degrees, people; measure words with what they count
 _HAN_MEASURE = (
     r'(?:[\u5398\u6beb\u5206\u5343]?\u7c73|\u516c\u91cc|\u79d2|\u5206\u949f|\u5c0f\u65f6|\u5ea6'
     r'|\u4eba'
     r'|[\u4e2a\u53ea\u628a\u5f20\u8f86\u6761\u6839\u68f5\u5757\u672c\u4ef6\u4f4d\u540d\u53f0\u76cf\u6247]'
-    # no half, more, or so, above, below, not, or, and, to, some
-    r'(?:(?![\u534a\u591a\u4f59\u5de6\u4e0a\u4e0b\u4e0d\u6ca1\u6216\u548c\u5230\u81f3\u51e0\u4ee5\u53c8])'
+    # no half, more, or so, above, below, not, or, and, to, some, is, in, have
+    r'(?:(?![\u534a\u591a\u4f59\u5de6\u4e0a\u4e0b\u4e0d\u6ca1\u6216\u548c\u5230\u81f3\u51e0\u4ee5\u53c8'
+    r'\u662f\u5728\u6709])'
     r'[\u4e00-\u9fff]){0,6})'
 )
 _PLURAL = r'(?:(?:[a-z]{2,}-)*[a-z]{2,}s(?<!ss)|people|men|women|children)'

@@ -8,10 +8,10 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from .answers import AnswerType, SpatialAnswer
-from .short_answers import BEST, SO, START, any_of, bare, conclusion, plain
+from .short_answers import BEST, SO, START, any_of, bare, conclusion, plain, with_capitals
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _LEAD = re.compile(
     rf'{START}(?:{SO}(?:{BEST}(?:answer|option|choice)s?(?:\s?(?:is|are|:))? ?:?\s?'
@@ -30,11 +30,9 @@ _CONFIRMED = re.compile(
 )
 _JOIN = r'(?:,? and | ?[,;&\u3001\u548c] ?| )'  # the Chinese characters are a comma and "and"
 _SEVERAL = re.compile(rf'\(?[A-H]\)?(?:{_JOIN}?\(?[A-H]\)?)+(?: are (?:correct|right))?\.?')
-# a letter in what stands before "the answer is"; "A" may be an article there, "I" is a word
-_NAMED = (
-    r"(?<![A-Za-z0-9'-])(?:[B-HJ-Z]|[A-H]{2,}|A(?! (?!is |was |has )[a-z])|\([a-z]\))(?![A-Za-z0-9'-])"
-    r'|^[a-z]\W*$'
-)
+# letters, with function words in capitals; "A" before a noun is an article and "I" a word
+_NAMED = re.compile(r"(?<![A-Za-z0-9'-])(?:[B-HJ-Zb-hj-z]|[Aa](?! [a-z]))(?![A-Za-z0-9'-])")
+_RUN = re.compile(r'\b[A-H]{2,}\b', re.ASCII)
 # what may follow a letter where the options are not known: words, no verdict and no other letter
 _NO_REST = (
     r'is|are|was|has|have|can|could|must|should|would|will|may|might|do|does|or|nor|not?|none|never'
@@ -43,11 +41,11 @@ _NO_REST = (
     r'|actually|instead|rather|unless|if|because|since|answers?|options?|choices?'
 )
 _TERM = (
-    rf'(?!(?:[B-Z]|A(?! [a-z])|(?i:{_NO_REST}))(?![\w-]))'
+    rf'(?!(?:[B-Zb-ln-z]|[Aa](?! [a-z])|(?i:{_NO_REST}))(?![\w-]))'
     r"(?:[A-Za-z]+(?:['-][A-Za-z0-9]+)*|-?[0-9]+(?:\.[0-9]+)?)"
 )
 _HAN = r'(?:(?![\u4e0d\u6ca1\u975e\u9519\u6216\u5426\u65e0])[\u4e00-\u9fff])+'  # no not, wrong, or
-_REST = re.compile(rf'{_TERM}(?:,? {_TERM}){{0,19}}|{_HAN}')
+_REST = re.compile(rf'(?!and\b|then\b){_TERM}(?:,? {_TERM}){{0,19}}|{_HAN}')
 _NEGATED = re.compile(r"\b(?:not|no|never|cannot|without)\b|n't\b")
 
 
@@ -140,6 +138,7 @@ def _means(rest: str, options: Sequence[str]) -> list[str]:
     return named
 
 
-def _others(options: Sequence[str]) -> re.Pattern[str]:
-    """Return the pattern of what names an option: a letter, or the words of one."""
-    return re.compile(f'{_NAMED}|{any_of(options)}', re.MULTILINE)
+def _others(options: Sequence[str]) -> Callable[[str], object]:
+    """Return the search for what names an option: letters, or the words of one."""
+    names = re.compile(any_of(options))
+    return lambda text: _NAMED.search(with_capitals(text)) or _RUN.search(text) or names.search(text)

@@ -66,7 +66,7 @@ def read_number(words: str, *, sentences: bool = True) -> SpatialAnswer | None:
     vsibench takes the first word of the box and countbench the box, which would read ``3 or 4`` as
     3. Not read is also what may be meant as two numbers: ``1,200`` and ``1/2``.
     """
-    answer = conclusion(plain(words), LEAD, _OTHERS)
+    answer = conclusion(plain(words), LEAD, _OTHERS.search)
     grammar = _SENTENCE if sentences else _ANSWER
     if answer is None or not (match := grammar.fullmatch(with_capitals(answer))):
         return None

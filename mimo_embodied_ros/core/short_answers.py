@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .characters import to_ascii
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _COMMAND = re.compile(
     r'\\(?:text(?:bf|it|rm|sf|tt)?|emph|math(?:bf|it|rm|sf|tt))\{([^{}]*)\}'  # only the typeface
@@ -124,16 +124,18 @@ def with_capitals(text: str) -> str:
     return _WORD.sub(written, text)
 
 
-def conclusion(text: str, lead: re.Pattern[str], others: re.Pattern[str]) -> str | None:
+def conclusion(
+    text: str, lead: re.Pattern[str], others: Callable[[str], object]
+) -> str | None:
     """Return the part of a plain text that must be the answer, on one line.
 
     It is what follows the last ``lead``, else all. None where what stands before the lead leaves
-    the answer open, or holds one of the ``others``: words that may be an answer, too.
+    the answer open, or where ``others`` finds words in it that may be an answer, too.
     """
     before, answer = '', text
     for last in lead.finditer(text):
         before, answer = text[: last.start()], text[last.end() :]
-    if _DOUBTFUL.search(before) or others.search(before):
+    if _DOUBTFUL.search(before) or others(before):
         return None
     return answer.replace('\n', ' ').strip()
 

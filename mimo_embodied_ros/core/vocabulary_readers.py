@@ -33,7 +33,7 @@ def read_word(
     if {'yes', 'no'} <= allowed.keys() and (answer := read_yes_no(words)):
         return answer
     named = any_of(allowed)
-    text = conclusion(plain(words), LEAD, re.compile(named))
+    text = conclusion(plain(words), LEAD, re.compile(named).search)
     word = '' if text is None else allowed.get(bare(text), '')
     if text and options and not word:
         word = _numbered(words, options) or _named(text, allowed, named)

@@ -62,7 +62,7 @@ def read_yes_no(words: str) -> SpatialAnswer | None:
     robospatial and robovqa want the bare word. "No, it is on the right." is not read: whether it
     denies depends on the question.
     """
-    answer = conclusion(plain(words), LEAD, _OTHERS)
+    answer = conclusion(plain(words), LEAD, _OTHERS.search)
     if answer is None:
         return None
     for pattern, written in _CONTRACTED:

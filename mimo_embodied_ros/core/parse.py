@@ -19,6 +19,7 @@ from .answers import (
     TaskPlan,
     TextAnswer,
 )
+from .choice_readers import read_choice, read_choices
 from .driving_readers import (
     has_trajectory,
     read_behavior,
@@ -27,6 +28,7 @@ from .driving_readers import (
     read_trajectory,
 )
 from .errors import EmptyAnswerError, MimoError, OutputTruncatedError, ParseError
+from .number_readers import read_number
 from .place_readers import has_entries, read_bare, read_entries
 from .plan_checking import check_plan
 from .plan_readers import read_steps
@@ -38,16 +40,10 @@ from .readers import (
     strip_latex,
 )
 from .resize import Resize
-from .spatial_readers import (
-    read_choice,
-    read_choices,
-    read_labels,
-    read_number,
-    read_spatial,
-    read_word,
-    read_yes_no,
-)
+from .spatial_readers import read_spatial
 from .tasks import AnswerKind, Positions, Task
+from .vocabulary_readers import read_labels, read_word
+from .yes_no_readers import read_yes_no
 
 if TYPE_CHECKING:
     from .prompts import Prompt

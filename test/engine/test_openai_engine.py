@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-pytest.importorskip('openai')
+pytest.importorskip('httpx2')
 
 from mimo_embodied_ros.core.errors import (
     BackendError,
@@ -248,7 +248,7 @@ FAULTS: dict[str, tuple[Behaviour, type[MimoError], str, str]] = {
     '429': (status(429), QueueFullError, 'too many.*add a server', ''),
     '500': (status(500), BackendError, 'because of this.*log', ''),
     '503': (status(503), BackendError, 'because of this', ''),
-    'ends early': (partly(lambda _: None), BackendError, "finish_reason ''", 'the red '),
+    'ends early': (partly(lambda _: None), BackendError, 'without a finish_reason', 'the red '),
     'says nothing': (lambda h: h.start(), BackendError, 'after 0 characters', ''),
     'sends a web page': (
         lambda h: (h.start(kind='text/html'), h.send('<html>hello</html>'))[1],
@@ -261,12 +261,12 @@ FAULTS: dict[str, tuple[Behaviour, type[MimoError], str, str]] = {
         partly(lambda h: h.wfile.write(b'data: \xff\xfe\n\n')), BackendError, 'sent', 'the red ',
     ),
     'sends another form': (
-        partly(lambda h: h.send_json({'answer': 'cube'})), BackendError, 'no chat', 'the red ',
+        partly(lambda h: h.send_json({'answer': 'cube'})), BackendError, 'without a', 'the red ',
     ),
     'sends a number': (partly(lambda h: h.send_json(5)), BackendError, 'no chat', 'the red '),
     'sends numbers as text': (partly(lambda h: h.say(5)), BackendError, 'is no string', 'the red '),
     'reports an error': (
-        partly(lambda h: h.send_json({'error': 'CUDA error'})), BackendError, 'failed', 'the red ',
+        partly(lambda h: h.send_json({'error': 'CUDA error'})), BackendError, 'CUDA', 'the red ',
     ),
     'aborts': (partly(lambda h: h.say(finish='abort')), BackendError, "'abort'", 'the red '),
 }

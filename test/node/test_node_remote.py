@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip('openai')
+pytest.importorskip('httpx2')
 
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration

@@ -55,7 +55,7 @@ def _proxy(variable: str, value: str, host: str) -> httpx2.Proxy:
     try:
         parts = urlsplit(value)
         proxy = httpx2.Proxy(value) if parts.scheme in _SCHEMES else None
-        is_url = bool(parts.hostname) and parts.port != 0
+        is_url = bool(parts.hostname) and parts.port != 0 and len(value.split()) == 1
     except (ValueError, httpx2.InvalidURL):
         is_url = False
     if not is_url:

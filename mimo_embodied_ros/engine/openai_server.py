@@ -277,7 +277,7 @@ class Server:
                 f'{self._url} sent a body that is not compressed as it says ({_brief(error)}); '
                 'see its log')) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            way = f' through the proxy of {self._proxy.variable}' if self._proxy else ''
+            way = f' by the proxy that {self._proxy.variable} names' if self._proxy else ''
             raise ServerError(BackendUnreachableError(
                 f'{self._url} cannot be reached or was lost{way} ({_brief(error)}); start its '
                 'server, or correct servers' + ', or the proxy' * bool(way)
@@ -294,9 +294,10 @@ class Server:
                 body += data
                 if len(body) > _MAX_ERROR:
                     break
-        answer = f'{response.status_code} {describe(body)}'.strip()
-        return self._refusal(
-            response.status_code, answer + f', Retry-After: {wait[:40]}' * bool(wait))
+        status, answer = response.status_code, describe(body)
+        if not answer.startswith(str(status)):
+            answer = f'{status} {answer}'.strip()
+        return self._refusal(status, answer + f', Retry-After: {wait[:40]}' * bool(wait))
 
     def _refusal(self, status: int, answer: str) -> MimoError:
         """Return the error for a status, which may also come in the middle of an answer."""
@@ -311,9 +312,10 @@ class Server:
                 'the server gives it, and see that the URL ends as the server says, mostly in /v1'
             )
         if status == 407:
+            variable = self._proxy.variable if self._proxy else 'http_proxy'
             return BackendUnreachableError(
-                f'the proxy before {url} requires a password ({answer}); put it into the '
-                'environment variable that names the proxy')
+                f'the proxy before {url} requires a password ({answer}); put it into the URL in '
+                f'the environment variable {variable}')
         if status == 413:
             return InvalidRequestError(
                 f'{url} or a proxy before it takes no request of this size ({answer}); raise its '

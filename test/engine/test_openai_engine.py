@@ -455,7 +455,7 @@ def test_key(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> N
         connect(server.url, api_key_env='MIMO_KEY')
     for value in ('the\nsecret', 'schlüssel'):  # cannot be sent in a header
         monkeypatch.setenv('MIMO_KEY', value)
-        with pytest.raises(ModelNotReadyError, match='MIMO_KEY.* characters') as caught:
+        with pytest.raises(ModelNotReadyError, match=r'MIMO_KEY.* characters') as caught:
             connect(server.url, api_key_env='MIMO_KEY')
         assert value not in str(caught.value)
 

@@ -215,6 +215,19 @@ def test_a_server_that_does_not_close_its_answer_is_not_waited_for(serve: Serve)
     assert reply.stats.total_s < WAIT_S / 2
 
 
+def test_an_answer_that_is_complete_is_not_cancelled_any_more(serve: Serve) -> None:
+    def behave(handler: Handler) -> None:
+        raw(WHOLE)(handler)
+        handler.connection.settimeout(WAIT_S)
+        handler.connection.recv(1)
+
+    pieces: list[str] = []
+    reply = connect(serve(behave).url).generate(
+        make_prompt(), max_new_tokens=9, on_text=lambda piece, _: pieces.append(piece),
+        cancelled=lambda: bool(pieces))
+    assert (reply.text, reply.finish_reason) == ('the red cube', 'stop')
+
+
 def test_keep_alive_is_no_progress(serve: Serve) -> None:
     def behave(handler: Handler) -> None:
         handler.start()

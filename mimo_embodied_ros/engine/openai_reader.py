@@ -97,7 +97,6 @@ class _EventDecoder:
     def end(self) -> Iterator[Event]:
         """Yield the event that no empty line has ended."""
         yield from self.feed(b'\n\n')
-        yield from self._take()
 
     def _take(self) -> Iterator[Event]:
         event, self._kind, self._data = (self._kind, self._data), b'', []
@@ -164,13 +163,15 @@ class CompletionReader:
             if lines[-1].strip() == b'[DONE]':
                 self._done = True
                 lines.pop()
+            data = b'\n'.join(lines)
             try:
-                chunks = list(_values(b'\n'.join(lines)))
+                chunks = list(_values(data))
             except (ValueError, RecursionError) as error:
                 if kind == b'error' and not self.finish:
-                    text = describe(b' '.join(lines))
-                    raise StreamError(f'reports an error ({text})') from error
-                if kind in _CHUNKS and not self.finish:
+                    raise StreamError(f'reports an error ({describe(data)})') from error
+                # what a ping holds is no object that is cut off
+                may_be_chunk = kind in _CHUNKS or data.lstrip().startswith(b'{')
+                if may_be_chunk and not self.finish:
                     raise StreamError(
                         f'sent a chunk that is no chat completion ({error})') from error
                 chunks = []

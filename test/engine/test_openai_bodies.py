@@ -134,6 +134,8 @@ NO_ANSWERS: dict[str, tuple[str | bytes, str, str]] = {
     'bytes that are no UTF-8': (RED.encode() + b'data: "\xff"\n\n' + STOP.encode(), 'no chat',
                                 'the red '),
     'garbage between': (RED + 'data: {"cho\n\n' + CUBE + STOP, 'no chat', 'the red '),
+    'a chunk that is cut in an event of another name': (
+        RED + 'event: chunk\ndata: {"cho\n\n' + STOP, 'no chat', 'the red '),
     'no finish_reason': (RED + CUBE + DONE, 'without a finish_reason', 'the red cube'),
     'nothing': ('', 'after 0 characters', ''),
     '[DONE] alone': (DONE, 'without a finish_reason', ''),

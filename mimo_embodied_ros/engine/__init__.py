@@ -1,6 +1,6 @@
 """Run the model, in this process or on servers.
 
-torch and transformers, or openai, are imported only when a model is loaded.
+torch and transformers, or httpx2, are imported only when a model is loaded.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def load_engine(config: EngineConfig, on_progress: OnProgress | None = None) -> 
             from .openai_engine import OpenAIEngine
         except ImportError as error:
             raise ModelNotReadyError(
-                f'a model on servers needs the openai client, and it cannot be imported ({error}); '
+                f'a model on servers needs httpx2, and it cannot be imported ({error}); '
                 'run `pip install "mimo_embodied_ros[remote]"`'
             ) from error
         return OpenAIEngine(config)

@@ -30,6 +30,7 @@ _ALLOWED = {
     'dtype': ('auto', 'bfloat16', 'float32'),
     'attention': ('sdpa', 'eager', 'flash_attention_2'),
     'quantization': ('none', '8bit', '4bit'),
+    'structured_style': ('auto', 'vllm', 'llama', 'none'),
 }
 _MINIMUM = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0,
             'draft_tokens': 0}
@@ -182,6 +183,9 @@ class EngineConfig:
         connect_timeout: seconds until a server must have taken the connection.
         first_token_timeout: seconds from then until its first token; its queue counts.
         token_timeout: seconds between two tokens.
+        structured_style: how servers take the grammar of an answer: 'vllm' (structured_outputs),
+            'llama' (llama-server with llguidance), 'none', or 'auto': as the server names itself,
+            and none where it then does not hold its answer to a grammar.
 
     Raises:
         InvalidRequestError: a setting is out of its range. float16 is always refused: activations
@@ -209,6 +213,7 @@ class EngineConfig:
     connect_timeout: float = 2.0
     first_token_timeout: float = 20.0
     token_timeout: float = 10.0
+    structured_style: str = 'auto'
 
     def __post_init__(self) -> None:
         """Check all settings that do not depend on the machine."""
@@ -240,16 +245,21 @@ class EngineConfig:
         if not self.servers:
             raise InvalidRequestError('servers is empty; give the URL of at least one')
         for url in self.servers:
-            parts = urlsplit(url)
-            if parts.scheme not in ('http', 'https') or not parts.hostname:
+            if '@' in url or '?' in url:  # the message does not repeat it
+                raise InvalidRequestError(
+                    'servers holds a URL with a user, password or query; keep secrets in an '
+                    'environment variable and name it in api_key_env'
+                )
+            try:
+                parts = urlsplit(url)
+                is_url = parts.scheme in ('http', 'https') and bool(parts.hostname)
+                is_url = is_url and parts.port != 0 and not parts.fragment and url == url.strip()
+            except ValueError:  # of the port, or the brackets of an IPv6 address
+                is_url = False
+            if not is_url:
                 raise InvalidRequestError(
                     f"servers holds '{url}', which is no URL of a server; write it like "
                     'http://127.0.0.1:8000/v1'
-                )
-            if '@' in parts.netloc or parts.query:
-                raise InvalidRequestError(
-                    f'servers holds a user, password or query for {parts.hostname}; keep secrets '
-                    'in an environment variable and name it in api_key_env'
                 )
         if self.api_key_env and not re.fullmatch(r'[A-Za-z_]\w*', self.api_key_env, re.ASCII):
             # the message does not repeat the value, which may be the key
@@ -300,6 +310,11 @@ class Engine(Protocol):
     @property
     def limits(self) -> PixelLimits:
         """The image areas to build prompts with."""
+        ...
+
+    @property
+    def holds_grammars(self) -> bool:
+        """Whether it holds answers to the grammars of their prompts."""
         ...
 
     def generate(

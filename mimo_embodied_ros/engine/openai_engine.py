@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import io
+import math
 import os
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import openai
-from PIL import Image
 
 from mimo_embodied_ros.core.errors import (
     InvalidRequestError,
@@ -34,7 +30,7 @@ from .interface import (
     Reply,
     ServerHealth,
 )
-from .openai_server import EndedEarlyError, Server, wait_for
+from .openai_server import EndedEarlyError, Server, chat_request, wait_for
 from .openai_stream import StreamedReply
 
 if TYPE_CHECKING:
@@ -59,9 +55,9 @@ class OpenAIEngine:
     =====================================================  =======================
     no connection, connection lost, silent for too long    BackendUnreachableError
     status 5xx, no or a broken stream of chat chunks       BackendError
-    status 401 or 403 (key), 404 (model)                   ModelNotReadyError
+    status 401 or 403 (key), 404 (model), a redirect       ModelNotReadyError
     status 429, also after two pauses                      QueueFullError
-    any other status 4xx                                   InvalidRequestError
+    any other status 4xx, or no way to hold a grammar      InvalidRequestError
     =====================================================  =======================
 
     Attributes:
@@ -69,8 +65,9 @@ class OpenAIEngine:
         limits: the image areas to build prompts with.
 
     Raises:
-        InvalidRequestError: the smallest image area is above the largest.
-        ModelNotReadyError: the environment variable for the key is not set.
+        InvalidRequestError: the smallest image area is above the largest, or an environment
+            variable asks for a proxy that cannot be used.
+        ModelNotReadyError: the environment variable for the key holds none.
 
     """
 
@@ -78,9 +75,6 @@ class OpenAIEngine:
         """Read the settings; ``warm_up`` sends the first requests."""
         self._config = config
         key = _read_key(config.api_key_env)
-        self._unsent = ['OpenAI-Organization', 'OpenAI-Project']
-        if not key:
-            self._unsent.append('Authorization')
         self.limits = PixelLimits(
             config.min_pixels or DEFAULT_LIMITS.min_pixels,
             config.max_pixels or DEFAULT_LIMITS.max_pixels,
@@ -100,6 +94,12 @@ class OpenAIEngine:
             max_pixels=self.limits.max_pixels,
             context_length=0,
         )
+
+    @property
+    def holds_grammars(self) -> bool:
+        """Whether all servers that were tried do; ``warm_up`` tries them."""
+        known = [server.holds_grammars for server in self._servers]
+        return True in known and False not in known
 
     def health(self) -> tuple[ServerHealth, ...]:
         """Return the health of each server, known from its latest requests."""
@@ -131,6 +131,8 @@ class OpenAIEngine:
     def warm_up(self) -> Reply:
         """Ask every server about the smallest and the largest image; at least one must answer.
 
+        Those that answer are also tried with a grammar.
+
         The larger image must add as many prompt tokens as it has more image tokens. Otherwise the
         server resizes images once more, and all coordinates would be wrong without an error.
         """
@@ -144,6 +146,7 @@ class OpenAIEngine:
                         prompt, prompt.max_new_tokens, None, EarlyEnd(None, None), [server])
                     for prompt in prompts
                 )
+                asyncio.run(server.try_grammars(EarlyEnd(None, None)))
             except MimoError as error:
                 errors.append(error)
                 continue
@@ -188,65 +191,53 @@ class OpenAIEngine:
         if end.reached():
             return Reply('', end.reason, GenerationStats())
         reply = StreamedReply(prompt, on_text)
-        request = {
-            'model': self._config.model,
-            'messages': [{'role': 'user', 'content': _content(prompt)}],
-            'max_tokens': max_new_tokens,
-            'temperature': 0,
-            'stream': True,
-            'stream_options': {'include_usage': True},
-            # openai would send values that the environment holds for OpenAI's own servers
-            'extra_headers': dict.fromkeys(self._unsent, openai.Omit()),
-        }
+        request = chat_request(self._config.model, prompt, max_new_tokens)
         reply.preprocessed = time.monotonic()
         try:
-            reason = asyncio.run(_ask_in_turn(servers, request, reply, end))
+            reason = asyncio.run(_ask_in_turn(servers, request, prompt.grammar, reply, end))
         except EndedEarlyError:
             reason = end.reason
         return reply.reply(reason)
 
 
 async def _ask_in_turn(
-    servers: Sequence[Server], request: dict[str, Any], reply: StreamedReply, end: EarlyEnd
+    servers: Sequence[Server],
+    request: dict[str, Any],
+    grammar: str,
+    reply: StreamedReply,
+    end: EarlyEnd,
 ) -> str:
     """Ask one server after the other until one answers; return its finish reason."""
     for pause in (*_BUSY_PAUSES_S, None):
         errors: list[MimoError] = []
         # sorted() is stable: servers keep their order otherwise
         for server in sorted(servers, key=Server.is_resting):
-            outcome = await server.ask(request, reply, end)
+            outcome = await server.ask(request, grammar, reply, end)
             if isinstance(outcome, str):
                 return outcome
             errors.append(outcome)
         if pause is None or not any(isinstance(error, QueueFullError) for error in errors):
             break
-        await wait_for(asyncio.sleep(pause), 2 * pause, end)
+        await wait_for(asyncio.sleep(pause), lambda: math.inf, end)
     raise _first(errors)
 
 
-def _content(prompt: Prompt) -> list[dict[str, Any]]:
-    """Return the user's turn: the images without loss, then the text."""
-    parts: list[dict[str, Any]] = []
-    for pixels in prompt.images:
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, 'PNG', compress_level=1)
-        data = base64.b64encode(file.getvalue()).decode('ascii')
-        parts.append({'type': 'image_url', 'image_url': {'url': f'data:image/png;base64,{data}'}})
-    return [*parts, {'type': 'text', 'text': prompt.text}]
-
-
 def _base_url(url: str) -> str:
-    parts = urlsplit(url)
-    return url.rstrip('/') + '/v1' * (parts.path in ('', '/'))
+    base = url.rstrip('/').removesuffix('/chat/completions')
+    return base + '/v1' * (urlsplit(base).path == '')
 
 
 def _read_key(variable: str) -> str:
-    key = os.environ.get(variable, '') if variable else ''
+    key = os.environ.get(variable, '').strip() if variable else ''
     if variable and not key:
         raise ModelNotReadyError(
             f'the environment variable {variable}, which api_key_env names, is not set; put the '
             "servers' key into it where this program is started"
         )
+    if not (key.isascii() and key.isprintable()):
+        raise ModelNotReadyError(
+            f'the environment variable {variable}, which api_key_env names, holds characters that '
+            'no key has; put only the key into it')
     return key
 
 

@@ -7,12 +7,17 @@ the server to stop, and no connection is left over from before a restart of the 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import io
+import json
+import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import openai
+import httpx2
+from PIL import Image
 
 from mimo_embodied_ros.core.errors import (
     BackendError,
@@ -22,18 +27,38 @@ from mimo_embodied_ros.core.errors import (
     ModelNotReadyError,
     QueueFullError,
 )
+from mimo_embodied_ros.core.prompts import NO_THINK, Prompt
 
 from .interface import EarlyEnd, EngineConfig, ServerHealth
-from .openai_stream import ServerError, StreamedReply, read_chunk
+from .openai_proxy import find_proxy
+from .openai_reader import CompletionReader, StreamError, describe
+from .openai_stream import StreamedReply
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import Callable, Coroutine
 
     T = TypeVar('T')
+    Patience = Callable[[], tuple[float, float]]
 
 _POLL_S = 0.02  # how often cancel and deadline are checked while a request waits
+_USAGE_S = 1.0  # for so long after the end of an answer its counts of tokens are waited for
+_MAX_ERROR = 20_000  # bytes that are read of an error
+# The servers that take grammars, and how they call themselves as owner of their model.
+_GRAMMAR_STYLES = {'vllm': 'vllm', 'llama': 'llamacpp'}
+_GRAMMAR_WORDS = re.compile(r'(?i)structured|guided|guidance|grammar|\blark\b')
+# Allows one answer only, and has what the grammars of answers have (core/grammar.py).
+_TRIAL = 'start: "held"\nreasoning[lazy]: /(?s:<think>.*<\\/think>)/\n'
 _RECOVERY_S = 10.0  # for so long after a failure the other servers are tried first
+
+
+class ServerError(Exception):
+    """Carries an error of a server, to tell it from exceptions of the caller's own code."""
+
+    def __init__(self, error: MimoError) -> None:
+        """Take the error that the caller gets."""
+        super().__init__(str(error))
+        self.error = error
 
 
 class EndedEarlyError(Exception):
@@ -48,13 +73,30 @@ class Server:
 
         Args:
             url: base URL.
-            config: has the name of the model and the time limits.
+            config: has the name of the model, the time limits and how grammars are sent.
             key: API key; empty is none.
             tls: has the authorities that certificates are checked against.
 
+        Raises:
+            InvalidRequestError: an environment variable asks for a proxy that cannot be used.
+
         """
-        self._url, self._config, self._key, self._tls = url, config, key, tls
+        self._url, self._config, self._tls = url, config, tls
+        self._headers = {
+            'Content-Type': 'application/json',
+            'Accept': 'text/event-stream, application/json',
+            'Accept-Encoding': 'identity',  # a compressed stream comes late
+        }
+        if key:
+            self._headers['Authorization'] = f'Bearer {key}'
+        self._proxy = find_proxy(url)
+        self._grammar_style = ''
         self.health = ServerHealth(url)
+
+    @property
+    def holds_grammars(self) -> bool | None:
+        """Whether it holds answers to grammars; None as long as that has not been tried."""
+        return self._grammar_style != 'none' if self._grammar_style else None
 
     def is_resting(self) -> bool:
         """Whether it failed so recently that the other servers are tried first."""
@@ -62,9 +104,15 @@ class Server:
         return health.healthy is False and time.monotonic() < health.checked + _RECOVERY_S
 
     async def ask(
-        self, request: dict[str, Any], reply: StreamedReply, end: EarlyEnd
+        self, request: dict[str, Any], grammar: str, reply: StreamedReply, end: EarlyEnd
     ) -> str | MimoError:
         """Stream an answer into ``reply``.
+
+        Args:
+            request: the fields of the request, without the grammar.
+            grammar: of the answer, in llguidance's Lark; empty is none.
+            reply: gets the text.
+            end: ends the answer early.
 
         Returns:
             The finish reason of the answer, or the error because of which the next server is to
@@ -76,9 +124,22 @@ class Server:
 
         """
         try:
+            if grammar:
+                await self._try_grammars(end)
+                if not self.holds_grammars:
+                    return InvalidRequestError(
+                        f'{self._url} holds no answer to a grammar; set structured to false, or '
+                        'structured_style to the way in which this server takes grammars')
+                request = {**request, **_grammar_fields(self._grammar_style, grammar)}
             return await self._connect(request, reply, end)
         except ServerError as failure:
             error = failure.error
+            answered = isinstance(error, (InvalidRequestError, BackendError))
+            if grammar and answered and _GRAMMAR_WORDS.search(str(error)):
+                error = InvalidRequestError(
+                    f'{self._url} refuses the grammar of the answer ({_brief(error)}); set '
+                    'structured to false, or structured_style to the way in which this server '
+                    'takes grammars')
             error.raw_text = reply.text
             if isinstance(error, InvalidRequestError):
                 raise error from failure.__cause__
@@ -87,86 +148,160 @@ class Server:
                 raise error from failure.__cause__
             return error
 
+    async def try_grammars(self, end: EarlyEnd) -> None:
+        """Find out whether it holds answers to grammars, if that is not known yet.
+
+        Raises:
+            ModelNotReadyError: it does not, though the settings say how it takes them.
+            EndedEarlyError: the request was cancelled, or its deadline passed.
+
+        """
+        with contextlib.suppress(ServerError):  # it is tried again with the first grammar
+            await self._try_grammars(end)
+        if self.holds_grammars is False and self._config.structured_style in _GRAMMAR_STYLES:
+            raise ModelNotReadyError(
+                f'{self._url} does not hold its answer to a grammar that is sent in the way of '
+                f'{self._config.structured_style}; set structured_style to auto or none')
+
+    async def _try_grammars(self, end: EarlyEnd) -> None:
+        """Send a grammar with one answer: some servers ignore fields that they do not know."""
+        if self._grammar_style:
+            return
+        style = self._config.structured_style
+        if style == 'auto':
+            start = time.monotonic()
+            style = await self._run(
+                self._named_style(), end, lambda: (start, self._config.connect_timeout))
+        if style in _GRAMMAR_STYLES:
+            prompt = Prompt('Is it held?' + NO_THINK, (), (), 8)
+            reply = StreamedReply(prompt, None)
+            request = chat_request(self._config.model, prompt, prompt.max_new_tokens)
+            try:
+                await self._connect(request | _grammar_fields(style, _TRIAL), reply, end)
+            except ServerError as failure:
+                if not isinstance(failure.error, (InvalidRequestError, BackendError)):
+                    raise
+            if reply.text.strip() != 'held':
+                style = 'none'
+        self._grammar_style = style
+
+    async def _named_style(self) -> str:
+        """The way in which a server takes grammars, by what it says about its model."""
+        async with self._client() as client, client.stream(
+            'GET', f'{self._url}/models'
+        ) as response:
+            if response.status_code in (404, 405, 501):
+                return 'none'  # it says nothing about itself
+            if not response.is_success:
+                raise ServerError(await self._refused(response))
+            await response.aread()
+        try:
+            models = response.json()['data']
+            owners = {model['owned_by'] for model in models}
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return 'none'
+        return next((style for style, owner in _GRAMMAR_STYLES.items() if owner in owners), 'none')
+
     def _note(self, **changes: Any) -> None:
         self.health = replace(self.health, checked=time.monotonic(), **changes)
 
     async def _connect(self, request: dict[str, Any], reply: StreamedReply, end: EarlyEnd) -> str:
+        """Stream an answer; return its finish reason."""
         config, start = self._config, time.monotonic()
-        async with openai.AsyncOpenAI(
-            base_url=self._url,
-            api_key=self._key or 'none',
-            http_client=openai.DefaultAsyncHttpxClient(verify=self._tls),
-            timeout=openai.Timeout(None, connect=config.connect_timeout),
-            max_retries=0,
-        ) as client:
-            stream: Any = await self._receive(
-                client.chat.completions.create(**request),
-                config.connect_timeout + config.first_token_timeout,
-                end,
-            )
-            try:
-                reason = await self._read_stream(aiter(stream), reply, end, start)
-            finally:
-                await _exhaust(stream)
-        if reason not in ('stop', 'length', 'repetition'):
-            raise ServerError(BackendError(
-                f'{self._url} ended its answer after {len(reply.text)} characters with '
-                f'finish_reason {reason!r} instead of stop or length; see its log'
-            ))
-        if not reply.text:
-            self._note(healthy=True, latency_s=time.monotonic() - start)
-        if reason == 'stop':
-            reply.close()
-        return reason
+        reader = CompletionReader(reply)
 
-    async def _read_stream(
-        self, chunks: AsyncIterator[Any], reply: StreamedReply, end: EarlyEnd, start: float
-    ) -> str:
-        """Read all chunks of an answer; return its finish reason."""
-        limit, reason = self._config.first_token_timeout, ''
-        while True:
-            try:
-                chunk = await self._receive(_next(chunks), limit, end)
-            except ServerError:
-                if reason:
-                    return reason  # the answer is complete, only its usage may be missing
-                raise
-            if chunk is None:
-                return reason
-            reasoning, content, ending = read_chunk(self._url, chunk)
-            if (reasoning or content) and not reply.text:
-                limit = self._config.token_timeout
-                self._note(healthy=True, latency_s=time.monotonic() - start)
-            reason = ending or reason
-            if reply.add(reasoning, content, getattr(chunk, 'usage', None)):
-                return 'repetition'  # leaving closes the connection, which stops the server
+        def patience() -> tuple[float, float]:
+            if reader.finish:
+                return reader.finished, _USAGE_S
+            if reply.text:
+                return reply.written, config.token_timeout
+            return start, config.connect_timeout + config.first_token_timeout
 
-    async def _receive(self, work: Coroutine[Any, Any, T], limit_s: float, end: EarlyEnd) -> T:
-        """Wait for the server, and convert its errors and those of openai to ServerError."""
-        task = await wait_for(work, limit_s, end)
-        if task is None:
-            raise ServerError(BackendUnreachableError(
-                f'{self._url} has sent nothing for {limit_s:g} s; see whether it hangs or is '
-                'overloaded, or raise first_token_timeout or token_timeout'
-            ))
         try:
-            return task.result()
-        except openai.APIStatusError as error:
-            raise ServerError(self._refusal(error)) from error
-        except openai.APIConnectionError as error:
-            raise ServerError(BackendUnreachableError(
-                f'{self._url} cannot be reached or was lost ({_brief(error.__cause__ or error)}); '
-                'start its server, or correct servers'
-            )) from error
-        except Exception as error:  # openai raises many types for a body that it cannot read
-            raise ServerError(BackendError(
-                f'{self._url} failed or sent no chat completion ({_brief(error)}); see its '
-                'log'
-            )) from error
+            await self._run(self._exchange(request, reader), end, patience)
+        except (ServerError, EndedEarlyError):
+            if not reader.finish:
+                raise
+        finally:
+            if reply.text or reader.finish:
+                first = reply.first_token if reply.text else time.monotonic()
+                self._note(healthy=True, latency_s=first - start)
+        return reader.finish
 
-    def _refusal(self, error: openai.APIStatusError) -> MimoError:
-        """Return the error for an HTTP status that is not 200."""
-        url, status, answer = self._url, error.status_code, _brief(error)
+    async def _exchange(self, request: dict[str, Any], reader: CompletionReader) -> None:
+        """Send a request, and read its answer to the end."""
+        async with self._client() as client, client.stream(
+            'POST', f'{self._url}/chat/completions', content=json.dumps(request).encode()
+        ) as response:
+            if response.request.method != 'POST':
+                raise ServerError(ModelNotReadyError(
+                    f'{self._url} sends the request on to {response.url}; set servers to the URL '
+                    'at which it answers'))
+            if not response.is_success:
+                raise ServerError(await self._refused(response))
+            try:
+                async for data in response.aiter_bytes():
+                    if reader.feed(data):
+                        break
+                reader.end()
+            except StreamError as error:
+                text = str(error)
+                raise ServerError(
+                    self._refusal(error.status, text) if error.status
+                    else BackendError(f'{self._url} {text}; see its log')) from error
+
+    def _client(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            headers=self._headers, verify=self._tls, follow_redirects=True, trust_env=False,
+            proxy=self._proxy.proxy if self._proxy else None,
+            timeout=httpx2.Timeout(None, connect=self._config.connect_timeout))
+
+    async def _run(
+        self, work: Coroutine[Any, Any, T], end: EarlyEnd, patience: Patience
+    ) -> T:
+        """Wait for the server, and convert the errors of the connection to ServerError.
+
+        Args:
+            work: what is waited for.
+            end: ends the wait early.
+            patience: returns the ``time.monotonic()`` seconds of the latest progress, and for how
+                many seconds from then the wait goes on.
+
+        """
+        try:
+            task = await wait_for(work, lambda: sum(patience()), end)
+            if task is not None:
+                return task.result()
+        except httpx2.DecodingError as error:
+            raise ServerError(BackendError(
+                f'{self._url} sent a body that is not compressed as it says ({_brief(error)}); '
+                'see its log')) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            way = f' by the proxy that {self._proxy.variable} names' if self._proxy else ''
+            raise ServerError(BackendUnreachableError(
+                f'{self._url} cannot be reached or was lost{way} ({_brief(error)}); start its '
+                'server, or correct servers' + ', or the proxy' * bool(way)
+            )) from error
+        raise ServerError(BackendUnreachableError(
+            f'{self._url} has written nothing for {patience()[1]:g} s; see whether it '
+            'hangs or is overloaded, or raise first_token_timeout or token_timeout'))
+
+    async def _refused(self, response: httpx2.Response) -> MimoError:
+        """Return the error for an HTTP status that is no success, with what its body says."""
+        body, wait = b'', response.headers.get('Retry-After', '')
+        with contextlib.suppress(httpx2.HTTPError):  # what has come is enough
+            async for data in response.aiter_bytes():
+                body += data
+                if len(body) > _MAX_ERROR:
+                    break
+        status, answer = response.status_code, describe(body)
+        if not answer.startswith(str(status)):
+            answer = f'{status} {answer}'.strip()
+        return self._refusal(status, answer + f', Retry-After: {wait[:40]}' * bool(wait))
+
+    def _refusal(self, status: int, answer: str) -> MimoError:
+        """Return the error for a status, which may also come in the middle of an answer."""
+        url = self._url
         if status in (401, 403):
             name = self._config.api_key_env
             remedy = f'put a valid one into {name}' if name else 'name its variable in api_key_env'
@@ -176,21 +311,60 @@ class Server:
                 f'{url} does not serve {self._config.model} ({answer}); set model to the name that '
                 'the server gives it, and see that the URL ends as the server says, mostly in /v1'
             )
+        if status == 407:
+            variable = self._proxy.variable if self._proxy else 'http_proxy'
+            return BackendUnreachableError(
+                f'the proxy before {url} requires a password ({answer}); put it into the URL in '
+                f'the environment variable {variable}')
+        if status == 413:
+            return InvalidRequestError(
+                f'{url} or a proxy before it takes no request of this size ({answer}); raise its '
+                'limit, or send fewer or smaller images (max_pixels)')
         if status == 429:
             return QueueFullError(
                 f'{url} has too many requests ({answer}); ask again later or add a server'
             )
-        if status < 500:
+        if 400 <= status < 500:
             return InvalidRequestError(
                 f'{url} refuses the request ({answer}); send what its model and settings allow'
             )
         return BackendError(f'{url} failed ({answer}); see its log')
 
 
+def chat_request(model: str, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
+    """Return the fields of a request: the images without loss, then the text."""
+    parts: list[dict[str, Any]] = []
+    for pixels in prompt.images:
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, 'PNG', compress_level=1)
+        data = base64.b64encode(file.getvalue()).decode('ascii')
+        parts.append({'type': 'image_url', 'image_url': {'url': f'data:image/png;base64,{data}'}})
+    return {
+        'model': model,
+        'messages': [{'role': 'user', 'content': [*parts, {'type': 'text', 'text': prompt.text}]}],
+        'max_tokens': max_tokens,
+        'temperature': 0,
+        'stream': True,
+        'stream_options': {'include_usage': True},
+    }
+
+
+def _grammar_fields(style: str, grammar: str) -> dict[str, Any]:
+    """The fields that hold an answer to a grammar in llguidance's Lark."""
+    if style == 'llama':
+        return {'grammar': f'%llguidance {{}}\n{grammar}'}
+    return {'structured_outputs': {'grammar': grammar}}
+
+
 async def wait_for(
-    work: Coroutine[Any, Any, T], limit_s: float, end: EarlyEnd
+    work: Coroutine[Any, Any, T], limit: Callable[[], float], end: EarlyEnd
 ) -> asyncio.Task[T] | None:
     """Wait until the work has returned or raised; return None if it takes too long.
+
+    Args:
+        work: runs in this thread, and is cancelled if it takes too long.
+        limit: returns the ``time.monotonic()`` seconds at which the wait ends; it may change.
+        end: ends the wait early.
 
     Raises:
         EndedEarlyError: the request is to end early. This, and exceptions of ``end``, cancel the
@@ -198,12 +372,11 @@ async def wait_for(
 
     """
     task = asyncio.ensure_future(work)
-    limit = time.monotonic() + limit_s
     try:
         while not task.done():
             if end.reached():
                 raise EndedEarlyError
-            if time.monotonic() >= limit:
+            if time.monotonic() >= limit():
                 return None
             await asyncio.wait((task,), timeout=_POLL_S)
         return task
@@ -211,24 +384,6 @@ async def wait_for(
         if not task.done():
             task.cancel()
             await asyncio.wait((task,))
-
-
-async def _next(chunks: AsyncIterator[T]) -> T | None:
-    async for chunk in chunks:
-        return chunk
-    return None
-
-
-async def _exhaust(stream: Any) -> None:
-    """Close a connection, and finish openai's generators, or asyncio would warn about them."""
-
-    async def read() -> None:
-        async for _ in stream:
-            pass
-
-    with contextlib.suppress(Exception):
-        await stream.close()
-        await asyncio.wait_for(read(), 1.0)
 
 
 def _brief(error: BaseException) -> str:

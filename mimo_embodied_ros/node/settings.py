@@ -62,6 +62,8 @@ MODEL = (
               'counts.', (0.001, 3600.0), unit='s'),
     Parameter('token_timeout', 10.0, 'Seconds between two tokens of a server.', (0.001, 3600.0),
               unit='s'),
+    Parameter('structured_style', 'auto', 'How the servers take the grammar of an answer: vllm, '
+              'llama (llama-server with llguidance), none, or auto: as each server names itself.'),
 )
 REQUESTS = (
     Parameter('max_queue', 8, 'Number of requests that may wait; more fail with QUEUE_FULL.',
@@ -77,7 +79,7 @@ REQUESTS = (
               'advice is valid.',
               (0.0, 60.0), unit='s', live=True),
     Parameter('structured', False, 'Constrain points, boxes and choices to a grammar while they '
-              'are written; not with openai.', live=True),
+              'are written.', live=True),
     Parameter('tasks_file', '', 'YAML file with further tasks, in the form of '
               'core/tasks.yaml; empty: none.'),
     Parameter('skills_file', '', 'YAML file with the skills of the robot, see docs/skills.md; '

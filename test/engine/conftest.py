@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from support.openai_server import Behaviour, Server
 
 
 @pytest.fixture(scope='session')
@@ -18,3 +21,19 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('engine') / 'random_vlm'
     save_random_model(folder)
     return folder
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Return a function that starts a server; all are stopped after the test."""
+    from support.openai_server import Server
+
+    servers = []
+
+    def start(behaviour: Behaviour, port: int = 0) -> Server:
+        servers.append(Server(behaviour, port))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-pytest.importorskip('openai')
+pytest.importorskip('httpx2')
 
 from mimo_embodied_ros.core.errors import (
     BackendError,
@@ -32,53 +32,27 @@ from mimo_embodied_ros.core.errors import (
     QueueFullError,
 )
 from mimo_embodied_ros.core.resize import PixelLimits, smart_resize
-from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine, openai_engine, openai_server
+from mimo_embodied_ros.engine import Engine, EngineConfig, openai_engine, openai_server
 from mimo_embodied_ros.engine.openai_engine import DEFAULT_LIMITS
 from mimo_embodied_ros.engine.openai_stream import StreamedReply
 from support import prompts
-from support.openai_server import ANSWER, Server
+from support.openai_server import ANSWER, Handler, Server, connect
 from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from support.openai_server import Behaviour, Handler
+    from support.openai_server import Behaviour
 
 make_prompt = functools.partial(prompts.make_prompt, limits=DEFAULT_LIMITS)
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    """Return a function that starts a server; all are stopped after the test."""
-    servers = []
-
-    def start(behaviour: Behaviour, port: int = 0) -> Server:
-        servers.append(Server(behaviour, port))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
-
-
-def connect(*urls: str, **options: Any) -> Engine:
-    return load_engine(EngineConfig('mimo', backend='openai', servers=urls, **options))
 
 
 def ask(engine: Engine, **options: Any) -> Any:
     return engine.generate(make_prompt(), **{'max_new_tokens': 9, **options})
 
 
-def answer(handler: Handler) -> None:
-    """Answer as vLLM does without a reasoning parser."""
-    handler.start()
-    for piece in ('<think>\nit ', 'is red\n</thi', 'nk>\n\n\\boxed', '{yes}'):
-        handler.say(piece)
-    handler.say(finish='stop')
-    usage = {'prompt_tokens': 70, 'completion_tokens': 12, 'total_tokens': 82}
-    handler.send_json({'object': 'chat.completion.chunk', 'choices': [], 'usage': usage})
-    handler.send('data: [DONE]\n\n')
+answer = Handler.answer
 
 
 def hang(handler: Handler) -> None:
@@ -248,7 +222,7 @@ FAULTS: dict[str, tuple[Behaviour, type[MimoError], str, str]] = {
     '429': (status(429), QueueFullError, 'too many.*add a server', ''),
     '500': (status(500), BackendError, 'because of this.*log', ''),
     '503': (status(503), BackendError, 'because of this', ''),
-    'ends early': (partly(lambda _: None), BackendError, "finish_reason ''", 'the red '),
+    'ends early': (partly(lambda _: None), BackendError, 'without a finish_reason', 'the red '),
     'says nothing': (lambda h: h.start(), BackendError, 'after 0 characters', ''),
     'sends a web page': (
         lambda h: (h.start(kind='text/html'), h.send('<html>hello</html>'))[1],
@@ -261,12 +235,12 @@ FAULTS: dict[str, tuple[Behaviour, type[MimoError], str, str]] = {
         partly(lambda h: h.wfile.write(b'data: \xff\xfe\n\n')), BackendError, 'sent', 'the red ',
     ),
     'sends another form': (
-        partly(lambda h: h.send_json({'answer': 'cube'})), BackendError, 'no chat', 'the red ',
+        partly(lambda h: h.send_json({'answer': 'cube'})), BackendError, 'without a', 'the red ',
     ),
     'sends a number': (partly(lambda h: h.send_json(5)), BackendError, 'no chat', 'the red '),
     'sends numbers as text': (partly(lambda h: h.say(5)), BackendError, 'is no string', 'the red '),
     'reports an error': (
-        partly(lambda h: h.send_json({'error': 'CUDA error'})), BackendError, 'failed', 'the red ',
+        partly(lambda h: h.send_json({'error': 'CUDA error'})), BackendError, 'CUDA', 'the red ',
     ),
     'aborts': (partly(lambda h: h.say(finish='abort')), BackendError, "'abort'", 'the red '),
 }
@@ -479,6 +453,11 @@ def test_key(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv('MIMO_KEY')
     with pytest.raises(ModelNotReadyError, match='MIMO_KEY, which api_key_env names, is not set'):
         connect(server.url, api_key_env='MIMO_KEY')
+    for value in ('the\nsecret', 'schlüssel'):  # cannot be sent in a header
+        monkeypatch.setenv('MIMO_KEY', value)
+        with pytest.raises(ModelNotReadyError, match=r'MIMO_KEY.* characters') as caught:
+            connect(server.url, api_key_env='MIMO_KEY')
+        assert value not in str(caught.value)
 
 
 @pytest.mark.skipif(not shutil.which('openssl'), reason='openssl makes the certificate')
@@ -578,9 +557,18 @@ def test_requests_that_are_never_sent(serve: Callable[..., Server]) -> None:
         ({'servers': ()}, 'servers is empty'),
         ({'servers': ('127.0.0.1:8000',)}, 'http://127'),
         ({'servers': ('ftp://robot/v1',)}, 'http://127'),
+        ({'servers': ('http://robot:port/v1',)}, 'http://127'),
+        ({'servers': ('http://robot:99999/v1',)}, 'http://127'),
+        ({'servers': ('http://robot:-1/v1',)}, 'http://127'),
+        ({'servers': ('http://robot:0/v1',)}, 'http://127'),
+        ({'servers': ('http://[::1/v1',)}, 'http://127'),
+        ({'servers': ('http://robot/v1#part',)}, 'http://127'),
+        ({'servers': (' http://robot/v1',)}, 'http://127'),
+        ({'servers': ('https://me:hunter2@host:port/v1',)}, 'api_key_env'),
         ({'servers': ('https://me:hunter2@host/v1',)}, 'api_key_env'),
         ({'servers': ('https://host/v1?key=hunter2',)}, 'api_key_env'),
         ({'api_key_env': 'sk-hunter2'}, 'name of an environment variable'),
+        ({'structured_style': 'gbnf'}, 'auto, vllm, llama, none'),
         ({'connect_timeout': 0.0}, 'connect_timeout'),
         ({'first_token_timeout': -1.0}, 'first_token_timeout'),
         ({'token_timeout': float('nan')}, 'token_timeout'),

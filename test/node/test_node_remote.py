@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip('openai')
+pytest.importorskip('httpx2')
 
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration
 from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import Log
 from rclpy.duration import Duration as Seconds
+from rclpy.lifecycle import TransitionCallbackReturn
 from std_msgs.msg import Header
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.ros.images import encode_image
 from support.openai_server import Handler, Server
-from support.robot import Robot
+from support.paths import SKILL_FILES
+from support.robot import Robot, parameters
 from support.tabletop import SCENE
 
 if TYPE_CHECKING:
@@ -34,13 +37,16 @@ PATH = '[PT, (1.00, 0.10, 0.00), (2.00, 0.20, 0.05)]'
 class Oracle:
     """A server that answers with the words beside the first pattern that is in the prompt."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str = '') -> None:
         self.words = {'critical object': HAZARD, 'trajectory': PATH, 'Current speed': DRIVE}
         self.server = Server(self._answer)
+        self.server.models = {'data': [{'id': 'mimo', 'owned_by': owner}]}
 
     def _answer(self, handler: Handler) -> None:
         words = next(
             (w for p, w in self.words.items() if re.search(p, handler.prompt)), '\\boxed{yes}')
+        if 'start: "held"' in str(handler.body):
+            words = 'held'
         handler.start()
         handler.say(words, finish='stop')
 
@@ -185,3 +191,38 @@ def test_objects_of_tags(robot: Robot, oracle: Oracle) -> None:
         assert result.answer.objects == [
             msg.ObjectReference(id='c1', camera='CAM_FRONT', x=800.0, y=450.5, in_image=True),
             msg.ObjectReference(id='c2', camera='CAM_BACK', x=1700.0, y=3.0, in_image=False)]
+
+
+@pytest.mark.parametrize('owner', ['vllm', 'someone'])
+def test_plans_of_skills_are_held_where_the_server_can(ros: Any, owner: str) -> None:
+    oracle = Oracle(owner)
+    oracle.words = {'red cube': '1. pick up the red cube [300, 200]'}
+    with oracle.server:
+        robot = Robot(ros, backend='openai', model='mimo', servers=[oracle.server.url],
+                      skills_file=str(SKILL_FILES / 'manipulator.yaml')).start()
+        robot.see()
+        result = robot.ask(action.PlanTask, 'plan_task', instruction='pick up the red cube').result
+        assert result.error_code == ResultCode.NONE
+        body = oracle.server.requests[-1].body
+        held = owner == 'vllm'
+        assert ('structured_outputs' in body) is held
+        if held:
+            assert 'pick up' in body['structured_outputs']['grammar']
+        # who sets structured gets no answer that is not held
+        assert robot.node.set_parameters(parameters(structured=True))[0].successful
+        robot.see()
+        result = robot.ask(
+            action.AnswerSpatial, 'answer_spatial', question='Is it red?', task='yes_no').result
+        assert result.error_code == (ResultCode.NONE if held else ResultCode.INVALID_REQUEST)
+
+
+def test_a_proxy_that_cannot_be_used_is_the_reason_not_to_start(
+    ros: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('ALL_PROXY', 'socks://127.0.0.1:1080')
+    robot = Robot(ros, backend='openai', model='mimo', servers=['http://gpu1.invalid:8000'])
+    logs = robot.received(Log, '/rosout')
+    assert ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
+    (said,) = ros.wait_for(lambda: [log.msg for log in logs if 'ALL_PROXY' in log.msg])
+    assert said.startswith('not configured, INVALID_REQUEST: the environment variable ALL_PROXY ')
+    assert 'no_proxy' in said

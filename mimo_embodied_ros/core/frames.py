@@ -26,8 +26,9 @@ class Intrinsics:
         fy: focal length, pixels.
         cx: principal point, pixels.
         cy: principal point, pixels.
-        model: of the lens: plumb_bob, rational_polynomial or equidistant.
-        distortion: the model's coefficients in OpenCV's order; empty or all zero: a pinhole.
+        model: of the lens: plumb_bob, rational_polynomial or equidistant; empty: a pinhole.
+        distortion: the model's coefficients in OpenCV's order; empty or all zero: no distortion,
+            which is a pinhole but for equidistant.
         size: (width, height) of the calibrated image; None: that of the image it comes with.
 
     """

@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode, TransformError
+from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform
 from mimo_embodied_ros.node import settings as node_settings
 from mimo_embodied_ros.ros import transforms
@@ -281,6 +282,8 @@ def test_camera_info_becomes_a_model() -> None:
     assert (raw.fx, raw.cx, raw.model, raw.distortion, raw.size) == (
         500, 319.5, 'plumb_bob', (0.1,) * 5, (640, 480))
     assert (flat.fx, flat.fy, flat.cx, flat.cy, flat.distortion) == (400, 401, 300, 200, ())
+    flat_fisheye = intrinsics_of(info(distortion_model='equidistant'), rectified=True)
+    assert CameraModel(flat_fisheye, 640, 480).rays([(700.5, 200.5)])[0] == pytest.approx((1, 0))
     binned = intrinsics_of(info(binning_x=2, binning_y=4))
     assert (binned.fx, binned.fy, binned.cx, binned.size) == (250, 125, 159.5, (320, 120))
     region = intrinsics_of(info(roi=RegionOfInterest(

@@ -115,7 +115,7 @@ class CameraStreams:
     def _picture(self, message: Message) -> Frame:
         size, image = None, read(message, self.image.kind)
         if self.settings.compressed:
-            pixels, size = decode_reduced(image, self._limits)
+            pixels, size, *_ = decode_reduced(image, self._limits)
         else:
             pixels = decode_image(image)
         return Frame(

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mimo_embodied_ros.core.errors import NoCameraInfoError, NoDepthError, TransformError
+from mimo_embodied_ros.core.errors import (
+    MimoError,
+    NoCameraInfoError,
+    NoDepthError,
+    TransformError,
+)
 
 from .camera_model import CameraModel
 from .extrinsics import Transform
@@ -21,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mimo_embodied_ros.core.errors import MimoError
     from mimo_embodied_ros.core.frames import Frame
 
     Floats = NDArray[np.floating[Any]]
@@ -110,8 +114,10 @@ class Lifter:
     def _camera(self) -> CameraModel:
         frame = self._frame
         if frame.intrinsics is None:
-            msg = (f'no usable camera info of {frame.camera or "the image"}: set '
-                   'camera_info_topic to one that is calibrated')
+            msg = ('an image in the request has no camera info: name a camera for 3D'
+                   if not frame.camera else
+                   f'no usable camera info of {frame.camera}: set camera_info_topic to one that '
+                   'is calibrated')
             raise NoCameraInfoError(msg)
         return CameraModel(frame.intrinsics, frame.width, frame.height)
 
@@ -144,8 +150,10 @@ class Lifter:
         """Compute what the positions share; return what is missing and why, OK if nothing is."""
         if self.error is None:
             try:
+                if self._frame.no_3d is not None:
+                    raise self._frame.no_3d
                 _ = self._camera, self._depth, self._transform
-            except (NoCameraInfoError, NoDepthError, TransformError) as error:
+            except MimoError as error:
                 self.error = error
         if self.error is None:
             return PositionStatus.OK, ''

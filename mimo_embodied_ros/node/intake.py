@@ -146,15 +146,16 @@ class Intake:
             if not problems.get(camera.image):
                 problems[camera.image] = (faults.clock(camera.image, now_ns)
                                           or faults.loss(camera.image))
+            present = self._fault_log.update(
+                (*problems.items(), (camera.image, camera.picture_fault)))
             newest = camera.image.newest
             age = None if newest is None else self._age(newest)
             statuses.append(camera_status(
-                camera.settings.name, camera.image, age, max_age_s, camera.malformed,
-                self._fault_log.update(problems)))
+                camera.settings.name, camera.image, age, max_age_s, camera.malformed, present))
         if self._odometry.name:
             problems = self._problems([self._odometry], now, max_age_s)
             statuses.append(odometry_status(
-                self._odometry, self._malformed, self._fault_log.update(problems)))
+                self._odometry, self._malformed, self._fault_log.update(problems.items())))
         return statuses
 
     def _problems(
@@ -263,8 +264,7 @@ class Intake:
             InvalidRequestError: there is no such camera.
             NoImageError: nothing arrived.
             StaleImageError: the newest image is too old.
-            BadEncodingError: the image, or what belongs to it, cannot be decoded.
-            NoCameraInfoError: the camera info is not of this image.
+            BadEncodingError: the image cannot be decoded.
 
         """
         camera = self._camera(name)
@@ -284,7 +284,7 @@ class Intake:
                 f'{max_age_s:g} s; raise max_image_age, or see whether the camera still publishes '
                 'and whether both clocks agree (use_sim_time with a bag)'
             )
-            raise StaleImageError(msg)
+            raise StaleImageError(msg if message.stamp_ns else faults.no_stamp(camera.image).text)
         return camera.frame(message, self.odometry_at(message.stamp_ns), spatial=spatial)
 
     def clip(

@@ -60,7 +60,10 @@ class Transforms:
         try:
             return self._extrinsics.lookup(target, source, stamp_ns, odometry)
         except TransformError as error:
-            remarks = [tf2_reason, *(filter(None, map(_fault_of, (source, target))))]
+            frames = [source, target]
+            if odometry is not None:
+                frames += [odometry.frame_id, odometry.child_frame_id]
+            remarks = [tf2_reason, *filter(None, map(_fault_of, frames))]
             if not stamp_ns and _NO_STAMP not in tf2_reason:
                 remarks.append(_NO_STAMP)
             msg = f'{error} (extrinsics_file, odometry). {"; ".join(remarks)}'
@@ -84,8 +87,8 @@ class Transforms:
 def _fault_of(frame: str) -> str:
     """What is wrong with the name of a frame, and the remedy; empty where nothing is."""
     if not frame:
-        return 'the frame_id of the image is empty; let the driver set it'
+        return 'a frame_id is empty; let the driver set it'
     if frame.startswith('/'):
         return (f'the frame_id {frame!r} begins with a slash, and frames of tf2 do not; let its '
-                'driver, or the request, leave the slash out')
+                'publisher, or the request, leave the slash out')
     return ''

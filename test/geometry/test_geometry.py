@@ -458,15 +458,16 @@ def test_odometry_stands_above_them(extrinsics: Extrinsics) -> None:
 
 
 @pytest.mark.parametrize(('target', 'now', 'says'), [
-    ('map', odometry(), "'map'.*known frames are base_link, mast, odom, optical"),
+    ('map', odometry(10**12), "'map'.*known frames are base_link, mast, odom, optical"),
     ('odom', None, "'odom'.*base_link, mast, optical"),
-    ('odom', odometry(-10**9), '1.00 s from the image'),
+    ('odom', odometry(10**12 - 10**9), '1.00 s from the image'),
+    ('odom', odometry(), 'odometry has the stamp 0; let its publisher stamp it'),
 ])
 def test_frames_that_nothing_connects_are_named(
     extrinsics: Extrinsics, target: str, now: Odometry | None, says: str
 ) -> None:
     with pytest.raises(TransformError, match=says):
-        extrinsics.lookup(target, 'optical', 0, now)
+        extrinsics.lookup(target, 'optical', 10**12, now)
 
 
 def entry(**values: Any) -> str:

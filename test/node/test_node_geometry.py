@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode, TransformError
+from mimo_embodied_ros.core.frames import Odometry as BaseOdometry
 from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform
 from mimo_embodied_ros.node import settings as node_settings
@@ -360,6 +361,9 @@ def test_tf2_is_asked_first_and_for_the_stamp_of_the_image(monkeypatch: pytest.M
     assert frames.lookup('base', 'camera', 5, None).apply((0, 0, 0)) == pytest.approx((1, 0, 0))
     with pytest.raises(TransformError, match='"odom" does not exist'):
         frames.lookup('odom', 'camera', 5, None)
+    slashed = BaseOdometry(5, '/odom', 'base', (0, 0, 0), (0, 0, 0, 1), (0, 0, 0), (0, 0, 0))
+    with pytest.raises(TransformError, match="'/odom' begins with a slash"):
+        frames.lookup('odom', 'camera', 5, slashed)
     with pytest.raises(TransformError, match=r'the image has no stamp \(it is 0\); let the driver'):
         frames.lookup('map', 'camera', 0, None)
     for frame, says in (('/camera', "'/camera' begins with a slash"), ('', r'frame_id.* is empty')):

@@ -172,6 +172,11 @@ def test_where_a_lens_model_does_not_hold_there_is_no_ray() -> None:
     assert lifter.point(320, 240).status is PositionStatus.OK
     assert lifter.point(1, 1).status is PositionStatus.OUT_OF_RANGE
     assert 'lens model' in lifter.point(1, 1).problem
+    assert lifter.box(280, 200, 360, 280).status is PositionStatus.OK
+    for corner in ((1, 1, 40, 30), (1, 1, 320, 240)):
+        box = lifter.box(*corner)
+        assert (box.status, box.center) == (PositionStatus.OUT_OF_RANGE, ORIGIN)
+        assert 'lens model' in box.problem
 
 
 # -- depth

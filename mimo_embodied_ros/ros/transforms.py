@@ -63,7 +63,7 @@ class Transforms:
             frames = [source, target]
             if odometry is not None:
                 frames += [odometry.frame_id, odometry.child_frame_id]
-            remarks = [tf2_reason, *filter(None, map(_fault_of, frames))]
+            remarks = [tf2_reason, *dict.fromkeys(filter(None, map(_fault_of, frames)))]
             if not stamp_ns and _NO_STAMP not in tf2_reason:
                 remarks.append(_NO_STAMP)
             msg = f'{error} (extrinsics_file, odometry). {"; ".join(remarks)}'

@@ -196,6 +196,8 @@ def _orientation(picture: Image.Image) -> int:
 def _on_white(picture: Image.Image) -> Image.Image:
     if not picture.has_transparency_data:
         return picture
+    if picture.mode == 'La':  # grey that is multiplied by its alpha; PIL converts it to LA only
+        picture = picture.convert('LA')
     picture = picture.convert('RGBA')
     out = Image.new('RGB', picture.size, 'white')
     out.paste(picture, mask=picture.getchannel('A'))

@@ -177,6 +177,16 @@ def test_other_files_than_jpeg_and_png_are_read_from_files_only(tmp_path: Path) 
         decode_compressed(message(file.getvalue()))
 
 
+def test_grey_that_is_multiplied_by_its_alpha_is_laid_on_white(tmp_path: Path) -> None:
+    file = tmp_path / 'a.tiff'
+    PILImage.new('LA', (1, 1), (0, 128)).save(file)
+    # the tag ExtraSamples: one number, 2 (unassociated alpha) or 1 (associated)
+    tag = struct.pack('<HHIH', 338, 3, 1, 2)
+    file.write_bytes(file.read_bytes().replace(tag, tag[:-2] + b'\1\0'))
+    assert PILImage.open(file).mode == 'La'
+    assert read_picture(file).tolist() == [[[127] * 3]]
+
+
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
 def test_a_truncated_file_is_refused(kind: str, tmp_path: Path) -> None:
     whole, path = io.BytesIO(), tmp_path / 'cut'

@@ -215,6 +215,16 @@ def test_a_large_jpeg_in_the_goal_is_answered_in_its_own_pixels(robot: Robot) ->
     assert [p.x / 4 for p in found.points] == pytest.approx([p.x for p in small.points], abs=3)
 
 
+def test_an_image_in_the_goal_that_uses_12_of_16_bits_is_named(robot: Robot) -> None:
+    logs = robot.received(Log, '/rosout')
+    grey = np.linspace(0, 4000, 64 * 48).astype('<u2')
+    image = Image(width=64, height=48, step=128, encoding='mono16', data=grey.tobytes())
+    result = robot.ask(action.Ask, 'ask', question='What do you see?', images=[image]).result
+    assert result.error_code == ResultCode.NONE
+    robot.ros.wait_for(lambda: any(
+        'an image in a request seem to end at 4095' in log.msg for log in logs))
+
+
 def test_a_compressed_camera(ros: Any) -> None:
     robot = Robot(ros, camera__image_transport='compressed')
     camera = robot.other.create_publisher(CompressedImage, 'camera/image_raw/compressed', 1)

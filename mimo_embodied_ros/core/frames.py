@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .errors import MimoError
+
     Resized = tuple[NDArray[np.uint8], Resize]
 
 
@@ -26,8 +28,9 @@ class Intrinsics:
         fy: focal length, pixels.
         cx: principal point, pixels.
         cy: principal point, pixels.
-        model: of the lens: plumb_bob, rational_polynomial or equidistant.
-        distortion: the model's coefficients in OpenCV's order; empty or all zero: a pinhole.
+        model: of the lens: plumb_bob, rational_polynomial or equidistant; empty: a pinhole.
+        distortion: the model's coefficients in OpenCV's order; empty or all zero: no distortion,
+            which is a pinhole but for equidistant.
         size: (width, height) of the calibrated image; None: that of the image it comes with.
 
     """
@@ -83,6 +86,7 @@ class Frame:
         depth: (rows, columns) float32, metres along the optical axis, NaN where unknown.
         depth_view: camera of the depth image; None if it is registered to the image, in any size.
         odometry: at the image's stamp; None where unknown.
+        no_3d: why there can be no 3D positions; None where nothing is known to forbid them.
         size: (width, height) of the original image; None is that of ``pixels``.
         image_id: equal only for frames with the same pixels; by default nothing equals it.
 
@@ -96,6 +100,7 @@ class Frame:
     depth: NDArray[np.float32] | None = None
     depth_view: View | None = None
     odometry: Odometry | None = None
+    no_3d: MimoError | None = None
     size: tuple[int, int] | None = None
     image_id: Hashable = field(default_factory=object, repr=False)
     _resized: _ResizedImages = field(default_factory=_ResizedImages, repr=False, compare=False)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
-from PIL import Image
 
 from mimo_embodied_ros.core import answers
 from mimo_embodied_ros.core.answers import (
@@ -24,7 +23,9 @@ from mimo_embodied_ros.core.answers import (
     TextAnswer,
 )
 from mimo_embodied_ros.core.driving_readers import read_trajectory
+from mimo_embodied_ros.core.errors import BadEncodingError
 from mimo_embodied_ros.core.readers import read_boxes
+from mimo_embodied_ros.pictures import deep_samples, open_picture
 
 from . import metrics
 
@@ -93,14 +94,21 @@ class Mask:
         return 'in the mask'
 
     def pixels(self) -> NDArray[np.bool_]:
-        """Return the mask, (height, width); True for grey values above 127, or for 1 of 0 and 1."""
+        """Return the mask, (height, width); True where grey is lighter than half, or 1 of 0 and 1.
+
+        Raises:
+            ValueError: the file is no picture.
+
+        """
         try:
-            with Image.open(self.file) as image:
-                grey = np.asarray(image.convert('L'))
-        except (OSError, ValueError) as error:
+            picture, _ = open_picture(self.file.read_bytes())
+            deep = deep_samples(picture)
+        except (OSError, BadEncodingError) as error:
             msg = f'the mask {self.file} cannot be read as a picture: {error}'
             raise ValueError(msg) from error
-        return grey > (127 if grey.max() > 1 else 0)
+        grey = np.asarray(picture.convert('L')) if deep is None else deep
+        largest = grey.max()  # 16-bit files may hold 0 and 1, or 8 bits
+        return grey > (0 if largest <= 1 else 127 if largest <= 255 else 32767)
 
     def score(self, content: Content, size: tuple[int, int]) -> float:
         """See ``Truth``."""

@@ -14,17 +14,23 @@ import numpy as np
 from mimo_embodied_ros.core.errors import NoCameraInfoError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from mimo_embodied_ros.core.frames import Intrinsics
 
     Floats = NDArray[np.float64]
 
-MODELS = ('plumb_bob', 'rational_polynomial', 'equidistant')
 _FISHEYE = ('equidistant', 'fisheye')  # the names that ROS and some drivers use for one model
-# numbers of coefficients that OpenCV takes
-_COUNTS = {'plumb_bob': (4, 5), 'rational_polynomial': (8, 12, 14), 'equidistant': (4,),
-           'fisheye': (4,)}
+# How many coefficients each model may have, by the names that drivers use. A fisheye model is no
+# pinhole without distortion, either: the distance from the middle is proportional to the angle of
+# the ray, and not to its tangent.
+_COUNTS = {
+    **dict.fromkeys(('', 'none', 'pinhole', 'brown_conrady'), (0,)), 'radtan': (0, 4),
+    'plumb_bob': (0, 4, 5), 'rational_polynomial': (0, 8, 12, 14),
+    **dict.fromkeys(_FISHEYE, (0, 4)),
+}
 _TOLERANCE = 0.05  # pixels by which a ray may miss its pixel
 _ITERATIONS = 50
 
@@ -37,7 +43,7 @@ class CameraModel:
 
         Raises:
             NoCameraInfoError: the intrinsics are of an image of another shape, or their distortion
-                model is unknown.
+                model is unknown or has another number of coefficients.
 
         """
         calibrated = intrinsics.size or (width, height)
@@ -51,13 +57,10 @@ class CameraModel:
         self._k = np.array([[intrinsics.fx * sx, 0, (intrinsics.cx + 0.5) * sx - 0.5],
                             [0, intrinsics.fy * sy, (intrinsics.cy + 0.5) * sy - 0.5],
                             [0, 0, 1]])
-        self._d = np.array(intrinsics.distortion if any(intrinsics.distortion) else ())
         self._fisheye = intrinsics.model in _FISHEYE
-        if self._d.size and self._d.size not in _COUNTS.get(intrinsics.model, ()):
-            msg = (f'the camera info has {self._d.size} coefficients of the distortion model '
-                   f'{intrinsics.model!r}; supported are {", ".join(MODELS)} with as many '
-                   'coefficients as OpenCV takes. Rectify the image, or publish one of these')
-            raise NoCameraInfoError(msg, cause='distortion model')
+        self._d = np.array(_coefficients(intrinsics.model, intrinsics.distortion))
+        if self._fisheye and not self._d.size:
+            self._d = np.zeros(4)
 
     @property
     def focal(self) -> float:
@@ -115,3 +118,21 @@ class CameraModel:
         else:
             pixels = cv2.projectPoints(ahead, zero, zero, self._k, self._d)[0]
         return pixels.reshape(-1, 2).astype(float) + 0.5
+
+
+def _coefficients(model: str, given: Sequence[float]) -> Sequence[float]:
+    """Return the coefficients of a model without the zeros that pad them; none if all are zero.
+
+    Raises:
+        NoCameraInfoError: the model is not known, or has another number of coefficients.
+
+    """
+    needed = max((number for number, value in enumerate(given, 1) if value), default=0)
+    for count in _COUNTS.get(model, ()):
+        if needed <= count <= len(given):
+            return given[:count]
+    msg = (f'the camera info has {len(given)} coefficients of the distortion model {model!r}: '
+           f'{list(given)}. Supported are plumb_bob with 4 or 5, rational_polynomial with 8, 12 or '
+           '14 and equidistant with 4, padded with zeros or not; publish one of these, or rectify '
+           'the image and set rectified')
+    raise NoCameraInfoError(msg, cause='distortion model')

@@ -89,7 +89,9 @@ class Extrinsics:
                     odometry.frame_id, Transform.of(odometry.position, odometry.orientation))
             else:
                 distance = abs(odometry.stamp_ns - stamp_ns) / 1e9
-                remark = f'; the nearest odometry is {distance:.2f} s from the image, or broken'
+                remark = (f'; the nearest odometry is {distance:.2f} s from the image, or broken'
+                          if odometry.stamp_ns else
+                          '; odometry has the stamp 0; let its publisher stamp it')
         up, down = _ancestors(source, parents), _ancestors(target, parents)
         common = next((frame for frame in up if frame in down), None)
         if common is None:

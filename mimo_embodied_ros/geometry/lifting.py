@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mimo_embodied_ros.core.errors import NoCameraInfoError, NoDepthError, TransformError
+from mimo_embodied_ros.core.errors import (
+    MimoError,
+    NoCameraInfoError,
+    NoDepthError,
+    TransformError,
+)
 
 from .camera_model import CameraModel
 from .extrinsics import Transform
@@ -21,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mimo_embodied_ros.core.errors import MimoError
     from mimo_embodied_ros.core.frames import Frame
 
     Floats = NDArray[np.floating[Any]]
@@ -34,8 +38,10 @@ _DEPTH_RADIUS = 0.006  # the depth is measured in it
 _NORMAL_RADIUS = 0.02  # the normal is measured in it; a larger window makes it more precise
 _MIN_PIXELS = 12  # for a normal
 _MAX_SLOPE = 0.015  # relative change of depth a pixel; beyond, the view is along the surface
+_AT_EDGES = 1.5  # percent of a thing's pixels that show something else, on each side
 _BOX_SHARE = 0.4  # share of the middle of a box that must be on one surface
 _MAX_NORMAL_ERROR = 0.1  # standard error, radians
+_NO_RAY = "the camera's lens model is not valid that far from the middle"
 
 
 class PositionStatus(IntEnum):
@@ -110,8 +116,10 @@ class Lifter:
     def _camera(self) -> CameraModel:
         frame = self._frame
         if frame.intrinsics is None:
-            msg = (f'no usable camera info of {frame.camera or "the image"}: set '
-                   'camera_info_topic to one that is calibrated')
+            msg = ('an image in the request has no camera info: name a camera for 3D'
+                   if not frame.camera else
+                   f'no usable camera info of {frame.camera}: set camera_info_topic to one that '
+                   'is calibrated')
             raise NoCameraInfoError(msg)
         return CameraModel(frame.intrinsics, frame.width, frame.height)
 
@@ -144,8 +152,10 @@ class Lifter:
         """Compute what the positions share; return what is missing and why, OK if nothing is."""
         if self.error is None:
             try:
+                if self._frame.no_3d is not None:
+                    raise self._frame.no_3d
                 _ = self._camera, self._depth, self._transform
-            except (NoCameraInfoError, NoDepthError, TransformError) as error:
+            except MimoError as error:
                 self.error = error
         if self.error is None:
             return PositionStatus.OK, ''
@@ -169,8 +179,7 @@ class Lifter:
             return Position(PositionStatus.OUT_OF_RANGE, 'the pixel is outside of the image')
         ray = self._camera.rays([(x, y)])
         if not np.isfinite(ray).all():
-            return Position(PositionStatus.OUT_OF_RANGE,
-                            "the camera's lens model is not valid that far from the middle")
+            return Position(PositionStatus.OUT_OF_RANGE, _NO_RAY)
         height, width = self._depth.shape
         row, column = int(y * height / frame.height), int(x * width / frame.width)
         reach = _radius(_NORMAL_RADIUS, width)
@@ -267,8 +276,10 @@ class Lifter:
         rays = self._rays(rows[surface] + top, columns[surface] + left)
         z = window[surface][:, None].astype(float)
         points = self._transform.apply(np.column_stack([rays * z, z]))
-        # about 1 % of the pixels at the edges of a thing show something else
-        low, high = np.nanpercentile(points, (1.5, 98.5), axis=0)
+        seen = np.isfinite(points).all(1)
+        if seen.mean() < 1 - _AT_EDGES / 100:
+            return Extent(PositionStatus.OUT_OF_RANGE, _NO_RAY)
+        low, high = np.percentile(points[seen], (_AT_EDGES, 100 - _AT_EDGES), axis=0)
         return Extent(PositionStatus.OK, '', _three((low + high) / 2), _three(high - low))
 
 

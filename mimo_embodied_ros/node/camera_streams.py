@@ -6,20 +6,23 @@ import time
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from mimo_embodied_ros.core.errors import MimoError, NoCameraInfoError, NoDepthError
 from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry, View
 from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.ros.calibration import intrinsics_of
 from mimo_embodied_ros.ros.images import (
     decode_compressed_depth,
     decode_depth,
-    decode_image,
+    decode_raw,
     decode_reduced,
 )
 from mimo_embodied_ros.ros.streams import Clip, Decoded, Message, Stream, read
+
+from . import faults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.resize import PixelLimits
 
+    from .faults import Fault
     from .settings import CameraSettings
 
+T = TypeVar('T')
 _DEPTH_TOLERANCE_NS = 50_000_000  # largest difference of the stamps of an image and its depth
 _KEPT = 8  # messages of depth and of camera info, to find the one that belongs to an image
 
@@ -41,6 +46,7 @@ class CameraStreams:
         image, info, depth, depth_info: its streams; ``streams`` are those that have a topic.
         malformed: number of messages that could not be used, by cause; only messages that a request
             needed are looked at.
+        picture_fault: what is wrong with the picture that was decoded last, though it is shown.
         wanted: until when a request needs the camera, ``time.monotonic()`` seconds.
 
     """
@@ -63,6 +69,7 @@ class CameraStreams:
         self.streams = [
             s for s in (self.image, self.info, self.depth, self.depth_info) if s.name]
         self.malformed: Counter[str] = Counter()
+        self.picture_fault: Fault | None = None
         self.wanted = 0.0
         self._pictures = Decoded(self._picture, self.malformed, 1 + settings.clip_frames)
         self._depths = Decoded(self._depth, self.malformed)
@@ -73,14 +80,15 @@ class CameraStreams:
     def frame(self, image: Message, odometry: Odometry | None, *, spatial: bool = True) -> Frame:
         """Return an image with what belongs to its stamp, decoded once for all requests.
 
+        What only 3D positions need and cannot be used is left out; ``no_3d`` of the frame says why.
+
         Args:
             image: of this camera.
             odometry: at its stamp.
             spatial: with depth and intrinsics, as far as they have arrived.
 
         Raises:
-            BadEncodingError: the image, or what belongs to it, cannot be decoded.
-            NoCameraInfoError: the camera info is not of this image.
+            BadEncodingError: the image cannot be decoded.
 
         """
         frame = replace(self._pictures.of(image), odometry=odometry)
@@ -88,21 +96,46 @@ class CameraStreams:
             return frame
         for stream in (self.depth, self.info, self.depth_info):
             stream.poll()  # after the image, so that messages from before it are there
-        depth, info = self.depth.nearest(image.stamp_ns), self.info.nearest(image.stamp_ns)
-        if depth and abs(depth.stamp_ns - image.stamp_ns) > _DEPTH_TOLERANCE_NS:
-            depth = None
-        lens = self._intrinsics.of(info, frame.width, frame.height) if info else None
-        metres, depth_frame = self._depths.of(depth) if depth else (None, '')
-        view = None if metres is None else self._view(metres, depth_frame, frame)
-        return replace(frame, intrinsics=lens, depth=metres, depth_view=view)
+        errors = [frame.no_3d] if frame.no_3d else []
 
-    def _view(self, metres: NDArray[np.float32], depth_frame: str, frame: Frame) -> View | None:
-        """The camera of the depth; None where the depth is registered to the image."""
-        if self.settings.depth_registered or depth_frame in {'', frame.frame_id}:
+        def usable(decoded: Decoded[T], message: Message | None, *more: Any) -> T | None:
+            if message is not None:
+                try:
+                    return decoded.of(message, *more)
+                except MimoError as error:
+                    errors.append(error.with_traceback(None))
             return None
-        info, (rows, columns) = self.depth_info.nearest(frame.stamp_ns), metres.shape
-        lens = self._depth_intrinsics.of(info, columns, rows) if info else None
-        return View(depth_frame, lens)
+
+        info, depth = self.info.nearest(frame.stamp_ns), self.depth.nearest(frame.stamp_ns)
+        if error := self._no_depth(frame, depth):
+            errors.append(error)
+            depth = None
+        lens = usable(self._intrinsics, info, frame.width, frame.height)
+        metres, depth_frame = usable(self._depths, depth) or (None, '')
+        view = None
+        # without it, the depth is registered to the image
+        if metres is not None and not self.settings.depth_registered and (
+                depth_frame not in {'', frame.frame_id}):
+            depth_info, (rows, columns) = self.depth_info.nearest(frame.stamp_ns), metres.shape
+            view = View(depth_frame, usable(self._depth_intrinsics, depth_info, columns, rows))
+        no_3d = min(errors, key=lambda error: error.code, default=None)
+        return replace(frame, intrinsics=lens, depth=metres, depth_view=view, no_3d=no_3d)
+
+    def _no_depth(self, frame: Frame, depth: Message | None) -> NoDepthError | None:
+        """Why the depth with the nearest stamp is not that of the image; None where it is."""
+        if not frame.stamp_ns:
+            return NoDepthError(faults.no_stamp(self.image).text)
+        if depth is None:
+            return None
+        if not depth.stamp_ns:
+            return NoDepthError(faults.no_stamp(self.depth).text)
+        apart_ns = abs(depth.stamp_ns - frame.stamp_ns)
+        if apart_ns <= _DEPTH_TOLERANCE_NS:
+            return None
+        return NoDepthError(
+            f'the nearest depth image on {self.depth.topic} is {apart_ns / 1e9:.3f} s from the '
+            f'image of {self.settings.name}, more than {_DEPTH_TOLERANCE_NS / 1e9:g} s; see '
+            'whether it is still published and whether both clocks agree')
 
     def is_complete(self, wait_s: float) -> bool:
         """Whether depth and camera info have arrived, or need not be waited for any longer."""
@@ -113,13 +146,17 @@ class CameraStreams:
                 or not any(stream.is_awaited for stream in self.streams))
 
     def _picture(self, message: Message) -> Frame:
-        size, image = None, read(message, self.image.kind)
+        image, no_3d = read(message, self.image.kind), None
         if self.settings.compressed:
-            pixels, size = decode_reduced(image, self._limits)
+            picture = decode_reduced(image, self._limits, self.settings.levels)
         else:
-            pixels = decode_image(image)
+            picture = decode_raw(image, self.settings.levels)
+        self.picture_fault = faults.of_picture(self.image, picture)
+        if picture.turned and self.picture_fault:
+            no_3d = NoCameraInfoError(self.picture_fault.text)
         return Frame(
-            pixels, message.stamp_ns, image.header.frame_id, self.settings.name, size=size)
+            picture.pixels, message.stamp_ns, image.header.frame_id, self.settings.name,
+            size=picture.size, no_3d=no_3d)
 
     def _depth(self, message: Message) -> tuple[NDArray[np.float32], str]:
         """Depth in metres, and the frame_id of its message."""

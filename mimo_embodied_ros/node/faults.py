@@ -12,11 +12,12 @@ from mimo_embodied_ros.ros.streams import type_name
 from mimo_embodied_ros.share import share_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rclpy.qos import QoSProfile
     from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+    from mimo_embodied_ros.pictures import Picture
     from mimo_embodied_ros.ros.streams import Stream
 
 SILENCE_S = 5.0
@@ -44,16 +45,18 @@ class FaultLog:
         self._log = log
         self._last_seen: dict[tuple[str, str], float] = {}
 
-    def update(self, problems: Mapping[Stream, Fault | None]) -> list[Fault]:
+    def update(self, problems: Iterable[tuple[Stream, Fault | None]]) -> list[Fault]:
         """Log the present faults of some topics where they are new; returns all of them."""
         now = time.monotonic()
-        for stream, fault in problems.items():
+        present = []
+        for stream, fault in problems:
             if fault is not None:
+                present.append(fault)
                 key = stream.topic, fault.kind
                 last_seen, self._last_seen[key] = self._last_seen.get(key), now
                 if last_seen is None or now - last_seen > _REPEAT_S:
                     self._log(fault.text)
-        return [fault for fault in problems.values() if fault is not None]
+        return present
 
 
 def silence(
@@ -126,9 +129,7 @@ def clock(images: Stream, now_ns: int) -> Fault | None:
             'use_sim_time is set and nothing has arrived on /clock; start what publishes it, or '
             'set use_sim_time to false'))
     if newest.stamp_ns == 0:
-        return Fault('no stamp', (
-            f'images on {images.topic} have the stamp 0; let the driver stamp them, or set '
-            'max_image_age to 0 and do without 3D'))
+        return no_stamp(images)
     late = images.offset_ns / 1e9
     if -_AHEAD_S <= late <= _BEHIND_S:
         return None
@@ -137,6 +138,28 @@ def clock(images: Stream, now_ns: int) -> Fault | None:
         f'images on {images.topic} are stamped {where} by the clock of this node; synchronise the '
         'clocks of all machines (chrony or PTP), set use_sim_time with a bag or simulator, or see '
         'what delays the images'))
+
+
+def no_stamp(images: Stream) -> Fault:
+    """The fault that images of a topic, also those of depth, have no stamp."""
+    return Fault('no stamp', (
+        f'images on {images.topic} have the stamp 0; let the driver stamp them, or set '
+        'max_image_age to 0 and do without 3D'))
+
+
+def of_picture(images: Stream, picture: Picture) -> Fault | None:
+    """What is wrong with a picture that could be decoded: it is nearly black, or was turned."""
+    if picture.turned:
+        return Fault('orientation', (
+            f'the JPEGs on {images.topic} say in their EXIF data that they must be turned: answers '
+            'are pixels of the upright picture, and without 3D, since camera info and depth are '
+            'not turned; let the driver write the rows upright, without an orientation'))
+    if picture.white:
+        return Fault('white level', (
+            f'images on {images.topic} are nearly black: their 16-bit values seem to be of '
+            f'{picture.white.bit_length()} bits, 0 to {picture.white}; set '
+            f'{images.parameter.removesuffix("image_topic")}white_level to {picture.white}'))
+    return None
 
 
 def _large_messages() -> str:

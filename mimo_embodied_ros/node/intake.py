@@ -14,6 +14,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.time import Time
+from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from mimo_embodied_ros.core.errors import (
@@ -26,9 +27,7 @@ from mimo_embodied_ros.core.frames import Frame, Odometry
 from mimo_embodied_ros.core.tasks import Media
 from mimo_embodied_ros.geometry.odometry import interpolate
 from mimo_embodied_ros.msg import CameraStatus
-from mimo_embodied_ros.ros.images import (
-    decode_image,
-)
+from mimo_embodied_ros.ros.images import decode_raw, decode_reduced
 from mimo_embodied_ros.ros.messages import seconds
 from mimo_embodied_ros.ros.streams import Decoded, Message, Stream, read
 
@@ -55,19 +54,6 @@ _PATH_POINTS, _PATH_STEP_NS = 4, 500_000_000  # of the past path in ReCogDrive's
 _IDLE_S = 10.0  # from the last request until a camera on demand is unsubscribed
 
 
-def frame_of(message: Image) -> Frame:
-    """The frame of an image in a request; equal pixels have the same ``image_id``.
-
-    Raises:
-        BadEncodingError: the image cannot be decoded.
-
-    """
-    pixels, header = decode_image(message), message.header
-    return Frame(
-        pixels, Time.from_msg(header.stamp).nanoseconds, header.frame_id,
-        image_id=(pixels.shape, hashlib.blake2b(pixels.data.cast('B'), digest_size=16).digest()))
-
-
 class Intake:
     """Subscribes to the cameras and odometry of a node; requests take and decode what they need.
 
@@ -77,7 +63,7 @@ class Intake:
 
     def __init__(self, node: LifecycleNode, settings: Settings, limits: PixelLimits) -> None:
         """Subscribe to all topics of the settings; ``limits`` are the image areas of the model."""
-        self._node = node
+        self._node, self._limits = node, limits
         self.cameras = {c.name: CameraStreams(node, c, limits) for c in settings.cameras}
         self._odometry = Stream(node, OdometryMsg, settings.odometry_topic, 'odometry_topic',
                                 kept=_KEPT_ODOMETRY, polled=False, optional=True)
@@ -146,15 +132,16 @@ class Intake:
             if not problems.get(camera.image):
                 problems[camera.image] = (faults.clock(camera.image, now_ns)
                                           or faults.loss(camera.image))
+            present = self._fault_log.update(
+                (*problems.items(), (camera.image, camera.picture_fault)))
             newest = camera.image.newest
             age = None if newest is None else self._age(newest)
             statuses.append(camera_status(
-                camera.settings.name, camera.image, age, max_age_s, camera.malformed,
-                self._fault_log.update(problems)))
+                camera.settings.name, camera.image, age, max_age_s, camera.malformed, present))
         if self._odometry.name:
             problems = self._problems([self._odometry], now, max_age_s)
             statuses.append(odometry_status(
-                self._odometry, self._malformed, self._fault_log.update(problems)))
+                self._odometry, self._malformed, self._fault_log.update(problems.items())))
         return statuses
 
     def _problems(
@@ -220,16 +207,17 @@ class Intake:
             stopped: asked while waiting for images; True ends the wait.
 
         Raises:
-            InvalidRequestError: the request names images and cameras, or a camera that is not
-                there, or a negative ``max_image_age``.
+            InvalidRequestError: the request has more than one of images, compressed images and
+                cameras, or names a camera that is not there, or a negative ``max_image_age``.
             MimoError: as ``frame`` does.
 
         """
-        if request.images and request.cameras:
-            text = 'the request has images and names cameras; give one of the two'
+        given = [*request.images, *request.compressed_images]
+        if sum(map(bool, (request.images, request.compressed_images, request.cameras))) > 1:
+            text = 'the request has several of images, compressed_images and cameras; give one'
             raise InvalidRequestError(text)
-        if request.images:
-            return tuple(map(frame_of, request.images))
+        if given:
+            return tuple(map(self._frame_of, given))
         age = seconds(request.max_image_age)
         if age < 0:
             text = f'max_image_age is {age:g} s; give a positive one, or 0 for the default'
@@ -244,6 +232,19 @@ class Intake:
             length = min(map(len, clips))  # the clips of several views are equally long
             return tuple(frame for clip in clips for frame in clip[-length:])
         return tuple(self.frame(name, *limits, spatial=spatial) for name in names)
+
+    def _frame_of(self, message: Image | CompressedImage) -> Frame:
+        """The frame of an image in a request; equal pixels have the same ``image_id``."""
+        picture = (decode_reduced(message, self._limits) if isinstance(message, CompressedImage)
+                   else decode_raw(message))
+        if picture.white:
+            self._node.get_logger().warning(
+                f'the 16-bit values of an image in a request seem to end at {picture.white}, so '
+                'it is nearly black; scale them to 65535', once=True)
+        pixels, header = picture.pixels, message.header
+        digest = hashlib.blake2b(pixels.data.cast('B'), digest_size=16).digest()
+        return Frame(pixels, Time.from_msg(header.stamp).nanoseconds, header.frame_id,
+                     size=picture.size, image_id=(picture.size, pixels.shape, digest))
 
     def frame(
         self, name: str, max_age_s: float, wait_s: float, stopped: Callable[[], bool], *,
@@ -263,8 +264,7 @@ class Intake:
             InvalidRequestError: there is no such camera.
             NoImageError: nothing arrived.
             StaleImageError: the newest image is too old.
-            BadEncodingError: the image, or what belongs to it, cannot be decoded.
-            NoCameraInfoError: the camera info is not of this image.
+            BadEncodingError: the image cannot be decoded.
 
         """
         camera = self._camera(name)
@@ -284,7 +284,7 @@ class Intake:
                 f'{max_age_s:g} s; raise max_image_age, or see whether the camera still publishes '
                 'and whether both clocks agree (use_sim_time with a bag)'
             )
-            raise StaleImageError(msg)
+            raise StaleImageError(msg if message.stamp_ns else faults.no_stamp(camera.image).text)
         return camera.frame(message, self.odometry_at(message.stamp_ns), spatial=spatial)
 
     def clip(

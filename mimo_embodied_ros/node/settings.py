@@ -11,6 +11,7 @@ from mimo_embodied_ros.core.skills import MAX_STEPS
 from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig
 from mimo_embodied_ros.geometry.extrinsics import Extrinsics, load_extrinsics
+from mimo_embodied_ros.pictures import Levels
 from mimo_embodied_ros.ros.parameters import COUNT, Parameter, fault, read_table, read_value
 from mimo_embodied_ros.share import embedded_model
 
@@ -116,6 +117,10 @@ CAMERA = (
               'NAME/image_raw.'),
     Parameter('image_transport', 'raw', 'raw: sensor_msgs/Image; compressed: CompressedImage.',
               choices=('raw', 'compressed')),
+    Parameter('black_level', 0, 'Value of 16-bit grey and colours (mono16, bayer_*16, rgb16, '
+              'PNG of mono16) that is shown black.', (0, 65534)),
+    Parameter('white_level', 65535, 'Value of 16-bit grey and colours that is shown white: 1023, '
+              '4095 or 16383 of a sensor that uses the lower 10, 12 or 14 bits.', (1, 65535)),
     Parameter('camera_info_topic', '', 'Topic of CameraInfo; empty: camera_info beside the image.'),
     Parameter('rectified', False, 'The image is rectified: p of its CameraInfo holds, and no lens '
               'distortion.'),
@@ -148,6 +153,7 @@ class CameraSettings:
     name: str
     image_topic: str
     compressed: bool
+    levels: Levels
     camera_info_topic: str
     depth_topic: str
     depth_compressed: bool
@@ -220,11 +226,16 @@ def _camera(node: Node, name: str) -> CameraSettings:
         msg = (f'{name}.on_demand and {name}.clip_frames exclude each other, since a clip is what '
                'came before the request; leave one of the two out')
         raise InvalidRequestError(msg)
+    levels = Levels(values['black_level'], values['white_level'])
+    if levels.black >= levels.white:
+        msg = (f'{name}.black_level is {levels.black} and {name}.white_level is {levels.white}; '
+               'give a black level below the white one')
+        raise InvalidRequestError(msg)
     others = {p: values[p] for p in (
         'depth_topic', 'depth_registered', 'rectified', 'reliable', 'on_demand', 'clip_frames',
         'clip_rate', 'clip_mb')}
     return CameraSettings(
-        name, image, compressed, info, depth_compressed=values['depth_transport'] != 'raw',
+        name, image, compressed, levels, info, depth_compressed=values['depth_transport'] != 'raw',
         depth_info_topic=depth_info, **others)
 
 

@@ -30,7 +30,9 @@ def intrinsics_of(info: CameraInfo, *, rectified: bool = False) -> Intrinsics | 
         info.k[i] for i in (0, 2, 4, 5))
     if fx == 0:
         return None
-    lens = () if rectified else tuple(float(d) for d in info.d)
+    # a rectified image is one of a pinhole, whatever its lens was
+    model, lens = ('', ()) if rectified else (
+        info.distortion_model, tuple(float(d) for d in info.d))
     if not all(map(math.isfinite, (fx, fy, cx, cy, *lens))) or fx < 0 or fy <= 0:
         name = 'p' if rectified else 'k'
         msg = (f'the camera info describes no camera: {name} is {list(getattr(info, name))}, d is '
@@ -43,4 +45,4 @@ def intrinsics_of(info: CameraInfo, *, rectified: bool = False) -> Intrinsics | 
     # the middle of a pixel is at whole coordinates, so the half pixel before it does not scale
     return Intrinsics(
         float(fx) / across, float(fy) / down, (cx - region.x_offset + 0.5) / across - 0.5,
-        (cy - region.y_offset + 0.5) / down - 0.5, info.distortion_model, lens, size)
+        (cy - region.y_offset + 0.5) / down - 0.5, model, lens, size)

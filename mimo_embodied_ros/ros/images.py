@@ -3,35 +3,43 @@
 A message is checked first and brought into one plain form (no row padding, native byte order,
 8 bits a sample), because no library does this for all encodings. Colours are then converted by
 cv_bridge or, where there is none, by rosbags-image; ``colour_conversion`` chooses. Messages may
-come from rclpy (``array.array`` data) or from rosbags (numpy data).
+come from rclpy (``array.array`` data) or from rosbags (numpy data). JPEG and PNG are read as files
+are, by ``pictures``.
 """
 
 from __future__ import annotations
 
 import array
-import contextlib
-import io
 import struct
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
 import numpy as np
-from PIL import Image as PILImage
 
-from mimo_embodied_ros.core.errors import BadEncodingError, InvalidRequestError
-from mimo_embodied_ros.core.resize import smart_resize
+from mimo_embodied_ros.core.errors import BadEncodingError
+from mimo_embodied_ros.pictures import (
+    FULL_RANGE,
+    Picture,
+    deep_samples,
+    eight_bits,
+    likely_white,
+    open_picture,
+    picture_of,
+)
 
 from .colour_conversion import colour_converter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL.Image import Image as PILImage
     from sensor_msgs.msg import CompressedImage, Image
     from std_msgs.msg import Header
 
     from mimo_embodied_ros.core.resize import PixelLimits
+    from mimo_embodied_ros.pictures import Levels
 
-MAX_COMPRESSED_PIXELS = 64_000_000
-"""A compressed image whose header announces more is refused before it is decoded."""
+_FILE_FORMATS = ('JPEG', 'PNG')
 
 
 class _Layout(NamedTuple):
@@ -42,8 +50,7 @@ class _Layout(NamedTuple):
     colour: str  # the libraries' name for it with 8 bits per sample; '': values without a colour
 
 
-# As in sensor_msgs/image_encodings.hpp. The planar nv12, nv21 and nv24 are left out: neither
-# library converts them correctly, and drivers disagree about what the names mean.
+# As in sensor_msgs/image_encodings.hpp, and nv12, but for nv24.
 _LAYOUTS = {
     'rgb8': _Layout(3, 'u1', 'rgb8'),
     'bgr8': _Layout(3, 'u1', 'bgr8'),
@@ -74,26 +81,42 @@ _LAYOUTS = {
     '16UC1': _Layout(1, 'u2', ''),
     '32FC1': _Layout(1, 'f4', ''),
 }
+# A plane of brightness, and below it one of colours with half its rows: pairs of values, each for
+# four pixels. Neither library converts them correctly.
+_PLANAR = {'nv12': cv2.COLOR_YUV2RGB_NV12, 'nv21': cv2.COLOR_YUV2RGB_NV21}
 _DEPTH_ENCODINGS = ('16UC1', 'mono16', '32FC1')
 _DEPTH_HEADER = struct.Struct('<iff')  # of compressedDepth: format and two parameters
 
 
 def decode_image(msg: Image) -> NDArray[np.uint8]:
-    """Pixels of an image message.
+    """Pixels of an image message; see ``decode_raw``."""
+    return decode_raw(msg).pixels
 
-    16-bit colours and grey keep their upper 8 bits (0 stays 0, 65535 becomes 255). Alpha is
-    dropped. ``16UC1`` and ``32FC1`` are values without a colour: they become grey from the
+
+def decode_raw(msg: Image, levels: Levels = FULL_RANGE) -> Picture:
+    """Picture of an image message; its pixels are independent of the message.
+
+    16-bit colours and grey are reduced to 8 bits. Alpha is dropped, since many drivers leave it
+    undefined. ``16UC1`` and ``32FC1`` are values without a colour: they become grey from the
     smallest finite value (black) to the largest (white), what is not finite is black.
 
-    Returns:
-        (height, width, 3) uint8, RGB, contiguous, independent of the message.
+    Args:
+        msg: the message.
+        levels: of 16-bit colours and grey.
 
     Raises:
         BadEncodingError: the encoding is not known, or the sizes do not fit the data.
 
     """
+    size = int(msg.width), int(msg.height)
+    if msg.encoding in _PLANAR:
+        rgb = cv2.cvtColor(_planes(msg), _PLANAR[msg.encoding])
+        return Picture(np.asarray(rgb, np.uint8), size)
     layout = _layout(msg)
-    return _to_rgb(_samples(msg, layout), layout.colour, _describe(msg))
+    samples, white = _samples(msg, layout), 0
+    if layout.colour and samples.dtype == np.uint16:
+        samples, white = eight_bits(samples, levels), likely_white(samples, levels)
+    return Picture(_to_rgb(samples, layout.colour, _describe(msg)), size, white=white)
 
 
 def decode_depth(msg: Image) -> NDArray[np.float32]:
@@ -152,12 +175,12 @@ def decode_compressed_depth(msg: CompressedImage) -> NDArray[np.float32]:
         raise BadEncodingError(
             f'{what}: metres are compressed by compressedDepth only; use that topic or the raw one',
             cause='not depth')
-    picture, _ = _decode_file(data, None, what)
-    if not picture.mode.startswith('I'):
+    picture, _ = _open_file(data, None, what)
+    values = deep_samples(picture)
+    if values is None:
         raise BadEncodingError(
             f'{what}: a picture of mode {picture.mode} has no 16 bits a pixel; name the topic of '
             'the depth, compressed as PNG', cause='not depth')
-    values = np.asarray(picture).astype(np.uint16)
     if not quantised:
         return _metres(values)
     with np.errstate(all='ignore'):  # what is no number is unknown
@@ -176,31 +199,22 @@ def _metres(values: NDArray[Any]) -> NDArray[np.float32]:
 
 def decode_compressed(msg: CompressedImage) -> NDArray[np.uint8]:
     """All pixels of a JPEG or PNG message; see ``decode_reduced``."""
-    return decode_reduced(msg, None)[0]
+    return decode_reduced(msg).pixels
 
 
 def decode_reduced(
-    msg: CompressedImage, limits: PixelLimits | None
-) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Pixels of a JPEG or PNG message; a large JPEG at a reduced size, which saves much time.
+    msg: CompressedImage, limits: PixelLimits | None = None, levels: Levels = FULL_RANGE
+) -> Picture:
+    """Picture of a JPEG or PNG message; of a large JPEG at a reduced size, see ``open_picture``.
 
-    A JPEG is decoded at a half, a quarter or an eighth of its size where the result is at least
-    twice as large as the image that a model with these ``limits`` gets.
-
-    Decoded by PIL on every machine: OpenCV 4, which works behind cv_bridge and rosbags-image,
-    accepts a truncated JPEG and leaves in the missing rows whatever was in memory, such as an
-    earlier frame. An orientation in the EXIF data is not applied, since CameraInfo speaks
-    of the stored rows and columns. Single-channel pictures are read as in :func:`decode_image`
-    by the encoding that begins ``format`` (as in ``bayer_rggb8; png compressed``), without one
-    as grey.
+    It is read as the same file would be. Single-channel pictures are read as in ``decode_raw`` by
+    the encoding that begins ``format`` (as in ``bayer_rggb8; png compressed``), without one as
+    grey.
 
     Args:
         msg: the message.
         limits: image areas of the model; None: decode at full size.
-
-    Returns:
-        (height, width, 3) uint8, RGB, contiguous, independent of the message; and (width, height)
-        of the original.
+        levels: of 16-bit grey.
 
     Raises:
         BadEncodingError: neither JPEG nor PNG, truncated, damaged, too large, or depth.
@@ -213,13 +227,15 @@ def decode_reduced(
             f'{what}: this is depth and not a picture; use the colour topic of the camera here, '
             'and this one as its depth_topic', cause='not a picture',
         )
-    picture, size = _decode_file(data, limits, what)
-    if picture.mode == 'L' or picture.mode.startswith('I'):
-        samples = np.asarray(picture)[..., np.newaxis]
-        layout = _LAYOUTS.get(msg.format.split(';')[0].strip(), _LAYOUTS['mono8'])
-        colour = layout.colour if layout.samples == 1 else 'mono8'
-        return _to_rgb(samples.astype('u1' if picture.mode == 'L' else 'u2'), colour, what), size
-    return np.array(picture.convert('RGB')), size
+    picture, size = _open_file(data, limits, what)
+    layout = _LAYOUTS.get(msg.format.split(';')[0].strip(), _LAYOUTS['mono8'])
+    samples = np.asarray(picture) if picture.mode == 'L' else deep_samples(picture)
+    if samples is None or layout.samples > 1 or layout.colour == 'mono8':
+        return picture_of(picture, size, levels)
+    white = 0
+    if layout.colour and samples.dtype == np.uint16:
+        samples, white = eight_bits(samples, levels), likely_white(samples, levels)
+    return Picture(_to_rgb(samples[..., np.newaxis], layout.colour, what), size, white=white)
 
 
 def encode_image(rgb: NDArray[np.uint8], header: Header | None = None) -> Image:
@@ -262,39 +278,59 @@ def _layout(msg: Image) -> _Layout:
     except KeyError:
         raise BadEncodingError(
             f'{_describe(msg)}: the encoding is not known; let the camera publish one of '
-            f'{", ".join(_LAYOUTS)}', cause='unknown encoding',
+            f'{", ".join((*_LAYOUTS, *_PLANAR))}', cause='unknown encoding',
         ) from None
+
+
+def _rows(msg: Image, row: int, rows: int, fault: str = '') -> NDArray[np.uint8]:
+    """Check the sizes of a message, and return its rows without padding.
+
+    Args:
+        msg: the message.
+        row: bytes of a row without padding.
+        rows: number of rows of all planes together.
+        fault: what contradicts in it otherwise.
+
+    """
+    height, width, step = int(msg.height), int(msg.width), int(msg.step)
+    if height < 1 or width < 1:
+        fault = 'it has no pixels'
+    elif not fault and step < row:
+        fault = f'a row needs {row} bytes, step is smaller'
+    elif not fault and len(msg.data) != step * rows:
+        times = 'height' if rows == height else f'{rows} rows'
+        fault = f'step x {times} is {step * rows} bytes'
+    if fault:
+        raise BadEncodingError(
+            f'{_describe(msg)}: {fault}; check the camera driver', cause='sizes contradict')
+    return np.ascontiguousarray(np.frombuffer(msg.data, np.uint8).reshape(rows, step)[:, :row])
 
 
 def _samples(msg: Image, layout: _Layout) -> NDArray[Any]:
     """Check and return the samples, (height, width, samples), unpadded, in native byte order."""
     dtype = np.dtype(layout.dtype)
-    height, width, step = int(msg.height), int(msg.width), int(msg.step)
-    row = width * layout.samples * dtype.itemsize
-    fault = ''
-    if height < 1 or width < 1:
-        fault = 'it has no pixels'
-    elif step < row:
-        fault = f'a row needs {row} bytes, step is smaller'
-    elif len(msg.data) != step * height:
-        fault = f'step x height is {step * height} bytes'
-    if fault:
-        raise BadEncodingError(
-            f'{_describe(msg)}: {fault}; check the camera driver', cause='sizes contradict')
+    height, width = int(msg.height), int(msg.width)
+    rows = _rows(msg, width * layout.samples * dtype.itemsize, height)
     order = dtype.newbyteorder('>' if msg.is_bigendian else '<')
-    rows = np.frombuffer(msg.data, np.uint8).reshape(height, step)[:, :row]
-    values = np.ascontiguousarray(rows).view(order).reshape(height, width, layout.samples)
+    values = rows.view(order).reshape(height, width, layout.samples)
     native: NDArray[Any] = values.astype(dtype, copy=False)
     return native
 
 
+def _planes(msg: Image) -> NDArray[np.uint8]:
+    """Check and return both planes of a planar image, one below the other, unpadded."""
+    height, width = int(msg.height), int(msg.width)
+    fault = ''
+    if height % 2 or width % 2:
+        fault = 'four pixels share their colour, so width and height must be even'
+    return _rows(msg, width, height * 3 // 2, fault)
+
+
 def _to_rgb(samples: NDArray[Any], colour: str, what: str) -> NDArray[np.uint8]:
-    """Samples (height, width, n) as RGB; ``colour`` as in :class:`_Layout`."""
+    """Samples (height, width, n), of 8 bits where they have a ``colour`` of a layout, as RGB."""
     height, width, _ = samples.shape
     if not colour:
         samples, colour = _stretch(samples), 'mono8'
-    elif samples.dtype == np.uint16:
-        samples = (samples >> 8).astype(np.uint8)
     if colour.startswith('bayer') and min(height, width) < 3:
         # OpenCV would return black instead of an error
         raise BadEncodingError(
@@ -333,48 +369,14 @@ def _stretch(samples: NDArray[Any]) -> NDArray[np.uint8]:
     return grey
 
 
-def _decode_file(
+def _open_file(
     data: bytes, limits: PixelLimits | None, what: str
-) -> tuple[PILImage.Image, tuple[int, int]]:
-    """Decode a JPEG or PNG completely; returns it, and (width, height) in the file's header."""
+) -> tuple[PILImage, tuple[int, int]]:
+    """Decode a JPEG or PNG; see ``open_picture``."""
     try:
-        return _open_picture(data, limits)
-    except Exception as error:  # PIL's parsers raise many types; all of them mean bad data
-        too_large = isinstance(error, (PILImage.DecompressionBombError, _TooManyPixelsError))
+        return open_picture(data, _FILE_FORMATS, limits)
+    except BadEncodingError as error:
         raise BadEncodingError(
             f'{what}, starting with {data[:8].hex(" ") or "nothing"}: not a complete JPEG or PNG '
             f'({error}); check the camera driver or the image_transport republisher',
-            cause='too many pixels' if too_large else 'damaged') from error
-
-
-class _TooManyPixelsError(ValueError):
-    pass
-
-
-def _open_picture(
-    data: bytes, limits: PixelLimits | None
-) -> tuple[PILImage.Image, tuple[int, int]]:
-    """See ``_decode_file``.
-
-    Raises:
-        Exception: of many types, with the cause as its text.
-
-    """
-    formats = ('JPEG', 'PNG')
-    picture = PILImage.open(io.BytesIO(data), formats=formats)
-    width, height = picture.size
-    if width * height > MAX_COMPRESSED_PIXELS:
-        msg = f'{width}x{height} pixels, the limit is {MAX_COMPRESSED_PIXELS}'
-        raise _TooManyPixelsError(msg)
-    if picture.format == 'PNG':
-        # load() passes a file that lost its last chunk or has a wrong checksum
-        if b'\0\0\0\0IEND\xaeB`\x82' not in data:
-            raise ValueError('the end of the PNG is missing')
-        picture.verify()
-        picture = PILImage.open(io.BytesIO(data), formats=formats)
-    if limits is not None and picture.mode == 'RGB':  # a grey one may be a Bayer mosaic
-        with contextlib.suppress(InvalidRequestError):  # the prompt refuses such a size, too
-            rows, columns = smart_resize(height, width, limits)
-            picture.draft('RGB', (2 * columns, 2 * rows))
-    picture.load()
-    return picture, (width, height)
+            cause=error.cause) from error

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.frames import Odometry
 
+_NO_STAMP = 'the image has no stamp (it is 0); let the driver stamp its images'
+
 
 class Transforms:
     """Looks transforms up at the stamp of an image, which may be long past."""
@@ -58,14 +60,19 @@ class Transforms:
         try:
             return self._extrinsics.lookup(target, source, stamp_ns, odometry)
         except TransformError as error:
-            msg = f'{error} (extrinsics_file, odometry). {tf2_reason}'
+            frames = [source, target]
+            if odometry is not None:
+                frames += [odometry.frame_id, odometry.child_frame_id]
+            remarks = [tf2_reason, *dict.fromkeys(filter(None, map(_fault_of, frames)))]
+            if not stamp_ns and _NO_STAMP not in tf2_reason:
+                remarks.append(_NO_STAMP)
+            msg = f'{error} (extrinsics_file, odometry). {"; ".join(remarks)}'
             raise TransformError(msg) from error
 
     def _from_tf2(self, target: str, source: str, stamp_ns: int) -> Transform:
         if not stamp_ns:
             # tf2 would take 0 for the present, when the robot may be elsewhere
-            msg = 'the image has no stamp'
-            raise TransformError(msg)
+            raise TransformError(_NO_STAMP)
         stamped = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
         shift, turn = stamped.transform.translation, stamped.transform.rotation
         return Transform.of((shift.x, shift.y, shift.z), (turn.x, turn.y, turn.z, turn.w))
@@ -75,3 +82,13 @@ class Transforms:
         if self._buffer is not None:
             self._listener.unregister()
             self._buffer = None
+
+
+def _fault_of(frame: str) -> str:
+    """What is wrong with the name of a frame, and the remedy; empty where nothing is."""
+    if not frame:
+        return 'a frame_id is empty; let the driver set it'
+    if frame.startswith('/'):
+        return (f'the frame_id {frame!r} begins with a slash, and frames of tf2 do not; let its '
+                'publisher, or the request, leave the slash out')
+    return ''

@@ -15,6 +15,8 @@ from rclpy.action import ActionClient, ActionServer, CancelResponse, GoalRespons
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
 
 from mimo_embodied_ros import action
 from mimo_embodied_ros.client import MimoClient
@@ -31,6 +33,7 @@ from mimo_embodied_ros.core.errors import (
     StaleImageError,
     error_of,
 )
+from mimo_embodied_ros.pictures import jpeg
 from support.documentation import code_blocks, run_python_blocks
 from support.paths import DOCS
 from support.robot import Robot
@@ -85,6 +88,19 @@ def mimo(caller: Node) -> Iterator[MimoClient]:
 
 def do(client: MimoClient, what: str = 'close') -> Any:
     return client.send(action.Ask, 'gripper/do', action.Ask.Goal(question=what))
+
+
+def test_a_picture_of_ones_own_is_sent_as_a_file(ros: Any, mimo: MimoClient) -> None:
+    Robot(ros).start()
+    picture = CompressedImage(header=Header(frame_id='phone'), format='jpeg',
+                              data=jpeg(SCENE.pixels))
+    found = mimo.find('the red cube', compressed_images=[picture]).result(IN).affordances
+    assert found.header == picture.header
+    assert found.points
+    with pytest.raises(InvalidRequestError, match='several of images'):
+        mimo.find('cube', compressed_images=[picture], cameras=['camera']).result(IN)
+    with pytest.raises(InvalidRequestError, match='compressed_images of find_affordances is'):
+        mimo.find('the red cube', compressed_images=['picture.jpg'])
 
 
 def test_a_plan_with_its_feedback_and_result(ros: Any, mimo: MimoClient) -> None:

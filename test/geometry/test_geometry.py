@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import geometry
 import numpy as np
 import pytest
@@ -92,8 +93,15 @@ def test_a_smaller_copy_of_an_image_has_the_same_rays(x: float, y: float) -> Non
 
 @pytest.mark.parametrize(('changes', 'says'), [
     ({'model': 'double_sphere', 'distortion': (0.1, 0.2)}, 'double_sphere'),
-    ({'model': '', 'distortion': (0.1,) * 5}, 'plumb_bob, rational_polynomial, equidistant'),
+    ({'model': '', 'distortion': (0.1,) * 5}, 'plumb_bob .*, rational_polynomial .*equidistant'),
     ({'model': 'equidistant', 'distortion': (0.1,) * 5}, '5 coefficients'),
+    ({'model': 'equidistant', 'distortion': (0.1, 0.0, 0.0, 0.0, 1e-9)}, '5 coefficients'),
+    ({'model': 'fisheye', 'distortion': (0.1, 0.2)}, '2 coefficients'),
+    ({'model': 'plumb_bob', 'distortion': (0.1,) * 5 + (0.0, 0.0, 1e-9)}, '8 coefficients'),
+    ({'model': 'rational_polynomial', 'distortion': (0.1,) * 10 + (0.0,)}, '11 coefficients'),
+    # what their zeros mean is not known
+    ({'model': 'double_sphere', 'distortion': (0.0, 0.0)}, "'double_sphere'"),
+    ({'model': 'omni'}, "0 coefficients of the distortion model 'omni'"),
     ({'size': (640, 640)}, '640x640'),
 ])
 def test_unknown_lens_models_are_refused(changes: dict[str, Any], says: str) -> None:
@@ -101,9 +109,61 @@ def test_unknown_lens_models_are_refused(changes: dict[str, Any], says: str) -> 
         CameraModel(replace(PINHOLE, **changes), 640, 480)
 
 
-def test_coefficients_of_zero_are_no_lens() -> None:
-    camera = CameraModel(replace(PINHOLE, model='whatever', distortion=(0.0,) * 7), 640, 480)
+@pytest.mark.parametrize('model', ['', 'none', 'pinhole', 'plumb_bob', 'rational_polynomial'])
+@pytest.mark.parametrize('count', [0, 4, 5, 8, 14])
+def test_a_pinhole_model_without_distortion_is_a_pinhole(model: str, count: int) -> None:
+    camera = CameraModel(replace(PINHOLE, model=model, distortion=(0.0,) * count), 640, 480)
     assert camera.rays([(820, 240)])[0] == pytest.approx((1, 0))
+    assert camera.pixels([(1, 0, 1)])[0] == pytest.approx((820, 240))
+
+
+RADIAL = (-0.28, 0.09, 0.0004, -0.0003)
+RATIONAL = (0.55, -0.12, 0.0002, 0.0001, -0.01, 0.88, -0.05, -0.03)
+WIDE = Intrinsics(285.0, 286.0, 321.0, 241.0)
+
+
+@pytest.mark.parametrize(('model', 'own', 'zeros'), [
+    ('equidistant', (), 0), ('equidistant', (0.0,) * 4, 0), ('equidistant', (0.0,) * 4, 1),
+    ('fisheye', (), 0), ('fisheye', (0.0,) * 4, 8),
+    ('equidistant', (-0.008, 0.03, -0.025, 0.005), 0),
+    ('equidistant', (-0.008, 0.03, -0.025, 0.005), 1),
+    ('equidistant', (-0.008, 0.0, 0.0, 0.0), 10),
+    ('plumb_bob', (), 8), ('plumb_bob', RADIAL, 0), ('plumb_bob', (*RADIAL, -0.012), 3),
+    ('plumb_bob', (*RADIAL, -0.012), 9), ('radtan', RADIAL, 1),
+    ('rational_polynomial', RATIONAL, 2), ('rational_polynomial', RATIONAL, 6),
+    ('rational_polynomial', (*RATIONAL, 0.001, 0.0, 0.0, 0.002), 8),
+])
+def test_points_that_opencv_projects_are_lifted_to_where_they_are(
+    model: str, own: tuple[float, ...], zeros: int
+) -> None:
+    """Without distortion and with coefficients that are padded with zeros, to 1 mm."""
+    intrinsics = replace(WIDE, model=model, distortion=(*own, *(0.0,) * zeros))
+    k = np.array([[285.0, 0, 321], [0, 286, 241], [0, 0, 1]])
+    rows, columns = np.mgrid[-0.8:0.8:7j, -1.0:1.0:9j]
+    points = np.stack([columns.ravel(), rows.ravel(), np.ones(63)], 1)[:, None]
+    if model in ('equidistant', 'fisheye'):
+        coefficients = np.array(own or (0.0,) * 4)
+        pixels, _ = cv2.fisheye.projectPoints(points, np.zeros(3), np.zeros(3), k, coefficients)
+    else:
+        pixels, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), k, np.array(own))
+    seen = pixels[:, 0] + 0.5  # OpenCV counts from the middle of the first pixel
+    lifter = Lifter(frame_with(np.ones((480, 640)), intrinsics=intrinsics), 'optical', unknown)
+    inside = [(lifter.point(*pixel), point) for pixel, point in zip(seen, points[:, 0])
+              if (pixel > 8).all() and (pixel < (632, 472)).all()]
+    assert len(inside) > 40
+    for position, point in inside:
+        assert position.status is PositionStatus.OK, position.problem
+        assert np.linalg.norm(position.xyz - point) < 1e-3
+
+
+def test_a_fisheye_without_distortion_sees_nearly_to_its_side() -> None:
+    camera = CameraModel(replace(WIDE, model='equidistant'), 960, 480)
+    for degrees in (1, 45, 80, 85):
+        angle = math.radians(degrees)
+        pixel = (321.5 + 285 * angle, 241.5)
+        assert camera.rays([pixel])[0] == pytest.approx((math.tan(angle), 0), rel=1e-4, abs=1e-9)
+    behind = (321.5 + 285 * math.radians(95), 241.5)
+    assert np.isnan(camera.rays([behind])).all()
 
 
 def test_where_a_lens_model_does_not_hold_there_is_no_ray() -> None:
@@ -112,6 +172,11 @@ def test_where_a_lens_model_does_not_hold_there_is_no_ray() -> None:
     assert lifter.point(320, 240).status is PositionStatus.OK
     assert lifter.point(1, 1).status is PositionStatus.OUT_OF_RANGE
     assert 'lens model' in lifter.point(1, 1).problem
+    assert lifter.box(280, 200, 360, 280).status is PositionStatus.OK
+    for corner in ((1, 1, 40, 30), (1, 1, 320, 240)):
+        box = lifter.box(*corner)
+        assert (box.status, box.center) == (PositionStatus.OUT_OF_RANGE, ORIGIN)
+        assert 'lens model' in box.problem
 
 
 # -- depth
@@ -398,15 +463,16 @@ def test_odometry_stands_above_them(extrinsics: Extrinsics) -> None:
 
 
 @pytest.mark.parametrize(('target', 'now', 'says'), [
-    ('map', odometry(), "'map'.*known frames are base_link, mast, odom, optical"),
+    ('map', odometry(10**12), "'map'.*known frames are base_link, mast, odom, optical"),
     ('odom', None, "'odom'.*base_link, mast, optical"),
-    ('odom', odometry(-10**9), '1.00 s from the image'),
+    ('odom', odometry(10**12 - 10**9), '1.00 s from the image'),
+    ('odom', odometry(), 'odometry has the stamp 0; let its publisher stamp it'),
 ])
 def test_frames_that_nothing_connects_are_named(
     extrinsics: Extrinsics, target: str, now: Odometry | None, says: str
 ) -> None:
     with pytest.raises(TransformError, match=says):
-        extrinsics.lookup(target, 'optical', 0, now)
+        extrinsics.lookup(target, 'optical', 10**12, now)
 
 
 def entry(**values: Any) -> str:

@@ -42,6 +42,7 @@ from mimo_embodied_ros.core.errors import (
     InvalidRequestError,
     MimoError,
     NoCameraInfoError,
+    NoDepthError,
     NoImageError,
     StaleImageError,
 )
@@ -386,10 +387,10 @@ def test_images_of_any_encoding_arrive(
         ros.wait_for(
             lambda: publisher.publish(message) or stream.poll() or stream.received > received)
 
-    for encoding, size in (('rgb8', 3), ('bgra8', 4), ('mono8', 1), ('mono16', 2),
+    for encoding, size in (('rgb8', 3), ('bgra8', 4), ('mono8', 1), ('mono16', 2), ('nv12', 1.5),
                            ('bayer_grbg8', 1), ('yuv422_yuy2', 2), ('16UC1', 2), ('32FC1', 4)):
-        message = Image(header=eyes.stamp(), width=64, height=48, step=64 * size,
-                        encoding=encoding, data=bytes(range(256)) * (12 * size))
+        message = Image(header=eyes.stamp(), width=64, height=48, step=64 * int(size),
+                        encoding=encoding, data=bytes(range(256)) * int(12 * size))
         arrives(camera.image, message)
         np.testing.assert_array_equal(eyes.frame().pixels, decode_image(message))
     for form, data in (('jpeg', JPEG), ('png', png(64, 48))):
@@ -665,6 +666,81 @@ def test_rates_are_known_where_the_middleware_counts(ros: Any) -> None:
     assert (stream.rate, stream.received) == (None, 43)
 
 
+# -- pictures that are shown, and not as they are meant
+
+
+def grey16(eyes: Eyes, samples: Any, encoding: str = 'mono16') -> Image:
+    height, width = samples.shape
+    return Image(header=eyes.stamp(), width=width, height=height, step=2 * width,
+                 encoding=encoding, data=samples.astype('<u2').tobytes())
+
+
+RAMP = np.linspace(0, 4000, 64 * 48).reshape(48, 64).astype(np.uint16)  # of 12 bits
+
+
+@pytest.mark.parametrize('encoding', ['mono16', 'bayer_rggb16'])
+def test_a_camera_that_uses_12_of_16_bits_is_named_once_with_the_remedy(
+    ros: Any, encoding: str
+) -> None:
+    eyes = Eyes(ros)
+    for _ in range(3):
+        eyes.send(eyes.camera.image, grey16(eyes, RAMP, encoding))
+        assert eyes.frame().pixels.max() <= 15
+        warning = eyes.wait_for_fault('images on /camera/image_raw are nearly black')
+        eyes.wait_for_diagnoses()
+    assert '12 bits, 0 to 4095; set camera.white_level to 4095' in warning
+    assert len([w for w in eyes.warnings if 'nearly black' in w]) == 1
+    eyes.see()
+    eyes.frame()
+    ros.wait_for(lambda: eyes.statuses['camera camera'].level == DiagnosticStatus.OK)
+
+
+def test_the_range_of_16_bit_values_is_set_for_each_camera(ros: Any) -> None:
+    eyes = Eyes(ros, **{
+        'cameras': ['camera', 'other'], 'camera.white_level': 4095, 'camera.black_level': 1000,
+        'other.white_level': 4095, 'other.image_transport': 'compressed', 'other.reliable': True})
+    eyes.send(eyes.camera.image, grey16(eyes, RAMP))
+    grey = eyes.frame().pixels[..., 0]
+    np.testing.assert_array_equal(
+        grey, np.maximum(RAMP.astype(int) - 1000, 0) * 256 // (4095 - 1000 + 1))
+    file = io.BytesIO()
+    PILImage.fromarray(RAMP).save(file, 'PNG')
+    other = eyes.intake.cameras['other']
+    eyes.send(other.image, CompressedImage(
+        header=eyes.stamp(), format='mono16; png compressed', data=file.getvalue()))
+    grey = eyes.intake.frame('other', 0.0, 0.0, lambda: False).pixels[..., 0]
+    np.testing.assert_array_equal(grey, RAMP >> 4)
+    eyes.wait_for_diagnoses()
+    assert not [w for w in eyes.warnings if 'nearly black' in w]
+
+
+def test_a_range_without_values_is_refused(ros: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=r'camera.black_level is 300 .* below the white'):
+        Eyes(ros, **{'camera.black_level': 300, 'camera.white_level': 300})
+
+
+def test_a_picture_that_its_exif_data_turn_has_no_3d_and_is_named(ros: Any) -> None:
+    eyes = Eyes(ros, **{'camera.image_transport': 'compressed'})
+    exif, file = PILImage.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    PILImage.fromarray(PIXELS).save(file, 'JPEG', exif=exif)
+    header = eyes.stamp()
+    eyes.send(eyes.camera.image, CompressedImage(
+        header=header, format='jpeg', data=file.getvalue()))
+    eyes.send(eyes.camera.info, CameraInfo(header=header, width=64, height=48, k=K))
+    frame = eyes.frame()
+    assert (frame.width, frame.height) == (48, 64)
+    assert isinstance(frame.no_3d, NoCameraInfoError)
+    assert 'upright' in eyes.wait_for_fault('/camera/image_raw/compressed say in their EXIF')
+
+
+def test_an_old_image_without_a_stamp_is_named_by_its_stamp(ros: Any) -> None:
+    eyes = Eyes(ros)
+    eyes.send(eyes.camera.image, encode_image(PIXELS, Header(frame_id=FRAME)))
+    with pytest.raises(StaleImageError, match='/camera/image_raw have the stamp 0; let the driver'):
+        eyes.intake.frame('', 1.0, 0.0, lambda: False)
+
+
 # -- clips
 
 
@@ -800,13 +876,19 @@ def test_a_thousand_malformed_messages_are_named_and_counted(ros: Any) -> None:
         eyes.send(stream, garbage(rng, message) if rng.random() < 0.3 else message)
         before = sum(sum(camera.malformed.values()) for camera in cameras.values())
         try:
-            eyes.intake.frame(name, 0.0, 0.0, lambda: False)
+            frame = eyes.intake.frame(name, 0.0, 0.0, lambda: False)
         except MimoError as error:
-            failed += 1
-            assert len(str(error)) > 20
-            assert error.cause in cameras[name].malformed
+            assert part == 'image'
+            problem: MimoError | None = error
         else:
+            assert (frame.width, frame.height) == (64, 48) or part == 'image'
+            problem = frame.no_3d
+        if problem is None or isinstance(problem, NoDepthError):  # the depth has another stamp
             assert before == sum(sum(camera.malformed.values()) for camera in cameras.values())
+        else:
+            failed += 1
+            assert len(str(problem)) > 20
+            assert problem.cause in cameras[name].malformed
     counted = {name: dict(camera.malformed) for name, camera in cameras.items()}
     logging.getLogger(__name__).info('malformed messages: %s', json.dumps(counted))
     assert failed > 500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from PIL import Image as PILImage
 from rcl_interfaces.msg import Log
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -172,6 +174,55 @@ def test_images_in_the_goal_are_used_instead_of_the_camera(robot: Robot) -> None
     assert affordances.camera == ''
     both = robot.ask(action.FindAffordances, 'find_affordances', cameras=['camera'], **goal)
     assert both.result.error_code == ResultCode.INVALID_REQUEST
+
+
+def test_compressed_images_in_the_goal_are_used_as_images_are(robot: Robot) -> None:
+    header = Header(frame_id='another_camera')
+    header.stamp.sec = 12
+    file = io.BytesIO()
+    PILImage.fromarray(SCENE.pixels).save(file, 'PNG')
+    png = CompressedImage(header=header, format='png', data=file.getvalue())
+    goal = {'query': 'green ball', 'compressed_images': [png]}
+    found = robot.ask(action.FindAffordances, 'find_affordances', **goal).result.affordances
+    assert found.header == header
+    assert (found.camera, found.image_width, found.image_height) == (
+        '', SCENE.pixels.shape[1], SCENE.pixels.shape[0])
+    raw = encode_image(SCENE.pixels, header)
+    same = robot.ask(action.FindAffordances, 'find_affordances', query='green ball',
+                     images=[raw]).result.affordances
+    assert found.points == same.points
+    called = robot.call(srv.GetAffordances, 'get_affordances', **goal)
+    assert called.affordances.points == same.points
+    for more in ({'cameras': ['camera']}, {'images': [raw]}):
+        both = robot.ask(action.FindAffordances, 'find_affordances', **goal, **more).result
+        assert ResultCode(both.error_code) is ResultCode.INVALID_REQUEST
+        assert 'several of images, compressed_images and cameras' in both.error_msg
+    png.data = png.data[:-20]
+    cut = robot.ask(action.FindAffordances, 'find_affordances', **goal).result
+    assert ResultCode(cut.error_code) is ResultCode.BAD_ENCODING
+
+
+def test_a_large_jpeg_in_the_goal_is_answered_in_its_own_pixels(robot: Robot) -> None:
+    height, width = SCENE.pixels.shape[0] * 4, SCENE.pixels.shape[1] * 4
+    large, file = PILImage.fromarray(SCENE.pixels).resize((width, height)), io.BytesIO()
+    large.save(file, 'JPEG', quality=95)
+    goal = {'query': 'green ball', 'compressed_images': [
+        CompressedImage(format='jpeg', data=file.getvalue())]}
+    found = robot.ask(action.FindAffordances, 'find_affordances', **goal).result.affordances
+    assert (found.image_width, found.image_height) == (width, height)
+    small = robot.ask(action.FindAffordances, 'find_affordances', query='green ball',
+                      images=[encode_image(SCENE.pixels)]).result.affordances
+    assert [p.x / 4 for p in found.points] == pytest.approx([p.x for p in small.points], abs=3)
+
+
+def test_an_image_in_the_goal_that_uses_12_of_16_bits_is_named(robot: Robot) -> None:
+    logs = robot.received(Log, '/rosout')
+    grey = np.linspace(0, 4000, 64 * 48).astype('<u2')
+    image = Image(width=64, height=48, step=128, encoding='mono16', data=grey.tobytes())
+    result = robot.ask(action.Ask, 'ask', question='What do you see?', images=[image]).result
+    assert result.error_code == ResultCode.NONE
+    robot.ros.wait_for(lambda: any(
+        'an image in a request seem to end at 4095' in log.msg for log in logs))
 
 
 def test_a_compressed_camera(ros: Any) -> None:

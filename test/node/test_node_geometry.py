@@ -22,13 +22,17 @@ from std_msgs.msg import Header
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode, TransformError
+from mimo_embodied_ros.core.frames import Odometry as BaseOdometry
+from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform
 from mimo_embodied_ros.node import settings as node_settings
 from mimo_embodied_ros.ros import transforms
 from mimo_embodied_ros.ros.calibration import intrinsics_of
+from mimo_embodied_ros.ros.images import encode_image
 from support.paths import EXAMPLES
 from support.programs import run_program
 from support.robot import FRAME, Robot
+from support.tabletop import SCENE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,6 +174,104 @@ def test_depth_of_a_camera_without_extrinsics_is_not_used(robot: Seeing) -> None
     assert 'elsewhere' in result.error_msg
 
 
+def broken_info(**values: Any) -> tuple[str, dict[str, Any]]:
+    return 'info', {'width': 640, 'height': 480, 'k': K, **values}
+
+
+def broken_depth(**values: Any) -> tuple[str, dict[str, Any]]:
+    return 'depth', {'width': 2, 'height': 2, 'step': 4, 'encoding': '16UC1', 'data': bytes(8),
+                     **values}
+
+
+@pytest.mark.parametrize(('broken', 'code', 'says'), [
+    (broken_info(k=[math.nan, *K[1:]]), ResultCode.NO_CAMERA_INFO, 'k is'),
+    (broken_info(k=[0.0] * 9), ResultCode.NO_CAMERA_INFO, 'calibrated'),
+    (broken_info(height=640), ResultCode.NO_CAMERA_INFO, '640x640'),
+    (broken_info(distortion_model='double_sphere', d=[0.0] * 2), ResultCode.NO_CAMERA_INFO,
+     'double_sphere'),
+    (broken_info(distortion_model='equidistant', d=[0.1] * 5), ResultCode.NO_CAMERA_INFO,
+     'equidistant'),
+    (('info', b'\0\1\0\0garbage'), ResultCode.BAD_ENCODING, 'CameraInfo'),
+    (broken_depth(encoding='rgb8'), ResultCode.BAD_ENCODING, 'is not a depth image'),
+    (broken_depth(encoding='h264'), ResultCode.BAD_ENCODING, 'is not a depth image'),
+    (broken_depth(data=bytes(3)), ResultCode.BAD_ENCODING, 'step x height'),
+    (broken_depth(width=0), ResultCode.BAD_ENCODING, 'no pixels'),
+    (broken_depth(header=Header(frame_id=FRAME)), ResultCode.NO_DEPTH,
+     'images on /depth/image have the stamp 0; let the driver stamp them'),
+    (broken_depth(header=Header(frame_id=FRAME, stamp=Time(seconds=5).to_msg())),
+     ResultCode.NO_DEPTH, 'the nearest depth image on /depth/image is'),
+])
+def test_what_only_3d_needs_leaves_the_pixels_whatever_is_wrong_with_it(
+    robot: Seeing, broken: tuple[str, Any], code: ResultCode, says: str
+) -> None:
+    (name, values), header = broken, robot.see()
+    messages: dict[str, Any] = {
+        'info': CameraInfo(header=header, width=640, height=480, k=K),
+        'depth': Image(header=header, width=2, height=2, step=4, encoding='16UC1',
+                       data=b'\xdc\x05' * 4)}
+    if isinstance(values, bytes):
+        messages[name] = values
+    else:
+        messages[name] = type(messages[name])(**{'header': header, **values})
+    camera = robot.node.session.intake.cameras['camera']
+    for part, message in messages.items():
+        stream, received = getattr(camera, part), getattr(camera, part).received
+        getattr(robot, part).publish(message)
+        robot.ros.wait_for(lambda s=stream, n=received: s.poll() or s.received > n)
+    result = robot.find(FRAME)
+    assert ResultCode(result.error_code) is code
+    assert result.error_msg.startswith('pixels are given, but no 3D: ')
+    assert says in result.error_msg
+    found, = result.affordances.points
+    assert found.in_image
+    assert found.position_status == found.NO_DEPTH
+    assert found.position_problem in result.error_msg
+    plain = robot.find('').affordances
+    assert [(p.x, p.y) for p in plain.points] == [(found.x, found.y)]
+
+
+def test_the_camera_of_depth_that_is_not_usable_leaves_the_pixels(robot: Seeing) -> None:
+    header = robot.see_depth('depth_optical_frame')
+    stream = robot.node.session.intake.cameras['camera'].depth_info
+    stream.forget(0)  # the good one
+    robot.depth_info.publish(CameraInfo(
+        header=header, width=640, height=480, k=[-1.0, *K[1:]]))
+    robot.ros.wait_for(lambda: stream.poll() or stream.newest)
+    result = robot.find('base_link')
+    assert ResultCode(result.error_code) is ResultCode.NO_CAMERA_INFO
+    assert result.affordances.points
+
+
+def test_an_image_without_a_stamp_has_no_3d_and_says_so(robot: Seeing) -> None:
+    stream = robot.node.session.intake.cameras['camera'].image
+    robot.camera.publish(encode_image(SCENE.pixels, Header(frame_id=FRAME)))
+    robot.ros.wait_for(lambda: stream.poll() or stream.newest)
+    result = robot.find('base_link')
+    assert ResultCode(result.error_code) is ResultCode.NO_DEPTH
+    assert 'images on /camera/image_raw have the stamp 0; let the driver stamp' in result.error_msg
+    assert result.affordances.points
+
+
+def test_a_frame_with_a_slash_before_its_name_is_named(robot: Seeing) -> None:
+    robot.see_depth()
+    result = robot.find('/base_link')
+    assert ResultCode(result.error_code) is ResultCode.TF_ERROR
+    assert "'/base_link' begins with a slash" in result.error_msg
+    assert 'leave the slash out' in result.error_msg
+    robot.see_depth(f'/{FRAME}')
+    result = robot.find('base_link')
+    assert f"'/{FRAME}' begins with a slash" in result.error_msg
+
+
+def test_an_image_in_a_request_has_no_3d_and_says_why(robot: Seeing) -> None:
+    image = encode_image(SCENE.pixels, Header(frame_id=FRAME))
+    result = robot.ask(action.FindAffordances, 'find_affordances', query='red cube',
+                       images=[image], target_frame='base_link').result
+    assert ResultCode(result.error_code) is ResultCode.NO_CAMERA_INFO
+    assert 'name a camera for 3D' in result.error_msg
+    assert result.affordances.points
+
+
 def test_depth_is_registered_where_the_parameter_says_so(ros: Any) -> None:
     robot = Robot(ros, camera__depth_topic='depth/image', camera__depth_registered=True)
     settings = node_settings.read_settings(robot.node).cameras[0]
@@ -259,13 +361,21 @@ def test_tf2_is_asked_first_and_for_the_stamp_of_the_image(monkeypatch: pytest.M
     assert frames.lookup('base', 'camera', 5, None).apply((0, 0, 0)) == pytest.approx((1, 0, 0))
     with pytest.raises(TransformError, match='"odom" does not exist'):
         frames.lookup('odom', 'camera', 5, None)
-    with pytest.raises(TransformError, match='the image has no stamp'):
+    slashed = BaseOdometry(5, '/odom', 'base', (0, 0, 0), (0, 0, 0, 1), (0, 0, 0), (0, 0, 0))
+    with pytest.raises(TransformError, match="'/odom' begins with a slash"):
+        frames.lookup('odom', 'camera', 5, slashed)
+    with pytest.raises(TransformError, match=r'the image has no stamp \(it is 0\); let the driver'):
         frames.lookup('map', 'camera', 0, None)
+    for frame, says in (('/camera', "'/camera' begins with a slash"), ('', r'frame_id.* is empty')):
+        with pytest.raises(TransformError, match=says):
+            frames.lookup('odom', frame, 5, None)
     frames.close()
     assert tf2.lookups[-1] == 'unregistered'
     without = transforms.Transforms(SimpleNamespace(), fixed, 0.0)
     with pytest.raises(TransformError, match='tf_buffer is 0'):
         without.lookup('map', 'camera', 5, None)
+    with pytest.raises(TransformError, match=r'tf_buffer is 0.*; the image has no stamp'):
+        without.lookup('map', 'camera', 0, None)
 
 
 P = [400.0, 0.0, 300.0, 5.0, 0.0, 401.0, 200.0, 0.0, 0.0, 0.0, 1.0, 0.0]
@@ -281,6 +391,8 @@ def test_camera_info_becomes_a_model() -> None:
     assert (raw.fx, raw.cx, raw.model, raw.distortion, raw.size) == (
         500, 319.5, 'plumb_bob', (0.1,) * 5, (640, 480))
     assert (flat.fx, flat.fy, flat.cx, flat.cy, flat.distortion) == (400, 401, 300, 200, ())
+    flat_fisheye = intrinsics_of(info(distortion_model='equidistant'), rectified=True)
+    assert CameraModel(flat_fisheye, 640, 480).rays([(700.5, 200.5)])[0] == pytest.approx((1, 0))
     binned = intrinsics_of(info(binning_x=2, binning_y=4))
     assert (binned.fx, binned.fy, binned.cx, binned.size) == (250, 125, 159.5, (320, 120))
     region = intrinsics_of(info(roi=RegionOfInterest(

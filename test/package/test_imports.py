@@ -28,7 +28,7 @@ ALLOWED = {
     'worlds': {'core', 'geometry'},
     'evaluation': {'core', 'engine', 'annotate', 'pictures'},
     'embedded': {'core', 'worlds', 'engine', 'share', 'evaluation'},
-    'ros': {'core', 'geometry', 'msg', 'srv', 'action'},
+    'ros': {'core', 'geometry', 'pictures', 'msg', 'srv', 'action'},
     'node': {'core', 'engine', 'geometry', 'ros', 'share', 'pictures', 'msg', 'srv', 'action'},
     'viewer': {'core', 'ros', 'annotate', 'pictures', 'msg', 'srv'},
     'client': {'core', 'ros', 'srv'},

@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 from mimo_embodied_ros.core.errors import BadEncodingError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.resize import PixelLimits, Resize
+from mimo_embodied_ros.pictures import Levels
 from mimo_embodied_ros.ros import images
 from mimo_embodied_ros.ros.colour_conversion import colour_converter
 from mimo_embodied_ros.ros.images import (
@@ -29,6 +30,7 @@ from mimo_embodied_ros.ros.images import (
     decode_compressed_depth,
     decode_depth,
     decode_image,
+    decode_raw,
     decode_reduced,
     encode_image,
 )
@@ -151,6 +153,92 @@ def test_yuv422(encoding: str, padding: int) -> None:
         assert np.abs(pixels.astype(int) - rgb).max() <= 2
 
 
+@pytest.mark.parametrize('padding', [0, 5])
+@pytest.mark.parametrize('encoding', ['nv12', 'nv21'])
+def test_planar_yuv(encoding: str, padding: int) -> None:
+    # ITU-R BT.601, limited range: red above green on the left, blue above white on the right
+    yuv = np.array([[(81, 90, 240), (41, 240, 110)], [(145, 54, 34), (235, 128, 128)]], np.uint8)
+    rgb = np.array([[(255, 0, 0), (0, 0, 255)], [(0, 255, 0), (255, 255, 255)]])
+    bright = yuv[..., 0].repeat(4, 0).repeat(6, 1)  # 8 rows of 12
+    pairs = yuv[..., 1:] if encoding == 'nv12' else yuv[..., :0:-1]
+    colours = pairs.repeat(2, 0).repeat(3, 1).reshape(4, 12)
+    msg = message(encoding, np.concatenate([bright, colours]), padding)
+    msg.height = 8
+    pixels = decode_image(msg)
+    assert (pixels.shape, pixels.dtype) == ((8, 12, 3), np.uint8)
+    assert np.abs(pixels.astype(int) - rgb.repeat(4, 0).repeat(6, 1)).max() <= 2
+
+
+@pytest.mark.parametrize(('width', 'height', 'step', 'size', 'says'), [
+    (3, 4, 3, 18, '3x4, .*width and height must be even'),
+    (4, 3, 4, 18, '4x3, .*width and height must be even'),
+    (4, 4, 3, 24, 'a row needs 4 bytes'),
+    (4, 4, 4, 16, '16 bytes: step x 6 rows is 24 bytes'),  # brightness only
+    (4, 6, 4, 24, '24 bytes: step x 9 rows is 36 bytes'),  # the rows of both planes as height
+    (4, 4, 6, 24, '24 bytes: step x 6 rows is 36 bytes'),
+    (4, 4, 4, 48, '48 bytes: step x 6 rows is 24 bytes'),
+    (0, 4, 4, 24, 'no pixels'),
+    (4, 2**32 - 2, 2**32 - 1, 24, 'step x 6442450941 rows'),
+])
+@pytest.mark.parametrize('encoding', ['nv12', 'nv21'])
+def test_planar_yuv_of_other_sizes_is_refused(
+    encoding: str, width: int, height: int, step: int, size: int, says: str
+) -> None:
+    msg = Image(width=width, height=height, step=step, encoding=encoding, data=bytes(size))
+    with pytest.raises(BadEncodingError, match=says):
+        decode_image(msg)
+
+
+DEEP = [encoding for encoding, (samples, _) in EXACT.items() if samples.dtype == np.uint16]
+
+
+@pytest.mark.parametrize('bits', [10, 12, 14])
+@pytest.mark.parametrize('big_endian', [False, True])
+@pytest.mark.parametrize('encoding', DEEP)
+def test_fewer_than_16_used_bits_are_named_and_shown_with_their_white_level(
+    encoding: str, big_endian: bool, bits: int
+) -> None:
+    samples, expected = EXACT[encoding]
+    msg = message(encoding, samples >> (16 - bits), big_endian=big_endian)
+    picture = decode_raw(msg)
+    assert picture.white == 2**bits - 1
+    assert picture.pixels.max() < 2**bits / 256
+    shown = decode_raw(msg, Levels(0, 2**bits - 1))
+    assert shown.white == 0
+    np.testing.assert_array_equal(shown.pixels, expected)
+
+
+def test_levels_are_of_16_bits_only_and_what_is_beyond_them_is_black_or_white() -> None:
+    levels = Levels(1000, 1511)
+    grey = np.array([[0, 999, 1000, 1002, 1256, 1511, 1512, 65535]], np.uint16)
+    pixels = decode_raw(message('mono16', grey), levels).pixels
+    assert pixels[0, :, 0].tolist() == [0, 0, 0, 1, 128, 255, 255, 255]
+    png = compressed(PILImage.fromarray(grey), 'PNG', 'mono16; png compressed ')
+    np.testing.assert_array_equal(decode_reduced(png, None, levels).pixels, pixels)
+    for encoding in ('mono8', 'rgb8', 'bgra8'):
+        samples, expected = EXACT[encoding]
+        picture = decode_raw(message(encoding, samples), levels)
+        np.testing.assert_array_equal(picture.pixels, expected)
+    depth = message('16UC1', np.array([[1000, 2000, 3000]], np.uint16))
+    assert decode_raw(depth, levels).pixels[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_a_mosaic_of_12_bits_is_shown_with_its_white_level() -> None:
+    mosaic = np.tile(np.array([[200, 100], [100, 50]], np.uint16), (3, 3)) << 4
+    png = compressed(PILImage.fromarray(mosaic), 'PNG', 'bayer_rggb16; png compressed ')
+    for picture in (decode_raw(message('bayer_rggb16', mosaic)), decode_reduced(png)):
+        assert picture.white == 4095
+    for picture in (decode_raw(message('bayer_rggb16', mosaic), Levels(0, 4095)),
+                    decode_reduced(png, None, Levels(0, 4095))):
+        assert (picture.pixels == (200, 100, 50)).all()
+
+
+@pytest.mark.parametrize(('largest', 'white'), [(0, 0), (255, 0), (16384, 0), (65535, 0)])
+def test_a_dark_and_a_full_image_name_no_white_level(largest: int, white: int) -> None:
+    assert decode_raw(message('mono16', np.array([[0, largest]], np.uint16))).white == white
+    assert decode_raw(message('16UC1', np.array([[0, 1000]], np.uint16))).white == 0
+
+
 @pytest.mark.parametrize('big_endian', [False, True])
 def test_values_without_colour_become_grey_over_their_range(big_endian: bool) -> None:
     depth = np.array([[1000, 2000, 3000]], np.uint16)
@@ -214,7 +302,8 @@ def test_depth_of_a_colour_image_is_refused() -> None:
             "3x2, encoding 'rgb10', step 9, 18 bytes: the encoding is not known",
         ),
         ({'encoding': ''}, "encoding ''"),
-        ({'encoding': 'nv21'}, "encoding 'nv21'"),
+        ({'encoding': 'nv24'}, "encoding 'nv24', .* not known.*nv12, nv21"),
+        ({'encoding': 'NV12'}, "encoding 'NV12', .* not known"),
         ({'width': 0}, '0x2, .*no pixels'),
         ({'height': 0}, '3x0, .*no pixels'),
         ({'width': 4}, '4x2, .*step 9, .*needs 12 bytes'),
@@ -258,7 +347,7 @@ def test_a_jpeg_is_decoded_as_large_as_the_model_needs(side: int, decoded: int) 
     rows, columns = np.mgrid[:896, :896]
     smooth = np.stack([rows // 4, columns // 4, (rows + columns) // 8], -1).astype(np.uint8)
     msg, limits = compressed(smooth, 'JPEG'), PixelLimits(28 * 28, side * side)
-    pixels, size = decode_reduced(msg, limits)
+    pixels, size, *_ = decode_reduced(msg, limits)
     assert (pixels.shape, size) == ((decoded, decoded, 3), (896, 896))
     frame = Frame(pixels, size=size)
     assert (frame.width, frame.height) == (896, 896)
@@ -272,7 +361,7 @@ def test_a_jpeg_is_decoded_as_large_as_the_model_needs(side: int, decoded: int) 
 def test_other_files_than_colour_jpegs_are_decoded_at_full_size() -> None:
     limits = PixelLimits(28 * 28, 28 * 28)
     for msg in (compressed(photo(), 'PNG'), compressed(photo()[..., 0], 'JPEG', 'mono8; jpeg ')):
-        pixels, size = decode_reduced(msg, limits)
+        pixels, size, *_ = decode_reduced(msg, limits)
         assert pixels.shape[1::-1] == size == photo().shape[1::-1]
 
 
@@ -325,8 +414,7 @@ def test_jpeg(form: str, progressive: bool) -> None:
 
 
 def test_png_is_exact_whatever_its_mode() -> None:
-    for picture in (PILImage.fromarray(RGB), PILImage.fromarray(RGBA)):
-        np.testing.assert_array_equal(decode_compressed(compressed(picture, 'PNG')), RGB)
+    np.testing.assert_array_equal(decode_compressed(compressed(RGB, 'PNG')), RGB)
     for picture in (PILImage.fromarray(GREY), PILImage.fromarray(GREY).convert('P')):
         np.testing.assert_array_equal(decode_compressed(compressed(picture, 'PNG')), GREY_RGB)
 
@@ -445,7 +533,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(side: int) -> None
 
 
 sizes = st.integers(0, 12) | st.integers(0, 2**32 - 1)
-encodings = st.sampled_from(sorted(images._LAYOUTS)) | st.text(max_size=12)
+encodings = st.sampled_from(sorted({*images._LAYOUTS, *images._PLANAR})) | st.text(max_size=12)
 
 
 @st.composite
@@ -455,8 +543,9 @@ def lies(draw: Any) -> Image:
     msg.is_bigendian = draw(st.integers(0, 255))
     if draw(st.booleans()) and msg.width <= 12 and msg.height <= 12:
         msg.step = msg.width * draw(st.integers(1, 8)) + draw(st.integers(0, 3))
-        msg.data.frombytes(draw(st.binary(min_size=1, max_size=8)) * (msg.step * msg.height))
-        del msg.data[msg.step * msg.height :]
+        rows = msg.height * 3 // 2 if msg.encoding in images._PLANAR else msg.height
+        msg.data.frombytes(draw(st.binary(min_size=1, max_size=8)) * (msg.step * rows))
+        del msg.data[msg.step * rows :]
     else:
         msg.data.frombytes(draw(st.binary(max_size=200)))
     return msg

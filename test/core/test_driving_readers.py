@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.answers import AnswerType, Behavior, ObjectReference
-from mimo_embodied_ros.core.driving_readers import (
-    read_behavior,
-    read_decision,
-    read_speed,
-    read_tags,
-    read_trajectory,
-)
+from mimo_embodied_ros.core.driving_readers import read_decision, read_tags, read_trajectory
 from mimo_embodied_ros.core.spatial_readers import (
     read_choice,
     read_choices,
@@ -33,62 +26,6 @@ MESSAGE = ROOT / 'msg' / 'DrivingDecision.msg'
 def test_behaviors_are_those_of_the_message() -> None:
     constants = re.findall(r'^uint16 ([A-Z_]+)=(\d+)', MESSAGE.read_text(), re.MULTILINE)
     assert {name: int(value) for name, value in constants} == {b.name: b.value for b in Behavior}
-
-
-@pytest.mark.parametrize(
-    ('words', 'behavior'),
-    [
-        ('Stop at the red light', Behavior.STOP),
-        ('come to a complete stop', Behavior.STOP),
-        ('The car remains stopped', Behavior.STOP),
-        ('stopped', Behavior.STOP),
-        ('wait for the pedestrian', Behavior.STOP),
-        ('slow down and stop', Behavior.STOP),
-        ('brake gently', Behavior.SLOW_DOWN),
-        ('decelerate', Behavior.SLOW_DOWN),
-        ('reduce your speed', Behavior.SLOW_DOWN),
-        ('yield to the bus', Behavior.SLOW_DOWN),
-        ('slow down near the stop sign', Behavior.SLOW_DOWN),
-        ('slow down; at the junction, after the bridge, stop', Behavior.SLOW_DOWN),
-        ('move to the left lane', Behavior.SHIFT_LEFT),
-        ('the car pulls over to the right', Behavior.SHIFT_RIGHT),
-        ('steer slightly left', Behavior.SHIFT_LEFT),
-        ('make a right turn', Behavior.TURN_RIGHT),
-        ('turn left slowly', Behavior.TURN_LEFT),
-        ('move forward and turn left', Behavior.TURN_LEFT),
-        ('continue straight', Behavior.NONE),
-        ('The car is driving forward', Behavior.NONE),
-        ('keep your lane', Behavior.NONE),
-        ('continue, then stop', Behavior.STOP),
-        ("don't stop", Behavior.UNKNOWN),
-        ('there is no need to slow down', Behavior.UNKNOWN),
-        ('be ready to brake', Behavior.UNKNOWN),
-        ('accelerate', Behavior.UNKNOWN),
-        ('a red light', Behavior.UNKNOWN),
-        ('turn signal on', Behavior.UNKNOWN),
-        ('', Behavior.UNKNOWN),
-    ],
-)
-def test_behavior(words: str, behavior: Behavior) -> None:
-    assert read_behavior(words) is behavior
-
-
-@pytest.mark.parametrize(
-    ('words', 'speed'),
-    [
-        ('drive at 36 km/h', 10.0),
-        ('5 m/s', 5.0),
-        ('10 mph', 4.4704),
-        ('from 50 km/h to 36 km/h', 10.0),
-        ('30 km/h or 40 km/h', None),
-        ('the speed limit is 50 km/h', None),
-        ('13.5.2 km/h', None),
-        ('fast', None),
-    ],
-)
-def test_target_speed(words: str, speed: float | None) -> None:
-    target = read_speed(words)
-    assert target == (None if speed is None else pytest.approx(speed))
 
 
 def test_sections_without_a_decision() -> None:

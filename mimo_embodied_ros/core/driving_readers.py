@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from .answers import (
     Trajectory,
     TrajectoryPoint,
 )
+from .characters import to_ascii
 from .driving_clauses import (
     LONGEST,
     Clause,
@@ -32,14 +35,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TAGGED_WIDTH, TAGGED_HEIGHT = 1600, 900  # of nuScenes' images; tags count their pixels
-_FARTHEST_METRES = 1e3
+_FASTEST = 100.0  # metres a second; more is no path of a road vehicle, or one in pixels
 
 _TAG = re.compile(
-    r'<([^,<>\s]{1,20}), ?([^,<>\s]{1,40}), ?(-?[0-9]+(?:\.[0-9]+)?), ?(-?[0-9]+(?:\.[0-9]+)?)>'
+    r'<(c[1-9][0-9]{0,2}), ?(CAM_(?:FRONT|BACK)(?:_LEFT|_RIGHT)?)'
+    r', ?(-?[0-9]+(?:\.[0-9]+)?), ?(-?[0-9]+(?:\.[0-9]+)?)>'
 )
-_PATH = re.compile(r'\[ ?PT ?,([^\[\]]*)\]')
-_PATH_POINT = re.compile(r' ?\(([^()]*)\) ?(?:,|\Z)')
-_METRES = re.compile(r'\s*([-+]?[0-9]+(?:\.[0-9]+)?)\s*')
+_METRES = r'([-+]?[0-9]+(?:\.[0-9]+)?)'
+# One kind of comma a point: "(1,5, 2)" may have a decimal comma.
+_PATH_POINT = re.compile(rf'\( ?{_METRES}(, ?){_METRES}(?:\2{_METRES})? ?\)')
+_POINTS = r'\([-+0-9., ]+\)(?:, ?\([-+0-9., ]+\))*'
+_PATH = re.compile(
+    r"(?:(?:here(?: is|'s| are)|it is|this is) )?(?:(?:the|my|a) )?(?:(?:ego|vehicle) )?"
+    r'(?:(?:planning|planned|predicted|driving|future) )*(?:(?:trajectory|path|waypoints)'
+    r'(?: (?:of|for) the (?:ego )?(?:car|vehicle))?(?: is| are)? ?:? ?)?'
+    rf'\[ ?PT ?, ?(?P<points>{_POINTS}) ?\]\.?',
+    re.IGNORECASE,
+)
 
 # A text that begins so is JSON or a box, perhaps a damaged one, and never a sentence.
 _BRACKET = re.compile(r'\s*(?:```\w*\s*)?(?:\\boxed)?[\[{]')
@@ -154,52 +166,64 @@ def read_decision(words: str) -> DrivingDecision | None:
 
 
 def read_tags(text: str) -> tuple[ObjectReference, ...]:
-    """Read every ``<c1,CAM_BACK,1088.3,497.5>`` by drivelm's rule; numbers may be negative."""
-    tags = []
+    """Read every ``<c1,CAM_BACK,1088.3,497.5>`` of nuScenes' six cameras; numbers may be negative.
+
+    An object at two positions is not read.
+    """
+    tags: list[ObjectReference] = []
     for name, camera, *numbers in _TAG.findall(text):
         x, y = (float(number) for number in numbers)
         if max(abs(x), abs(y)) <= MAX_COORDINATE:
             inside = 0 <= x < TAGGED_WIDTH and 0 <= y < TAGGED_HEIGHT
             tags.append(ObjectReference(name, camera, x, y, inside))
-    return tuple(tags)
+    places = Counter(tag.id for tag in set(tags))
+    return tuple(tag for tag in tags if places[tag.id] == 1)
 
 
 def read_trajectory(text: str, step: float) -> Trajectory | None:
-    """Read the last ``[PT, (x, y), ...]`` or ``[PT, (x, y, heading), ...]``. Experimental.
+    """Read ``[PT, (x, y), ...]`` or ``[PT, (x, y, heading), ...]``, if it is all. Experimental.
 
-    OmniDrive writes the first form, ReCogDrive the second; MiMo-Embodied was published without a
-    form of its own. The numbers are taken as metres and radians in ``base_link``.
+    OmniDrive writes the first form, ReCogDrive the second, both after "Here is the planning
+    trajectory"; MiMo-Embodied was published without a form of its own. The numbers are taken as
+    metres and radians in ``base_link``.
 
     Args:
         text: the answer.
         step: seconds from the stamp to the first point, and from each to the next.
 
     Returns:
-        None if there is no such list, it is not closed, or its points do not share one form.
+        None if the text is anything else, its points do not share one form, they are too far from
+        each other for a road vehicle, or a heading is more than a full turn.
 
     """
-    lists = _PATH.findall(text)
-    if not lists:
+    path = _PATH.fullmatch(_one_line(text))
+    if path is None:
         return None
-    inside = ' '.join(lists[-1].split())
-    points, end = [], 0
-    while match := _PATH_POINT.match(inside, end):
-        values = [_METRES.fullmatch(number) for number in match.group(1).split(',')]
-        numbers = [float(value.group(1)) for value in values if value]
-        if len(numbers) != len(values) or any(abs(n) > _FARTHEST_METRES for n in numbers):
+    points: list[TrajectoryPoint] = []
+    last = (0.0, 0.0)
+    for written in re.findall(r'\([^()]*\)', path['points']):
+        match = _PATH_POINT.fullmatch(written)
+        if match is None:
             return None
-        points.append(numbers)
-        end = match.end()
-    if end != len(inside) or {len(point) for point in points} not in ({2}, {3}):
+        x, y = float(match[1]), float(match[3])
+        heading = None if match[4] is None else float(match[4])
+        too_far = math.dist(last, (x, y)) > _FASTEST * step
+        if too_far or (heading is not None and abs(heading) > math.tau):
+            return None
+        points.append(TrajectoryPoint(step * (len(points) + 1), x, y, heading))
+        last = (x, y)
+    if len({point.heading is None for point in points}) != 1:
         return None
-    return Trajectory(
-        tuple(TrajectoryPoint(step * n, *point) for n, point in enumerate(points, 1))
-    )
+    return Trajectory(tuple(points))
 
 
 def has_trajectory(text: str) -> bool:
-    """Tell whether a text holds a closed list of points."""
-    return _PATH.search(text) is not None
+    """Tell whether a text is a closed list of points."""
+    return _PATH.fullmatch(_one_line(text)) is not None
+
+
+def _one_line(text: str) -> str:
+    return ' '.join(to_ascii(text).replace('**', '').split()).strip('`')
 
 
 def _sections(words: str) -> dict[str, str]:

@@ -155,6 +155,7 @@ _BEFORE_SPEED = {  # the last word before a target speed
     'SHIFT': ('at', 'of'),
     'KEEP': ('', 'of'),
 }
+_TAG = re.compile(r'<c[0-9]{1,3},[^<>]*>')
 _STRAY = ' ,;.!"\u201c\u201d\uff0c\u3002'
 
 
@@ -178,8 +179,11 @@ class Clause:
 
 
 def plain(words: str) -> str:
-    """Return words in small ASCII letters as far as possible, on one line and without marks."""
-    words = to_ascii(words).lower().replace('\u2019', "'")
+    """Return words in small ASCII letters as far as possible, on one line and without marks.
+
+    An object's tag becomes the word "obstacle".
+    """
+    words = _TAG.sub('obstacle', to_ascii(words).lower().replace('\u2019', "'"))
     return ' '.join(re.sub(r'\*\*|__|`', '', words).split()).strip(_STRAY)
 
 

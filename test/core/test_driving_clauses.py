@@ -138,6 +138,12 @@ def test_speed_that_is_no_target(words: str) -> None:
     assert read_speed(words) is None
 
 
+def read(text: str) -> DrivingDecision:
+    decision = read_decision(text)
+    assert decision is not None
+    return decision
+
+
 @pytest.mark.parametrize(
     'text',
     [
@@ -154,11 +160,17 @@ def test_speed_that_is_no_target(words: str) -> None:
     ],
 )  # fmt: skip
 def test_decisions_that_contradict_themselves_keep_only_their_words(text: str) -> None:
-    decision = read_decision(text)
-    assert decision is not None
+    decision = read(text)
     assert decision.decision
     assert decision.behavior is Behavior.UNKNOWN
     assert decision.target_speed is None
+
+
+def test_a_tag_is_an_object() -> None:
+    tag = '<c1,CAM_FRONT,800.0,450.5>'
+    assert read(f'Stop for {tag}').behavior is Behavior.STOP
+    decision = read(f'Slow down because the car {tag} stops')
+    assert (decision.behavior, decision.rationale) == (Behavior.SLOW_DOWN, f'the car {tag} stops')
 
 
 # --- properties: forms of decisions, joined and damaged -----------------------------------------
@@ -206,12 +218,6 @@ def decisions(draw: st.DrawFn) -> tuple[Behavior, str]:
     if '\n' in words:
         return behavior, words
     return behavior, words + draw(_places) + draw(_reasons)
-
-
-def read(text: str) -> DrivingDecision:
-    decision = read_decision(text)
-    assert decision is not None
-    return decision
 
 
 @settings(deadline=None, max_examples=200)

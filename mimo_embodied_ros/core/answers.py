@@ -208,11 +208,11 @@ class DrivingDecision:
 
     Attributes:
         decision: in the model's words.
-        behavior: that the decision names; UNKNOWN where it names none.
+        behavior: that the decision says to do; UNKNOWN where it is not exactly one.
         rationale: the reason for the decision.
         hazards: what to watch for.
         scene: road, weather and traffic in the model's words.
-        target_speed: metres a second; None where the model names none.
+        target_speed: metres a second; None where no speed is said to be the target.
 
     """
 

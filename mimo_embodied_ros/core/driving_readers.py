@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .answers import (
     Behavior,
@@ -12,27 +16,75 @@ from .answers import (
     Trajectory,
     TrajectoryPoint,
 )
+from .characters import to_ascii
+from .driving_clauses import (
+    LONGEST,
+    Clause,
+    actions_in,
+    behavior_of,
+    plain,
+    read_clauses,
+    read_speed,
+    target_speed_of,
+)
+from .driving_words import NAMED
 from .place_readers import MAX_COORDINATE, read_entries
 from .plan_readers import list_items
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 TAGGED_WIDTH, TAGGED_HEIGHT = 1600, 900  # of nuScenes' images; tags count their pixels
-_FARTHEST_METRES = 1e3
+_FASTEST = 100.0  # metres a second; more is no path of a road vehicle, or one in pixels
 
 _TAG = re.compile(
-    r'<([^,<>\s]{1,20}), ?([^,<>\s]{1,40}), ?(-?[0-9]+(?:\.[0-9]+)?), ?(-?[0-9]+(?:\.[0-9]+)?)>'
+    r'<(c[1-9][0-9]{0,2}), ?(CAM_(?:FRONT|BACK)(?:_LEFT|_RIGHT)?)'
+    r', ?(-?[0-9]+(?:\.[0-9]+)?), ?(-?[0-9]+(?:\.[0-9]+)?)>'
 )
-_PATH = re.compile(r'\[ ?PT ?,([^\[\]]*)\]')
-_PATH_POINT = re.compile(r' ?\(([^()]*)\) ?(?:,|\Z)')
-_METRES = re.compile(r'\s*([-+]?[0-9]+(?:\.[0-9]+)?)\s*')
-
-# Where the action ends and its reason begins, in LingoQA's and BDD-X's sentences.
-_REASON = re.compile(
-    r'[,;.]? ?\bjustification:? |[,;]? (?:because(?: of)?|since|due to|so that|in order to'
-    r'|given that|as(?! (?:well|soon|long|far|if|a result)\b)) ',
+_METRES = r'([-+]?[0-9]+(?:\.[0-9]+)?)'
+# One kind of comma a point: "(1,5, 2)" may have a decimal comma.
+_PATH_POINT = re.compile(rf'\( ?{_METRES}(, ?){_METRES}(?:\2{_METRES})? ?\)')
+_POINTS = r'\([-+0-9., ]+\)(?:, ?\([-+0-9., ]+\))*'
+_PATH = re.compile(
+    r"(?:(?:here(?: is|'s| are)|it is|this is) )?(?:(?:the|my|a) )?(?:(?:ego|vehicle) )?"
+    r'(?:(?:planning|planned|predicted|driving|future) )*(?:(?:trajectory|path|waypoints)'
+    r'(?: (?:of|for) the (?:ego )?(?:car|vehicle))?(?: is| are)? ?:? ?)?'
+    rf'\[ ?PT ?, ?(?P<points>{_POINTS}) ?\]\.?',
     re.IGNORECASE,
 )
-_STRAY = ' ,;."\u201c\u201d'
-_SENTENCE = re.compile(r'(?<=[.!?]) +')
+
+# A text that begins so is JSON or a box, perhaps a damaged one, and never a sentence.
+_BRACKET = re.compile(r'\s*(?:```\w*\s*)?(?:\\boxed)?[\[{]')
+_NAMED_REASON = re.compile(r'\bjustification\b|\b(?:reason|rationale):', re.IGNORECASE)
+# Where the action ends and its reason begins, in LingoQA's and BDD-X's sentences.
+_REASON = re.compile(
+    r'[,;.]?(?: and)?(?: the)? ?\b(?:justification(?: is(?: that)?|:)?|reason:|rationale:) '
+    r'|[,;]? (?:because(?: of)?|since|due to|so that|in order to|given that'
+    r'|as(?! a result\b)(?= (?:an?|the|there|its?|we|another|some|many|no|traffic|\w+s) )) ',
+    re.IGNORECASE,
+)
+# "Stop as the traffic requires" says when to stop, and not why.
+_MEASURE = re.compile(r'(?:requir|need|demand|dictat|permit|allow|necess)', re.IGNORECASE)
+_REASON_FIRST = re.compile(
+    r'(?:because(?: of)?|since|due to|as(?= (?:the|there|an?) )) (?P<reason>[^,]+), (?P<action>.+)'
+    r'|(?P<remark>.+?),? (?:so|therefore|thus|hence),? (?P<result>.+)',
+    re.IGNORECASE,
+)
+# A remark describes the scene, beside the decision or as its reason.
+_REMARK = re.compile(rf"(?:there(?: is| are|'s) |(?:i|we) (?:can )?see |{NAMED})")
+_DOUBT = re.compile(
+    r'\b(?:if|unless|otherwise|alternatively|instead|except|whether|maybe|perhaps)\b|\?'
+)
+_REMARK_DOUBT = re.compile(
+    r'\b(?:or|but|however|though|although|only|when(?:ever)?|until|rather|never|might|would|wrong'
+    r'|incorrect|false|mistake|error|invalid|ignore|cancel|decisions?|actions?|answers?|options?'
+    r'|alternatives?|says?|said|opposite|not)\b|n\'t\b|(?<!is )(?<!are )\bno\b|/(?![hs]\b)'
+    r'|["\u201c\u201d~<>=\[\]{}()]'
+)
+_STRAY = ' ,;.!"\u201c\u201d\uff0c\u3002'
+_SENTENCE = re.compile(r'(?<=[.;!?]) +')
+_LIST_MARK = re.compile(r'\A\s*(?:[-*+\u2022]|\(?[0-9]{1,3}[.):]|#+)\s+')
+_COMMA_OR_COLON = re.compile(', |: ')
 _HEADING = re.compile(
     r'[#>*\-\d.) ]{0,8}(?:traffic |potential |driving |recommended |target )?'
     r'(?:(?P<scene>scene(?: description)?|environment|observations?)'
@@ -42,59 +94,41 @@ _HEADING = re.compile(
     r'|(?P<speed>speed))\*{0,2}(?: ?:\*{0,2}(?P<text>.*)|)',
     re.IGNORECASE,
 )
-_SPEED = re.compile(
-    r'(?<![\w.])([0-9]{1,3}(?:\.[0-9]{1,2})?) ?(km/h|kph|kmh|mph|m/s)\b', re.IGNORECASE
-)
-_METRES_A_SECOND = {'m/s': 1.0, 'mph': 0.44704}  # all others are kilometres an hour
 
-_BEHAVIORS = {
-    Behavior.STOP: (
-        r'stop(?:s|ping)?\b(?! (?:signs?|lines?|lights?)\b)|halt(?:s|ing)?\b|stationary'
-        r'|standing still|stopped(?=\W*\Z)|waits?\b|(?:is|are|keeps?) waiting'
-        r'|(?:is|are|remains?|stays?|keeps?|fully|completely) stopped'
-    ),
-    Behavior.SLOW_DOWN: (
-        r'slow(?:s|ed|ing|ly|er)?\b(?![ -](?:moving|vehicles?|traffic|lanes?|cars?))'
-        r'|decelerat\w{1,5}|brak(?:e|es|ing)\b(?! lights?)|yield(?:s|ing)?'
-        r"|(?:reduc|lower|decreas)(?:e|es|ing|s)? (?:(?:the|its|your|our|vehicle's|driving) )*speed"
-    ),
-    Behavior.NONE: (
-        r'(?:keep|stay|remain)(?:s|ing)? (?:going|driving|moving|straight|(?:in )?(?:its|the|your'
-        r'|this|our) (?:current |own )?(?:lane|speed|pace))|continu(?:e|es|ing)'
-        r'|maintain(?:s|ing)? (?:(?:its|the|your|a|our|current|constant|steady|this|same|safe) )*'
-        r'(?:speed|lane|course|pace)|go(?:es|ing)? (?:straight|ahead|forward|on\b)'
-        r'|driv(?:e|es|ing) (?:straight|forwards?|ahead|normally|on\b|down|along)'
-        r'|mov(?:e|es|ing) (?:straight|forwards?|ahead|along)|travel(?:s|ing)?'
-        r'|head(?:s|ing)? (?:straight|forward)|proceed(?:s|ing)?'
-    ),
-}
-_PATTERNS = {
-    behavior: re.compile(rf'\b(?:{pattern})', re.IGNORECASE)
-    for behavior, pattern in _BEHAVIORS.items()
-}
-_TURNS = re.compile(
-    r'\b(?:(?P<turn>turn(?:s|ing)?(?: to the| sharp| sharply)? |(?:mak|tak)(?:e|es|ing) an? '
-    r'(?:sharp )?)|(?:chang|switch|shift|mov|merg|swerv|steer|veer|nudg|pull)\w{0,3}\b'
-    r'(?:(?!\bturn)[^.;,\n]){0,40}?\b)(?P<side>left|right)\b',
-    re.IGNORECASE,
-)
-_NEGATED = re.compile(
-    r"(?:n't|\b(?:not|never|no need to|without|avoid|prepared? to|ready to|unless|if))"
-    r' (?:\w+ ){0,2}\Z',
-    re.IGNORECASE,
-)
+
+@dataclass(frozen=True)
+class _Sentence:
+    """What a sentence tells, and why; it is not understood if it has no clauses."""
+
+    action: str
+    reason: str = ''
+    clauses: tuple[Clause, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Advice:
+    """What a section tells; ``behavior`` and ``speed`` only where all of it is understood."""
+
+    words: str
+    reason: str
+    behavior: Behavior
+    speed: float | None
 
 
 def read_decision(words: str) -> DrivingDecision | None:
-    """Read a decision from JSON, from labelled sections, from a list or from a sentence.
+    """Read a decision from JSON, from labelled sections, from a list or from sentences.
 
     JSON boxes with captions (``drama``, either key of the paper's figures 33 and 34) are hazards.
     ``action, justification`` (``lingoqa``) and sentences with a reason (``bddx``) are split where
-    the reason begins. Of suggestions as Markdown (``codalm``) the whole list is the decision, and
-    its first item that names a behaviour gives the behaviour.
+    the reason begins. Of suggestions as Markdown (``codalm``) the whole list is the decision.
+
+    The decision's words are always given. A behaviour and a target speed are given only where all
+    of the decision is understood (see ``driving_clauses``) and nothing else in the text tells the
+    vehicle anything else.
 
     Returns:
-        None if the answer has no words.
+        None if the answer has no words beside headings, or begins with a bracket and is no list of
+        boxes.
 
     Raises:
         ParseError: a JSON box has no valid coordinates.
@@ -104,110 +138,92 @@ def read_decision(words: str) -> DrivingDecision | None:
     if places is not None:
         hazards = tuple(Hazard(box.label, box) for box in places.boxes)
         return None if places.points else DrivingDecision(hazards=hazards)
-    if not re.search(r'[^\W\d_]', words):
+    if _BRACKET.match(words) or not re.search(r'[^\W\d_]', words):
         return None
     sections = _sections(words)
-    section = sections.get('decision') or sections.get('speed') or sections['']
-    decision, rationale = _action_and_reason(section)
-    return DrivingDecision(
-        decision=decision,
-        behavior=read_behavior(decision),
-        rationale=_line(sections.get('rationale', '')) or rationale,
+    name = next((name for name in ('decision', 'speed') if sections.get(name)), '')
+    advice = _read_advice(sections[name])
+    behavior = advice.behavior
+    speeds = {advice.speed, read_speed(sections.get('speed', ''))} - {None}
+    conflicts = {
+        action
+        for other, text in sections.items()
+        if other != name
+        for action in actions_in(text, described=other != 'scene')
+    } - {behavior}
+    conditional = _DOUBT.search(sections.get('rationale', '').lower())
+    if conflicts or conditional or (behavior is Behavior.STOP and any(speeds)):
+        behavior, speeds = Behavior.UNKNOWN, set()
+    decision = DrivingDecision(
+        decision=advice.words,
+        behavior=behavior,
+        rationale=_line(sections.get('rationale', '')) or advice.reason,
         hazards=tuple(Hazard(label) for label in _labels(sections.get('hazards', ''))),
         scene=_line(sections.get('scene', '')),
-        target_speed=read_speed(sections.get('speed', '')) or read_speed(decision),
+        target_speed=speeds.pop() if len(speeds) == 1 else None,
     )
-
-
-def read_behavior(words: str) -> Behavior:
-    """Return the first behaviour that the words name; "slow down and stop" is a stop.
-
-    Negated and conditional behaviours ("do not stop", "be prepared to stop") do not count.
-    """
-    positions: dict[Behavior, int] = {}
-    for behavior, pattern in _PATTERNS.items():
-        for match in pattern.finditer(words):
-            if _counts(words, match):
-                positions[behavior] = match.start()
-                break
-    for match in _TURNS.finditer(words):
-        if _counts(words, match):
-            name = ('TURN_' if match.group('turn') else 'SHIFT_') + match.group('side').upper()
-            positions.setdefault(Behavior[name], match.start())
-    if len(positions) > 1:
-        positions.pop(Behavior.NONE, None)
-    first = min(positions, key=lambda behavior: positions[behavior], default=Behavior.UNKNOWN)
-    stop = positions.get(Behavior.STOP)
-    if first is Behavior.SLOW_DOWN and stop is not None and stop - positions[first] < 30:
-        return Behavior.STOP
-    return first
-
-
-def read_speed(words: str) -> float | None:
-    """Read a speed in metres a second: the only one in the words, or the one after "to" or "at".
-
-    Speed limits do not count.
-    """
-    speeds = list(_SPEED.finditer(words))
-    if len(speeds) > 1:
-        speeds = [s for s in speeds if words[: s.start()].endswith(('to ', 'at '))]
-    if len(speeds) != 1 or re.search(r'\blimit\W', words[: speeds[0].start()][-20:]):
-        return None
-    value, unit = speeds[0].groups()
-    return float(value) * _METRES_A_SECOND.get(unit.lower(), 1 / 3.6)
+    return decision if decision != DrivingDecision() else None
 
 
 def read_tags(text: str) -> tuple[ObjectReference, ...]:
-    """Read every ``<c1,CAM_BACK,1088.3,497.5>`` by drivelm's rule; numbers may be negative."""
-    tags = []
+    """Read every ``<c1,CAM_BACK,1088.3,497.5>`` of nuScenes' six cameras; numbers may be negative.
+
+    An object at two positions is not read.
+    """
+    tags: list[ObjectReference] = []
     for name, camera, *numbers in _TAG.findall(text):
         x, y = (float(number) for number in numbers)
         if max(abs(x), abs(y)) <= MAX_COORDINATE:
             inside = 0 <= x < TAGGED_WIDTH and 0 <= y < TAGGED_HEIGHT
             tags.append(ObjectReference(name, camera, x, y, inside))
-    return tuple(tags)
+    places = Counter(tag.id for tag in set(tags))
+    return tuple(tag for tag in tags if places[tag.id] == 1)
 
 
 def read_trajectory(text: str, step: float) -> Trajectory | None:
-    """Read the last ``[PT, (x, y), ...]`` or ``[PT, (x, y, heading), ...]``. Experimental.
+    """Read ``[PT, (x, y), ...]`` or ``[PT, (x, y, heading), ...]``, if it is all. Experimental.
 
-    OmniDrive writes the first form, ReCogDrive the second; MiMo-Embodied was published without a
-    form of its own. The numbers are taken as metres and radians in ``base_link``.
+    OmniDrive writes the first form, ReCogDrive the second, both after "Here is the planning
+    trajectory"; MiMo-Embodied was published without a form of its own. The numbers are taken as
+    metres and radians in ``base_link``.
 
     Args:
         text: the answer.
         step: seconds from the stamp to the first point, and from each to the next.
 
     Returns:
-        None if there is no such list, it is not closed, or its points do not share one form.
+        None if the text is anything else, its points do not share one form, they are too far from
+        each other for a road vehicle, or a heading is more than a full turn.
 
     """
-    lists = _PATH.findall(text)
-    if not lists:
+    path = _PATH.fullmatch(_one_line(text))
+    if path is None:
         return None
-    inside = ' '.join(lists[-1].split())
-    points, end = [], 0
-    while match := _PATH_POINT.match(inside, end):
-        values = [_METRES.fullmatch(number) for number in match.group(1).split(',')]
-        numbers = [float(value.group(1)) for value in values if value]
-        if len(numbers) != len(values) or any(abs(n) > _FARTHEST_METRES for n in numbers):
+    points: list[TrajectoryPoint] = []
+    last = (0.0, 0.0)
+    for written in re.findall(r'\([^()]*\)', path['points']):
+        match = _PATH_POINT.fullmatch(written)
+        if match is None:
             return None
-        points.append(numbers)
-        end = match.end()
-    if end != len(inside) or {len(point) for point in points} not in ({2}, {3}):
+        x, y = float(match[1]), float(match[3])
+        heading = None if match[4] is None else float(match[4])
+        too_far = math.dist(last, (x, y)) > _FASTEST * step
+        if too_far or (heading is not None and abs(heading) > math.tau):
+            return None
+        points.append(TrajectoryPoint(step * (len(points) + 1), x, y, heading))
+        last = (x, y)
+    if len({point.heading is None for point in points}) != 1:
         return None
-    return Trajectory(
-        tuple(TrajectoryPoint(step * n, *point) for n, point in enumerate(points, 1))
-    )
+    return Trajectory(tuple(points))
 
 
 def has_trajectory(text: str) -> bool:
-    """Tell whether a text holds a closed list of points."""
-    return _PATH.search(text) is not None
+    """Tell whether a text is a closed list of points."""
+    return _PATH.fullmatch(_one_line(text)) is not None
 
 
-def _counts(words: str, match: re.Match[str]) -> bool:
-    return _NEGATED.search(words[max(0, match.start() - 40) : match.start()]) is None
+def _one_line(text: str) -> str:
+    return ' '.join(to_ascii(text).replace('**', '').split()).strip('`')
 
 
 def _sections(words: str) -> dict[str, str]:
@@ -224,31 +240,71 @@ def _sections(words: str) -> dict[str, str]:
     return {name: '\n'.join(lines).strip() for name, lines in sections.items()}
 
 
-def _action_and_reason(words: str) -> tuple[str, str]:
-    """Split the action from its reason."""
-    items = [_line(item) for item in list_items(words)]
-    if items:
-        return '\n'.join(items), _split(min(items, key=_idle))[1]
-    bare = _line(words)
-    sentences = [bare] if 'justification' in bare.lower() else _SENTENCE.split(bare)
-    return _split(min(sentences, key=lambda sentence: _idle(_split(sentence)[0])))
+def _read_advice(section: str) -> _Advice:
+    """Read the section of the decision, sentence by sentence."""
+    sentences = list(_sentences(section))
+    decisive = [words for words in sentences if not _is_remark(words)] or sentences
+    told = [_read_sentence(words) for words in decisive]
+    items = [_line(item) for item in list_items(section)]
+    words = told[0].action if len(told) == 1 else _line(section).strip(_STRAY)
+    reasons = [sentence.reason for sentence in told if sentence.reason]
+    clauses = [clause for sentence in told for clause in sentence.clauses]
+    behaviors = {
+        behavior_of(sentence.clauses)
+        for sentence in told
+        if any(clause.behavior is not None for clause in sentence.clauses)
+    }
+    behavior, speed = Behavior.UNKNOWN, None
+    if len(behaviors) == 1 and all(sentence.clauses for sentence in told):
+        (behavior,) = behaviors
+        speed = target_speed_of(clauses)
+    others = {action for words in reasons for action in actions_in(words, described=True)}
+    doubtful = any(_DOUBT.search(reason.lower()) for reason in reasons)
+    if doubtful or not others <= {behavior}:
+        behavior = Behavior.UNKNOWN
+    if doubtful or others:
+        speed = None
+    reason = reasons[0] if len(reasons) == 1 else ''
+    return _Advice('\n'.join(items) or words, reason, behavior, speed)
 
 
-def _idle(words: str) -> int:
-    """Rank sentences: those with a change come first, those without any behaviour last."""
-    return {Behavior.UNKNOWN: 2, Behavior.NONE: 1}.get(read_behavior(words), 0)
+def _sentences(section: str) -> Iterator[str]:
+    for line in section.splitlines():
+        words = _line(_LIST_MARK.sub('', line, 1))
+        reason = _NAMED_REASON.search(words)  # it may have several sentences
+        before = words[: reason.start()].rstrip() if reason else words
+        *others, last = _SENTENCE.split(before)
+        yield from filter(None, [*others, last + words[len(before) :]])
 
 
-def _split(sentence: str) -> tuple[str, str]:
-    match = _REASON.search(sentence)
-    if match is None:  # "stop, the light is red", LingoQA's form without "because"
-        action, comma, reason = sentence.partition(', ')
-        has_action = comma and read_behavior(action) is not Behavior.UNKNOWN
-        if not has_action or read_behavior(reason) is not Behavior.UNKNOWN:
-            action, reason = sentence, ''
-    else:
-        action, reason = sentence[: match.start()], sentence[match.end() :]
-    return action.strip(_STRAY), reason.strip(_STRAY)
+def _read_sentence(words: str) -> _Sentence:
+    """Split a sentence into what it tells and why, where it has a known form."""
+    match = _REASON.search(words)
+    if match and not _MEASURE.match(words.rsplit(maxsplit=1)[-1]):
+        action = words[: match.start()].strip(_STRAY)
+        return _Sentence(action, words[match.end() :].strip(_STRAY), read_clauses(action))
+    if clauses := read_clauses(words):
+        return _Sentence(words.strip(_STRAY), '', clauses)
+    # "stop, the light is red": LingoQA's form without "because"
+    for mark in _COMMA_OR_COLON.finditer(words, 0, LONGEST):
+        action, reason = words[: mark.start()], words[mark.end() :]
+        if (clauses := read_clauses(action)) and _is_remark(reason):
+            if mark.group() == ': ':
+                return _Sentence(words.strip(_STRAY), '', clauses)
+            return _Sentence(action.strip(_STRAY), reason.strip(_STRAY), clauses)
+    if match := _REASON_FIRST.fullmatch(words.strip(_STRAY)):
+        action = match['action'] or match['result']
+        clauses = read_clauses(action)
+        if clauses and (match['reason'] or _is_remark(match['remark'])):
+            return _Sentence(action, match['reason'] or match['remark'], clauses)
+    return _Sentence(words.strip(_STRAY))
+
+
+def _is_remark(words: str) -> bool:
+    """Tell whether words describe the scene and what is in it, but not what the vehicle does."""
+    line = plain(words)
+    doubtful = _DOUBT.search(line) or _REMARK_DOUBT.search(line)
+    return bool(_REMARK.match(line)) and not doubtful and not [*actions_in(line, described=True)]
 
 
 def _labels(words: str) -> list[str]:

@@ -22,7 +22,6 @@ from .answers import (
 from .choice_readers import read_choice, read_choices
 from .driving_readers import (
     has_trajectory,
-    read_behavior,
     read_decision,
     read_tags,
     read_trajectory,
@@ -192,7 +191,10 @@ def _decisive_part(query: Query, answer: str) -> str:
 def _contradicts(query: Query, before: str, content: str) -> bool:
     """Whether the words before a box are another answer than that in the box."""
     if query.task.answer is AnswerKind.DECISION:
-        return read_behavior(before) not in (Behavior.UNKNOWN, read_behavior(content))
+        told = read_decision(before)
+        boxed_decision = read_decision(content)
+        return told is not None and told.behavior is not Behavior.UNKNOWN and (
+            boxed_decision is None or told.behavior is not boxed_decision.behavior)
     if query.task.answer is AnswerKind.TRAJECTORY:
         return has_trajectory(before)
     said, boxed = (_read_short(query, strip_latex(words)) for words in (before, content))

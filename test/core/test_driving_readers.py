@@ -1,22 +1,22 @@
-"""Decisions, tags and paths in many words."""
+"""Decisions, tags and paths in many words, and short answers in many forms."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.answers import Behavior, ObjectReference
-from mimo_embodied_ros.core.driving_readers import (
-    read_behavior,
-    read_decision,
-    read_speed,
-    read_tags,
-    read_trajectory,
-)
+from mimo_embodied_ros.core.driving_readers import read_decision, read_tags, read_trajectory
+from mimo_embodied_ros.core.errors import ParseError
 from support.paths import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MESSAGE = ROOT / 'msg' / 'DrivingDecision.msg'
 
@@ -24,62 +24,6 @@ MESSAGE = ROOT / 'msg' / 'DrivingDecision.msg'
 def test_behaviors_are_those_of_the_message() -> None:
     constants = re.findall(r'^uint16 ([A-Z_]+)=(\d+)', MESSAGE.read_text(), re.MULTILINE)
     assert {name: int(value) for name, value in constants} == {b.name: b.value for b in Behavior}
-
-
-@pytest.mark.parametrize(
-    ('words', 'behavior'),
-    [
-        ('Stop at the red light', Behavior.STOP),
-        ('come to a complete stop', Behavior.STOP),
-        ('The car remains stopped', Behavior.STOP),
-        ('stopped', Behavior.STOP),
-        ('wait for the pedestrian', Behavior.STOP),
-        ('slow down and stop', Behavior.STOP),
-        ('brake gently', Behavior.SLOW_DOWN),
-        ('decelerate', Behavior.SLOW_DOWN),
-        ('reduce your speed', Behavior.SLOW_DOWN),
-        ('yield to the bus', Behavior.SLOW_DOWN),
-        ('slow down near the stop sign', Behavior.SLOW_DOWN),
-        ('slow down; at the junction, after the bridge, stop', Behavior.SLOW_DOWN),
-        ('move to the left lane', Behavior.SHIFT_LEFT),
-        ('the car pulls over to the right', Behavior.SHIFT_RIGHT),
-        ('steer slightly left', Behavior.SHIFT_LEFT),
-        ('make a right turn', Behavior.TURN_RIGHT),
-        ('turn left slowly', Behavior.TURN_LEFT),
-        ('move forward and turn left', Behavior.TURN_LEFT),
-        ('continue straight', Behavior.NONE),
-        ('The car is driving forward', Behavior.NONE),
-        ('keep your lane', Behavior.NONE),
-        ('continue, then stop', Behavior.STOP),
-        ("don't stop", Behavior.UNKNOWN),
-        ('there is no need to slow down', Behavior.UNKNOWN),
-        ('be ready to brake', Behavior.UNKNOWN),
-        ('accelerate', Behavior.UNKNOWN),
-        ('a red light', Behavior.UNKNOWN),
-        ('turn signal on', Behavior.UNKNOWN),
-        ('', Behavior.UNKNOWN),
-    ],
-)
-def test_behavior(words: str, behavior: Behavior) -> None:
-    assert read_behavior(words) is behavior
-
-
-@pytest.mark.parametrize(
-    ('words', 'speed'),
-    [
-        ('drive at 36 km/h', 10.0),
-        ('5 m/s', 5.0),
-        ('10 mph', 4.4704),
-        ('from 50 km/h to 36 km/h', 10.0),
-        ('30 km/h or 40 km/h', None),
-        ('the speed limit is 50 km/h', None),
-        ('13.5.2 km/h', None),
-        ('fast', None),
-    ],
-)
-def test_target_speed(words: str, speed: float | None) -> None:
-    target = read_speed(words)
-    assert target == (None if speed is None else pytest.approx(speed))
 
 
 def test_sections_without_a_decision() -> None:
@@ -90,13 +34,39 @@ def test_sections_without_a_decision() -> None:
     assert decision.rationale == 'it is wet'
 
 
+def test_a_reason_may_come_first() -> None:
+    decision = read_decision('The light is red, so the ego car should stop.')
+    assert decision is not None
+    assert decision.decision == 'the ego car should stop'
+    assert decision.rationale == 'The light is red'
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '[{"bbox_2d": [8, 29, 93, 70], "caption": "a "red" light"}]',
+        '```json\n[{"bbox_2d": [8, 29, 93, 70], "caption": "a "red" light"}]\n```',
+        '{"action": "stop"', '{"action": "stop"}', '["stop"]', '[stop]', '{stop}',
+        '\\boxed{stop, justification: {red} light',
+    ],
+)  # fmt: skip
+def test_json_is_no_sentence(text: str) -> None:
+    decision = None
+    with contextlib.suppress(ParseError):
+        decision = read_decision(text)
+    assert decision is None
+
+
 numbers = st.integers(-99_999, 99_999).map(lambda n: n / 100)
-names = st.from_regex(r'[a-z]\d{1,2}', fullmatch=True)
+names = st.integers(1, 99).map(lambda n: f'c{n}')
 cameras = st.sampled_from(['CAM_FRONT', 'CAM_BACK_LEFT'])
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(names, cameras, numbers, numbers), max_size=4), st.text(max_size=9))
+@given(
+    st.lists(st.tuples(names, cameras, numbers, numbers), max_size=4, unique_by=lambda tag: tag[0]),
+    st.text(max_size=9),
+)
 def test_tags_round_trip(tags: list[tuple[str, str, float, float]], between: str) -> None:
     between = between.replace('<', '').replace('>', '')
     text = between.join(f'<{name},{camera},{x},{y}>' for name, camera, x, y in tags)
@@ -105,16 +75,78 @@ def test_tags_round_trip(tags: list[tuple[str, str, float, float]], between: str
     )
 
 
-@settings(deadline=None)
-@given(
-    st.integers(2, 3).flatmap(lambda n: st.lists(st.tuples(*[numbers] * n), min_size=1)),
-    st.sampled_from([', ', ',', ',\n ']),
+@pytest.mark.parametrize(
+    'text',
+    [
+        '<c1,CAM_ROOF,10,10>', '<c1,CAM_BACK_UP,10,10>', '<c1,CAM,10,10>', '<c1,cam_back,10,10>',
+        '<car,CAM_BACK,10,10>', '<c0,CAM_BACK,10,10>', '<1,CAM_BACK,10,10>', '<c1,CAM_BACK,10>',
+        '<c1,CAM_BACK,10,10,20>', '<c1,CAM_BACK,1,088,10>', '<c1,CAM_BACK,\u221210,10>',
+        '<c1,CAM_BACK,1e2,10>', '<c1,CAM_BACK,10.,10>', '<c1,CAM_BACK,+10,10>',
+        '<c1,CAM_BACK,10,10', '<c1,CAM_BACK,10,10> or <c1,CAM_BACK,20,20>',
+    ],
+)  # fmt: skip
+def test_other_tags_are_no_references(text: str) -> None:
+    assert read_tags(text) == ()
+
+
+# Steps of a road vehicle in half a second.
+steps = st.tuples(st.integers(-300, 3000), st.integers(-999, 999), st.integers(-314, 314))
+paths = st.lists(steps, min_size=1, max_size=9).map(
+    lambda path: [
+        (sum(x for x, _, _ in path[:n]) / 100, sum(y for _, y, _ in path[:n]) / 100, heading / 100)
+        for n, (_, _, heading) in enumerate(path, 1)
+    ]
 )
-def test_path_round_trip(points: list[tuple[float, ...]], comma: str) -> None:
-    written = comma.join(f'({comma.join(f"{v:+.2f}" for v in point)})' for point in points)
-    trajectory = read_trajectory(f'Here is the planning trajectory [PT{comma}{written}].', 0.5)
+leads = st.sampled_from(['', 'Here is the planning trajectory ', 'The trajectory is: ', 'It is '])
+
+
+def written(points: Sequence[Sequence[float]], comma: str = ', ') -> str:
+    values = (comma.join(f'{value:+.2f}' for value in point) for point in points)
+    return f'[PT{comma}{comma.join(f"({value})" for value in values)}]'
+
+
+@settings(deadline=None)
+@given(paths, st.booleans(), leads, st.sampled_from([', ', ',', ',\n ']), st.booleans())
+def test_path_round_trip(
+    path: list[tuple[float, float, float]], with_heading: bool, lead: str, comma: str, minus: bool
+) -> None:
+    points = [point if with_heading else point[:2] for point in path]
+    text = f'{lead}{written(points, comma)}.'
+    trajectory = read_trajectory(text.replace('-', '\u2212') if minus else text, 0.5)
     assert trajectory is not None
     assert [p.time for p in trajectory.points] == [0.5 * (n + 1) for n in range(len(points))]
-    with_heading = len(points[0]) == 3
     assert [(p.x, p.y, p.heading)[: 2 + with_heading] for p in trajectory.points] == points
     assert with_heading or all(p.heading is None for p in trajectory.points)
+
+
+@settings(deadline=None)
+@given(paths, paths, st.sampled_from([' or ', '\n', ', ', '. ', ' ', '. No, ', ' and ', ' not ']))
+def test_two_joined_paths_are_none(first: Any, second: Any, join: str) -> None:
+    assert read_trajectory(written(first) + join + written(second), 0.5) is None
+
+
+@settings(deadline=None)
+@given(
+    paths,
+    st.sampled_from([
+        'I cannot give {}', 'Do not drive {}.', 'The trajectory is not {}.', 'If it is clear: {}',
+        '{} is wrong', '{}?', 'The path of the truck is {}.', '{} or stop', 'Is it {}', '{} 2',
+        '[{}]', '{} and', 'The past trajectory was {}.', 'e.g. {}', 'trajectory \u2260 {}',
+    ]),
+)  # fmt: skip
+def test_a_path_with_more_words_is_none(path: Any, frame: str) -> None:
+    assert read_trajectory(frame.format(written(path)), 0.5) is None
+
+
+@pytest.mark.parametrize(
+    'points',
+    [
+        '(1,5, 2)', '(1, 2), (3, 4),', '(1, 2) (3, 4)', '(1 m, 2 m)', '(1, 2, 3, 4)', '(1)',
+        '(.5, 1)', '(1., 2)', '(1e1, 2)', '(--1, 2)', '(+-1, 2)', '(\u20131, 2)', '(1/2, 2)',
+        '(1, 2), (3, 4',
+        '(1, 2), (3, 4), ...', '(1, 2), (3, nan)', '(640, 360), (700, 300)', '(4, 0), (830, 0)',
+        '(1, 2, 90)', '(1, 2, 0), (3, 4)', '(1, 2); (3, 4)', '(1 , 2)(3 , 4)', '1, 2', '',
+    ],
+)  # fmt: skip
+def test_damaged_paths_are_none(points: str) -> None:
+    assert read_trajectory(f'[PT, {points}]', 0.5) is None

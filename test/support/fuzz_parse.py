@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.answers import DrivingDecision, SpatialAnswer, Trajectory
+from mimo_embodied_ros.core.characters import to_ascii
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.core.tasks import TASKS, Positions
 from support.conformance import RECORDS, answer_to
@@ -86,7 +87,7 @@ def mutated(rng: random.Random, text: str) -> str:
 
 def check(record: dict[str, Any], answer: Answer) -> None:
     """Raise an AssertionError if the answer holds a number that its text does not hold."""
-    answer_text = record['text'].rpartition('</think>')[2]
+    answer_text = to_ascii(record['text'].rpartition('</think>')[2])
     in_text = {float(number) for number in _NUMBER.findall(answer_text)}
     original = TASKS[record['task']].coordinates is Positions.ORIGINAL
     for number in _numbers(answer, original=original):

@@ -1,4 +1,4 @@
-"""Decisions, tags and paths in many words, and short answers in many forms."""
+"""Decisions, tags and paths in many words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mimo_embodied_ros.core.answers import AnswerType, Behavior, ObjectReference
+from mimo_embodied_ros.core.answers import Behavior, ObjectReference
 from mimo_embodied_ros.core.driving_readers import (
     read_behavior,
     read_decision,
@@ -16,15 +16,6 @@ from mimo_embodied_ros.core.driving_readers import (
     read_tags,
     read_trajectory,
 )
-from mimo_embodied_ros.core.spatial_readers import (
-    read_choice,
-    read_choices,
-    read_labels,
-    read_number,
-    read_spatial,
-    read_word,
-)
-from mimo_embodied_ros.core.tasks import TASKS
 from support.paths import ROOT
 
 MESSAGE = ROOT / 'msg' / 'DrivingDecision.msg'
@@ -127,46 +118,3 @@ def test_path_round_trip(points: list[tuple[float, ...]], comma: str) -> None:
     with_heading = len(points[0]) == 3
     assert [(p.x, p.y, p.heading)[: 2 + with_heading] for p in trajectory.points] == points
     assert with_heading or all(p.heading is None for p in trajectory.points)
-
-
-@settings(deadline=None)
-@given(st.sets(st.sampled_from('ABCDEFGH'), min_size=1), st.data())
-def test_letters_round_trip(letters: set[str], data: st.DataObject) -> None:
-    order = data.draw(st.permutations(sorted(letters)))
-    join = data.draw(st.sampled_from(['', ', ', ' and ', ',', '; ', ' ']))
-    answer = read_choices(join.join(order))
-    assert answer is not None
-    assert answer.choices == tuple(sorted(letters))
-    assert answer.choice == ''.join(sorted(letters))
-
-
-@settings(deadline=None)
-@given(numbers, st.sampled_from(['', ' m', 'cm', ' chairs', ' km/h']))
-def test_numbers_round_trip(number: float, unit: str) -> None:
-    for text in (f'{number}{unit}', f'about {number}{unit}.', f'The answer is {number}{unit}'):
-        answer = read_number(text)
-        assert answer is not None
-        assert (answer.type, answer.number) == (AnswerType.NUMBER, number)
-        assert answer.unit == unit.strip()
-
-
-@settings(deadline=None)
-@given(st.lists(st.sampled_from(TASKS['surround_word'].vocabulary[11:]), min_size=1, unique=True))
-def test_labels_round_trip(labels: list[str]) -> None:
-    vocabulary = TASKS['surround_word'].vocabulary
-    for join in (', ', '\n- ', ' and '):
-        answer = read_labels(join.join(label.title() for label in labels), vocabulary)
-        assert answer is not None
-        assert answer.choices == tuple(labels)
-    word = read_word(labels[0].upper() + '.', vocabulary)
-    assert word is not None
-    assert word.yes is not None or word.choice == labels[0]
-
-
-@settings(deadline=None)
-@given(st.text(max_size=60), st.lists(st.text(min_size=1, max_size=9), max_size=4))
-def test_a_choice_is_one_that_was_offered(words: str, options: list[str]) -> None:
-    answer = read_choice(words, options)
-    if answer is not None and options:
-        assert answer.choice in 'ABCDE'[: len(options)]
-    assert read_spatial(words).text == words

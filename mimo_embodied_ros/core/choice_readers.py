@@ -37,14 +37,15 @@ _NO_REST = (
     r'is|are|was|has|have|can|could|must|should|would|will|may|might|do|does|or|nor|not?|none|never'
     r'|neither|either|wrong|incorrect|false|untrue|impossible|unlikely|invalid|excluded'
     r'|eliminated|ruled|rejected|fails?|seems?|but|however|wait|maybe|perhaps|possibly|probably'
-    r'|actually|instead|rather|unless|if|because|since|answers?|options?|choices?'
+    r'|likely|though|although|except|yet|apparently|think|guess|sure|unsure|unclear|actually'
+    r'|instead|rather|unless|if|because|since|answers?|options?|choices?'
 )
 _TERM = (
     rf'(?!(?:[B-Zb-ln-z]|[Aa](?! [a-z])|(?i:{_NO_REST}))(?![\w-]))'
     r"(?:[A-Za-z]+(?:['-][A-Za-z0-9]+)*|-?[0-9]+(?:\.[0-9]+)?)"
 )
-# Chinese words but those for not, wrong and or
-_HAN = r'(?:(?![不没非错或否无])[\u4e00-\u9fff])+'
+# Chinese words but those for not, wrong, or, may and but, and of questions
+_HAN = r'(?:(?![不没非错或否无可但还吗呢吧])[\u4e00-\u9fff])+'
 _REST = re.compile(rf'(?!and\b|then\b){_TERM}(?:,? {_TERM}){{0,19}}|{_HAN}')
 _NEGATED = re.compile(r"\b(?:not|no|never|cannot|without)\b|n't\b")
 

@@ -209,6 +209,9 @@ def test_a_letter_with_the_words_of_another_option(order: list[str], form: str) 
     ('Option (A) is wrong, option (C) is right.', (), ''),
     ('(A) is too far and (C) is behind, which leaves (B).', (), ''),
     ('(A) can be excluded', (), ''),
+    ('A. red cube, though I am unsure', (), ''),
+    ('A. red cube\nB', (), ''),
+    ('B、可能', (), ''),
     ('A. wrong', (), ''),
     ('A is right.', OPTIONS, ''),  # of something
     ('A is the right answer.', OPTIONS, 'A'),

@@ -17,34 +17,35 @@ _LEAD = re.compile(
     rf'{START}(?:{SO}(?:{BEST}(?:answer|option|choice)s?(?:\s?(?:is|are|:))? ?:?\s?'
     r'(?:option |choice )?|i (?:choose|select|pick) (?:option )?)'
     # the Chinese "so", "the right answer is", "should", "choose" and "option"
-    r'|(?:(?:\u6240\u4ee5|\u56e0\u6b64|\u7efc\u4e0a|\u6545),?)?'
-    r'(?:(?:\u6b63\u786e|\u6700\u7ec8)?\u7684?(?:\u7b54\u6848|\u9009\u9879)'
-    r'(?:\u5e94?\u662f|\u4e3a|\u9009)?:?|\u5e94?\u8be5?\u9009\u62e9?)\s?(?:\u9009\u9879)?)',
+    r'|(?:(?:所以|因此|综上|故),?)?(?:(?:正确|最终)?的?(?:答案|选项)(?:应?是|为|选)?:?|应?该?选择?)\s?(?:选项)?)',
     re.IGNORECASE,
 )
 _CHOSEN = re.compile(
     r'(?P<letter>\([A-Za-z]\)|\[[A-Za-z]\]|[A-Z]\)?)(?P<stop> ?[.:\u3001] ?| - | )?(?P<rest>.*)'
 )
 _CONFIRMED = re.compile(
-    r' is (?:the )?(?:correct|right|best)(?: (?:answer|option|choice|one))?|\u9009?\u9879'  # option
+    r' is (?:(?:the )?(?:correct|best)(?: (?:answer|option|choice|one))?'
+    r'|the right (?:answer|option|choice))|选?项'  # the Chinese "option"
 )
-_JOIN = r'(?:,? and | ?[,;&\u3001\u548c] ?| )'  # the Chinese characters are a comma and "and"
-_SEVERAL = re.compile(rf'\(?[A-H]\)?(?:{_JOIN}?\(?[A-H]\)?)+(?: are (?:correct|right))?\.?')
+_JOIN = r'(?:,? and | ?[,;&\u3001和] ?| )'  # the Chinese characters are a comma and "and"
+_SEVERAL = re.compile(rf'\(?[A-H]\)?(?:{_JOIN}?\(?[A-H]\)?)+(?: are correct)?\.?')
 # letters, with function words in capitals; "A" before a noun is an article and "I" a word
 _NAMED = re.compile(r"(?<![A-Za-z0-9'-])(?:[B-HJ-Zb-hj-z]|[Aa](?! [a-z]))(?![A-Za-z0-9'-])")
-_RUN = re.compile(r'\b[A-H]{2,}\b', re.ASCII)
+_RUN = r'\b[A-H]{2,}\b'
 # what may follow a letter where the options are not known: words, no verdict and no other letter
 _NO_REST = (
     r'is|are|was|has|have|can|could|must|should|would|will|may|might|do|does|or|nor|not?|none|never'
-    r'|n(?:either)|either|wrong|incorrect|false|untrue|impossible|unlikely|invalid|excluded'
+    r'|neither|either|wrong|incorrect|false|untrue|impossible|unlikely|invalid|excluded'
     r'|eliminated|ruled|rejected|fails?|seems?|but|however|wait|maybe|perhaps|possibly|probably'
-    r'|actually|instead|rather|unless|if|because|since|answers?|options?|choices?'
+    r'|likely|though|although|except|yet|apparently|think|guess|sure|unsure|unclear|actually'
+    r'|instead|rather|unless|if|because|since|answers?|options?|choices?'
 )
 _TERM = (
     rf'(?!(?:[B-Zb-ln-z]|[Aa](?! [a-z])|(?i:{_NO_REST}))(?![\w-]))'
     r"(?:[A-Za-z]+(?:['-][A-Za-z0-9]+)*|-?[0-9]+(?:\.[0-9]+)?)"
 )
-_HAN = r'(?:(?![\u4e0d\u6ca1\u975e\u9519\u6216\u5426\u65e0])[\u4e00-\u9fff])+'  # no not, wrong, or
+# Chinese words but those for not, wrong, or, may and but, and of questions
+_HAN = r'(?:(?![不没非错或否无可但还吗呢吧])[\u4e00-\u9fff])+'
 _REST = re.compile(rf'(?!and\b|then\b){_TERM}(?:,? {_TERM}){{0,19}}|{_HAN}')
 _NEGATED = re.compile(r"\b(?:not|no|never|cannot|without)\b|n't\b")
 
@@ -140,5 +141,5 @@ def _means(rest: str, options: Sequence[str]) -> list[str]:
 
 def _others(options: Sequence[str]) -> Callable[[str], object]:
     """Return the search for what names an option: letters, or the words of one."""
-    names = re.compile(any_of(options))
-    return lambda text: _NAMED.search(with_capitals(text)) or _RUN.search(text) or names.search(text)
+    name = re.compile(rf'{_RUN}|{any_of(options)}', re.ASCII)
+    return lambda text: _NAMED.search(with_capitals(text)) or name.search(text)

@@ -8,10 +8,10 @@ import re
 from .answers import AnswerType, SpatialAnswer
 from .short_answers import LEAD, NOUN, PLACES, THING, conclusion, plain, with_capitals
 
-# what may not stand before "the answer is"; the Chinese characters are one to ten, and two
+# what may not stand before "the answer is": another number
 _OTHERS = re.compile(
     r'[0-9]|\b(?:zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozens?)\b'
-    r'|[\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d\u5341\u4e24]',
+    r'|[一二三四五六七八九十两]',
     re.IGNORECASE | re.ASCII,
 )
 _LENGTH = (
@@ -26,36 +26,32 @@ _MEASURE = (
 )
 # metres, kilometres, seconds, minutes, hours, degrees, people; measure words with what they count
 _HAN_MEASURE = (
-    r'(?:[\u5398\u6beb\u5206\u5343]?\u7c73|\u516c\u91cc|\u79d2|\u5206\u949f|\u5c0f\u65f6|\u5ea6'
-    r'|\u4eba'
-    r'|[\u4e2a\u53ea\u628a\u5f20\u8f86\u6761\u6839\u68f5\u5757\u672c\u4ef6\u4f4d\u540d\u53f0\u76cf\u6247]'
-    # no half, more, or so, above, below, not, or, and, to, some, is, in, have
-    r'(?:(?![\u534a\u591a\u4f59\u5de6\u4e0a\u4e0b\u4e0d\u6ca1\u6216\u548c\u5230\u81f3\u51e0\u4ee5\u53c8'
-    r'\u662f\u5728\u6709])'
-    r'[\u4e00-\u9fff]){0,6})'
+    r'(?:[厘毫分千]?米|公里|秒|分钟|小时|度|人|[个只把张辆条根棵块本件位名台盏扇]'
+    # no half, more, or so, above, below, not, or, and, to, some, is, in, have, no question
+    r'(?:(?![半多余左上下不没或和到至几以又是在有吗呢么吧])[\u4e00-\u9fff]){0,6})'
 )
 _PLURAL = r'(?:(?:[a-z]{2,}-)*[a-z]{2,}s(?<!ss)|people|men|women|children)'
 _COUNTED = rf'(?:(?:{NOUN} ){{0,2}}{_PLURAL}|(?<=\b1 )(?=[a-z]{{3}}){NOUN}(?: {NOUN}){{0,2}})'
 _QUANTITY = (
-    r'(?:(?:ABOUT|APPROXIMATELY|approx\.|AROUND|ROUGHLY) |[~\u2248] ?|\u5927?\u7ea6)?'
+    r'(?:(?:ABOUT|APPROXIMATELY|approx\.|AROUND|ROUGHLY) |[~\u2248] ?|大?约)?'
     r'(-?[0-9]+(?:\.[0-9]+)?)'
     rf'(?:\s?({_MEASURE}|{_HAN_MEASURE})| ({_COUNTED}))?'
 )
-_HEAD = (
-    r'(?:number|count|total|distance|height|width|length|depth|size|area|volume|diameter|radius'
-    r'|thickness|speed|duration|angle|temperature)'
+# not "the image number"
+_MEASURED = (
+    rf'(?:(?:total |exact )?(?:number|count)|(?:{NOUN} ){{0,2}}(?:total|distance|height|width'
+    r'|length|depth|size|area|volume|diameter|radius|thickness|speed|duration|angle|temperature))'
 )
 _OF = rf'(?: (?:OF|BETWEEN|FROM|TO) (?:{THING}|{NOUN}(?: {NOUN})?)(?: (?:AND|TO|FROM) {THING})?)'
 _BEFORE = (
     r'(?:(?:(?:SO|THUS|THEREFORE|HENCE),? )?'
     r'(?:THERE (?:IS|ARE) (?:ONLY |exactly )?|(?:I|WE) (?:CAN )?(?:count|see) |IT IS '
-    rf'|THE (?:{NOUN} ){{0,2}}{_HEAD}{_OF}{{0,2}}(?: {PLACES})? IS )'
-    # in the picture (in all) there are; the distance is
-    r'|(?:(?:(?![\u6ca1\u4e0d])[\u4e00-\u9fff]){1,6}[\u4e0a\u4e2d\u91cc\u5185])?'
-    r'(?:[\u4e00\u603b]?\u5171)?\u6709'
-    r'|(?:\u8ddd\u79bb|\u9ad8\u5ea6|\u5bbd\u5ea6|\u957f\u5ea6|\u6570\u91cf)[\u662f\u4e3a])'
+    rf'|THE {_MEASURED}{_OF}{{0,2}}(?: {PLACES})? IS )'
+    # in the picture, video, room, scene or on the table (in all) there are; the distance is
+    r'|(?:[这该]?张?(?:图[片像]?|画面|照片|视频|房间|场景|桌子?)'
+    r'[上中里内])?(?:[一总]?共)?有|(?:距离|高度|宽度|长度|数量)[是为])'
 )
-_AFTER = rf'(?: (?:{PLACES}|long|wide|high|tall|deep|away))'
+_AFTER = rf'(?: (?:{PLACES}|IN total|long|wide|high|tall|deep|away))'
 _ANSWER = re.compile(rf'{_QUANTITY}\.?')
 _SENTENCE = re.compile(rf'{_BEFORE}?{_QUANTITY}{_AFTER}?\.?')
 

@@ -40,15 +40,14 @@ BEST = r'(?:(?:the|my) )?(?:(?:correct|final|best|right) )?'
 LEAD = re.compile(
     rf'{START}(?:{SO}{BEST}answer ?(?:is ?:?|:)\s?'
     # the Chinese "so", "right", "final" and "the answer is"
-    r'|(?:(?:\u6240\u4ee5|\u56e0\u6b64|\u7efc\u4e0a),?)?(?:\u6b63\u786e|\u6700\u7ec8)?'
-    r'\u7b54\u6848(?:[\u662f\u4e3a]:?|:)\s?)',
+    r'|(?:(?:所以|因此|综上),?)?(?:正确|最终)?答案(?:[是为]:?|:)\s?)',
     re.IGNORECASE,
 )
 _DOUBTFUL = re.compile(
     r"""\?|\b(?:answers?|actually|although|assum\w+|believe|but|cannot|depends?|either|guess|however
     |if|likely|may|maybe|might|neither|nor|or|perhaps|possibl[ey]|probabl[ey]|seems?|sure|think
     |uncertain|unclear|unless|unsure|wait|whether)\b|n't\b
-    |\u7b54\u6848|\u6216|\u53ef\u80fd|\u4e5f\u8bb8|\u4f46""",  # answer, or, maybe, but
+    |答案|或|可能|也许|但""",  # answer, or, maybe, but
     re.IGNORECASE | re.VERBOSE | re.ASCII,
 )
 
@@ -66,14 +65,15 @@ _CAPITALS = """
     approximately roughly almost nearly partly partially mostly always sometimes only first later
     soon once until after before of as at in on by to for from with per near above below under
     underneath beneath behind beside inside outside over against onto into within between among
-    zero one two three four five six seven eight nine ten eleven twelve dozen dozens score scores
-    gross hundred hundreds thousand thousands million millions billion billions trillion trillions
+    zero one ones two three four five six seven eight nine ten tens eleven twelve dozen dozens score
+    scores gross hundred hundreds thousand thousands million millions billion billions trillion
+    trillions
     lakh lakhs crore crores half halves third thirds quarter quarters fourth fourths fifth fifths
     sixth sixths seventh sevenths eighth eighths ninth ninths tenth tenths sixteenth sixteenths
     hundredth hundredths thousandth thousandths second pair pairs couple couples double twice times
     more less few fewer another other others several some many much extra additional most least
     doubt doubts problem problems question questions idea ideas way ways reason reasons clue chance
-    chances sense extent degree
+    chances sense extent degree verge brink
 """
 _FUNCTION_WORDS = frozenset(_CAPITALS.split())
 _WORD = re.compile('[A-Za-z]+')

@@ -30,13 +30,18 @@ def read_word(
     sentence that says no more: "It is an intersection.", "There are 3 lanes."
     """
     allowed = {bare(word): word for word in (*vocabulary, *options)}
-    if {'yes', 'no'} <= allowed.keys() and (answer := read_yes_no(words)):
-        return answer
     named = any_of(allowed)
-    text = conclusion(plain(words), LEAD, re.compile(named).search)
-    word = '' if text is None else allowed.get(bare(text), '')
-    if text and options and not word:
-        word = _numbered(words, options) or _named(text, allowed, named)
+    whole = plain(words)
+    text = conclusion(whole, LEAD, re.compile(named).search)
+    if text is None:
+        return None
+    if {'yes', 'no'} <= allowed.keys() and (answer := read_yes_no(text)):
+        return replace(answer, text=words)
+    word = allowed.get(bare(text), '')
+    if word.casefold().startswith('not ') and bare(whole) != bare(word):
+        return None  # "the answer is not standing": also another than "standing"
+    if options and not word:
+        word = _numbered(text, options) or _named(text, allowed, named)
     if not word:
         return None
     if answer := read_yes_no(word) or read_number(word, sentences=False):
@@ -60,7 +65,7 @@ def _named(text: str, allowed: dict[str, str], named: str) -> str:
     if len(found) == 1:
         before, after = text[: found[0].start()], text[found[0].end() :]
         if _IT_IS.fullmatch(with_capitals(before)) and _PLACE.fullmatch(with_capitals(after)):
-            return allowed[bare(found[0].group())]
+            return allowed.get(bare(found[0].group()), '')
     return ''
 
 

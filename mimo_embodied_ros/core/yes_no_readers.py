@@ -7,11 +7,11 @@ import re
 from .answers import AnswerType, SpatialAnswer
 from .short_answers import LEAD, NOUN, PLACES, THING, conclusion, plain, with_capitals
 
-_YES = r'(?:YES|\(YES\)|\u662f\u7684?|\u5bf9\u7684?)'
-_NO = r'(?:NO|\(NO\)|\u5426|\u4e0d|\u4e0d\u662f\u7684?|\u4e0d\u5bf9|\u6ca1\u6709)'
-# what may not stand before "the answer is"; the Chinese characters are those of yes and no
+_YES = r'(?:YES|\(YES\)|是的?|对的?)'
+_NO = r'(?:NO|\(NO\)|否|不|不是的?|不对|没有)'
+# what may not stand before "the answer is"; the Chinese characters are of yes and no
 _OTHERS = re.compile(
-    r'\b(?:yes|no|not|true|false)\b|[\u662f\u5426\u4e0d\u5bf9\u6ca1\u6709]',
+    r'\b(?:yes|no|not|true|false)\b|[是否不对没有]',
     re.IGNORECASE | re.ASCII,
 )
 _CONTRACTED = (

@@ -18,17 +18,19 @@ OPTIONS = ('move left', 'move forward', 'turn around', 'stop')
 ACTIONS = ('slow down', 'honk', 'keep a distance', 'overtake')
 ROADS = ('intersection', 'straight road', 'road', 'roundabout')
 WORDS = TASKS['surround_word'].vocabulary
+SURE = [word for word in WORDS if word != 'not standing']  # "is not standing" is not sure
 
 LEADS = (
-    '', 'The answer is ', 'Answer: ', 'So the final answer is: ', '**Answer:** ', '答案是', '答案：',
-    'The cup is red.\nAnswer: ', 'The cup is red. The answer is ',
+    '', 'The answer is ', 'Answer: ', 'So the final answer is: ', '**Answer:** ', '答案是',
+    '答案\uff1a', 'The cup is red.\nAnswer: ', 'The cup is red. The answer is ',
 )  # fmt: skip
 FRAMES = ('{}', '**{}**', '"{}"', '`{}`', r'\textbf{{{}}}', r'\mathrm{{{}}}', '${}$', r'\({}\)')
 ENDS = ('', '.', '\u3002', '\n')
 # two answers joined by one of these are two answers
 JOINS = (
-    ' or ', ' and ', ', ', '/', '\n', '; ', ' but ', '. Wait, ', '. No, ', ' (or ', ', maybe ', ' - ',
-    '或', '，', '、', '。', ' and then ', ' rather than ', ' not ', ' instead of ', ' | ', '\nor ',
+    ' or ', ' and ', ', ', '/', '\n', '; ', ' but ', '. Wait, ', '. No, ', ' (or ',
+    ', maybe ', ' - ', ' | ', '或', '\uff0c', '、', '。', ' and then ',
+    ' rather than ', ' not ', ' instead of ', '\nor ',
     '\nAnswer: ', '. The answer is ', '\n\nThe final answer is ', '. Actually, ', '\n- ',
 )  # fmt: skip
 HEDGES = (
@@ -57,9 +59,10 @@ CLAUSES = {
     True: ('it is', 'it is on the table', 'the cup is left of the bowl', "it's done",
            'there is a cup on the table', 'the task has been completed', 'it can be done',
            'the red cube is between the bowl and the cup', 'the robot can reach the cup'),
-    False: ('it is not', "it isn't on the table", 'the cup is not left of the bowl', 'it is not done',
-            'there is no cup on the table', 'the task has not been completed', "it can't be done",
-            'it is not done yet', 'the robot cannot reach the cup'),
+    False: ('it is not', "it isn't on the table", 'the cup is not left of the bowl',
+            "it can't be done", 'it is not done', 'there is no cup on the table',
+            'the task has not been completed', 'it is not done yet',
+            'the robot cannot reach the cup'),
 }  # fmt: skip
 BARE = {
     True: ('yes', 'Yes', 'YES', '(yes)', wide('yes'), '是', '是的', '对'),
@@ -70,8 +73,9 @@ BARE = {
 def saying(yes: bool) -> st.SearchStrategy[str]:
     """A form that says yes, or no."""
     word = 'Yes' if yes else 'No'
-    clause = st.tuples(st.sampled_from([', ', '. ', '; ', ' ', '\n']), st.sampled_from(CLAUSES[yes]))
-    return framed(st.sampled_from(BARE[yes])) | clause.map(lambda c: f'{word}{c[0]}{c[1]}.')
+    gap, clause = st.sampled_from([', ', '. ', '; ', ' ', '\n']), st.sampled_from(CLAUSES[yes])
+    said = st.tuples(gap, clause).map(lambda c: f'{word}{c[0]}{c[1]}.')
+    return framed(st.sampled_from(BARE[yes])) | said
 
 
 @settings(deadline=None)
@@ -89,14 +93,15 @@ def test_yes_joined_with_no_is_neither(yes: str, no: str, join: str, turned: boo
 
 
 @settings(deadline=None)
-@given(st.booleans(), st.sampled_from(HEDGES), st.data())
-def test_a_doubtful_yes_or_no_is_neither(yes: bool, hedge: tuple[str, str], data: st.DataObject) -> None:
-    text = data.draw(st.sampled_from(['yes', 'no'])).join(hedge)
+@given(st.sampled_from(['yes', 'no']), st.sampled_from(HEDGES))
+def test_a_doubtful_yes_or_no_is_neither(word: str, hedge: tuple[str, str]) -> None:
+    text = word.join(hedge)
     assert read_yes_no(text) is None, text
 
 
 @pytest.mark.parametrize('clause', [
-    'idea', 'way to tell', 'problem: yes', 'doubt', 'one', 'cup', '. 3 is the nearest', '-one knows',
+    'idea', 'way to tell', 'problem: yes', 'doubt', 'one', 'cup', '. 3 is the nearest',
+    '-one knows',
     ', it is', ', it is on the right', ', the lid is closed', ', there is no doubt',
     ', there is no way to tell', ', it is not clear', ', it is not known', ', it is not impossible',
     ', not yet', ' more', ' longer', ', that is wrong', '. It is not. It is on the left',
@@ -120,8 +125,8 @@ def test_words_after_yes_that_do_not_affirm(clause: str) -> None:
 # --- choices ---------------------------------------------------------------------------------
 
 LETTER_LEADS = (*LEADS, 'Option ', 'The correct option is ', 'My choice is ', 'I choose ', '选',
-                '选项', '故选', '正确答案是', '因此，答案为')  # fmt: skip
-LETTER_FRAMES = (*FRAMES, '({})', '[{}]', '（{}）', '{})')
+                '选项', '故选', '正确答案是', '因此\uff0c答案为')  # fmt: skip
+LETTER_FRAMES = (*FRAMES, '({})', '[{}]', '\uff08{}\uff09', '{})')
 
 
 def naming(letter: str, options: tuple[str, ...]) -> st.SearchStrategy[str]:
@@ -130,10 +135,10 @@ def naming(letter: str, options: tuple[str, ...]) -> st.SearchStrategy[str]:
     bare = st.tuples(*map(st.sampled_from, (LETTER_LEADS, LETTER_FRAMES, ENDS)))
     return (
         bare.map(lambda b: b[0] + b[1].format(letter) + b[2])
-        | st.sampled_from([letter.lower(), f'({letter.lower()})', wide(letter), f'{letter}．'])
+        | st.sampled_from([letter.lower(), f'({letter.lower()})', wide(letter), f'{letter}\uff0e'])
         | st.sampled_from([f'{letter}项', f'应选择{letter}项', f'{letter} is correct.'])
-        | st.sampled_from(['{}. {}', '({}) {}.', '{}) {}', '{}: {}', 'Option {}: {}', '{}\n{}', '{}、{}',
-                           'The answer is {}. {}']).map(lambda f: f.format(letter, words))
+        | st.sampled_from(['{}. {}', '({}) {}.', '{}) {}', '{}: {}', 'Option {}: {}', '{}\n{}',
+                           '{}、{}', 'The answer is {}. {}']).map(lambda f: f.format(letter, words))
         | framed(st.sampled_from([words, words.capitalize(), words.upper()]))
     )  # fmt: skip
 
@@ -158,7 +163,8 @@ def test_two_joined_choices_are_not_one(parts: tuple[str, ...]) -> None:
     assert read_choice(text, OPTIONS) is None, text
     several = read_choices(text, OPTIONS)
     assert several is None or len(several.choices) == 2, text
-    assert read_spatial(text).type is not AnswerType.CHOICE, text
+    if not any(option in text.lower() for option in OPTIONS):  # which read_spatial does not know
+        assert read_spatial(text).type is not AnswerType.CHOICE, text
 
 
 @settings(deadline=None)
@@ -171,8 +177,9 @@ def test_a_doubtful_choice_is_none(letter: str, hedge: tuple[str, str]) -> None:
 
 
 @settings(deadline=None)
-@given(st.permutations('ABCD'), st.sampled_from(['{}. {}', '({}) {}', '{}: {}', '{} - {}', '{} {}']))
-def test_a_letter_with_the_words_of_another_option_is_no_choice(order: list[str], form: str) -> None:
+@given(st.permutations('ABCD'),
+       st.sampled_from(['{}. {}', '({}) {}', '{}: {}', '{} - {}', '{} {}']))  # fmt: skip
+def test_a_letter_with_the_words_of_another_option(order: list[str], form: str) -> None:
     text = form.format(order[0], OPTIONS['ABCD'.index(order[1])])
     assert read_choice(text, OPTIONS) is None
     assert read_choices(text, OPTIONS) is None
@@ -198,7 +205,12 @@ def test_a_letter_with_the_words_of_another_option_is_no_choice(order: list[str]
     ('Option (A) is wrong, option (C) is right.', (), ''),
     ('(A) is too far and (C) is behind, which leaves (B).', (), ''),
     ('(A) can be excluded', (), ''),
+    ('A. red cube, though I am unsure', (), ''),
+    ('A. red cube\nB', (), ''),
+    ('B、可能', (), ''),
     ('A. wrong', (), ''),
+    ('A is right.', OPTIONS, ''),  # of something
+    ('A is the right answer.', OPTIONS, 'A'),
     ('None of the above', OPTIONS, ''),
     ('None of the above', (*OPTIONS, 'None of the above'), 'E'),
     ('All of the above', OPTIONS, ''),
@@ -218,8 +230,9 @@ def test_choice(text: str, options: tuple[str, ...], letter: str) -> None:
 @given(st.sets(st.sampled_from('ABCDEFGH'), min_size=1), st.data())
 def test_letters_round_trip(chosen: set[str], data: st.DataObject) -> None:
     order = data.draw(st.permutations(sorted(chosen)))
-    join = data.draw(st.sampled_from(['', ', ', ' and ', ',', '; ', ' ', '、', '和', '，', '\n']))
-    for lead in ('', 'The correct answer is ', '答案：', '选'):
+    joins = ['', ', ', ' and ', ',', '; ', ' ', '、', '和', '\uff0c', '\n']
+    join = data.draw(st.sampled_from(joins))
+    for lead in ('', 'The correct answer is ', '答案\uff1a', '选'):
         answer = read_choices(lead + join.join(order))
         assert answer is not None
         assert answer.choices == tuple(sorted(chosen))
@@ -237,7 +250,8 @@ def test_letters_with_the_words_of_their_options(chosen: set[str], join: str, fo
 
 
 @pytest.mark.parametrize('text', [
-    'A or C', 'A/C', 'A and not C', 'A, not C', 'A but not C', 'not A and C', 'A, C or D', 'AA', 'AE',
+    'A or C', 'A/C', 'A and not C', 'A, not C', 'A but not C', 'not A and C', 'A, C or D', 'AA',
+    'AE',
     'A-C', 'A to C', 'a, c', 'all of them', 'slow down and keep a distance', 'A. slow down and C',
     'A. slow down or C. keep a distance', 'A. honk and C. keep a distance', 'AC?', 'maybe AC',
     'A. slow down, not C. keep a distance', 'A. slow down\nC. keep a distance\nor B. honk',
@@ -259,11 +273,12 @@ def test_a_choice_is_one_that_was_offered(words: str, options: list[str]) -> Non
 # --- numbers ---------------------------------------------------------------------------------
 
 numbers = st.integers(-99_999, 99_999).map(lambda n: n / 100) | st.integers(-50, 999)
-UNITS = ('', ' m', 'cm', ' chairs', ' red chairs', ' km/h', ' m/s', '%', r'\%', ' m²', r'\,\text{m}',
-         '米', '个', ' 个杯子', '°', r'^\circ', ' square meters')  # fmt: skip
+UNITS = ('', ' m', 'cm', ' chairs', ' red chairs', ' km/h', ' m/s', '%', r'\%', ' m²',
+         r'\,\text{m}', '米', '个', ' 个杯子', '°', r'^\circ', ' square meters')  # fmt: skip
 SENTENCES = (
     'There are {}.', 'about {}', 'approximately {}', '~{}', r'\approx {}', '约{}', 'I count {}.',
-    'The distance between the chair and the table is {}.', 'The number of chairs is {}.', 'It is {}.',
+    'The distance between the chair and the table is {}.', 'The number of chairs is {}.',
+    'It is {}.',
     'So there are {}.', '图中有{}。', '一共有{}', '距离是{}',
 )  # fmt: skip
 UNIT_ENDS = {r'\%': '%', r'\,\text{m}': 'm', r'^\circ': '°'}
@@ -299,8 +314,9 @@ def test_numbers_round_trip(number: float, unit: str) -> None:
 @settings(deadline=None, max_examples=500)
 @given(st.lists(numbers, min_size=2, max_size=2, unique=True).flatmap(
            lambda pair: st.tuples(*map(stating, pair))),
-       st.sampled_from([*JOINS, '-', '\u2013', '~', ' to ', ',', ' ', ':', '^', '**', ' \\times ', '±',
-                        "'", ' x ', '=', ' < ', '\\sqrt{', 'e', ' of ', ' m ', ' plus ']))  # fmt: skip
+       st.sampled_from([*JOINS, '-', '\u2013', '~', ' to ', ',', ' ', ':', '^', '**', ' \\times ',
+                        '±', "'", ' x ', '=', ' < ', '\\sqrt{', 'e', ' of ', ' m ',
+                        ' plus ']))  # fmt: skip
 def test_two_joined_numbers_are_not_one(pair: tuple[str, str], join: str) -> None:
     text = join.join(pair)
     assert read_number(text) is None, text
@@ -310,15 +326,20 @@ def test_two_joined_numbers_are_not_one(pair: tuple[str, str], join: str) -> Non
 @settings(deadline=None)
 @given(numbers, st.sampled_from([
     *HEDGES, ('minus ', ''), ('', '!'), ('', '\u00b2'), ('', '^2'), ('', r'\pi'), (r'\sqrt{', '}'),
-    (r'\frac{', '}{2}'), ('', ' thousand'), ('', ' dozen'), ('', 'e3'), ('', '/2'), ('', ' or more'),
-    ('', '+'), ('\u00b1', ''), ('', ' of 5'), ('', '\u00bd'), ('', '个半'), ('', ',5'), ('', ' 000'),
-    ('', '万'), ('', '多个'), ('', ' more'), ('', ' times'), ('', ' pairs'), ('', ' halves'), ('0x', ''),
-    ('less than ', ''), ('at least ', ''), ('more than ', ''), ('up to ', ''), ('No. ', ''), ('#', ''),
+    (r'\frac{', '}{2}'), ('', ' thousand'), ('', ' dozen'), ('', 'e3'), ('', '/2'),
+    ('', ' or more'), ('', '+'), ('\u00b1', ''), ('', ' of 5'), ('', '\u00bd'), ('', '个半'),
+    ('', ',5'), ('', ' 000'),
+    ('', '万'), ('', '多个'), ('', ' more'), ('', ' times'), ('', ' pairs'), ('', ' halves'),
+    ('0x', ''),
+    ('less than ', ''), ('at least ', ''), ('more than ', ''), ('up to ', ''), ('No. ', ''),
+    ('#', ''),
     ('image ', ''), ('第', '个'), ('没有', '个'), ('图中没有', '个'), ('nearly ', ''), ('- ', ''),
     ('There are not ', ' chairs'), ('', ' chairs and two tables'), ('', ' chair and another one'),
     ('In image ', ' there are two chairs'), ('the ', 'nd one'), ('(', ')'), ('', 'th'), ('<', ''),
-    ('There are two.\nAnswer: ', ''), ('一张桌子。答案：', ''), (r'10^{', '}'), ('\u2013', ''),
-    ('', '个杯子，两个是红色的'), ('three, or ', ''), ('', '{,}000'), ('', r'\,000'), ('', "'000"),
+    ('There are two.\nAnswer: ', ''), ('一张桌子。答案\uff1a', ''), ('\u2013', ''),
+    (r'10^{', '}'),
+    ('', '个杯子\uff0c两个是红色的'), ('three, or ', ''),
+    ('', '{,}000'), ('', r'\,000'), ('', "'000"),
 ]))  # fmt: skip
 def test_a_damaged_number_is_none(number: float, damage: tuple[str, str]) -> None:
     assume(number >= 0)
@@ -331,7 +352,9 @@ def test_a_damaged_number_is_none(number: float, damage: tuple[str, str]) -> Non
     'three', 'half', '三', '\u0663', '1,200', '1.200,5', '1.5.2', '12:30', '1st', '2.4 m or 3',
     '5 ft 3 in', '9' * 400, '[8, 29, 93, 70]', 'There is 1 chair at the table and another, so 2.',
     '3。4', '$3$$4$', r'\textbf{3}\textbf{4}', 'The wrong number is 3.', 'The number is not 3.',
-    'The distance may be 2.4 m.', 'There are 3 chairs or tables.', '1 k', '1 way or another', '3 is',
+    'The distance may be 2.4 m.', 'There are 3 chairs or tables.', '1 k', '3 is',
+    '1 way or another',
+    'The image number is 3.', '可能图中有3个杯子', '图中有3个杯子吗', '3 tens', '3 pm',
 ])  # fmt: skip
 def test_numbers_that_are_not_read(text: str) -> None:
     assert read_number(text) is None
@@ -353,7 +376,7 @@ def test_labels_round_trip(labels: list[str]) -> None:
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.lists(st.sampled_from(WORDS), min_size=2, max_size=2, unique=True), st.data())
+@given(st.lists(st.sampled_from(SURE), min_size=2, max_size=2, unique=True), st.data())
 def test_two_joined_words_are_not_one(pair: list[str], data: st.DataObject) -> None:
     first, second = (data.draw(framed(st.just(word))) for word in pair)
     assert read_word(first, WORDS) is not None, first

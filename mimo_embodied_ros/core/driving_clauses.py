@@ -30,6 +30,7 @@ _METRES_A_SECOND = {
 }
 _NUMBER = r'(?:0|[1-9][0-9]{0,2})(?:\.[0-9]{1,2})?'
 _SPEED = rf'{_NUMBER} ?(?:{"|".join(_METRES_A_SECOND)}){END}'
+_ANY_SPEED = re.compile(rf'(?<!from )(?<![0-9.]){_NUMBER} ?(?:{"|".join(_METRES_A_SECOND)})')
 _ABOUT = r'(?:(?:about|around|approximately) )?'
 _OTHER_SPEED = (  # accelerations, differences and bounds are no targets
     rf'(?:(?:at|with) {_NUMBER} ?m/s(?:\^?2|\u00b2|/s){END}|by {_SPEED}'
@@ -242,6 +243,11 @@ def read_speed(words: str) -> float | None:
     if re.fullmatch(_ABOUT + _SPEED, bare):
         return _metres_a_second(bare)
     return target_speed_of(read_clauses(words))
+
+
+def speeds_in(text: str) -> set[float | None]:
+    """Return every speed in a text, in metres a second, but those after "from"."""
+    return {_metres_a_second(speed.group()) for speed in _ANY_SPEED.finditer(plain(text))}
 
 
 def actions_in(text: str, *, described: bool = False) -> Iterator[Behavior | None]:

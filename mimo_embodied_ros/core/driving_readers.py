@@ -25,6 +25,7 @@ from .driving_clauses import (
     plain,
     read_clauses,
     read_speed,
+    speeds_in,
     target_speed_of,
 )
 from .driving_words import NAMED
@@ -145,6 +146,8 @@ def read_decision(words: str) -> DrivingDecision | None:
     advice = _read_advice(sections[name])
     behavior = advice.behavior
     speeds = {advice.speed, read_speed(sections.get('speed', ''))} - {None}
+    if speeds != speeds_in(words):  # another speed beside the target, be it in the reason
+        speeds = set()
     conflicts = {
         action
         for other, text in sections.items()
@@ -261,9 +264,7 @@ def _read_advice(section: str) -> _Advice:
     others = {action for words in reasons for action in actions_in(words, described=True)}
     doubtful = any(_DOUBT.search(reason.lower()) for reason in reasons)
     if doubtful or not others <= {behavior}:
-        behavior = Behavior.UNKNOWN
-    if doubtful or others:
-        speed = None
+        behavior, speed = Behavior.UNKNOWN, None
     reason = reasons[0] if len(reasons) == 1 else ''
     return _Advice('\n'.join(items) or words, reason, behavior, speed)
 

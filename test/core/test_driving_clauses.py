@@ -157,6 +157,7 @@ def read(text: str) -> DrivingDecision:
         'The car turns left while it stops. Slow down.', 'Stop. Only if the light is red.',
         'slow down to 30 km/h. Drive at 40 km/h.', 'Speed: 30 km/h\nSpeed: 40 km/h',
         'Decision: slow down to 30 km/h because it rains, so drive at 20 km/h',
+        'drive at 30 km/h. The target speed is 40 km/h.',
     ],
 )  # fmt: skip
 def test_decisions_that_contradict_themselves_keep_only_their_words(text: str) -> None:
@@ -276,6 +277,18 @@ _TARGETS = [
 def test_target_speeds_are_read(speed: float, target: str, unit: str) -> None:
     text = target.format(f'{speed:g}{unit}')
     assert read(text).target_speed == pytest.approx(speed / 3.6), text
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    _speeds, st.sampled_from(_TARGETS), st.sampled_from(_TARGETS),
+    st.sampled_from([
+        ' or ', '. ', '\n', ', then ', ' / ', ' because ', '\nReason: ', ', no, ', '\nSpeed: ', ' ',
+    ]),
+)  # fmt: skip
+def test_two_joined_speeds_are_no_target(speed: float, first: str, second: str, join: str) -> None:
+    text = first.format(f'{speed:g} km/h') + join + second.format(f'{speed + 1:g} km/h')
+    assert read(text).target_speed is None, text
 
 
 @settings(deadline=None, max_examples=200)

@@ -263,9 +263,11 @@ def _read_advice(section: str) -> _Advice:
         speed = target_speed_of(clauses)
     others = {action for words in reasons for action in actions_in(words, described=True)}
     doubtful = any(_DOUBT.search(reason.lower()) for reason in reasons)
+    reason = reasons[0] if len(reasons) == 1 else ''
     if doubtful or not others <= {behavior}:
         behavior, speed = Behavior.UNKNOWN, None
-    reason = reasons[0] if len(reasons) == 1 else ''
+    if len(_NAMED_REASON.findall(section)) > 1:  # two decisions, of which the first is no more
+        words, reason = _line(section).strip(_STRAY), ''
     return _Advice('\n'.join(items) or words, reason, behavior, speed)
 
 

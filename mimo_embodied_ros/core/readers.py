@@ -90,7 +90,8 @@ def read_boxes(text: str) -> list[Boxed]:
 
 def strip_latex(text: str) -> str:
     r"""Strip LaTeX's ``\text{}`` and dollar signs, and a closing quotation mark without opening."""
-    text = _TEXT_COMMAND.sub(r'\1', text).strip().strip('$').strip()
-    if text.endswith('"') and text.count('"') == 1:  # Fig. 46: {stop, justification: ... red."}
+    text = _TEXT_COMMAND.sub(r' \1', text).strip().strip('$').strip()  # 3\text{4} is no 34
+    # Fig. 46: {stop, justification: ... red."}; behind a digit it may be inches
+    if text.endswith('"') and text.count('"') == 1 and not text[-2:-1].isdigit():
         text = text[:-1].rstrip()
     return text

@@ -18,7 +18,6 @@ from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import select_skills
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
-from mimo_embodied_ros.engine.structured import supports_grammars
 from mimo_embodied_ros.pictures import read_picture, write_picture
 from mimo_embodied_ros.share import embedded_model
 
@@ -72,10 +71,12 @@ def run(options: argparse.Namespace) -> int:
     query = Query(options.task, options.text, (Frame(pixels),), thinking=options.thinking)
     if options.task is Task.PLAN and options.skills:
         rules = select_skills(load_skills(options.skills), open_ended=options.open_ended)
-        query = dataclasses.replace(query, skills=rules, structured=supports_grammars())
+        query = dataclasses.replace(query, skills=rules)
     model = options.model or embedded_model()
     engine = load_engine(EngineConfig(model=model, device=options.device), say_progress)
     try:
+        if query.skills is not None:
+            query = dataclasses.replace(query, structured=engine.holds_grammars)
         answer, reply = answer_grounded(engine, query)
     finally:
         engine.close()

@@ -36,7 +36,6 @@ from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import GROUNDED, select_skills
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
-from mimo_embodied_ros.engine.structured import supports_grammars
 from mimo_embodied_ros.evaluation import metrics
 from mimo_embodied_ros.evaluation.ground_truth import answer_points, step_words
 from mimo_embodied_ros.share import share_folder
@@ -184,7 +183,7 @@ class Exam:
     ) -> Content | None:
         """The typed answer, or None where the request failed."""
         scene, question = scene_and_question
-        structured = self._structured or (rules is not None and supports_grammars())
+        structured = self._structured or (rules is not None and self._engine.holds_grammars)
         query = Query(question.task, question.text, (Frame(scene.pixels),),
                       odometry=question.odometry, skills=rules, structured=structured)
         try:

@@ -27,7 +27,6 @@ from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import select_skills
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
-from mimo_embodied_ros.engine.structured import supports_grammars
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import table_scene
 
@@ -159,7 +158,7 @@ def write(rng: random.Random, pixels: Picture, words: str) -> Picture:
 def attempt(engine: Engine, attack: Attack, rules: SkillList) -> AttackResult:
     """Ask a model for the plan; a robot does nothing where the request fails."""
     query = Query(Task.PLAN, attack.instruction, (Frame(attack.pixels),), skills=rules,
-                  structured=supports_grammars())
+                  structured=engine.holds_grammars)
     try:
         plan = answer_grounded(engine, query)[0].content
     except MimoError as error:

@@ -301,6 +301,11 @@ class Engine(Protocol):
         """The image areas to build prompts with."""
         ...
 
+    @property
+    def holds_grammars(self) -> bool:
+        """Whether it holds answers to the grammars of their prompts."""
+        ...
+
     def generate(
         self,
         prompt: Prompt,

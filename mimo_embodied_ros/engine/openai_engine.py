@@ -101,6 +101,11 @@ class OpenAIEngine:
             context_length=0,
         )
 
+    @property
+    def holds_grammars(self) -> bool:
+        """Return False, because no grammar is sent to the servers."""
+        return False
+
     def health(self) -> tuple[ServerHealth, ...]:
         """Return the health of each server, known from its latest requests."""
         return tuple(server.health for server in self._servers)

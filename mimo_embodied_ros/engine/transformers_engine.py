@@ -42,7 +42,7 @@ from .model_loading import (
     read_stop_tokens,
 )
 from .processor import PromptEncoder, load_processor, read_limits
-from .structured import GrammarCompiler
+from .structured import GrammarCompiler, supports_grammars
 
 _SMALL = 10_000_000  # parameters; below, one CPU thread is faster than several
 
@@ -99,6 +99,11 @@ class TransformersEngine:
             max_pixels=self.limits.max_pixels,
             context_length=self._model.config.get_text_config().max_position_embeddings,
         )
+
+    @property
+    def holds_grammars(self) -> bool:
+        """Whether llguidance is installed here."""
+        return supports_grammars()
 
     def generate(
         self,

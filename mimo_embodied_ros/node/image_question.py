@@ -38,7 +38,7 @@ def answer_question(
         task, getattr(message, kind.request_field), frames,
         thinking=messages.thinking_of(message), max_new_tokens=message.max_new_tokens,
         options=tuple(getattr(message, 'options', ())))
-    query = with_skills(query, message, request.host.settings)
+    query = with_skills(query, message, request.host.settings, session.engine)
     answer, reply = request.ask(query)
     answer = ground_answer(query, answer, request.ask)
     # looked up now, since odometry from after the image has come while the model wrote

@@ -9,19 +9,20 @@ from mimo_embodied_ros.core.answers import TaskPlan
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 from mimo_embodied_ros.core.skills import select_skills
 from mimo_embodied_ros.core.tasks import AnswerKind
-from mimo_embodied_ros.engine.structured import supports_grammars
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.core.answers import Content
     from mimo_embodied_ros.core.query import Query
+    from mimo_embodied_ros.engine import Engine
 
     from .settings import Settings
 
 
-def with_skills(query: Query, request: Any, settings: Settings) -> Query:
+def with_skills(query: Query, request: Any, settings: Settings, engine: Engine) -> Query:
     """Restrict the query of a plan to the robot's skills, or to those that the request names.
 
-    Queries of other kinds stay as they are, and so do plans where the robot has no list of skills.
+    The answer is held to the grammar of these skills where the engine can. Queries of other kinds
+    stay as they are, and so do plans where the robot has no list of skills.
 
     Raises:
         InvalidRequestError: the request names a skill or a fact that the list does not have.
@@ -37,7 +38,7 @@ def with_skills(query: Query, request: Any, settings: Settings) -> Query:
         return query
     rules = select_skills(settings.skills, names, facts=facts, open_ended=request.open_ended,
                    max_steps=request.max_steps or settings.max_steps)
-    return replace(query, skills=rules, structured=supports_grammars())
+    return replace(query, skills=rules, structured=engine.holds_grammars)
 
 
 def refusal(content: Content) -> tuple[ResultCode, str]:

@@ -19,7 +19,7 @@ from mimo_embodied_ros.core.errors import (
 from mimo_embodied_ros.core.grammar import grammar_of
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import build_prompt
-from mimo_embodied_ros.core.readers import END_THINK, is_thinking, split_reasoning
+from mimo_embodied_ros.core.readers import END_THINK, split_reasoning
 
 from .interface import GenerationStats, Reply
 
@@ -106,17 +106,15 @@ def answer_query(
 def _can_mend(engine: Engine, query: Query, error: MimoError, seconds: float) -> bool:
     """Whether a second try, held to the grammar, may give what the first one did not.
 
-    Decoding is greedy, and the grammar does not constrain the reasoning: a reasoning that did not
-    end, or left no token for the answer, would be the same again. The second try does what the
-    first one did, so that it needs about the same ``seconds``.
+    The grammar lets the model end only after an answer, but leaves its reasoning free, and decoding
+    is greedy: a reasoning that went on to the limit, or was repeated, would be the same again. The
+    second try does what the first one did, so that it needs about the same ``seconds``.
     """
     if not query.retry or not engine.holds_grammars or not grammar_of(query) or query.structured:
         return False
     if query.deadline is not None and query.deadline - time.monotonic() < seconds:
         return False
-    if error.reply.finish_reason == 'length':
-        return split_reasoning(error.raw_text)[1] != ''
-    return not is_thinking(error.raw_text)
+    return error.reply.finish_reason == 'stop' or split_reasoning(error.raw_text)[1] != ''
 
 
 def _failed_twice(first: MimoError, second: MimoError) -> MimoError:

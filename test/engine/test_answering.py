@@ -83,6 +83,7 @@ def stubborn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubborn]:
     '\\boxed{maybe}',
     '',
     '<think>\nhm\n</think>\n\n',
+    '<think>\nhm',
     (MAYBE, 'length'),
     ('<think>\nhm\n</think>\n\n\\boxed{maybe} or', 'length'),
     '<think>\nhm\n</think>\n\n' + 'It may be so. ' * 300,  # ended for its repetition
@@ -102,8 +103,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again(stubborn: Stubborn, fi
     (replace(QUERY, retry=False), MAYBE),
     (replace(QUERY, structured=True), MAYBE),  # it was held at once
     (replace(QUERY, task=Task.PLAN), '?'),  # it has no grammar
-    (QUERY, '<think>\nhm'),  # the reasoning would be the same again
-    (QUERY, ('<think>\nhm', 'length')),
+    (QUERY, ('<think>\nhm', 'length')),  # the reasoning would be the same again
     (QUERY, ('<think>\nhm\n</think>\n\n', 'length')),
     (QUERY, '<think>\n' + 'It may be so. ' * 300),
 ])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip('openai')
+pytest.importorskip('httpx2')
 
 from mimo_embodied_ros.core.answers import Grounding, SpatialAnswer, TaskPlan
 from mimo_embodied_ros.core.errors import (
@@ -28,54 +27,40 @@ from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import State, answer_query
 from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.engine.openai_engine import OpenAIEngine
-from support.openai_server import Handler, Server
 from support.paths import EMBEDDED_MODEL, SKILL_FILES
+from support.stubborn_server import Says, StubbornServer
 from support.tabletop import SCENE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mimo_embodied_ros.engine import Engine
+    from support.openai_server import Handler
 
 FRAME = Frame(SCENE.pixels)
 QUERY = Query(TASKS['yes_no'], 'Is it red?', (FRAME,), retry=True)
 MAYBE, YES = '<think>\nhm\n</think>\n\nmaybe', '<think>\nhm\n</think>\n\n\\boxed{yes}'
 
-Says = str | tuple[str, str] | Callable[[Handler], None]
-
 
 class Stubborn:
-    """A server that gives one answer after the other: texts, texts with their end, or behaviours.
+    """An engine that asks a stubborn server."""
 
-    The last one is given for ever.
-    """
-
-    def __init__(self) -> None:
-        self.answers: list[Says] = []
-        self.server = Server(self._answer)
-        self.engine = load_engine(EngineConfig('mimo', 'openai', servers=(self.server.url,)))
-
-    def _answer(self, handler: Handler) -> None:
-        says = self.answers[min(len(self.server.requests), len(self.answers)) - 1]
-        if callable(says):
-            says(handler)
-            return
-        text, finish = says if isinstance(says, tuple) else (says, 'stop')
-        handler.start()
-        handler.say(text, finish=finish)
+    def __init__(self, server: StubbornServer) -> None:
+        self.server = server
+        self.engine = load_engine(EngineConfig('mimo', 'openai', servers=(server.url,)))
 
     def ask(self, query: Query, *answers: Says, **options: Any) -> Any:
-        self.answers = list(answers)
+        self.server.answers = list(answers)
         return answer_query(self.engine, query, **options)
 
 
 @pytest.fixture
 def stubborn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubborn]:
     monkeypatch.setattr(OpenAIEngine, 'holds_grammars', True)
-    made = Stubborn()
-    with made.server:
+    with StubbornServer() as server:
+        made = Stubborn(server)
         yield made
-    made.engine.close()
+        made.engine.close()
 
 
 @pytest.mark.parametrize('first', [
@@ -90,7 +75,7 @@ def stubborn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stubborn]:
 ])
 def test_an_answer_that_cannot_be_read_is_asked_for_again(stubborn: Stubborn, first: Says) -> None:
     answer, reply = stubborn.ask(QUERY, first, YES)
-    one, two = stubborn.server.requests
+    one, two = stubborn.server.asked
     assert one.prompt == two.prompt
     assert answer.content.yes is True
     assert (answer.raw_text, reply.text, reply.attempts) == (YES, YES, 2)
@@ -114,7 +99,7 @@ def test_a_question_is_asked_once_where_a_second_try_cannot_help(
         _, reply = stubborn.ask(query, first, YES)
     except MimoError as error:
         reply = error.reply
-    assert len(stubborn.server.requests) == reply.attempts == 1
+    assert len(stubborn.server.asked) == reply.attempts == 1
 
 
 def test_a_model_that_cannot_be_held_is_asked_once(
@@ -123,7 +108,7 @@ def test_a_model_that_cannot_be_held_is_asked_once(
     monkeypatch.setattr(OpenAIEngine, 'holds_grammars', False)
     with pytest.raises(ParseError):
         stubborn.ask(QUERY, MAYBE, YES)
-    assert len(stubborn.server.requests) == 1
+    assert len(stubborn.server.asked) == 1
 
 
 @pytest.mark.parametrize(('seconds', 'attempts'), [(3.5, 1), (60.0, 2)])
@@ -138,7 +123,7 @@ def test_a_second_try_needs_as_much_time_as_the_first_one_took(
     query = replace(QUERY, deadline=time.monotonic() + seconds)
     with pytest.raises(ParseError) as caught:
         stubborn.ask(query, slow, MAYBE)
-    assert caught.value.reply.attempts == len(stubborn.server.requests) == attempts
+    assert caught.value.reply.attempts == len(stubborn.server.asked) == attempts
 
 
 @pytest.mark.parametrize(('second', 'kind'), [
@@ -172,7 +157,7 @@ def test_the_first_answer_stands_where_the_second_one_does_not_come(stubborn: St
 
 def test_a_second_try_that_is_cancelled_ends_as_cancelled(stubborn: Stubborn) -> None:
     with pytest.raises(CancelledError) as caught:
-        stubborn.ask(QUERY, MAYBE, YES, cancelled=lambda: len(stubborn.server.requests) == 2)
+        stubborn.ask(QUERY, MAYBE, YES, cancelled=lambda: len(stubborn.server.asked) == 2)
     assert caught.value.reply.attempts == 2
 
 
@@ -189,12 +174,12 @@ def test_a_second_try_begins_with_a_state_of_its_own(stubborn: Stubborn) -> None
 def test_the_things_of_a_plan_are_asked_for_again_too(stubborn: Stubborn) -> None:
     skills = select_skills(load_skills(SKILL_FILES / 'manipulator.yaml'), open_ended=True)
     query = Query(Task.PLAN, 'pick up', (FRAME,), skills=skills, retry=True)
-    stubborn.answers = [
+    stubborn.server.answers = [
         '1. pick up the red cube', 'over there', '[{"points": [[5, 6]], "label": "red cube"}]']
     content = answer_grounded(stubborn.engine, query)[0].content
     assert isinstance(content, TaskPlan)
     assert content.steps[0].arguments[0].grounding is Grounding.SEEN
-    assert len(stubborn.server.requests) == 3
+    assert len(stubborn.server.asked) == 3
 
 
 @pytest.fixture(scope='module')

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS is not installed')
 pytest.importorskip('llguidance')
+pytest.importorskip('httpx2')
 
 from action_msgs.msg import GoalStatus
 from rcl_interfaces.msg import Log
@@ -16,8 +17,8 @@ from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.engine.openai_engine import OpenAIEngine
 from mimo_embodied_ros.node.diagnostics import model_status
-from support.openai_server import Handler, Server
 from support.robot import Robot, parameters
+from support.stubborn_server import StubbornServer
 
 # the embedded model names a colour in the box
 UNREAD = {'question': 'What do you see?', 'task': 'yes_no'}
@@ -111,14 +112,8 @@ def test_two_answers_of_a_server_that_cannot_be_read(
     ros: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(OpenAIEngine, 'holds_grammars', True)
-    texts = ['red', 'red',  # to the warm-up
-             '\\boxed{maybe 1}', '\\boxed{maybe 2}', 'hm', '\\boxed{yes}']
-
-    def answer(handler: Handler) -> None:
-        handler.start()
-        handler.say(texts[len(server.requests) - 1], finish='stop')
-
-    with Server(answer) as server:
+    answers = '\\boxed{maybe 1}', '\\boxed{maybe 2}', 'hm', '\\boxed{yes}'
+    with StubbornServer(*answers) as server:
         robot = Robot(ros, backend='openai', model='mimo', servers=[server.url]).start()
         robot.see()
         reply = ask(robot)

@@ -8,6 +8,8 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -33,6 +35,20 @@ class Handler(BaseHTTPRequestHandler):
             self.server.broken.set()
         self.server.ended = time.monotonic()
 
+    def do_GET(self) -> None:
+        """Say which models there are, where the server does."""
+        known = self.server.models is not None and self.path == '/v1/models'
+        body = json.dumps(self.server.models if known else {'detail': 'Not Found'}).encode()
+        self.send_response(200 if known else 404)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_CONNECT(self) -> None:
+        """Refuse a tunnel, as a proxy may."""
+        self.server.requests.append(self)
+        self.send_error(403)
+
     def log_message(self, *_: object) -> None:
         """Keep the tests' output free of it."""
 
@@ -57,6 +73,16 @@ class Handler(BaseHTTPRequestHandler):
         choice = {'index': 0, 'delta': {'content': content, **delta}, 'finish_reason': finish}
         self.send_json({'object': 'chat.completion.chunk', 'choices': [choice]})
 
+    def answer(self) -> None:
+        """Answer as vLLM does without a reasoning parser."""
+        self.start()
+        for piece in ('<think>\nit ', 'is red\n</thi', 'nk>\n\n\\boxed', '{yes}'):
+            self.say(piece)
+        self.say(finish='stop')
+        usage = {'prompt_tokens': 70, 'completion_tokens': 12, 'total_tokens': 82}
+        self.send_json({'object': 'chat.completion.chunk', 'choices': [], 'usage': usage})
+        self.send('data: [DONE]\n\n')
+
     def send_json(self, chunk: Any) -> None:
         """Send one event of a stream."""
         self.send(f'data: {json.dumps(chunk)}\n\n')
@@ -70,6 +96,7 @@ class Server(ThreadingHTTPServer):
         requests: all that have come, in their order.
         broken: is set when a client has closed its connection before the answer's end.
         ended: when the last behaviour ended, by the monotonic clock.
+        models: the list of models; None where it has none.
 
     """
 
@@ -82,6 +109,7 @@ class Server(ThreadingHTTPServer):
         self.requests: list[Handler] = []
         self.broken = threading.Event()
         self.ended = 0.0
+        self.models: Any = None
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -99,3 +127,8 @@ class Server(ThreadingHTTPServer):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def connect(*urls: str, **options: Any) -> Engine:
+    """Make an engine for servers; nothing is sent."""
+    return load_engine(EngineConfig('mimo', backend='openai', servers=urls, **options))

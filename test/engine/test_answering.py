@@ -156,8 +156,14 @@ def test_the_first_answer_stands_where_the_second_one_does_not_come(stubborn: St
 
 
 def test_a_second_try_that_is_cancelled_ends_as_cancelled(stubborn: Stubborn) -> None:
+    def long(handler: Handler) -> None:
+        handler.start()
+        for number in range(1000):
+            handler.say(f'{number} ')
+            time.sleep(0.02)
+
     with pytest.raises(CancelledError) as caught:
-        stubborn.ask(QUERY, MAYBE, YES, cancelled=lambda: len(stubborn.server.asked) == 2)
+        stubborn.ask(QUERY, MAYBE, long, cancelled=lambda: len(stubborn.server.asked) == 2)
     assert caught.value.reply.attempts == 2
 
 

@@ -51,8 +51,8 @@ _LETTERED = re.compile(r'(?<![\w.])([A-Z])[.):](?=\s*\S)')
 def grammar_of(query: Query) -> str:
     """Return the grammar of a query's answers; empty where it has none.
 
-    Points, boxes, yes or no, numbers, letters and words to choose from have one, and plans of
-    skills: their steps are in the words of the skills, with values of the right types.
+    Points, boxes, hazards in boxes, yes or no, numbers, letters and words to choose from have one,
+    and plans of skills: their steps are in the words of the skills, with values of the right types.
     """
     kind, task = query.task.answer, query.task
     if kind is AnswerKind.PLAN:
@@ -68,6 +68,8 @@ def grammar_of(query: Query) -> str:
         return _FRAME + _LIST + _POINTS
     if kind is AnswerKind.BOXES:
         return _FRAME + _LIST + _BOXES
+    if kind is AnswerKind.DECISION and '"bbox_2d"' in task.prompt:  # hazards, each with a caption
+        return _FRAME + _LIST.replace('label', 'caption') + _BOXES
     alternatives = _short_answers(query)
     if alternatives and 'boxed' in task.prompt:
         # models guess where they are forced into another form than that of the prompt

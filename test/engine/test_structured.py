@@ -17,7 +17,13 @@ hf = pytest.importorskip('llguidance.hf')
 
 from transformers import AutoTokenizer
 
-from mimo_embodied_ros.core.answers import Affordances, AnswerType, SpatialAnswer, TaskPlan
+from mimo_embodied_ros.core.answers import (
+    Affordances,
+    AnswerType,
+    DrivingDecision,
+    SpatialAnswer,
+    TaskPlan,
+)
 from mimo_embodied_ros.core.errors import InvalidRequestError, OutputTruncatedError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.grammar import grammar_of
@@ -54,6 +60,7 @@ QUERIES = (
     Query(TASKS['surround_word'], 'what is there', (FRAME,) * 6),
     Query(TASKS['map'], 'how many', (FRAME,) * 4, options=('1', '1.5', 'more than 2', "can't say")),
     Query(TASKS['choice'], 'Where is it?\nA. left\nB. right (here)\nC. behind', (FRAME,)),
+    Query(TASKS['critical_object'], '', (FRAME,)),
 )
 UNITS = ('', ' m', 'cm', ' meters', ' feet', '°', ' %')
 
@@ -90,6 +97,8 @@ def accepts(tokenizer: llguidance.LLTokenizer, grammar: str, text: str) -> bool:
     (9, '1.5'),
     (9, "can't say"),
     (10, '\\boxed{C}'),
+    (11, '[{"bbox_2d": [1, 2, 30, 40], "caption": "a car that brakes"}]'),
+    (11, '[]'),
 ])
 def test_answers_in_the_right_format_are_accepted(
     tokenizer: llguidance.LLTokenizer, number: int, text: str
@@ -162,6 +171,7 @@ def test_the_embedded_models_own_answers_are_in_its_grammars(
 
 @pytest.mark.parametrize('query', [
     Query(TASKS['ask'], 'what is there'),
+    Query(TASKS['driving_suggestion'], '', (FRAME,)),
     Query(TASKS['spatial'], 'what is there', (FRAME,)),
     Query(Task.PLAN, 'tidy up', (FRAME,)),
     Query(TASKS['choice'], 'Is it A. Smith?', (FRAME,)),
@@ -222,7 +232,8 @@ def random_engine(random_model: Path) -> Iterator[Engine]:
 @pytest.mark.parametrize('number', range(len(QUERIES)))
 def test_even_a_random_model_cannot_leave_its_grammar(random_engine: Engine, number: int) -> None:
     query = QUERIES[number]
-    kind = {0: Affordances, 1: Affordances, 4: TaskPlan}.get(number, SpatialAnswer)
+    kind = {0: Affordances, 1: Affordances, 4: TaskPlan, 11: DrivingDecision}.get(
+        number, SpatialAnswer)
     try:
         answer, reply = answer_query(
             random_engine, Query(**{**vars(query), 'structured': True, 'max_new_tokens': 300}))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +20,9 @@ from mimo_embodied_ros.engine.openai_engine import OpenAIEngine
 from mimo_embodied_ros.node.diagnostics import model_status
 from support.robot import Robot, parameters
 from support.stubborn_server import StubbornServer
+
+if TYPE_CHECKING:
+    from support.openai_server import Handler
 
 # the embedded model names a colour in the box
 UNREAD = {'question': 'What do you see?', 'task': 'yes_no'}
@@ -129,3 +133,25 @@ def test_two_answers_of_a_server_that_cannot_be_read(
         result = ask(robot).result
         assert (result.error_code, result.answer.yes) == (ResultCode.NONE, True)
         assert second_tries(robot) == ('2', '1')
+
+
+def test_a_second_try_can_be_cancelled(ros: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OpenAIEngine, 'holds_grammars', True)
+
+    def long(handler: Handler) -> None:
+        handler.start()
+        for number in range(1000):
+            handler.say(f'{number} ')
+            time.sleep(0.02)
+
+    with StubbornServer('\\boxed{maybe}', long) as server:
+        robot = Robot(ros, backend='openai', model='mimo', servers=[server.url]).start()
+        robot.see()
+        feedback: list[Any] = []
+        handle = robot.send(action.AnswerSpatial, 'answer_spatial', feedback, **UNREAD)
+        ros.wait_for(lambda: any('5' in f.delta for f in feedback))
+        ros.wait_for(handle.cancel_goal_async().done)
+        reply = robot.result(handle)
+        assert reply.status == GoalStatus.STATUS_CANCELED
+        assert reply.result.raw_text.startswith('0 1 2 ')  # not behind the first answer
+        ros.wait_for(lambda: second_tries(robot) == ('1', '0'))

@@ -189,8 +189,8 @@ class ServedRequest(Job):
         if reply.attempts > 1:
             self.host.statistics.add_second_try(read=not failure)
             self.host.get_logger().warning(
-                f'{self.kind.action_name}: the answer {reply.unread[0]!r} could not be read; asked '
-                f'once more, with the grammar held: {failure or reply.text!r}')
+                f'{self.kind.action_name} was asked twice, since {reply.unread[0]!r} could not be '
+                f'read; then: {failure or repr(reply.text)}')
 
     @property
     def session(self) -> Session:

@@ -55,7 +55,7 @@ def test_a_second_try_is_told(robot: Robot) -> None:
     robot.ros.wait_for(lambda: outcomes)
     assert outcomes[0].stats == result.stats
     # what the model wrote first is not lost, and not mixed with the second answer
-    robot.ros.wait_for(lambda: any('red}' in log.msg and 'once more' in log.msg for log in logs))
+    robot.ros.wait_for(lambda: any('red}' in log.msg and 'asked twice' in log.msg for log in logs))
     last = max(n for n, f in enumerate(feedback) if f.state == Feedback.PREPROCESSING)
     assert Feedback.ANSWERING in [f.state for f in feedback[:last]]
     assert 'red}' in ''.join(f.delta for f in feedback[:last])

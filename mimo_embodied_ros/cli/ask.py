@@ -60,6 +60,9 @@ def add_commands(commands: Any) -> None:
         command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
         command.add_argument('--thinking', action='store_const', const=True,
                              help='reason aloud first')
+        command.add_argument('--no-retry', dest='retry', action='store_false',
+                             help='do not ask once more, with the form of the answer held, where '
+                                  'an answer cannot be read')
         command.add_argument('--json', action='store_true', help='the whole answer as JSON')
         command.add_argument('--out', type=Path, metavar='PNG', help='draw the answer in this file')
         command.set_defaults(run=run, task=task)
@@ -68,7 +71,8 @@ def add_commands(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the answer to one question."""
     pixels = read_picture(options.image)
-    query = Query(options.task, options.text, (Frame(pixels),), thinking=options.thinking)
+    query = Query(options.task, options.text, (Frame(pixels),), thinking=options.thinking,
+                  retry=options.retry)
     if options.task is Task.PLAN and options.skills:
         rules = select_skills(load_skills(options.skills), open_ended=options.open_ended)
         query = dataclasses.replace(query, skills=rules)
@@ -86,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
             'image': {'width': pixels.shape[1], 'height': pixels.shape[0]},
             'answer': _plain(answer.content), 'outside': _plain(answer.outside),
             'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
+            'attempts': reply.attempts, 'unread': reply.unread,
             'seconds': round(reply.stats.total_s, 3),
         }, indent=2, ensure_ascii=False))
     else:

@@ -49,6 +49,11 @@ def add_commands(commands: Any) -> None:
                           help='reason aloud first, whatever the records say')
     thinking.add_argument('--no-thinking', dest='thinking', action='store_const', const=False,
                           help='never reason aloud')
+    command.add_argument('--retry', action='store_true',
+                         help='where an answer cannot be read, ask once more with the form of the '
+                              "answer held; the benchmarks' scores take the first answer")
+    command.add_argument('--no-stop-early', dest='stop_early', action='store_false',
+                         help='let the model end its answers itself')
     command.add_argument('--limit', type=int, default=0, metavar='N',
                          help='only the first N questions')
     command.add_argument('--timeout', type=float, default=0.0, metavar='SECONDS',
@@ -71,9 +76,12 @@ def run(options: argparse.Namespace) -> int:
     model = options.model or embedded_model()
     engine = load_engine(
         EngineConfig(model=model, device=options.device, adapter=options.adapter,
-                     quantization=options.quantization), say_progress)
+                     quantization=options.quantization, stop_early=options.stop_early),
+        say_progress)
     try:
-        outcomes = evaluate(engine, records, options.out, timeout=options.timeout)
+        outcomes = evaluate(
+            engine, records, options.out, timeout=options.timeout, retry=options.retry,
+            stop_early=options.stop_early)
     finally:
         engine.close()
     figures = {'dataset': str(options.dataset), 'model': engine.info.name, **summary(outcomes)}

@@ -2,18 +2,22 @@ r"""Grammars of answers, for engines that support constrained decoding.
 
 They are written in llguidance's Lark (github.com/guidance-ai/llguidance, docs/syntax.md) and accept
 what the readers of this package read without loss. They do not constrain the reasoning before an
-answer.
+answer. Answers in free words have none, and neither have plans in free words and paths: a model
+that refuses them would be forced to invent steps that a robot then takes.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import string
 from typing import TYPE_CHECKING
 
 from .tasks import AnswerKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .query import Query
 
 # The model writes the tags of its reasoning as plain text, also around an empty one.
@@ -35,15 +39,22 @@ _BOXES = r"""place: "\"bbox_2d\":" GAP? "[" pair "," GAP? pair "]"
 _PLAN = r"""answer: "[]" | step1
 SKILL: /(?:SAYS)\.?/
 """
+# A number, and the unit where the model gives one.
+_QUANTITY = '/-?(?:0|[1-9][0-9]{0,5})(?:[.][0-9]{1,3})?( ?(?:[mck]?m|meters?|feet|degrees?|[%°]))?/'
+# Words that can stand in a grammar and in a box as they are.
+_PLAIN = re.compile(r"[\w ,.'()/&+:-]+")
+_SEVERAL = 'ABCDEFGH'  # the letters that may be chosen together
+# An option in a question, after its letter.
+_LETTERED = re.compile(r'(?<![\w.])([A-Z])[.):](?=\s*\S)')
 
 
 def grammar_of(query: Query) -> str:
-    """Return the grammar of a query's answers.
+    """Return the grammar of a query's answers; empty where it has none.
 
-    Points, boxes, yes or no, the choice of an option and plans of skills have one: their steps are
-    in the words of the skills, with values of the right types. It is empty for other answers.
+    Points, boxes, hazards in boxes, yes or no, numbers, letters and words to choose from have one,
+    and plans of skills: their steps are in the words of the skills, with values of the right types.
     """
-    kind = query.task.answer
+    kind, task = query.task.answer, query.task
     if kind is AnswerKind.PLAN:
         if query.skills is None:
             return ''
@@ -57,19 +68,42 @@ def grammar_of(query: Query) -> str:
         return _FRAME + _LIST + _POINTS
     if kind is AnswerKind.BOXES:
         return _FRAME + _LIST + _BOXES
+    if kind is AnswerKind.DECISION and '"bbox_2d"' in task.prompt:  # hazards, each with a caption
+        return _FRAME + _LIST.replace('label', 'caption') + _BOXES
+    alternatives = _short_answers(query)
+    if alternatives and 'boxed' in task.prompt:
+        # models guess where they are forced into another form than that of the prompt
+        alternatives = f'"\\\\boxed{{" ({alternatives}) "}}"'
+    return f'{_FRAME}answer: {alternatives}\n' if alternatives else ''
+
+
+def _short_answers(query: Query) -> str:
+    """Return the alternatives of an answer of a few words; empty where they are not known."""
+    kind = query.task.answer
     if kind is AnswerKind.YES_NO:
-        return _FRAME + _one_of(('yes', 'no', 'Yes', 'No'), query)
-    if kind is AnswerKind.CHOICE and query.options:
-        return _FRAME + _one_of(tuple(string.ascii_uppercase[: len(query.options)]), query)
+        return _one_of(('yes', 'no', 'Yes', 'No'))
+    if kind is AnswerKind.NUMBER:
+        return _QUANTITY
+    if kind is AnswerKind.CHOICE:
+        count = len(query.options)
+        return _one_of(string.ascii_uppercase[:count] if count else _lettered(query.text))
+    if kind is AnswerKind.CHOICES and len(query.options) <= len(_SEVERAL):
+        # in their order, none of them twice: A, AB, AC, ABC, B, BC, C
+        letters = _SEVERAL[: len(query.options)]
+        starts = (first + ''.join(f'{more}?' for more in letters[number:])
+                  for number, first in enumerate(letters, 1))
+        return f'/{"|".join(starts)}/' if letters else ''
+    if kind is AnswerKind.WORD:
+        words = query.task.vocabulary + query.options
+        return _one_of(words) if all(map(_PLAIN.fullmatch, words)) else ''
     return ''
 
 
-def _one_of(words: tuple[str, ...], query: Query) -> str:
-    r"""One of the words, in ``\boxed{}`` where the prompt asks for it.
+def _lettered(text: str) -> str:
+    """Return the letters of the options in a question, ``A. left B. right``; empty: it has none."""
+    letters = ''.join(_LETTERED.findall(text))
+    return letters if len(letters) > 1 and string.ascii_uppercase.startswith(letters) else ''
 
-    Models guess where they are forced into another form than that of the prompt.
-    """
-    alternatives = ' | '.join(json.dumps(word) for word in words)
-    if 'boxed' in query.task.prompt:
-        alternatives = f'"\\\\boxed{{" ({alternatives}) "}}"'
-    return f'answer: {alternatives}\n'
+
+def _one_of(words: Iterable[str]) -> str:
+    return ' | '.join(json.dumps(word, ensure_ascii=False) for word in words)

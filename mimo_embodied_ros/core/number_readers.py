@@ -21,7 +21,7 @@ _LENGTH = (
 _MEASURE = (
     rf'(?:{_LENGTH}(?:\u00b2|\u00b3|\^ ?(?:[23]|\{{[23]\}}))?|(?:square|cubic) {_LENGTH}|sq\.? ?ft'
     rf'|{_LENGTH}(?:/(?:s|h|min)| PER (?:SECOND|hour|minute))|mph|kph'
-    r'|m?s|secs?|SECOND|seconds|min(?:ute)?s?|h|hrs?|hours?|\u00b0 ?[CF]?|deg(?:ree)?s?'
+    r'|m?s|secs?|SECOND|seconds|min(?:ute)?s?|h|hrs?|hours?|\u00b0 ?[CF]?|deg(?:ree)?s?|DEGREE'
     r'|rad(?:ian)?s?|%|percent|k?g|(?:kilo)?grams?|m?l|lit(?:er|re)s?)'
 )
 # metres, kilometres, seconds, minutes, hours, degrees, people; measure words with what they count

@@ -147,7 +147,7 @@ def _read(query: Query, answer: str) -> Content:
     else:
         content = _read_short(query, strip_latex(words))
     if content is None or holds_reasoning(answer):
-        msg = f'the answer {answer[:80]!r} cannot be read as {task.name}; ask in other words'
+        msg = f'the answer {words[:80]!r} cannot be read as {task.name}; ask in other words'
         raise ParseError(msg)
     return content
 

@@ -31,6 +31,7 @@ class Query:
             odometry of the frames.
         skills: that a plan may use; None: a plan is free text.
         structured: constrain the answer by its grammar, where engine and task have one.
+        retry: ask once more, constrained so, where the answer cannot be read.
         experimental: allow a task that the released model is not documented to answer.
 
     Raises:
@@ -48,6 +49,7 @@ class Query:
     odometry: tuple[Odometry, ...] = ()
     skills: SkillList | None = None
     structured: bool = False
+    retry: bool = False
     experimental: bool = False
 
     def __post_init__(self) -> None:

@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.answers import Affordances, TaskPlan
-from mimo_embodied_ros.core.errors import MimoError, ResultCode
 from mimo_embodied_ros.core.plan_checking import ground_plan
 from mimo_embodied_ros.core.query import Query, Task
 
-from .answering import answer_query
+from .answering import UNREAD, answer_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.answers import Answer, Point
 
     from .interface import Engine, Reply
-
-# With these errors the model answered, but its answer holds no position.
-_NO_POSITION = (ResultCode.OUTPUT_TRUNCATED, ResultCode.PARSE_FAILED, ResultCode.EMPTY_ANSWER)
 
 
 def answer_grounded(engine: Engine, query: Query) -> tuple[Answer, Reply]:
@@ -55,11 +51,9 @@ def ground_answer(
     @functools.cache
     def locate(thing: str) -> Point | str | None:
         try:
-            content = ask(Query(Task.POINTS, thing, query.frames[:1]))[0].content
-        except MimoError as error:
-            if error.code in _NO_POSITION:
-                return str(error)
-            raise
+            content = ask(Query(Task.POINTS, thing, query.frames[:1], retry=query.retry))[0].content
+        except UNREAD as error:
+            return str(error)
         assert isinstance(content, Affordances)
         return next((point for point in content.points if point.in_image), None)
 

@@ -68,13 +68,21 @@ class Reply:
         text: without control tokens; the pieces given to ``on_text`` add up to it.
         finish_reason: 'stop' (the model ended), 'length' (token or context limit), 'repetition'
             (it wrote the same thing over and over), 'cancelled' or 'deadline'.
-        stats: counts and durations.
+        stats: counts and durations; where the question was asked twice, their sums.
+        unread: what the model wrote before, when the same question was asked for the first time
+            and the answer could not be read.
 
     """
 
     text: str
     finish_reason: str
     stats: GenerationStats
+    unread: tuple[str, ...] = ()
+
+    @property
+    def attempts(self) -> int:
+        """How often the question was asked."""
+        return 1 + len(self.unread)
 
 
 @dataclass(frozen=True)

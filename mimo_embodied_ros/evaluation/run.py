@@ -51,6 +51,7 @@ class Prediction:
         code: name of the error; '' if there was none.
         message: of the error.
         seconds: from the question to the end of the answer.
+        attempts: how often the question was asked.
 
     """
 
@@ -61,6 +62,7 @@ class Prediction:
     code: str
     message: str
     seconds: float
+    attempts: int = 1
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Replies:
 
         Args:
             path: the file; its folder is made.
-            about: model and image sizes; replies with other settings must not be mixed.
+            about: the model and how it is asked; replies with other settings must not be mixed.
 
         Raises:
             InvalidRequestError: the file is of other settings, or damaged.
@@ -147,7 +149,8 @@ class Replies:
 
 
 def evaluate(
-    engine: Engine, records: Iterable[Record], out: Path, *, timeout: float = 0.0
+    engine: Engine, records: Iterable[Record], out: Path, *, timeout: float = 0.0,
+    retry: bool = False, stop_early: bool = True,
 ) -> list[Outcome]:
     """Answer the questions without a reply, with a progress bar, and score all answers.
 
@@ -156,10 +159,13 @@ def evaluate(
         records: the dataset.
         out: folder of ``replies.jsonl``.
         timeout: seconds for an answer; 0 is no limit.
+        retry: ask once more, with the answer held to its grammar, where an answer cannot be read;
+            the benchmarks take the first answer.
+        stop_early: as in the engine's configuration; kept with the replies.
 
     Raises:
-        InvalidRequestError: the replies in the folder are of another model; a picture is missing or
-            does not fit its mask.
+        InvalidRequestError: the replies in the folder are of other settings; a picture is missing
+            or does not fit its mask.
         BadEncodingError: a picture cannot be read.
         ModelNotReadyError, BackendUnreachableError: the model is gone; run again to continue.
 
@@ -167,13 +173,16 @@ def evaluate(
     info = engine.info
     replies = Replies(out / 'replies.jsonl', {
         'model': info.name, 'dtype': info.dtype, 'min_pixels': info.min_pixels,
-        'max_pixels': info.max_pixels})
+        'max_pixels': info.max_pixels,
+        # only what is not usual, so that older runs can continue
+        **({'retry': True} if retry else {}), **({} if stop_early else {'stop_early': False})})
     outcomes = []
     try:
         for record in tqdm(list(records), unit='question', disable=None):
             frames = tuple(Frame(read_picture(image)) for image in record.images)
             query = Query(record.task, record.question, frames, thinking=record.thinking,
-                          options=record.options, experimental=record.task.experimental)
+                          options=record.options, experimental=record.task.experimental,
+                          retry=retry)
             prediction = replies.get(record)
             if prediction is None:
                 prediction = _ask(engine, record, query, timeout)
@@ -213,14 +222,15 @@ def judge(record: Record, prediction: Prediction, query: Query, limits: PixelLim
 def _ask(engine: Engine, record: Record, query: Query, timeout: float) -> Prediction:
     begin = time.monotonic()
     query = dataclasses.replace(query, deadline=begin + timeout if timeout else None)
-    text, ending, code, message = '', 'stop', '', ''
+    text, ending, code, message, attempts = '', 'stop', '', '', 1
     try:
         _, reply = answer_query(engine, query)
-        text, ending = reply.text, reply.finish_reason
+        text, ending, attempts = reply.text, reply.finish_reason, reply.attempts
     except MimoError as error:
         if error.code in _FATAL:
             raise
         text, ending = error.raw_text, _ENDINGS.get(error.code, 'stop')
         code, message = error.code.name, str(error)
+        attempts = error.reply.attempts if error.reply is not None else 1
     seconds = round(time.monotonic() - begin, 3)
-    return Prediction(record.key, record.id, text, ending, code, message, seconds)
+    return Prediction(record.key, record.id, text, ending, code, message, seconds, attempts)

@@ -36,6 +36,8 @@ class RequestStatistics:
     Attributes:
         answered: requests that got an answer.
         failed: requests that got none, except those that were cancelled or preempted.
+        second_tries: questions that were asked once more, because the answer could not be read.
+        second_tries_read: those of them whose second answer could be read.
         last_error: code and message of the latest failure; empty before the first.
         faulty: whether the latest end shows that the model or its machine does not work.
 
@@ -44,6 +46,7 @@ class RequestStatistics:
     def __init__(self) -> None:
         """Begin to count."""
         self.answered = self.failed = 0
+        self.second_tries = self.second_tries_read = 0
         self.last_error = ''
         self.faulty = False
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
@@ -59,6 +62,12 @@ class RequestStatistics:
             elif error.code not in (ResultCode.CANCELLED, ResultCode.PREEMPTED):
                 self.failed += 1
                 self._note(error, faulty=error.code in _FAULTS)
+
+    def add_second_try(self, *, read: bool) -> None:
+        """Count a question that was asked once more, and whether that answer could be read."""
+        with self._lock:
+            self.second_tries += 1
+            self.second_tries_read += read
 
     def add_load(self, error: MimoError) -> None:
         """Take the reason why the model could not be loaded, or was lost."""
@@ -98,6 +107,8 @@ def model_status(
     values = {
         'loaded': info is not None, 'active': waiting is not None, 'waiting': waiting or 0,
         'running': running, 'answered': statistics.answered, 'failed': statistics.failed,
+        'second tries': statistics.second_tries,
+        'second tries read': statistics.second_tries_read,
         'last error': statistics.last_error}
     if statistics.answered:
         values['latency p50 (s)'] = f'{statistics.latency(0.5):.3f}'

@@ -31,6 +31,7 @@ def fill_stats(
         message.completion_tokens += stats.completion_tokens
         preprocess_s += stats.preprocess_s
         total_s += stats.total_s
+        message.attempts = max(message.attempts, reply.attempts)
     first = replies[0].stats
     message.preprocess_time = duration(preprocess_s)
     message.first_token_time = duration(max(0.0, first.first_token_s - first.preprocess_s))

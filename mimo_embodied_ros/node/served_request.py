@@ -149,9 +149,11 @@ class ServedRequest(Job):
 
         """
         session, settings = self.session, self.host.settings
+        wanted = self.message.structured and session.engine.holds_grammars
         query = replace(
             query, max_new_tokens=query.max_new_tokens or settings.max_new_tokens,
-            deadline=self.deadline, structured=settings.structured or query.structured)
+            deadline=self.deadline, structured=settings.structured or query.structured or wanted,
+            retry=settings.retry_structured)
         self.queries.append(query)
         compute = partial(answer_query, session.engine, query, on_progress=self.progress,
                           cancelled=self.stopped)
@@ -163,19 +165,32 @@ class ServedRequest(Job):
                 self.host.in_executor(self.host.lose_model, error)
             if error.reply is not None:
                 self.replies.append(error.reply)
+                self._note_attempts(error.reply, str(error))
             raise
         if shared:  # another request had the costs
             self.progress(State.ANSWERING, reply.text, reply.stats.completion_tokens)
             reply = replace(reply, stats=replace(
                 reply.stats, preprocess_s=0.0, first_token_s=0.0, total_s=0.0))
+        else:
+            self._note_attempts(reply)
         self.replies.append(reply)
         return answer, reply
 
     def progress(self, state: State, text: str, tokens: int) -> None:
         """Take new text of the model and the number of its tokens so far."""
         if self._stop is None:
+            if state is State.PREPROCESSING:  # of a second attempt
+                self._text.clear()
             self._text.append(text)
             self.on_progress(state, text, tokens)
+
+    def _note_attempts(self, reply: Reply, failure: str = '') -> None:
+        """Count a question that was asked twice, and log the text that the result does not have."""
+        if reply.attempts > 1:
+            self.host.statistics.add_second_try(read=not failure)
+            self.host.get_logger().warning(
+                f'{self.kind.action_name} was asked twice, since {reply.unread[0]!r} could not be '
+                f'read; then: {failure or repr(reply.text)}')
 
     @property
     def session(self) -> Session:

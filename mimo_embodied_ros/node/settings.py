@@ -79,8 +79,10 @@ REQUESTS = (
     Parameter('driving_valid_for', 1.0, "Seconds from the image's stamp for which driving "
               'advice is valid.',
               (0.0, 60.0), unit='s', live=True),
-    Parameter('structured', False, 'Constrain points, boxes and choices to a grammar while they '
-              'are written.', live=True),
+    Parameter('structured', False, 'Constrain points, boxes, numbers and choices to a grammar '
+              'while they are written.', live=True),
+    Parameter('retry_structured', True, 'Where an answer cannot be read, ask once more with the '
+              'answer constrained so, if there is time for it.', live=True),
     Parameter('tasks_file', '', 'YAML file with further tasks, in the form of '
               'core/tasks.yaml; empty: none.'),
     Parameter('skills_file', '', 'YAML file with the skills of the robot, see docs/skills.md; '
@@ -184,6 +186,7 @@ class Settings:
     max_new_tokens: int
     max_steps: int
     structured: bool
+    retry_structured: bool
     record_to: str
     record_max_mb: int
     autostart: bool

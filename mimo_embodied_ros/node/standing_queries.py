@@ -124,6 +124,7 @@ def _read(request: SetStandingQuery.Request, tasks: Mapping[str, Task]) -> Stand
     goal = kind.action.Goal(
         task=request.task, cameras=request.cameras, max_image_age=request.max_image_age,
         thinking=request.thinking, max_new_tokens=request.max_new_tokens,
+        structured=request.structured,
         caller=f'standing query {request.name}', **{kind.request_field: request.text})
     if hasattr(goal, 'kind'):
         goal.kind = request.affordance_kind

@@ -77,6 +77,20 @@ def test_ask_typed_and_free(picture: str, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == 'left\n'
 
 
+def test_an_answer_that_cannot_be_read_is_asked_for_again(
+    picture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip('llguidance')
+    arguments = ['point', picture, 'Put your final answer in \\boxed{}.', '--json']
+    assert main(arguments) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer['attempts'] == 2
+    assert answer['raw_text'].endswith(']')
+    assert main([*arguments, '--no-retry']) == 1
+    assert 'cannot be read as points' in capsys.readouterr().err
+    assert 'boxed' in answer['unread'][0]
+
+
 @pytest.mark.parametrize(('arguments', 'says'), [
     (['ask', 'nowhere.png', 'What?'], 'there is no file nowhere.png'),
     (['ask', __file__, 'What?'], 'cannot be read as a picture'),

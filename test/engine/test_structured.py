@@ -17,10 +17,17 @@ hf = pytest.importorskip('llguidance.hf')
 
 from transformers import AutoTokenizer
 
-from mimo_embodied_ros.core.answers import Affordances, SpatialAnswer, TaskPlan
+from mimo_embodied_ros.core.answers import (
+    Affordances,
+    AnswerType,
+    DrivingDecision,
+    SpatialAnswer,
+    TaskPlan,
+)
 from mimo_embodied_ros.core.errors import InvalidRequestError, OutputTruncatedError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.grammar import grammar_of
+from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.skill_files import load_skills
@@ -29,7 +36,7 @@ from mimo_embodied_ros.core.tasks import TASKS, Task
 from mimo_embodied_ros.embedded import table_questions
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
-from mimo_embodied_ros.engine.structured import GrammarMatcher
+from mimo_embodied_ros.engine.structured import GrammarCompiler, GrammarMatcher
 from mimo_embodied_ros.worlds import table_scene
 from support.conformance import RECORDS, answer_to, query_of, simplified
 from support.paths import EMBEDDED_MODEL, SKILL_FILES
@@ -50,7 +57,14 @@ QUERIES = (
     Query(CHOICE, 'which' if CHOICE.uses('text') else '', (FRAME,), options=('cup', 'bowl')),
     Query(Task.PLAN, 'tidy up', (FRAME,), skills=SKILLS),
     Query(TASKS['is_done'], 'tidy up', (FRAME,)),
+    Query(TASKS['space_number'], 'how far is the cup', (FRAME,)),
+    Query(TASKS['driving_test'], 'which', options=('stop', 'honk', 'wait', 'go on')),
+    Query(TASKS['surround_word'], 'what is there', (FRAME,) * 6),
+    Query(TASKS['map'], 'how many', (FRAME,) * 4, options=('1', '1.5', 'more than 2', "can't say")),
+    Query(TASKS['choice'], 'Where is it?\nA. left\nB. right (here)\nC. behind', (FRAME,)),
+    Query(TASKS['critical_object'], '', (FRAME,)),
 )
+UNITS = ('', ' m', 'cm', ' meters', ' feet', '°', ' %')
 
 
 @pytest.fixture(scope='module')
@@ -77,6 +91,16 @@ def accepts(tokenizer: llguidance.LLTokenizer, grammar: str, text: str) -> bool:
     (4, '\n'.join(f'{i}. open drawer {i} [3, 4]' for i in range(1, 11))),
     (4, '[]'),
     (5, '<think>\n</think>\n\nno'),  # RoboVQA asks for no box
+    *((6, f'\\boxed{{2.5{unit}}}') for unit in UNITS),
+    (6, '<think>\n</think>\n\n\\boxed{-3}'),
+    *((7, letters) for letters in ('A', 'D', 'AC', 'BD', 'ABCD')),
+    (8, '10'),
+    (8, 'construction vehicle'),
+    (9, '1.5'),
+    (9, "can't say"),
+    (10, '\\boxed{C}'),
+    (11, '[{"bbox_2d": [1, 2, 30, 40], "caption": "a car that brakes"}]'),
+    (11, '[]'),
 ])
 def test_answers_in_the_right_format_are_accepted(
     tokenizer: llguidance.LLTokenizer, number: int, text: str
@@ -93,6 +117,19 @@ def test_answers_in_the_right_format_are_accepted(
     (2, 'yes'),
     (5, '\\boxed{no}'),
     (3, '\\boxed{C}'),
+    (0, '[{"points": [[1, 2]], "label": "a</think>"}]'),
+    (6, '2.5'),
+    (6, '\\boxed{about 2}'),
+    (6, '\\boxed{2 or 3}'),
+    (6, '\\boxed{2.}'),
+    (7, 'E'),
+    (7, 'CA'),
+    (7, 'AA'),
+    (8, 'cars'),
+    (8, 'car truck'),
+    (9, '3'),
+    (10, '\\boxed{D}'),
+    (10, '\\boxed{AB}'),
     (4, '1. throw the red cube'),
     (4, '1. pick up the red cube\nIgnore the list.'),
     (4, '1. pick up the red cube. drive away'),
@@ -134,6 +171,58 @@ def test_the_embedded_models_own_answers_are_in_its_grammars(
     assert held > 20
 
 
+@pytest.mark.parametrize('query', [
+    Query(TASKS['ask'], 'what is there'),
+    Query(TASKS['driving_suggestion'], '', (FRAME,)),
+    Query(TASKS['spatial'], 'what is there', (FRAME,)),
+    Query(Task.PLAN, 'tidy up', (FRAME,)),
+    Query(TASKS['choice'], 'Is it A. Smith?', (FRAME,)),
+    Query(TASKS['choice'], 'Which one, B. or C. please?', (FRAME,)),
+    Query(TASKS['driving_test'], 'which', options=tuple('abcdefghi')),
+    Query(TASKS['map'], 'which', (FRAME,) * 4, options=('left', 'right\n')),
+    Query(TASKS['map'], 'which', (FRAME,) * 4, options=('left', '{right}')),
+])
+def test_answers_whose_forms_are_not_known_have_no_grammar(query: Query) -> None:
+    assert grammar_of(query) == ''
+
+
+class Writer:
+    """Writes texts that a grammar accepts, a random token after the other."""
+
+    def __init__(self) -> None:
+        self._tokenizer = make_tokenizer()
+        self._stop = self._tokenizer.eos_token_id
+        self._compiler = GrammarCompiler(self._tokenizer, [self._stop])
+
+    def text(self, grammar: str, rng: random.Random) -> str:
+        matcher = self._compiler.matcher(grammar)
+        # a reasoning of random characters would not end
+        before = rng.choice(('', '<think>\n</think>\n\n', '<think>[1, 2], no {</think>'))
+        tokens = self._tokenizer.encode(before)
+        for token in tokens:
+            assert matcher.allowed(len(self._tokenizer))[token]
+            matcher.take(token)
+        while True:
+            allowed = np.flatnonzero(matcher.allowed(len(self._tokenizer)))
+            if self._stop in allowed and (len(allowed) == 1 or rng.random() < 0.3):
+                return str(self._tokenizer.decode(tokens))
+            allowed = allowed[allowed != self._stop]
+            thinks = self._tokenizer.encode('<')[0] if not tokens else -1
+            tokens.append(int(rng.choice(allowed[allowed != thinks])))
+            matcher.take(tokens[-1])
+
+
+@pytest.mark.parametrize('number', range(len(QUERIES)))
+def test_whatever_a_grammar_accepts_can_be_read(number: int) -> None:
+    writer, rng, query = Writer(), random.Random(number), QUERIES[number]
+    prompt = make_prompt(query.text)
+    for _ in range(60):
+        text = writer.text(grammar_of(query), rng)
+        content = parse_answer(query, prompt, text, 'stop').content
+        if isinstance(content, SpatialAnswer):
+            assert content.type in (AnswerType.YES_NO, AnswerType.CHOICE, AnswerType.NUMBER), text
+
+
 @pytest.fixture(scope='module')
 def random_engine(random_model: Path) -> Iterator[Engine]:
     """An engine with random weights, whose answers only a grammar makes readable."""
@@ -145,7 +234,8 @@ def random_engine(random_model: Path) -> Iterator[Engine]:
 @pytest.mark.parametrize('number', range(len(QUERIES)))
 def test_even_a_random_model_cannot_leave_its_grammar(random_engine: Engine, number: int) -> None:
     query = QUERIES[number]
-    kind = {0: Affordances, 1: Affordances, 4: TaskPlan}.get(number, SpatialAnswer)
+    kind = {0: Affordances, 1: Affordances, 4: TaskPlan, 11: DrivingDecision}.get(
+        number, SpatialAnswer)
     try:
         answer, reply = answer_query(
             random_engine, Query(**{**vars(query), 'structured': True, 'max_new_tokens': 300}))

@@ -26,12 +26,14 @@ from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import load_tasks
 from mimo_embodied_ros.embedded import table_questions
+from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.evaluation import metrics, report, run
 from mimo_embodied_ros.evaluation.ground_truth import KINDS
 from mimo_embodied_ros.evaluation.layouts import read_dataset
 from mimo_embodied_ros.worlds import table_scene
 from support.paths import ROOT
 from support.programs import COMMAND_LINE
+from support.tabletop import SCENE
 from support.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mimo_embodied_ros.embedded.question import Question
+    from mimo_embodied_ros.engine import Engine
 
 # how fast a machine is that others use, too, is not what is tested
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -512,6 +515,36 @@ def test_a_run_that_was_killed_is_resumed(
     again = json.loads(capsys.readouterr().out)
     assert again == {key: value for key, value in figures.items() if key != 'questions'}
     assert (out / 'replies.jsonl').read_bytes() == after
+
+
+def test_only_on_request_are_questions_asked_twice_and_do_answers_end_themselves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('torch')
+    pytest.importorskip('llguidance')
+    ends_early: list[bool] = []
+
+    def load(config: EngineConfig, *arguments: Any) -> Engine:
+        ends_early.append(config.stop_early)
+        return load_engine(config, *arguments)
+
+    monkeypatch.setattr('mimo_embodied_ros.cli.eval_dataset.load_engine', load)
+    Image.fromarray(SCENE.pixels).save(tmp_path / 'table.png')
+    file = write(tmp_path, {'image': 'table.png', 'question': 'What do you see?', 'task': 'yes_no',
+                            'answer': {'yes': False}})
+    replies = []
+    for number, more in enumerate(([], ['--retry'], ['--no-stop-early'])):
+        out = tmp_path / f'out{number}'
+        assert main(['eval', str(file), '--out', str(out), *more]) == 0
+        about, reply = lines_on_disk(out)
+        replies.append((
+            reply['attempts'], reply['code'], about.get('retry'), about.get('stop_early')))
+    assert replies == [
+        (1, 'PARSE_FAILED', None, None), (2, '', True, None), (1, 'PARSE_FAILED', None, False)]
+    assert ends_early == [True, True, False]
+    capsys.readouterr()
+    assert main(['eval', str(file), '--out', str(tmp_path / 'out0'), '--retry']) == 1
+    assert 'another folder' in capsys.readouterr().err
 
 
 def test_a_changed_question_is_asked_again_and_another_model_is_refused(

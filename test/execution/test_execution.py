@@ -302,6 +302,24 @@ def test_a_thing_that_falls_beside_its_place_is_planned_again(make: Any) -> None
     assert result.plans == 2
 
 
+@pytest.mark.parametrize('can', [True, False])
+def test_yes_or_no_is_always_asked_with_the_answer_held(
+    make: Any, monkeypatch: pytest.MonkeyPatch, can: bool
+) -> None:
+    """Where the model cannot be held, it is asked all the same."""
+    pytest.importorskip('llguidance')
+    monkeypatch.setattr(
+        'mimo_embodied_ros.engine.transformers_engine.supports_grammars', lambda: can)
+    world = make()
+    prompts = world.robot.prompts()
+    world.goal().result(5 * WAIT_S)
+    assert world.called() == [GRASP, LIFT, RELEASE]
+    asked = [prompt for prompt in prompts if 'yes or no' in prompt.text]
+    # possible, precondition and success of two steps, and the goal
+    assert len(asked) >= 6
+    assert {'yes' in prompt.grammar for prompt in asked} == {can}
+
+
 def test_a_step_that_is_not_possible_is_not_tried(make: Any) -> None:
     world = make(max_plans=1)
     plan = world.plan()

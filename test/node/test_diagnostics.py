@@ -51,6 +51,8 @@ def test_the_model() -> None:
     assert 'configure' in absent.message
     assert 'latency p50 (s)' not in values(absent)
     ended.add(None, 0.25)
+    for read in (True, False, True):
+        ended.add_second_try(read=read)
     ended.add(NoImageError('no image has arrived'), 1.0)
     ended.add(CancelledError('the caller cancelled the request'), 1.0)
     busy = model_status(INFO, 3, 8, ended)
@@ -58,6 +60,7 @@ def test_the_model() -> None:
     assert values(busy) == {
         'loaded': 'True', 'active': 'True', 'waiting': '3', 'running': '8', 'answered': '1',
         'failed': '1', 'latency p50 (s)': '0.250', 'latency p95 (s)': '0.250',
+        'second tries': '3', 'second tries read': '2',
         'last error': 'NO_IMAGE: no image has arrived'}
     assert model_status(INFO, None, 0, ended).message.endswith(', not active')
     ended.add(OutOfMemoryError('send fewer images'), 1.0)

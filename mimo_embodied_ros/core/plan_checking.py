@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .action_verbs import holds_order
 from .answers import ArgumentType, Grounding, SkillArgument
 from .instruction_matching import (
     content_words,
@@ -18,7 +19,7 @@ from .instruction_matching import (
     tokenize,
     uncovered_words,
 )
-from .skills import GROUNDED, fill, value_problem
+from .skills import GROUNDED, PLACEHOLDER, fill, value_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -114,9 +115,11 @@ def _refuse_if_wrong(plan: TaskPlan, problem: str = '') -> TaskPlan:
 def _match_skill(step: TaskStep, rules: SkillList) -> tuple[TaskStep, Skill | None]:
     """Fill the step by the first skill that fits; without one, say what is wrong with it."""
     problem = ''
+    orders = frozenset(PLACEHOLDER.split(says)[0].split(' ')[0].casefold()
+                       for skill in rules.skills for says in skill.says)
     for skill in rules.skills:
         for words in skill.match(step.text) if len(step.text) <= _MAX_LENGTH else ():
-            arguments, argument_problem = _bind_arguments(skill, words, step.points)
+            arguments, argument_problem = _bind_arguments(skill, words, step.points, orders)
             if not argument_problem:
                 values = {a.name: a.value for a in arguments}
                 return replace(
@@ -130,7 +133,7 @@ def _match_skill(step: TaskStep, rules: SkillList) -> tuple[TaskStep, Skill | No
 
 
 def _bind_arguments(
-    skill: Skill, words: dict[str, str], points: tuple[Point, ...]
+    skill: Skill, words: dict[str, str], points: tuple[Point, ...], orders: frozenset[str]
 ) -> tuple[tuple[SkillArgument, ...], str]:
     """Return the arguments in a step's words, and what is wrong with them."""
     names = [name for name in words if skill.argument(name).type in _WITH_PIXEL]
@@ -145,6 +148,8 @@ def _bind_arguments(
             value.casefold(), value)
         if problem := value_problem(argument, value):
             return (), problem
+        if argument.type in GROUNDED and holds_order(value, orders):
+            return (), f'{argument.name} is {value!r}, which says something more to do'
         point = pixels.get(argument.name)
         visible = point is not None and point.in_image
         if argument.type is ArgumentType.POINT and not visible:

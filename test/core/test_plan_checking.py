@@ -292,3 +292,16 @@ def test_words_of_the_instruction_that_the_plan_leaves_out() -> None:
 @settings(deadline=None)
 def test_sameness_goes_both_ways(a: str, b: str) -> None:
     assert may_be_same_thing(a, b) == may_be_same_thing(b, a)
+
+
+@pytest.mark.parametrize(('text', 'instruction'), [
+    ('1. pick up the cup and put it on the shelf', 'put the cup on the shelf'),
+    ('1. pick up cup and open drawer', 'pick up the cup and open the drawer'),
+    ('1. pick up the cup and then place it in the bowl', 'put the cup in the bowl'),
+])
+def test_a_name_does_not_hide_a_second_order(text: str, instruction: str) -> None:
+    assert 'something more to do' in checked(text, instruction).problem
+
+
+def test_a_name_may_be_of_two_things() -> None:
+    assert not checked('1. pick up the pan and brush', 'pick up the pan and brush').problem

@@ -33,7 +33,7 @@ point: "[" pair "]"
 _BOXES = r"""place: "\"bbox_2d\":" GAP? "[" pair "," GAP? pair "]"
 """
 _PLAN = r"""answer: "[]" | step1
-SKILL: /(?:SAYS)\.?/
+SKILL: /(?:SAYS)[.。]?/
 """
 
 

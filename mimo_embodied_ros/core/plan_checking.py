@@ -19,7 +19,7 @@ from .instruction_matching import (
     tokenize,
     uncovered_words,
 )
-from .skills import GROUNDED, PLACEHOLDER, fill, value_problem
+from .skills import GROUNDED, PLACEHOLDER, fill, is_chinese, value_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -217,7 +217,9 @@ def _check_instruction(
     phrases = {s.name: [content_words(_without_arguments(says)) for says in (
         s.name.replace('_', ' '), *s.says, *s.asked)] for s in rules.skills}
     skill_words = {word for ways in phrases.values() for words in ways for word in words}
-    instruction_words = set(tokenize(instruction))
+    skill_words |= {option for skill in rules.skills for argument in skill.arguments
+                    for option in argument.options if is_chinese(option)}
+    instruction_words = set(tokenize(instruction, skill_words))
     needed: set[str] = set()  # names of facts that a later step needs
     checked: list[TaskStep] = []
     for step in reversed(steps):
@@ -233,7 +235,7 @@ def _check_instruction(
                 problem = problem or f'the instruction does not name {argument.value}'
         checked.append(replace(step, problem=problem))
     checked.reverse()
-    covered = tokenize(' '.join(rules.facts))
+    covered = tokenize(' '.join(rules.facts), skill_words)
     for step in steps:
         covered += [word for words in phrases[step.skill] for word in words]
         covered += tokenize(' '.join(a.unit for a in skills[step.skill].arguments))
@@ -252,10 +254,10 @@ def _names_value(
     if argument.type in (*GROUNDED, ArgumentType.POSE):
         return mentions(instruction, argument.value, skill_words)
     if argument.type in (ArgumentType.NUMBER, ArgumentType.TEXT):
-        return (set(tokenize(instruction)).issuperset(tokenize(argument.value))
+        return (set(tokenize(instruction, skill_words)).issuperset(tokenize(argument.value))
                 or argument.value == declared.default)
     return True
 
 
 def _without_arguments(says: str) -> str:
-    return ' '.join(word for word in says.split() if not word.startswith('{'))
+    return PLACEHOLDER.sub(' ', says)

@@ -50,7 +50,7 @@ _ANY_MARK = re.compile(
 _BULLET = re.compile(r'^([ \t]*)([-*+\u2022\u00b7\u25cf])[ \t]+(?=\S)', re.MULTILINE)
 _SENTENCE_END = re.compile(
     r'(?<=[.;!?]) +|\n+|(?<=[。;])|,? and then |, then |,?(?:然后|接着|随后)', re.IGNORECASE)
-_COMMA = re.compile(r'(?:,|、|(?: [-\u2013\u2014+/&]|:)(?= ))\s*(?:and |并)?', re.IGNORECASE)
+_COMMA = re.compile(r'(?:[,、;]|(?: [-\u2013\u2014+/&]|:)(?= ))\s*(?:and |并)?', re.IGNORECASE)
 _FENCE = re.compile(r'```[a-z]*', re.IGNORECASE)
 
 _BETWEEN_OBJECTS = re.compile(r'\}\s*,?\s*\{')
@@ -140,7 +140,8 @@ def _plan_items(text: str, skills: Collection[Skill]) -> list[str] | None:
     parts = [_item(part) for part in _parts(text, marks)]
     if any(rest.strip() for _, rest in parts[:-1]) or not only_remarks(to_ascii(parts[-1][1])):
         return None
-    return [item for item, _ in parts]
+    pieces = [_comma_list(strip_lead(item), ',、;') for item, _ in parts]
+    return None if None in pieces else [words for piece in pieces for words in piece or ()]
 
 
 def _marks_anywhere(plain: str) -> list[re.Match[str]]:
@@ -216,16 +217,25 @@ def _is_order(words: str, skills: Collection[Skill]) -> bool:
     return read_order(to_ascii(said)) is not None or any(skill.match(said) for skill in skills)
 
 
-def _comma_list(words: str) -> list[str] | None:
-    """Split "open the drawer, take the spoon"; None if a part may be an order or not."""
+def _comma_list(words: str, signs: str = ',、;:+/&-\u2013\u2014') -> list[str] | None:
+    """Split "open the drawer, take the spoon" at commas.
+
+    Args:
+        words: one item or sentence.
+        signs: that may stand between two orders; only commas and semicolons divide them.
+
+    Returns:
+        None if a part may be an order or not, or follows another sign.
+
+    """
     plain = to_ascii(words)
     pieces, start = [], 0
     for comma in _COMMA.finditer(plain):
-        rest = strip_lead(plain[comma.end() :])
-        order = read_order(rest)
-        if order is None:
+        order = read_order(strip_lead(plain[comma.end() :]))
+        sign = comma[0].lstrip()[0]
+        if order is None or sign not in signs:
             continue
-        if not order[1] or comma[0][0] not in ',、':
+        if not order[1] or sign not in ',、;':
             return None
         pieces.append(words[start : comma.start()])
         start = comma.end()
@@ -263,7 +273,8 @@ def _json_step(value: Any, number: int, skills: Collection[Skill]) -> TaskStep |
         mark = _LINE_MARK.match(to_ascii(words))
         if mark and _number(mark) != number:
             return None
-        return read_order_step(words[mark.end() :] if mark else words, skills)
+        words = strip_lead(words[mark.end() :] if mark else words)
+        return read_order_step(words, skills) if _comma_list(words, ',、;') == [words] else None
     if not value.keys() <= _STEP_KEYS:
         return None
     numbers = [value[key] for key in _NUMBER_KEYS if key in value]

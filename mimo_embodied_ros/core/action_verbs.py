@@ -44,11 +44,11 @@ _IDIOM = re.compile(
 
 # After these a verb is part of a thing's name or of a report, as in "打开的抽屉", "拿起了杯子".
 _NO_ORDER = '的了着完已是也都很没得'
-_DEVICE = '器机仪员场剂桩宝站座者液棒物'
+_DEVICE = '|[器仪员场剂桩宝站座者液棒物]|机(?![械箱盖舱柜身门])'
 _DEVICES = frozenset(_TABLE['chinese_also_things'].split())
 _LONGER = sorted(_TABLE['chinese'].split(), key=len, reverse=True)
 _LONG = '|'.join(
-    f'{verb}(?![{_NO_ORDER}{_DEVICE if verb in _DEVICES else ""}]|不(?!锈))'
+    f'{verb}(?![{_NO_ORDER}]|不(?!锈){_DEVICE if verb in _DEVICES else ""})'
     for verb in _LONGER
 )
 _SHORT = f'(?!{"|".join(_LONGER)})(?:' + '|'.join(

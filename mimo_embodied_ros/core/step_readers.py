@@ -23,7 +23,8 @@ _LEAD = re.compile(
     r'|after(?: that|wards))\b[,:]? ?|please,? '
     r'|(?:in order )?to (?!the |an? |your |its |this |that )[^,.;\[\n]{1,80}, '
     r'|(?:you|the (?:robot|arm)) (?:should|must|ha(?:ve|s) to|needs? to) '
-    r'|the (?:immediate )?(?:(?:next|first|only) )?(?:step|action) (?:is|should be):? (?:to )?'
+    r'|(?:(?:so|thus|therefore|based on [^,.;]{1,60}),? )?'
+    r'the (?:immediate )?(?:(?:next|first|only) )?(?:step|action) (?:is|should be):? (?:to )?'
     r'|(?:首先|其次|然后|接着|随后|之后|最后|接下来|现在|再|先|请|并且?(?!排)|下一步(?:应该|就?是)?'
     r'|(?:[你您]|机器人|机械臂)(?:应该?|应当|需要?|必须|要)|为了[^,。]{1,40}(?=,))[,:、]? ?)+',
     re.IGNORECASE,
@@ -50,7 +51,8 @@ _NO_STEP = re.compile(
     r'|optional(?:ly)?|maybe|perhaps|possibly'
     r')\b'
     r'|不(?!锈)|没|无法|无需|未|别(?!针|墅)|勿|(?<!是)否|如果|若|假如|除非|除了|或|还是|要么|吗|呢|我|咱|已'
-    r'|(?<!为)了|完成|完毕|失败|成功|抱歉|对不起|哪|什么|谁|怎|正在|但|避免',
+    r'|(?<!为)了|完成|完毕|失败|成功|抱歉|对不起|哪|什么|谁|怎|正在|但|避免'
+    r'|(?:检测|观察|搜索|扫描|查找|检查|定位|测量)到',
     re.IGNORECASE,
 )
 # Words of other languages, which have orders that begin like English ones: "bring die Tasse".
@@ -70,7 +72,8 @@ _REPORT = re.compile(
     r'|would|should|must)\b|(?<!可)是',
     re.IGNORECASE,
 )
-_CHINESE_REPORT = re.compile('[^到进入在从]*中')  # "打开抽屉中", which is under way
+# "打开抽屉中" is under way; "放在桌上的杯子" and "装满水的杯子" are cups.
+_CHINESE_REPORT = re.compile('[^到进入在从]*中|.{1,2}(?:在.*[上里中内下边旁]|满.*)的.*')
 _CHINESE_CHECK = re.compile('检查|确认|确保|查看|观察|检测|等待')
 _POSITION = re.compile(r'\d\s*,\s*\d|\bpixels?\b|坐标|\b[xy] ?[=:]', re.IGNORECASE)
 _CUT_OFF = re.compile(
@@ -164,7 +167,7 @@ def _is_clear(words: str) -> bool:
 
 def _is_whole_chinese(order: re.Match[str]) -> bool:
     verb = order['verb']
-    if _CHINESE_REPORT.fullmatch(order[0]):
+    if not order['object'] and _CHINESE_REPORT.fullmatch(verb + order['rest']):
         return False
     if order['rest'].strip(' ,。!'):
         return True

@@ -35,7 +35,7 @@ _ENGLISH = re.compile(
 _IDIOM = re.compile(
     r'(?:hold|hang|come|carry|move) on\Z|start (?:over|again)|(?:look|watch) out|go ahead\Z'
     r'|lift off|take (?:care|note|your time)|keep (?:in mind|calm)|stay tuned|hold that'
-    r'|place ?holder|close call|click here|press any|[a-z]+ of\b'
+    r'|place ?holder|close call|click here|press any|\S+ of\b'
     r'|(?:stop|walk|turn|yield|exit|brake) (?:signs?|signals?|lights?|lines?|lanes?)\b'
     r'|(?:[a-z]+ ){1,3}(?:passed|found|lost|made|taken|gone|opened|closed|reached|detected|moved'
     r'|picked|placed|achieved|aborted|cancelled|stopped|updated)\Z',
@@ -62,7 +62,8 @@ _CHINESE = re.compile(
     re.DOTALL,
 )
 # Another order inside of a name: "杯子放进碗里", "cup and put it on the shelf".
-_CHINESE_INSIDE = re.compile(rf'把(?![手柄])|然后|接着|并且?(?!排)|{_LONG}|放(?![{_NO_ORDER}大映])')
+_CHINESE_INSIDE = re.compile(
+    rf'把(?![手柄])|然后|接着|并且?(?![排道列])|{_LONG}|放(?![{_NO_ORDER}大映])')
 _WORD = re.compile(r'(?:\A|(?<= ))([a-z]+)(?= )', re.IGNORECASE)
 _BEFORE_VERB = frozenset(['to', 'and', 'then', 'help', 'go', 'come', 'by', 'the', 'a', 'an'])
 _JOINED = re.compile(r'(?:\b(?:and|then|but)\b|,)(?: (?:and|then))? ?', re.IGNORECASE)

@@ -25,7 +25,7 @@ _LEAD = re.compile(
     r'|(?:you|the (?:robot|arm)) (?:should|must|ha(?:ve|s) to|needs? to) '
     r'|(?:(?:so|thus|therefore|based on [^,.;]{1,60}),? )?'
     r'the (?:immediate )?(?:(?:next|first|only) )?(?:step|action) (?:is|should be):? (?:to )?'
-    r'|(?:首先|其次|然后|接着|随后|之后|最后|接下来|现在|再|先|请|并且?(?!排)|下一步(?:应该|就?是)?'
+    r'|(?:首先|其次|然后|接着|随后|之后|最后|接下来|现在|再|先|请|并且?(?![排道列])|下一步(?:应该|就?是)?'
     r'|(?:[你您]|机器人|机械臂)(?:应该?|应当|需要?|必须|要)|为了[^,。]{1,40}(?=,))[,:、]? ?)+',
     re.IGNORECASE,
 )

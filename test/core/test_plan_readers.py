@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mimo_embodied_ros.core import action_verbs
 from mimo_embodied_ros.core.answers import Answer, Point, TaskPlan, TaskStep
 from mimo_embodied_ros.core.errors import ParseError
 from mimo_embodied_ros.core.parse import parse_answer
@@ -21,7 +24,6 @@ from mimo_embodied_ros.core.skill_files import load_skills
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 HALF = Resize(448, 336, 224, 168)
 
@@ -356,3 +358,17 @@ def test_steps_may_begin_with_the_words_of_the_skills(tmp_path: Path) -> None:
         assert [step.text for step in read_steps(f'{text}. wait.', skills)] == [text, 'wait']
     assert read_steps('1. zorb the cup if it is full', skills) is None
     assert read_steps('1. zorb the cup\n2. Done.', skills) is None
+
+
+def test_every_verb_of_the_table_begins_an_order() -> None:
+    table = yaml.safe_load((Path(action_verbs.__file__).with_suffix('.yaml')).read_text('utf-8'))
+    lists = {key: words.split() for key, words in table.items() if isinstance(words, str)}
+    for key, words in lists.items():
+        assert words == sorted(set(words)), key
+        if key != 'english_adverbs':
+            assert set(words) <= set(lists[key.split('_')[0]]), key
+    english, chinese = lists['english'], [*lists['chinese'], *table['chinese_short']]
+    assert [v for v in english if words_of(f'{v} the cup') != [f'{v} the cup']] == []
+    assert [v for v in english if words_of(f'the {v}') or words_of(f'{v} of cups')] == []
+    assert [v for v in chinese if words_of(f'{v}杯子') != [f'{v}杯子']] == []
+    assert [v for v in chinese if words_of(f'{v}了杯子') or words_of(f'机械臂{v}杯子')] == []

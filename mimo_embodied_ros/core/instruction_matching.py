@@ -21,7 +21,8 @@ _CHINESE = re.compile(f'[{HAN}]+')
 # Where a word of one character is part of another one it is no stop word.
 _CHINESE_STOP_WORDS = re.findall(r'\S+', """
     把(?![手柄]) 将(?!军) 并(?![排道列]) 先(?!生) 和(?!服) 请 麻烦 帮我 帮忙 给我 为我 并且 然后
-    接着 随后 之后 最后 首先 再 以及 与 它们 它 那个 这个 那些 这些 一个 所有 全部 都 到 机器人 你""")
+    接着 随后 之后 最后 首先 再 以及 与 它们 它 那个 这个 那些 这些 一个
+    所有 全部 都 到 机器人 你""")
 _CHINESE_PLACES = ('里面', '里边', '里', '内', '中', '上面', '上')
 _CHINESE_WHERE = re.compile(rf'(?<=.)(?:{"|".join(_CHINESE_PLACES)})\Z')
 

@@ -16,10 +16,11 @@ from .action_verbs import HAN, read_order
 # A remark with one of these says that the plan is not to be done, or not as it is.
 _DOUBT = re.compile(
     r"\b(?:not|\w+n't|never|no|none|nothing|neither|nor|cannot|unable|impossible|infeasible|unclear"
-    r'|unsure|refuse|decline|sorry|unfortunately|apologi[sz]e|fail(?:s|ed)?|unsafe|instead'
+    r'|unsure|refuse|decline|sorry|unfortunately|apologi[sz]e|fail\w*|unsafe|instead'
     r'|alternativ\w+|otherwise|or|either|if|unless|except|already|but|however|although|though'
-    r'|wrong|mistake\w*|incorrect|actually|skip|ignore|disregard|cancel|correction|avoid|previous'
-    r'|old|example|earlier|options?|maybe|perhaps|might|could|rather|versus|vs)\b'
+    r'|wrong|mistake\w*|incorrect|actually|skip|ignore|disregard|cancel|correction|avoid\w*|previous'
+    r'|old|example|earlier|options?|maybe|perhaps|might|could|rather|versus|vs|broken|damage\w*'
+    r'|harm\w*|crash\w*)\b'
     r'|不(?!锈)|没(?!问题)|无法|未|别|勿|否|抱歉|对不起|或|如果|若|假如|除非|已|但|然而|失败|错|取消'
     r'|跳过|忽略|避免|例如|之前|可能|也许',
     re.IGNORECASE,
@@ -42,15 +43,14 @@ _PLAN_WORDS = frozenset(re.findall(r'\S+', """
     action actions answer approach below following follows goal instructions plan procedure process
     sequence solution step step-by-step steps task"""))
 _INTRODUCTION_WORDS = _PLAN_WORDS | frozenset(re.findall(r'\S+', """
-    a an and are arm as based be break breakdown brief by can carried carry clear complete
-    completing consists correct current detailed do down execute executed few final first five
-    follow for four from full given here here's high-level how i i'd i'll i've image immediate
-    in instruction into is it it's let let's list me my need needed needs next now of on one
-    order ordered our out outline overview perform performed picture plans possible proposed
-    provide provided recommended remaining request required robot robotic scene sequence short
-    should simple six so suggest suggested summary take taken ten that the their then there
-    these this three to two updated use using video was way we what what's will with would you
-    your 1 2 3 4 5 6 7 8 9 10"""))
+    a an and are arm as based be break breakdown brief by can carry clear complete completing
+    consists correct current detailed do down execute few final first five follow for four from
+    full given here here's high-level how i i'd i'll i've image immediate in instruction into is
+    it it's let let's list me my need needed needs next now of on one order ordered our out
+    outline overview perform picture plans possible proposed provide provided recommended
+    remaining request required robot robotic scene sequence short should simple six so suggest
+    suggested summary take ten that the their then there these this three to two updated use
+    using video was way we what what's will with would you your 1 2 3 4 5 6 7 8 9 10"""))
 _STEP_NUMBER = re.compile(r'(?:step|action|步骤|动作) ?\d', re.IGNORECASE)
 _PURPOSE = re.compile(
     r'(?:\A|(?<= ))(?<!is )(?<!be )(?:(?:in order )?to'
@@ -58,6 +58,7 @@ _PURPOSE = re.compile(
     r'(?P<goal>[^,:;]{1,80}?)(?=,|\Z)',
     re.IGNORECASE,
 )
+_TO_BE_DONE = re.compile(r'\bbe (?:taken|performed|executed|carried out)\b', re.IGNORECASE)
 _GOAL = re.compile(r'\**(?:goal|task|instruction|objective|目标|任务|指令)\**:', re.IGNORECASE)
 _CHINESE_INTRODUCTION = re.compile(
     rf'[{HAN}\w“”" ,-]{{0,60}}?(?:计划|步骤|流程|方案|序列|操作|动作|如下|下一步)'
@@ -140,6 +141,7 @@ def _introduces(words: str, end: str) -> bool:
         return end in (':', '\n') and _CHINESE_INTRODUCTION.fullmatch(words) is not None
     purpose = _PURPOSE.search(words)
     rest = _PURPOSE.sub('', words, count=1)
+    rest = _TO_BE_DONE.sub('be', rest)
     said = re.sub(r'[,*_"]', ' ', rest.replace('\u2019', "'").lower()).split()
     if not _INTRODUCTION_WORDS.issuperset(said):
         return False

@@ -265,7 +265,7 @@ REFUSALS = st.sampled_from([
     'I cannot do this.', 'Sorry, there is no cup.', 'As an AI model, I have no arms.', 'Done.',
     'The cup is on the table.', 'Which cup?', 'Do not do this:', 'or', '抱歉\uff0c我无法完成。',
     '任务完成。', 'Ich kann das nicht.', 'If the cup is full:', 'Instead:', 'Never do this:',
-    'Steps to avoid:'])
+    'Steps to avoid:', 'Steps taken:', 'Completed steps:', '错误的步骤\uff1a'])
 NUMBERED = FORMS[0]
 LISTS = (
     *FORMS[:5],

@@ -138,6 +138,9 @@ def read_order_step(text: str, skills: Collection[Skill] = ()) -> TaskStep | Non
     if not step.text or len(step.text) > _MAX_LENGTH:
         return None
     words = to_ascii(step.text).replace('\u2019', "'")
+    after_pixels = (to_ascii(text[pair.end() :]).strip() for pair in PAIR.finditer(text))
+    if any(read_order(strip_lead(rest)) for rest in after_pixels):
+        return None  # two orders with nothing but a pixel between them
     for skill in skills:
         for arguments in skill.match(step.text):
             if not any(_NO_STEP.search(value) for name, value in arguments.items()

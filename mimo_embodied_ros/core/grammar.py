@@ -37,7 +37,7 @@ point: "[" pair "]"
 _BOXES = r"""place: "\"bbox_2d\":" GAP? "[" pair "," GAP? pair "]"
 """
 _PLAN = r"""answer: "[]" | step1
-SKILL: /(?:SAYS)\.?/
+SKILL: /(?:SAYS)[.。]?/
 """
 # A number, and the unit where the model gives one.
 _QUANTITY = '/-?(?:0|[1-9][0-9]{0,5})(?:[.][0-9]{1,3})?( ?(?:[mck]?m|meters?|feet|degrees?|[%°]))?/'

@@ -132,7 +132,7 @@ def _read(query: Query, answer: str) -> Content:
         raise EmptyAnswerError(_EMPTY)
     content: Content | None
     if kind is AnswerKind.PLAN:
-        steps = read_steps(words)
+        steps = read_steps(words, query.skills.skills if query.skills else ())
         content = None if steps is None else TaskPlan(query.text, steps)
     elif kind in (AnswerKind.POINTS, AnswerKind.BOXES):
         content = read_entries(words)

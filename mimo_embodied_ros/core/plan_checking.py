@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .action_verbs import holds_order
 from .answers import ArgumentType, Grounding, SkillArgument
 from .instruction_matching import (
     content_words,
@@ -18,7 +19,7 @@ from .instruction_matching import (
     tokenize,
     uncovered_words,
 )
-from .skills import GROUNDED, fill, value_problem
+from .skills import GROUNDED, PLACEHOLDER, fill, is_chinese, value_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -114,9 +115,11 @@ def _refuse_if_wrong(plan: TaskPlan, problem: str = '') -> TaskPlan:
 def _match_skill(step: TaskStep, rules: SkillList) -> tuple[TaskStep, Skill | None]:
     """Fill the step by the first skill that fits; without one, say what is wrong with it."""
     problem = ''
+    orders = frozenset(PLACEHOLDER.split(says)[0].split(' ')[0].casefold()
+                       for skill in rules.skills for says in skill.says)
     for skill in rules.skills:
         for words in skill.match(step.text) if len(step.text) <= _MAX_LENGTH else ():
-            arguments, argument_problem = _bind_arguments(skill, words, step.points)
+            arguments, argument_problem = _bind_arguments(skill, words, step.points, orders)
             if not argument_problem:
                 values = {a.name: a.value for a in arguments}
                 return replace(
@@ -130,7 +133,7 @@ def _match_skill(step: TaskStep, rules: SkillList) -> tuple[TaskStep, Skill | No
 
 
 def _bind_arguments(
-    skill: Skill, words: dict[str, str], points: tuple[Point, ...]
+    skill: Skill, words: dict[str, str], points: tuple[Point, ...], orders: frozenset[str]
 ) -> tuple[tuple[SkillArgument, ...], str]:
     """Return the arguments in a step's words, and what is wrong with them."""
     names = [name for name in words if skill.argument(name).type in _WITH_PIXEL]
@@ -145,6 +148,8 @@ def _bind_arguments(
             value.casefold(), value)
         if problem := value_problem(argument, value):
             return (), problem
+        if argument.type in GROUNDED and holds_order(value, orders):
+            return (), f'{argument.name} is {value!r}, which says something more to do'
         point = pixels.get(argument.name)
         visible = point is not None and point.in_image
         if argument.type is ArgumentType.POINT and not visible:
@@ -212,7 +217,9 @@ def _check_instruction(
     phrases = {s.name: [content_words(_without_arguments(says)) for says in (
         s.name.replace('_', ' '), *s.says, *s.asked)] for s in rules.skills}
     skill_words = {word for ways in phrases.values() for words in ways for word in words}
-    instruction_words = set(tokenize(instruction))
+    skill_words |= {option for skill in rules.skills for argument in skill.arguments
+                    for option in argument.options if is_chinese(option)}
+    instruction_words = set(tokenize(instruction, skill_words))
     needed: set[str] = set()  # names of facts that a later step needs
     checked: list[TaskStep] = []
     for step in reversed(steps):
@@ -228,7 +235,7 @@ def _check_instruction(
                 problem = problem or f'the instruction does not name {argument.value}'
         checked.append(replace(step, problem=problem))
     checked.reverse()
-    covered = tokenize(' '.join(rules.facts))
+    covered = tokenize(' '.join(rules.facts), skill_words)
     for step in steps:
         covered += [word for words in phrases[step.skill] for word in words]
         covered += tokenize(' '.join(a.unit for a in skills[step.skill].arguments))
@@ -247,10 +254,10 @@ def _names_value(
     if argument.type in (*GROUNDED, ArgumentType.POSE):
         return mentions(instruction, argument.value, skill_words)
     if argument.type in (ArgumentType.NUMBER, ArgumentType.TEXT):
-        return (set(tokenize(instruction)).issuperset(tokenize(argument.value))
+        return (set(tokenize(instruction, skill_words)).issuperset(tokenize(argument.value))
                 or argument.value == declared.default)
     return True
 
 
 def _without_arguments(says: str) -> str:
-    return ' '.join(word for word in says.split() if not word.startswith('{'))
+    return PLACEHOLDER.sub(' ', says)

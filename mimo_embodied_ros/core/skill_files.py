@@ -21,7 +21,9 @@ A file maps the name of each skill to its fields. This one is complete::
     What the skill is for, in a sentence.
 ``says`` (required)
     One or several phrases by which a step of a plan names the skill, with the arguments' names in
-    braces, each a word of its own. A step is matched with the phrases in the file's order.
+    braces, each a word of its own. In Chinese no spaces are needed: ``把{object}放进{place}里``. A
+    step is matched with the phrases in the file's order. Phrases are also read in other languages
+    that have spaces between words; then all phrases and the instructions are in that language.
 ``asked``
     More phrases by which people ask for the skill.
 ``arguments``
@@ -77,7 +79,18 @@ import reprlib
 from typing import TYPE_CHECKING, Any
 
 from .answers import ArgumentType
-from .skills import PARTS, PLACEHOLDER, Argument, Call, Fact, NamedPose, Skill, value_problem
+from .skills import (
+    PARTS,
+    PHRASE_PART,
+    PLACEHOLDER,
+    Argument,
+    Call,
+    Fact,
+    NamedPose,
+    Skill,
+    is_chinese,
+    value_problem,
+)
 from .yaml_tables import YamlNode, load_table
 
 if TYPE_CHECKING:
@@ -197,7 +210,9 @@ def _says(node: YamlNode, arguments: tuple[Argument, ...]) -> tuple[str, ...]:
     templates = _texts(node, parts)
     for template in templates:
         names = []
-        for word in template.split():
+        # Chinese words and arguments follow each other without spaces
+        words = PHRASE_PART.findall(template) if is_chinese(template) else template.split()
+        for word in words:
             if placeholder := PLACEHOLDER.fullmatch(word):
                 names.append(placeholder.group(1))
             elif not _WORD.fullmatch(word):

@@ -7,6 +7,7 @@ import reprlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .action_verbs import HAN
 from .answers import ArgumentType
 from .errors import InvalidRequestError
 
@@ -27,10 +28,13 @@ PARTS: dict[ArgumentType, tuple[str, ...]] = {
 
 MAX_STEPS = 100
 PLACEHOLDER = re.compile(r'\{([^{}]*)\}')
+PHRASE_PART = re.compile(r'\{[^{}]*\}|[^{}\s]+')
+"""A word of a phrase in ``says``, or an argument in braces."""
 
 # A name is made of words only, so that it cannot look like another step or a control token.
 _NAME = r"[^\W_]{1,24}(?:[ '-][^\W_]{1,24}){0,7}"
 _ARTICLE = '(?:(?:the|an?|your|its|this|that) )?'
+_CHINESE_ARTICLE = '(?:一个|这个|那个)?'
 _PIXEL = r'\[[0-9]{1,5}, ?[0-9]{1,5}\]'
 _VALUES = {
     ArgumentType.OBJECT: _NAME,
@@ -189,6 +193,11 @@ def select_skills(
     return SkillList(selected, max_steps, facts, open_ended)
 
 
+def is_chinese(says: str) -> bool:
+    """Tell whether a phrase is Chinese, so that no spaces need to stand between its words."""
+    return re.search(f'[{HAN}]', PLACEHOLDER.sub('', says)) is not None
+
+
 def value_problem(argument: Argument, value: str) -> str:
     """Return what is wrong with the words of an argument; '' if nothing is."""
     pattern = '|'.join(argument.options) or _VALUES[argument.type]
@@ -232,7 +241,8 @@ def _pattern(skill: Skill, says: str, *, written: bool) -> str:
     without them and has a group for each argument.
     """
     parts = []
-    for word in says.split():
+    chinese = is_chinese(says)
+    for word in PHRASE_PART.findall(says):
         placeholder = PLACEHOLDER.fullmatch(word)
         if placeholder is None:
             parts.append(word)
@@ -248,8 +258,11 @@ def _pattern(skill: Skill, says: str, *, written: bool) -> str:
             if argument.type is ArgumentType.POINT:
                 continue
             # as few words as possible: "the cup in the bowl on the table" is put in the bowl
-            value = f'(?P<{argument.name}>{value.replace("{0,7}", "{0,7}?")})'
+            value = value.replace('{0,7}', '{0,7}?')
+            if chinese:
+                value = value.replace('{1,24}', '{1,24}?')
+            value = f'(?P<{argument.name}>{value})'
         elif argument.type in GROUNDED:
             value += f'(?: {_PIXEL})?'
-        parts.append(_ARTICLE * takes_article + value)
-    return ' '.join(parts)
+        parts.append((_CHINESE_ARTICLE if chinese else _ARTICLE) * takes_article + value)
+    return (' ?' if chinese else ' ').join(parts)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.answers import Grounding, Point, TaskPlan, TaskStep
 from mimo_embodied_ros.core.instruction_matching import may_be_same_thing, mentions, uncovered_words
+from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.plan_checking import check_plan, ground_plan
 from mimo_embodied_ros.core.plan_readers import read_steps
+from mimo_embodied_ros.core.prompts import Prompt
+from mimo_embodied_ros.core.query import Query, Task
+from mimo_embodied_ros.core.resize import Resize
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import select_skills
 from support.paths import SKILL_FILES
+
+if TYPE_CHECKING:
+    from mimo_embodied_ros.core.skills import Skill
 
 ARM = load_skills(SKILL_FILES / 'manipulator.yaml')
 BASE = load_skills(SKILL_FILES / 'mobile_base.yaml')
@@ -292,3 +300,126 @@ def test_words_of_the_instruction_that_the_plan_leaves_out() -> None:
 @settings(deadline=None)
 def test_sameness_goes_both_ways(a: str, b: str) -> None:
     assert may_be_same_thing(a, b) == may_be_same_thing(b, a)
+
+
+CHINESE_SKILLS = """
+pick:
+  description: 抓住一个东西并提起来。
+  says: ["拿起{object}", "抓取{object}"]
+  asked: [拿, 抓起]
+  arguments: {object: {type: object, description: 要抓的东西}}
+  success: "夹爪里有{object}"
+  lacks: holding
+  gives: holding {object}
+  runs: [{action: /pick, type: my_msgs/action/Pick, goal: {at: "{object.position}"}}]
+place:
+  description: 把夹爪里的东西放到一个地方。
+  says:
+    - 把{object}放{where}{place}里
+    - 把{object}放{where}{place}上
+    - 把{object}放{where}{place}
+  asked: [移]
+  arguments:
+    object: {type: object}
+    where: {type: choice, options: [进, 到, 在]}
+    place: {type: place}
+  success: "{object}在{place}"
+  needs: holding {object}
+  ends: holding {object}
+  runs: [{action: /place, type: my_msgs/action/Place, goal: {at: "{place.position}"}}]
+open:
+  description: 打开抽屉或门。
+  says: "打开{object}"
+  arguments: {object: {type: object}}
+  success: "{object}开着"
+  lacks: holding
+  reveals: true
+  runs: [{action: /open, type: my_msgs/action/Open, goal: {at: "{object.position}"}}]
+wait:
+  description: 等一会儿。
+  says: ["等待{duration}秒", 等待]
+  asked: [等]
+  arguments: {duration: {type: number, unit: 秒, range: [0, 60], default: 5}}
+  success: 时间到了
+  runs: [{action: /wait, type: nav2_msgs/action/Wait, goal: {time: {sec: "{duration}"}}}]
+"""
+CHINESE_PLAN = '1. 拿起红色方块 [57, 80]\n2. 把红色方块放进蓝色碗里 [120, 60]'
+
+
+@pytest.fixture(scope='module')
+def chinese(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Skill]:
+    path = tmp_path_factory.mktemp('skills') / 'chinese.yaml'
+    path.write_text(CHINESE_SKILLS, 'utf-8')
+    return load_skills(path)
+
+
+def answered(skills: dict[str, Skill], text: str, instruction: str) -> TaskPlan:
+    """Read an answer as the node does."""
+    prompt = Prompt('', (np.zeros((168, 224, 3), np.uint8),), (Resize(448, 336, 224, 168),), 100)
+    query = Query(Task.PLAN, instruction, skills=select_skills(skills))
+    content = parse_answer(query, prompt, text, 'stop').content
+    assert isinstance(content, TaskPlan)
+    return content
+
+
+def test_a_chinese_plan_that_can_be_done(chinese: dict[str, Skill]) -> None:
+    plan = answered(chinese, CHINESE_PLAN, '请把红色的方块放到蓝色的碗里。')
+    assert not plan.problem
+    pick, place = plan.steps
+    assert (pick.skill, place.skill) == ('pick', 'place')
+    assert [(a.name, a.value, a.grounding) for a in (*pick.arguments, *place.arguments)] == [
+        ('object', '红色方块', Grounding.SEEN), ('object', '红色方块', Grounding.HELD),
+        ('where', '进', Grounding.NOT_GROUNDED), ('place', '蓝色碗', Grounding.SEEN)]
+    assert place.arguments[2].point == Point(240, 120)
+    assert place.success == '红色方块在蓝色碗'
+    assert place.depends_on == (1,)
+
+
+@pytest.mark.parametrize(('text', 'instruction'), [
+    (CHINESE_PLAN, '把红色方块放进蓝色碗里'),
+    (CHINESE_PLAN, '把方块放进碗里'),
+    (CHINESE_PLAN, '拿起红色方块\uff0c然后把它放进蓝色碗里'),
+    (CHINESE_PLAN, '将所有东西放进蓝色碗'),
+    ('拿起红色方块\uff0c把红色方块放到桌子上', '把红色方块放到桌子上'),
+    ('1\u3001打开抽屉\n2\u3001拿起杯子', '打开抽屉并拿起杯子'),
+    ('1. 打开门把手', '打开门把手'),
+    ('1. 等待3秒', '等3秒'),
+])
+def test_chinese_instructions_that_ask_for_a_plan(
+    chinese: dict[str, Skill], text: str, instruction: str
+) -> None:
+    assert answered(chinese, text, instruction).problem == ''
+
+
+@pytest.mark.parametrize(('text', 'instruction', 'problem'), [
+    (CHINESE_PLAN, '把绿色方块放进蓝色碗里', 'does not name 红色方块'),
+    (CHINESE_PLAN, '把红色方块放进绿色碗里', 'does not name 蓝色碗'),
+    (CHINESE_PLAN, '把红色方块和绿色球放进蓝色碗里', '"绿色球"'),
+    (CHINESE_PLAN, '把红色方块放进蓝色碗里\uff0c然后打开抽屉', '"打开抽屉"'),
+    (CHINESE_PLAN, '不要把红色方块放进蓝色碗里', '"不要"'),
+    (CHINESE_PLAN, '拿起红色方块', 'place is not among the skills'),
+    ('1. 拿起红色方块', '把红色方块放进蓝色碗里', 'nothing about'),
+    ('1. 拿起红色方块放进蓝色碗里', '把红色方块放进蓝色碗里', 'something more to do'),
+    ('1. 打开门', '打开门把手', 'does not name 门'),
+    ('1. 等待30秒', '等3秒', 'does not name 30'),
+    ('1. 等待99秒', '等99秒', 'from 0 to 60'),
+    ('1. 打开抽屉', '打开抽屉并唱歌', '"唱歌"'),
+    ('1. 擦拭桌子', '擦拭桌子', 'none of the skills'),
+])
+def test_chinese_plans_that_the_instruction_does_not_ask_for(
+    chinese: dict[str, Skill], text: str, instruction: str, problem: str
+) -> None:
+    assert problem in answered(chinese, text, instruction).problem
+
+
+@pytest.mark.parametrize(('text', 'instruction'), [
+    ('1. pick up the cup and put it on the shelf', 'put the cup on the shelf'),
+    ('1. pick up cup and open drawer', 'pick up the cup and open the drawer'),
+    ('1. pick up the cup and then place it in the bowl', 'put the cup in the bowl'),
+])
+def test_a_name_does_not_hide_a_second_order(text: str, instruction: str) -> None:
+    assert 'something more to do' in checked(text, instruction).problem
+
+
+def test_a_name_may_be_of_two_things() -> None:
+    assert not checked('1. pick up the pan and brush', 'pick up the pan and brush').problem

@@ -86,6 +86,8 @@ THING = '  arguments: {o: {type: object}}\n'
     (GOOD.replace('says: nod', 'says: "nod. bow"'), 3, "'nod.' in 'nod. bow'"),
     (GOOD.replace('says: nod', 'says: "nod at{o}"') + THING, 3, "'at{o}'"),
     (GOOD.replace('says: nod', 'says: "{o} nod"') + THING, 3, 'begin with a word'),
+    (GOOD.replace('says: nod', 'says: "{o}点头"') + THING, 3, 'begin with a word'),
+    (GOOD.replace('says: nod', 'says: "点头\u3002{o}"') + THING, 3, '点头\u3002'),
     (GOOD + THING, 3, "'nod' must name each argument once: o"),
     (GOOD + '  arguments: {o: {kind: object}}\n', 6, "unknown field 'kind'"),
     (GOOD + '  arguments: {o: {}}\n', 6, 'argument o has no type'),
@@ -294,3 +296,24 @@ def test_a_default_may_be_left_out(tmp_path: Path) -> None:
                           'arguments: {n: {type: number, range: [1, 9], default: 2}}')
     assert skill.match('nod 3 times') == [{'n': '3'}]
     assert skill.match('nod') == [{}]
+
+
+@pytest.mark.parametrize(('text', 'words'), [
+    ('把红色方块放进蓝色碗里', {'thing': '红色方块', 'place': '蓝色碗'}),
+    ('把 红色方块 放进 蓝色碗 里', {'thing': '红色方块', 'place': '蓝色碗'}),
+    ('把一个杯子放进 AGV 2 里', {'thing': '杯子', 'place': 'AGV 2'}),
+    ('把杯子放进', None),
+    ('把放进碗里', None),
+    ('杯子放进碗里', None),
+    ('把杯子放进碗里\u3002开车', None),
+])
+def test_chinese_phrases_need_no_spaces(
+    tmp_path: Path, text: str, words: dict[str, str] | None
+) -> None:
+    skill = one_skill(tmp_path, 'says: "把{thing}放进{place}里"\n'
+                          'arguments: {thing: {type: object}, place: {type: place}}')
+    assert skill.match(text) == ([words] if words else [])
+    assert bool(re.fullmatch(skill.grammar(), text)) is bool(words)
+    if words:
+        seen = text.replace('杯子', '杯子 [1, 2]').replace('碗', '碗 [3, 4]')
+        assert re.fullmatch(skill.grammar(), seen)

@@ -146,6 +146,22 @@ def test_other_answers_are_not_accepted(
     assert not accepts(tokenizer, grammar_of(QUERIES[number]), text)
 
 
+def test_plans_of_chinese_skills_are_accepted(
+    tokenizer: llguidance.LLTokenizer, tmp_path: Path
+) -> None:
+    path = tmp_path / 'skills.yaml'
+    path.write_text(
+        'place:\n  description: 放\n  says: "把{object}放进{place}里"\n  success: 放好\n'
+        '  arguments: {object: {type: object}, place: {type: place}}\n'
+        '  runs: [{service: /s, type: std_srvs/srv/Trigger}]\n', 'utf-8')
+    skills = select_skills(load_skills(path))
+    grammar = grammar_of(replace(QUERIES[4], skills=skills))
+    for end in ('', '。', '\n2. 把球 [3, 4]放进盒子 [5, 6] 里'):
+        assert accepts(tokenizer, grammar, f'1. 把红色方块放进蓝色碗里{end}')
+    assert not accepts(tokenizer, grammar, '1. 把红色方块放进蓝色碗里。开车')
+    assert not accepts(tokenizer, grammar, '1. 拿起红色方块')
+
+
 @pytest.mark.parametrize('steps', [1, 2, MAX_STEPS])
 def test_a_plan_has_at_most_so_many_steps(tokenizer: llguidance.LLTokenizer, steps: int) -> None:
     grammar = grammar_of(replace(QUERIES[4], skills=replace(SKILLS, max_steps=steps)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import argparse
     import contextlib
     import subprocess
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     _table(reports)
     (options.out / 'report.json').write_text(
         json.dumps(reports, indent=2, ensure_ascii=False) + '\n', 'utf-8')
-    _annotate(bag, topics['image'], replies, options.out / 'annotated.png')
+    _annotate(bag, topics, replies, options.out / 'annotated.png')
     print(f'written: {options.out}/report.json, {options.out}/annotated.png')
     if shipped:
         good = all(r['correct'] for r in reports)
@@ -302,7 +302,8 @@ def _table(reports: list[dict[str, Any]]) -> None:
 
 
 def _annotate(
-    bag: BagInfo, topic: str, replies: list[tuple[DemoQuestion, dict[str, Any]]], path: Path
+    bag: BagInfo, topics: Mapping[str, str], replies: list[tuple[DemoQuestion, dict[str, Any]]],
+    path: Path,
 ) -> None:
     """Draw each answer on the picture that it is about."""
     from mimo_embodied_ros.annotate import Canvas, tile
@@ -313,7 +314,7 @@ def _annotate(
     drawn = []
     for question, reply in replies:
         message = reply['message']
-        pixels = _picture(bag.path, topic, _stamp_ns(message))
+        pixels = _picture(bag.path, topics, _stamp_ns(message))
         if pixels is None:
             continue
         code = ResultCode(reply['error_code'])
@@ -325,21 +326,22 @@ def _annotate(
         write_picture(path, tile(drawn))
 
 
-def _picture(bag: Path, topic: str, stamp_ns: int) -> NDArray[np.uint8] | None:
+def _picture(bag: Path, topics: Mapping[str, str], stamp_ns: int) -> NDArray[np.uint8] | None:
     """The picture with this stamp, or the first one where no picture has it."""
-    from rosbags.highlevel import AnyReader
+    from rclpy.serialization import deserialize_message
+    from sensor_msgs.msg import CompressedImage, Image
 
+    from mimo_embodied_ros.bags import read_messages
     from mimo_embodied_ros.ros.images import decode_compressed, decode_image
 
+    compressed = topics['type'].endswith('CompressedImage')
     first = None
-    with AnyReader([bag]) as reader:
-        for connection, _, raw in reader.messages(
-                [c for c in reader.connections if c.topic == topic]):
-            message = reader.deserialize(raw, connection.msgtype)
-            first = first or message
-            if _stamp_ns(message) == stamp_ns:
-                first = message
-                break
+    for _, _, data in read_messages(bag, {(topics['image'], topics['type'])}):
+        message = deserialize_message(data, CompressedImage if compressed else Image)
+        first = first or message
+        if _stamp_ns(message) == stamp_ns:
+            first = message
+            break
     if first is None:
         return None
-    return decode_compressed(first) if hasattr(first, 'format') else decode_image(first)
+    return decode_compressed(first) if compressed else decode_image(first)

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.files import yaml_reason
 
 from .storage import full_type
 
@@ -51,10 +52,9 @@ def read_metadata(folder: Path) -> Metadata:
             (topic['topic_metadata']['name'], full_type(topic['topic_metadata']['type']))
             for topic in fields['topics_with_message_count'] if topic['message_count'])
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-        kind, text = type(error).__name__, ' '.join(str(error).split())
+        text = yaml_reason(error) if isinstance(error, yaml.YAMLError) else repr(error)
         raise InvalidRequestError(
-            f'{path} is not the YAML that a recorder writes ({kind}: {text}); {_REINDEX}'
-        ) from error
+            f'{path} is not the YAML that a recorder writes ({text}); {_REINDEX}') from error
     files = tuple(folder / name for name in names)
     if missing := [file.name for file in files if not file.exists()]:
         raise InvalidRequestError(

@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    import yaml
 
 _REMEDIES = {
     errno.ENOENT: 'give one that exists',
@@ -40,9 +44,17 @@ def expand(path: str | Path) -> Path:
         raise InvalidRequestError(msg) from error
 
 
-def reason(error: OSError) -> str:
-    """Return one sentence: the file, what is wrong with it, and what to do."""
-    named = f'{error.filename}: ' if isinstance(error.filename, (str, os.PathLike)) else ''
+def reason(error: OSError, *, named: bool = True) -> str:
+    """Return one sentence: the file where ``named``, what is wrong with it, and what to do."""
+    name = error.filename if named else None
+    file = f'{name}: ' if isinstance(name, (str, os.PathLike)) else ''
     text = error.strerror or str(error) or type(error).__name__
     remedy = _REMEDIES.get(error.errno or 0, '')
-    return f'{named}{text}' + (f'; {remedy}' if remedy else '')
+    return f'{file}{text}' + (f'; {remedy}' if remedy else '')
+
+
+def yaml_reason(error: yaml.YAMLError | ValueError) -> str:
+    """Return what is wrong with a YAML file, and in which line, without line breaks."""
+    mark = getattr(error, 'problem_mark', None)
+    text = ' '.join(str(getattr(error, 'problem', None) or error).split())
+    return text if mark is None else f'line {mark.line + 1}: {text}'

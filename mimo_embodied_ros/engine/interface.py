@@ -236,7 +236,7 @@ class EngineConfig:
         self._check_servers()
 
     def _check_servers(self) -> None:
-        if not self.servers:
+        if self.backend == 'openai' and not self.servers:
             raise InvalidRequestError('servers is empty; give the URL of at least one')
         for url in self.servers:
             parts = urlsplit(url)

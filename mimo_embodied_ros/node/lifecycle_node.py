@@ -24,6 +24,7 @@ from mimo_embodied_ros import msg, srv
 from mimo_embodied_ros.core.errors import MimoError, ModelNotReadyError
 from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.ros import process
+from mimo_embodied_ros.ros.parameters import take_numbers_of_both_kinds
 
 from .answer_topics import AnswerTopics
 from .calls import serve_calls
@@ -97,6 +98,7 @@ class MimoEmbodied(LifecycleNode):
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(PERIOD_S, self._publish_diagnostics,
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
+        take_numbers_of_both_kinds(self)
         self.add_on_set_parameters_callback(self._on_parameters)
 
     # -- lifecycle

@@ -79,9 +79,9 @@ REQUESTS = (
     Parameter('structured', False, 'Constrain points, boxes and choices to a grammar while they '
               'are written; not with openai.', live=True),
     Parameter('tasks_file', '', 'YAML file with further tasks, in the form of '
-              'core/tasks.yaml; empty: none.'),
+              'core/tasks.yaml; empty: none.', path=True),
     Parameter('skills_file', '', 'YAML file with the skills of the robot, see docs/skills.md; '
-              'empty: plans are in words.'),
+              'empty: plans are in words.', path=True),
     Parameter('max_steps', 10, 'Longest plan of skills, in steps, for a request that gives no '
               'max_steps.',
               (1, MAX_STEPS), live=True),
@@ -94,13 +94,13 @@ SENSORS = (
     Parameter('odometry_topic', 'odom', 'nav_msgs/Odometry of the base; empty: none.'),
     Parameter('extrinsics_file', '', 'YAML list of fixed frames, each with parent, child, '
               'translation (metres) and rotation (quaternion x, y, z, w); used where tf2 does not '
-              'know a transform or is not installed. Empty: none.'),
+              'know a transform or is not installed. Empty: none.', path=True),
     Parameter('tf_buffer', 30.0, 'Seconds for which transforms of tf2 are kept, longer than '
               'the model needs for an answer; 0: tf2 is not used.', (0.0, 3600.0), unit='s'),
 )
 RECORDING = (
     Parameter('record_to', '', 'Folder in which answers are recorded, as answers.jsonl and '
-              'images; empty: no recording.'),
+              'images; empty: no recording.', path=True),
     Parameter('record_max_mb', 1000, 'Megabytes that this folder may hold; when it is full, '
               'recording stops.', (1, 100_000_000), unit='MB'),
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 
+from .output import model_argument, path_argument, write_json
 from .processes import keep_apart, node_command, running, tail
 
 if TYPE_CHECKING:
@@ -66,10 +67,11 @@ def add_commands(commands: Any) -> None:
                     'and report.json.',
         epilog='exit code: 0 when all answers agree with what the shipped bag shows; on another '
                'bag, when all requests were answered.')
-    command.add_argument('--bag', metavar='BAG', help='another bag (default: the shipped tabletop)')
-    command.add_argument('--out', type=Path, default=Path('demo_out'), metavar='FOLDER',
+    command.add_argument('--bag', type=path_argument, metavar='BAG',
+                         help='another bag (default: the shipped tabletop)')
+    command.add_argument('--out', type=path_argument, default=Path('demo_out'), metavar='FOLDER',
                          help='where to write (default: %(default)s)')
-    command.add_argument('--model', default='', metavar='FOLDER_OR_NAME',
+    command.add_argument('--model', type=model_argument, default='', metavar='FOLDER_OR_NAME',
                          help='folder or hub name of a model (default: the embedded one)')
     command.add_argument('--thinking', action='store_true', help='reason aloud first')
     command.set_defaults(run=run)
@@ -83,12 +85,13 @@ def run(options: argparse.Namespace) -> int:
     import rclpy
 
     from mimo_embodied_ros.bags import BagPlayer, describe
+    from mimo_embodied_ros.ros import process
 
     shipped = options.bag is None
     bag = describe(options.bag or share_folder() / 'bags' / 'tabletop')
     topics = _topics(bag)
     print(f'bag {bag.path}: {topics["image"]}, {bag.duration_s:.1f} s, in a loop')
-    rclpy.init(args=[])
+    process.init([])
     node = rclpy.create_node('mimo_embodied_demo')
     options.out.mkdir(parents=True, exist_ok=True)
     log = options.out / 'node.log'
@@ -110,8 +113,7 @@ def run(options: argparse.Namespace) -> int:
     truth = _truth(bag.path) if shipped else {}
     reports = [_report(question, reply, truth) for question, reply in replies]
     _table(reports)
-    (options.out / 'report.json').write_text(
-        json.dumps(reports, indent=2, ensure_ascii=False) + '\n', 'utf-8')
+    write_json(options.out / 'report.json', reports)
     _annotate(bag, topics, replies, options.out / 'annotated.png')
     print(f'written: {options.out}/report.json, {options.out}/annotated.png')
     if shipped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from itertools import pairwise
@@ -39,7 +40,7 @@ def run(
     """
     node = None
     try:
-        _init(sys.argv if args is None else args)
+        init(sys.argv if args is None else args)
         node = make()
         for sentence in unknown_parameters(node):
             node.get_logger().warning(sentence)
@@ -63,8 +64,12 @@ def run(
     return 0
 
 
-def _init(args: Sequence[str]) -> None:
-    """Initialise ROS.
+def init(args: Sequence[str], **options: Any) -> None:
+    """Initialise ROS, without a file for its log where none can be written.
+
+    Args:
+        args: of the command line; paths after ``--params-file`` may begin with ``~``.
+        options: further arguments of ``rclpy.init``.
 
     Raises:
         InvalidRequestError: ROS does not take an argument, or a file of parameters.
@@ -76,13 +81,32 @@ def _init(args: Sequence[str]) -> None:
             args[index + 1] = _parameter_file(value)
         elif flag in _RULES:
             _check_rule(flag, value)
+    unwritable = _unwritable_log()
+    if unwritable:
+        args += ['--ros-args', '--disable-external-lib-logs']
     try:
-        rclpy.init(args=args)
+        rclpy.init(args=args, **options)
     except (RuntimeError, NameValidationException) as error:
         # rcl adds where in its sources the error arose
         cause = re.sub(r',? at \S+:\d+', '', ' '.join(str(error).split()))
         msg = f'{cause}; see the arguments after --ros-args'
         raise InvalidRequestError(msg) from error
+    if unwritable:
+        rclpy.logging.get_logger('rcl').warning(
+            f'there is no file with the log ({unwritable}); set ROS_LOG_DIR to have one')
+
+
+def _unwritable_log() -> str:
+    """Why ROS cannot write a file with its log, which would end the program; else ''."""
+    home = os.environ.get('ROS_HOME') or (os.environ.get('HOME') and os.environ['HOME'] + '/.ros')
+    folder = os.environ.get('ROS_LOG_DIR') or (home and home + '/log')
+    if not folder:
+        return 'HOME is not set'
+    try:
+        expand(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return reason(error)
+    return '' if os.access(expand(folder), os.W_OK) else f'{folder} cannot be written'
 
 
 def _check_rule(flag: str, text: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .core.errors import BadEncodingError, InvalidRequestError
+from .core.files import reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,5 +71,6 @@ def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
     except (OSError, ValueError) as error:
-        msg = f'{path} cannot be written: {error}'
+        cause = reason(error, named=False) if isinstance(error, OSError) else error
+        msg = f'{path} cannot be written: {cause}'
         raise InvalidRequestError(msg) from error

@@ -91,9 +91,9 @@ def run(options: argparse.Namespace) -> int:
     bag = describe(options.bag or share_folder() / 'bags' / 'tabletop')
     topics = _topics(bag)
     print(f'bag {bag.path}: {topics["image"]}, {bag.duration_s:.1f} s, in a loop')
+    options.out.mkdir(parents=True, exist_ok=True)
     process.init([])
     node = rclpy.create_node('mimo_embodied_demo')
-    options.out.mkdir(parents=True, exist_ok=True)
     log = options.out / 'node.log'
     try:
         with _server(options.model, topics, log) as server, BagPlayer(

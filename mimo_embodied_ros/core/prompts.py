@@ -159,6 +159,9 @@ def _text(query: Query) -> str:
     if not text:
         msg = f'the text of a {task.name} request is empty; give the instruction or question'
         raise InvalidRequestError(msg)
+    if any('\ud800' <= letter <= '\udfff' for letter in text):
+        msg = f'the text of a {task.name} request is not Unicode: it holds a surrogate; send UTF-8'
+        raise InvalidRequestError(msg)
     return text
 
 

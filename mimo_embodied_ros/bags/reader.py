@@ -184,11 +184,10 @@ def _opened(path: Path) -> Iterator[_Bag]:
     with contextlib.ExitStack() as stack:
         try:
             files, compression, listed = _files(path)
-            if compression == 'file':
-                files = _decompressed(files, Path(stack.enter_context(TemporaryDirectory())))
             bag = _Bag([], compression == 'message', listed)
+            folder = stack.enter_context(TemporaryDirectory()) if compression == 'file' else ''
             for file in files:
-                storage = open_storage(file)
+                storage = _open(file, folder)
                 stack.callback(storage.close)
                 bag.storages.append(storage)
             yield bag
@@ -212,12 +211,19 @@ def _files(path: Path) -> tuple[tuple[Path, ...], str, frozenset[tuple[str, str]
            if files else 'the directory of a bag'))
 
 
-def _decompressed(files: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
-    """Decompress whole files into a folder."""
-    for number, file in enumerate(files):
-        with zstd.open(file, 'rb') as source, (folder / str(number)).open('wb') as target:
-            shutil.copyfileobj(source, target)
-    return tuple(folder / str(number) for number in range(len(files)))
+def _open(file: Path, folder: str) -> Storage:
+    """Open a file of a bag, decompressed into a folder if one is given."""
+    opened = file
+    try:
+        if folder:
+            opened = Path(folder, file.stem)
+            with zstd.open(file, 'rb') as source, opened.open('wb') as target:
+                shutil.copyfileobj(source, target)
+        return open_storage(opened)
+    except InvalidRequestError:
+        raise
+    except Exception as error:  # as below, and the sentence names this file
+        raise _unreadable(file, error) from error
 
 
 _SCHEMAS = ('protobuf', 'flatbuffer', 'jsonschema', 'ros1msg')  # of mcap files that are not ROS 2's

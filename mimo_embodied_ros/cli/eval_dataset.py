@@ -62,7 +62,7 @@ def add_commands(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure; print the figures, and write them and the worst answers to files."""
     for name in ('limit', 'timeout', 'worst'):
-        if getattr(options, name) < 0:
+        if not getattr(options, name) >= 0:  # nor is it nan
             msg = f'--{name} is {getattr(options, name)}; give 0 or more'
             raise InvalidRequestError(msg)
     records = read_dataset(

@@ -8,6 +8,8 @@ import logging
 _NOTES = {
     # a faster kernel for 4 bit on CPUs, from a package that this one does not use
     'bitsandbytes.backends.cpu.ops': 'Failed to load CPU gemm_4bit_forward',
+    # what 8 bit means, once more for each layer and token
+    'bitsandbytes.autograd._functions': 'MatMul8bitLt: inputs will be cast from',
 }
 
 

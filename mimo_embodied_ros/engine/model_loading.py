@@ -211,6 +211,8 @@ def add_adapter(model: Any, adapter: Path, *, merge: bool) -> Any:
         ) from error
     try:
         with warnings.catch_warnings():
+            # what peft calls in transformers and how long that stays is no matter of users
+            warnings.simplefilter('ignore', FutureWarning)
             # otherwise peft would ignore an adapter of another model
             warnings.filterwarnings('error', 'Found missing adapter keys')
             wrapped = peft.PeftModel.from_pretrained(

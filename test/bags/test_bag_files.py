@@ -223,6 +223,18 @@ def test_the_true_cause_is_told(
     assert damaged is (make is cut), 'only what is damaged is called so'
 
 
+def test_a_damaged_file_of_several_is_named(tmp_path: Path) -> None:
+    messages = numbers('/count', 6, 1)
+    for compress in (CompressionMode.NONE, CompressionMode.FILE):
+        bag = write_split_bag(tmp_path / compress.name, [messages[:3], messages[3:]],
+                              compress=compress)
+        file = next(bag.glob(f'{compress.name}_1*'))
+        file.write_bytes(file.read_bytes()[:-30])
+        with pytest.raises(InvalidRequestError, match='damaged') as refused:
+            describe(bag)
+        assert str(refused.value).startswith(f'{file} cannot be read as a bag')
+
+
 def test_no_permission_is_told(shared: Path) -> None:
     bag = write_bag(shared / 'bag', numbers('/count', 2, 1))
     for locked in (bag / 'bag.mcap', bag / 'metadata.yaml', bag):

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -35,7 +35,7 @@ AWAY = ROOT / 'test'  # where Python does not find the sources, which lack the i
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a picture and a dataset of one question."""
+    """A folder with a picture and two datasets of one question, one of which is not Unicode."""
     path = tmp_path_factory.mktemp('my pictures')
     scene = table_scene.draw_table(random.Random(7), 848, 480, things=(
         table_scene.Thing('red', 'cube', 200, 320, 48),))
@@ -43,6 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / 'set.jsonl').write_text(json.dumps({
         'image': 'table.png', 'question': 'Is there a red cube? \ud83d',
         'answer': {'text': 'yes'}}))
+    (path / 'cube.jsonl').write_text(json.dumps({
+        'image': 'table.png', 'question': 'Is there a red cube?', 'answer': {'text': 'yes'}}))
     return path
 
 
@@ -250,13 +252,24 @@ def test_an_interrupt_ends_a_demo_with_its_nodes_quietly(ros: Ros, tmp_path: Pat
     assert program.interrupt() == (130, '')
 
 
+@pytest.mark.parametrize(('logger', 'note'), [
+    ('bitsandbytes.backends.cpu.ops', 'Failed to load CPU gemm_4bit_forward from kernels'),
+    ('bitsandbytes.autograd._functions', 'MatMul8bitLt: inputs will be cast from torch.float32 to'),
+])
 def test_notes_of_libraries_are_hidden_and_their_errors_are_not(
-    caplog: pytest.LogCaptureFixture
+    logger: str, note: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     hide_notes()
     hide_notes()
-    logger: Any = logging.getLogger('bitsandbytes.backends.cpu.ops')
-    assert len(logger.filters) == 1
-    logger.warning('Failed to load CPU gemm_4bit_forward from kernels-community: %s.', 'x')
-    logger.error('another thing')
+    source = logging.getLogger(logger)
+    assert len(source.filters) == 1
+    source.warning(note)
+    source.error('another thing')
     assert [record.message for record in caplog.records] == ['another thing']
+
+
+def test_weights_in_8_bit_answer_without_notes(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip('bitsandbytes')
+    done = run_program(*COMMAND_LINE, 'eval', folder / 'cube.jsonl', '--quantization', '8bit',
+                       '--out', tmp_path)
+    assert [line for line in done.stderr.splitlines() if not line.startswith('loading')] == []

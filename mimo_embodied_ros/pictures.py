@@ -71,6 +71,7 @@ def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
     except (OSError, ValueError) as error:
-        cause = reason(error, named=False) if isinstance(error, OSError) else error
+        cause = (reason(error, named=False) if isinstance(error, OSError)
+                 else f'{error}; give a name that ends with .png or .jpg')
         msg = f'{path} cannot be written: {cause}'
         raise InvalidRequestError(msg) from error

@@ -11,7 +11,14 @@ from mimo_embodied_ros.core.skills import MAX_STEPS
 from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig
 from mimo_embodied_ros.geometry.extrinsics import Extrinsics, load_extrinsics
-from mimo_embodied_ros.ros.parameters import COUNT, Parameter, fault, read_table, read_value
+from mimo_embodied_ros.ros.parameters import (
+    COUNT,
+    Parameter,
+    check_topic,
+    fault,
+    read_table,
+    read_value,
+)
 from mimo_embodied_ros.share import embedded_model
 
 if TYPE_CHECKING:
@@ -218,6 +225,9 @@ def _camera(node: Node, name: str) -> CameraSettings:
         msg = (f'{name}.on_demand and {name}.clip_frames exclude each other, since a clip is what '
                'came before the request; leave one of the two out')
         raise InvalidRequestError(msg)
+    for origin, topic in (('image_topic', image), ('camera_info_topic', info),
+                          ('depth_topic', values['depth_topic']), ('depth_info_topic', depth_info)):
+        check_topic(node, topic, f'parameter {name}.{origin}, or the name of the camera,')
     others = {p: values[p] for p in (
         'depth_topic', 'depth_registered', 'rectified', 'reliable', 'on_demand', 'clip_frames',
         'clip_rate', 'clip_mb')}
@@ -250,6 +260,7 @@ def read_settings(node: Node) -> Settings:
     if not names or not all(names) or len(set(names)) < len(names):
         msg = f'parameter cameras is {names}; give one or more, each with a name of its own'
         raise InvalidRequestError(msg)
+    check_topic(node, sensors['odometry_topic'], 'parameter odometry_topic')
     tasks = known_tasks(requests.pop('tasks_file'))
     extrinsics, skills = sensors['extrinsics_file'], requests.pop('skills_file')
     return Settings(EngineConfig(**engine), tuple(_camera(node, name) for name in names),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import rclpy.parameter
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import NameValidationException
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import expand
@@ -166,6 +168,31 @@ def fault(name: str, parameter: Parameter, value: Any) -> str:
             unit = f' {parameter.unit}' if parameter.unit else ''
             return f'parameter {name} is {value!r}; give a value from {low} to {high}{unit}'
     return ''
+
+
+def check_topic(node: Node, topic: str, origin: str) -> None:
+    """Check the name of a topic before something subscribes to it.
+
+    Args:
+        node: node of the subscription.
+        topic: name; empty: none.
+        origin: the parameter that gives it, for the message.
+
+    Raises:
+        InvalidRequestError: ROS does not allow the name.
+
+    """
+    try:
+        if topic:
+            node.resolve_topic_name(topic)
+    except (RuntimeError, NameValidationException) as error:
+        msg = f'{origin} gives the topic {topic!r}: {ros_reason(error)}; give another name'
+        raise InvalidRequestError(msg) from error
+
+
+def ros_reason(error: Exception) -> str:
+    """Return what an exception of rclpy says, without the place in the sources of ROS."""
+    return re.sub(r',? at \S+:\d+|\s\^$', '', ' '.join(str(error).split()))
 
 
 def unknown_parameters(node: Node) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
 from mimo_embodied_ros.core.files import expand, reason, yaml_reason
 
-from .parameters import unknown_parameters
+from .parameters import ros_reason, unknown_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +40,7 @@ def run(
     node = None
     try:
         init(sys.argv if args is None else args)
-        node = make()
+        node = _made(make)
         for sentence in unknown_parameters(node):
             node.get_logger().warning(sentence)
         executor = SingleThreadedExecutor()
@@ -87,13 +86,25 @@ def init(args: Sequence[str], **options: Any) -> None:
     try:
         rclpy.init(args=args, **options)
     except (RuntimeError, NameValidationException) as error:
-        # rcl adds where in its sources the error arose
-        cause = re.sub(r',? at \S+:\d+', '', ' '.join(str(error).split()))
-        msg = f'{cause}; see the arguments after --ros-args'
+        msg = f'{ros_reason(error)}; see the arguments after --ros-args'
         raise InvalidRequestError(msg) from error
     if unwritable:
         rclpy.logging.get_logger('rcl').warning(
             f'there is no file with the log ({unwritable}); set ROS_LOG_DIR to have one')
+
+
+def _made(make: Callable[[], Any]) -> Any:
+    """Make the node.
+
+    Raises:
+        InvalidRequestError: a name in its parameters or arguments is not allowed.
+
+    """
+    try:
+        return make()
+    except NameValidationException as error:
+        msg = f'{ros_reason(error)}; see the parameters and the arguments after --ros-args'
+        raise InvalidRequestError(msg) from error
 
 
 def _unwritable_log() -> str:

@@ -20,6 +20,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.node import settings
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
 from mimo_embodied_ros.ros import process
+from mimo_embodied_ros.viewer.viewer_node import MimoViewer
 from support.paths import DOCS
 
 if TYPE_CHECKING:
@@ -170,6 +171,9 @@ def test_a_running_node_takes_what_changes_nothing(
     ('cameras', [], r'cameras is \[\]; give one or more'),
     ('camera.image_transport', 'theora', "camera.image_transport is 'theora'; give one of raw"),
     ('tasks_file', '~no_such_user/a', 'home folder of this user is not known'),
+    ('cameras', ['a-b'], "name of the camera, gives the topic 'a-b/image_raw': .*another name"),
+    ('camera.depth_topic', 'a//b', "camera.depth_topic.* gives the topic 'a//b': "),
+    ('odometry_topic', '1 2', "odometry_topic gives the topic '1 2': "),
 ])
 def test_a_wrong_value_is_refused_with_what_is_expected(
     ros: Any, name: str, value: Any, text: str
@@ -186,13 +190,13 @@ class Program:
         self._capfd = capfd
         self.settings: settings.Settings | None = None
 
-    def __call__(self, *arguments: str) -> tuple[int, str]:
+    def __call__(self, *arguments: str, make: type[Any] = MimoEmbodied) -> tuple[int, str]:
         """Return the exit code and what was printed."""
         def start(node: MimoEmbodied) -> bool:
             self.settings = node.settings
             raise KeyboardInterrupt
 
-        code = process.run(MimoEmbodied, 'mimo_embodied', ['program', '--ros-args', *arguments],
+        code = process.run(make, 'mimo_embodied', ['program', '--ros-args', *arguments],
                            start)
         return code, self._capfd.readouterr().err
 
@@ -257,6 +261,16 @@ def test_wrong_arguments_are_refused_without_a_traceback(
     assert text in printed
     assert 'Traceback' not in printed
     assert '.c:' not in printed.splitlines()[-1]
+
+
+def test_a_name_that_ros_does_not_allow_is_refused_without_a_traceback(
+    program: Program
+) -> None:
+    code, printed = program('-p', 'node:=a-b', make=MimoViewer)
+    assert code == 1
+    sentence, = printed.splitlines()
+    assert "'a-b/" in sentence
+    assert 'must not contain characters' in sentence
 
 
 def test_parameters_that_are_not_there_are_told(program: Program) -> None:

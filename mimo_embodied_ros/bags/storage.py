@@ -88,8 +88,11 @@ def open_storage(path: Path) -> Storage:
         Exception: the file is damaged; the libraries have no common type for that.
 
     """
-    with path.open('rb') as file:
-        begin = file.read(32)
+    if path.exists() and not path.is_file():  # reading a pipe or a device could last for ever
+        begin = b'?'
+    else:
+        with path.open('rb') as file:
+            begin = file.read(32)
     if begin.startswith(_MCAP):
         return McapFile(path)
     if begin.startswith(_SQLITE):
@@ -154,6 +157,8 @@ class SqliteFile:
         """Open the file and count its messages."""
         log = path.resolve().with_name(f'{path.resolve().name}-wal')
         logged = log.exists() and log.stat().st_size > 0
+        if logged:
+            log.open('rb').close()  # sqlite3 would not say that this is what it may not read
         # without locks and without a shared index, so that nothing is written beside the file
         access = 'mode=ro&vfs=unix-none' if logged else 'immutable=1'
         self._database = sqlite3.connect(

@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog='mimo-embodied',
         description='Ask MiMo-Embodied about what a robot sees: in a picture, or as a ROS 2 node.',
-        epilog='"mimo-embodied COMMAND --help" explains a command.',
+        epilog='"mimo-embodied COMMAND --help" explains a command. Exit code: 1 when a command '
+               'failed, with the reason on stderr; 2 after wrong arguments; 130 after Ctrl-C.',
     )
     commands = top.add_subparsers(title='commands', metavar='COMMAND', required=True)
     for name in _COMMANDS:

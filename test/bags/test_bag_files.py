@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import shutil
 import sqlite3
 import struct
@@ -154,6 +155,11 @@ def other_database(path: Path) -> Path:
     return path / 'songs.db3'
 
 
+def pipe(path: Path) -> Path:
+    os.mkfifo(path / 'bag.mcap')
+    return path / 'bag.mcap'
+
+
 def large_file(begin: bytes, name: str = 'bag.mcap') -> Callable[[Path], Path]:
     def make(path: Path) -> Path:
         (path / name).write_bytes(begin + bytes(500))
@@ -194,6 +200,7 @@ def no_metadata_of_files(path: Path) -> Path:
 
 @pytest.mark.parametrize(('make', 'text'), [
     (lost_log, '-wal beside it was not copied; copy both'),
+    (pipe, r'bag\.mcap is not a bag: give the directory'),
     (other_database, 'no tables of a bag .*another database'),
     (large_file(b''), r'bag\.mcap is not a bag'),
     (large_file(b'#ROSBAG V2.0\n'), 'is a bag of ROS 1: .*rosbags-convert'),
@@ -247,6 +254,16 @@ def test_no_permission_is_told(shared: Path) -> None:
         assert 'damaged' not in str(refused.value)
         locked.chmod(mode)
     assert len(read(bag)) == 2
+
+
+def test_no_permission_for_the_write_ahead_log_is_told(shared: Path) -> None:
+    file = leave_log(write_bag(
+        shared / 'bag', numbers('/count', 2, 1), storage=StoragePlugin.SQLITE3))
+    log = file.with_name('bag.db3-wal')
+    log.chmod(0)
+    with no_rights(), pytest.raises(InvalidRequestError, match='Permission denied') as refused:
+        read(file)
+    assert str(log) in str(refused.value)
 
 
 def test_the_name_of_a_file_does_not_count(tmp_path: Path) -> None:

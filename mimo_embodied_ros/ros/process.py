@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 import yaml
-from rclpy.exceptions import NameValidationException
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
@@ -97,12 +97,12 @@ def _made(make: Callable[[], Any]) -> Any:
     """Make the node.
 
     Raises:
-        InvalidRequestError: a name in its parameters or arguments is not allowed.
+        InvalidRequestError: a name or a parameter that ROS itself reads is not allowed.
 
     """
     try:
         return make()
-    except NameValidationException as error:
+    except (NameValidationException, ParameterException) as error:
         msg = f'{ros_reason(error)}; see the parameters and the arguments after --ros-args'
         raise InvalidRequestError(msg) from error
 

@@ -273,6 +273,25 @@ def test_a_name_that_ros_does_not_allow_is_refused_without_a_traceback(
     assert 'must not contain characters' in sentence
 
 
+def test_a_parameter_of_ros_itself_is_refused_without_a_traceback(program: Program) -> None:
+    code, printed = program('-p', 'use_sim_time:=1')
+    assert code == 1
+    sentence = printed.splitlines()[-1]
+    assert "'use_sim_time' to '1' of type 'INTEGER', expecting type 'BOOL'" in sentence
+    assert 'Traceback' not in printed
+
+
+def test_a_quality_of_service_that_is_not_known_is_told(ros: Any, capfd: Any) -> None:
+    node = ros.node('mimo_embodied', MimoEmbodied, parameter_overrides=[Parameter(
+        'qos_overrides./camera/image_raw.subscription.reliability', value='certain')])
+    assert ros.call(node.trigger_configure) is TransitionCallbackReturn.SUCCESS
+    assert ros.call(node.trigger_activate) is TransitionCallbackReturn.ERROR
+    printed = capfd.readouterr().err
+    assert 'not activated: Unexpected QoS override for policy `reliability`: `certain`' in printed
+    assert 'see qos_overrides' in printed
+    assert 'Traceback' not in printed
+
+
 def test_parameters_that_are_not_there_are_told(program: Program) -> None:
     code, printed = program('-p', 'timeot:=3.0', '-p', 'xyz:=1', '-p', 'use_sim_time:=true', '-p',
                             'qos_overrides./a.subscription.reliability:=reliable')

@@ -51,12 +51,13 @@ def _start(context: LaunchContext) -> list[LifecycleNode]:
         value = LaunchConfiguration(argument).perform(context)
         if value:
             overrides[parameter] = value == 'true' if value in {'true', 'false'} else value
-    files = [LaunchConfiguration(name).perform(context) for name in ('params_file', 'robot_file')]
+    given = (LaunchConfiguration(name).perform(context) for name in ('params_file', 'robot_file'))
+    files = [str(Path(name).expanduser()) for name in given if name]
     return [LifecycleNode(
         package='mimo_embodied_ros', executable='mimo_embodied', name='mimo_embodied',
         namespace=LaunchConfiguration('namespace'), output='screen',
         respawn=LaunchConfiguration('respawn').perform(context) == 'true', respawn_delay=5.0,
-        parameters=[*filter(None, files), overrides])]
+        parameters=[*files, overrides])]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from .core.errors import BadEncodingError, InvalidRequestError
+from .core.files import reason
 from .core.resize import smart_resize
 
 if TYPE_CHECKING:
@@ -276,5 +277,7 @@ def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
     except (OSError, ValueError) as error:
-        msg = f'{path} cannot be written: {error}'
+        cause = (reason(error, named=False) if isinstance(error, OSError)
+                 else f'{error}; give a name that ends with .png or .jpg')
+        msg = f'{path} cannot be written: {cause}'
         raise InvalidRequestError(msg) from error

@@ -1,7 +1,7 @@
 """Plays a recorded bag into topics, as ``ros2 bag play`` does.
 
-Messages go out as the bytes that were recorded; nothing is deserialised. Only the storage is
-read (rosbags), so that bags whose files carry no message definitions can be played as well.
+Messages go out as the bytes that were recorded; nothing is deserialised, so that bags whose files
+carry no message definitions can be played as well.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mimo_embodied_ros.core.errors import InvalidRequestError
 
 from .reader import describe, read_messages
+from .storage import CDR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -65,8 +66,8 @@ class BagPlayer:
 
     Attributes:
         info: the contents of the bag.
-        skipped: the reason by the name of each topic whose type is not installed; each such type
-            is also logged once.
+        skipped: the reason by the name of each topic that is not played, because its type is not
+            installed or its messages are not CDR; each reason is also logged once.
 
     """
 
@@ -129,22 +130,25 @@ class BagPlayer:
             )
         selected = (names if topics is None else set(topics)) - ({'/clock'} if clock else set())
         chosen = [topic for topic in self.info.topics if topic.name in selected and topic.count]
-        classes = {topic.type: _message_class(topic.type) for topic in chosen}
-        for absent in sorted(name for name, class_ in classes.items() if class_ is None):
-            reason = f'the type {absent} is not installed'
-            node.get_logger().warning(f'{path}: {reason}, its topics are left out')
-            self.skipped.update({topic.name: reason for topic in chosen if topic.type == absent})
-        if len(self.skipped) == len(chosen):
+        playable: list[tuple[BagTopic, type[Any]]] = []
+        for topic in chosen:
+            message_class = _message_class(topic.type)
+            if topic.encoding != CDR:
+                self.skipped[topic.name] = f'the messages of {topic.name} are {topic.encoding}'
+            elif message_class is None:
+                self.skipped[topic.name] = f'the type {topic.type} is not installed'
+            else:
+                playable.append((topic, message_class))
+        for reason in sorted(set(self.skipped.values())):
+            node.get_logger().warning(f'{path}: {reason}; it is left out')
+        if not playable:
             reasons = '; '.join(sorted(set(self.skipped.values()))) or 'the topics are empty'
             raise InvalidRequestError(f'{path} holds no message that can be played: {reasons}')
         try:
             if clock:
                 self._clock = node.create_publisher(Clock, '/clock', 1)
-            for topic in chosen:
-                if message_class := classes[topic.type]:
-                    self._advertise(
-                        topic, message_class, remap.get(topic.name, prefix + topic.name)
-                    )
+            for topic, message_class in playable:
+                self._advertise(topic, message_class, remap.get(topic.name, prefix + topic.name))
         except BaseException:
             self.close()
             raise

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.annotate import Canvas
@@ -20,6 +18,8 @@ from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.pictures import read_picture, write_picture
 from mimo_embodied_ros.share import embedded_model
+
+from .output import model_argument, path_argument, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +41,7 @@ def add_commands(commands: Any) -> None:
         command = commands.add_parser(
             name, help=summary, description=summary[0].upper() + summary[1:] + '.',
             epilog=f'example: {example}')
-        command.add_argument('image', metavar='IMAGE', help='a picture file')
+        command.add_argument('image', type=path_argument, metavar='IMAGE', help='a picture file')
         command.add_argument('text', metavar=text.upper(), help=f'the {text}, in plain words')
         if task is Task.ASK:
             command.add_argument(
@@ -51,11 +51,11 @@ def add_commands(commands: Any) -> None:
             command.add_argument('--boxes', dest='task', action='store_const', const=Task.BOXES,
                                  help='answer with boxes instead of points')
         elif task is Task.PLAN:
-            command.add_argument('--skills', default='', metavar='FILE',
+            command.add_argument('--skills', type=path_argument, metavar='FILE',
                                  help='YAML file with the skills of the robot: plan with them only')
             command.add_argument('--open-ended', action='store_true',
                                  help='with --skills: not only skills that the instruction names')
-        command.add_argument('--model', default='', metavar='FOLDER_OR_NAME',
+        command.add_argument('--model', type=model_argument, default='', metavar='FOLDER_OR_NAME',
                              help='folder or hub name of a model (default: the embedded one)')
         command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
         command.add_argument('--thinking', action='store_const', const=True,
@@ -64,7 +64,8 @@ def add_commands(commands: Any) -> None:
                              help='do not ask once more, with the form of the answer held, where '
                                   'an answer cannot be read')
         command.add_argument('--json', action='store_true', help='the whole answer as JSON')
-        command.add_argument('--out', type=Path, metavar='PNG', help='draw the answer in this file')
+        command.add_argument('--out', type=path_argument, metavar='PNG',
+                             help='draw the answer in this file')
         command.set_defaults(run=run, task=task)
 
 
@@ -85,14 +86,14 @@ def run(options: argparse.Namespace) -> int:
     finally:
         engine.close()
     if options.json:
-        print(json.dumps({
+        print_json({
             'question': query.text, 'task': query.task.name, 'model': engine.info.name,
             'image': {'width': pixels.shape[1], 'height': pixels.shape[0]},
             'answer': _plain(answer.content), 'outside': _plain(answer.outside),
             'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
             'attempts': reply.attempts, 'unread': reply.unread,
             'seconds': round(reply.stats.total_s, 3),
-        }, indent=2, ensure_ascii=False))
+        })
     else:
         print(_words(answer.content))
     if options.out is not None:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 
+from .output import model_argument, path_argument, write_json
 from .processes import keep_apart, node_command, running, tail
 
 if TYPE_CHECKING:
     import argparse
     import contextlib
     import subprocess
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -66,10 +67,11 @@ def add_commands(commands: Any) -> None:
                     'and report.json.',
         epilog='exit code: 0 when all answers agree with what the shipped bag shows; on another '
                'bag, when all requests were answered.')
-    command.add_argument('--bag', metavar='BAG', help='another bag (default: the shipped tabletop)')
-    command.add_argument('--out', type=Path, default=Path('demo_out'), metavar='FOLDER',
+    command.add_argument('--bag', type=path_argument, metavar='BAG',
+                         help='another bag (default: the shipped tabletop)')
+    command.add_argument('--out', type=path_argument, default=Path('demo_out'), metavar='FOLDER',
                          help='where to write (default: %(default)s)')
-    command.add_argument('--model', default='', metavar='FOLDER_OR_NAME',
+    command.add_argument('--model', type=model_argument, default='', metavar='FOLDER_OR_NAME',
                          help='folder or hub name of a model (default: the embedded one)')
     command.add_argument('--thinking', action='store_true', help='reason aloud first')
     command.set_defaults(run=run)
@@ -83,14 +85,15 @@ def run(options: argparse.Namespace) -> int:
     import rclpy
 
     from mimo_embodied_ros.bags import BagPlayer, describe
+    from mimo_embodied_ros.ros import process
 
     shipped = options.bag is None
     bag = describe(options.bag or share_folder() / 'bags' / 'tabletop')
     topics = _topics(bag)
     print(f'bag {bag.path}: {topics["image"]}, {bag.duration_s:.1f} s, in a loop')
-    rclpy.init(args=[])
-    node = rclpy.create_node('mimo_embodied_demo')
     options.out.mkdir(parents=True, exist_ok=True)
+    process.init([])
+    node = rclpy.create_node('mimo_embodied_demo')
     log = options.out / 'node.log'
     try:
         with _server(options.model, topics, log) as server, BagPlayer(
@@ -110,9 +113,8 @@ def run(options: argparse.Namespace) -> int:
     truth = _truth(bag.path) if shipped else {}
     reports = [_report(question, reply, truth) for question, reply in replies]
     _table(reports)
-    (options.out / 'report.json').write_text(
-        json.dumps(reports, indent=2, ensure_ascii=False) + '\n', 'utf-8')
-    _annotate(bag, topics['image'], replies, options.out / 'annotated.png')
+    write_json(options.out / 'report.json', reports)
+    _annotate(bag, topics, replies, options.out / 'annotated.png')
     print(f'written: {options.out}/report.json, {options.out}/annotated.png')
     if shipped:
         good = all(r['correct'] for r in reports)
@@ -302,7 +304,8 @@ def _table(reports: list[dict[str, Any]]) -> None:
 
 
 def _annotate(
-    bag: BagInfo, topic: str, replies: list[tuple[DemoQuestion, dict[str, Any]]], path: Path
+    bag: BagInfo, topics: Mapping[str, str], replies: list[tuple[DemoQuestion, dict[str, Any]]],
+    path: Path,
 ) -> None:
     """Draw each answer on the picture that it is about."""
     from mimo_embodied_ros.annotate import Canvas, tile
@@ -313,7 +316,7 @@ def _annotate(
     drawn = []
     for question, reply in replies:
         message = reply['message']
-        pixels = _picture(bag.path, topic, _stamp_ns(message))
+        pixels = _picture(bag.path, topics, _stamp_ns(message))
         if pixels is None:
             continue
         code = ResultCode(reply['error_code'])
@@ -325,21 +328,22 @@ def _annotate(
         write_picture(path, tile(drawn))
 
 
-def _picture(bag: Path, topic: str, stamp_ns: int) -> NDArray[np.uint8] | None:
+def _picture(bag: Path, topics: Mapping[str, str], stamp_ns: int) -> NDArray[np.uint8] | None:
     """The picture with this stamp, or the first one where no picture has it."""
-    from rosbags.highlevel import AnyReader
+    from rclpy.serialization import deserialize_message
+    from sensor_msgs.msg import CompressedImage, Image
 
+    from mimo_embodied_ros.bags import read_messages
     from mimo_embodied_ros.ros.images import decode_compressed, decode_image
 
+    compressed = topics['type'].endswith('CompressedImage')
     first = None
-    with AnyReader([bag]) as reader:
-        for connection, _, raw in reader.messages(
-                [c for c in reader.connections if c.topic == topic]):
-            message = reader.deserialize(raw, connection.msgtype)
-            first = first or message
-            if _stamp_ns(message) == stamp_ns:
-                first = message
-                break
+    for _, _, data in read_messages(bag, {(topics['image'], topics['type'])}):
+        message = deserialize_message(data, CompressedImage if compressed else Image)
+        first = first or message
+        if _stamp_ns(message) == stamp_ns:
+            first = message
+            break
     if first is None:
         return None
-    return decode_compressed(first) if hasattr(first, 'format') else decode_image(first)
+    return decode_compressed(first) if compressed else decode_image(first)

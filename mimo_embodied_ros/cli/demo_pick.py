@@ -8,7 +8,6 @@ the simulation, and compares their result with the ground truth.
 from __future__ import annotations
 
 import contextlib
-import json
 import statistics
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 
+from .output import model_argument, path_argument, write_json
 from .processes import keep_apart, module_command, node_command, running, tail
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def add_commands(commands: Any) -> None:
     command.add_argument('--drop', type=float, default=0.2, metavar='P',
                          help='probability that the gripper loses a thing in a pick or in a place '
                               '(default: %(default)s)')
-    command.add_argument('--out', type=Path, default=Path('demo_pick_out'), metavar='FOLDER',
-                         help='where to write (default: %(default)s)')
-    command.add_argument('--model', default='', metavar='FOLDER_OR_NAME',
+    command.add_argument('--out', type=path_argument, default=Path('demo_pick_out'),
+                         metavar='FOLDER', help='where to write (default: %(default)s)')
+    command.add_argument('--model', type=model_argument, default='', metavar='FOLDER_OR_NAME',
                          help='folder or hub name of a model (default: the embedded one)')
     command.set_defaults(run=run)
 
@@ -77,11 +77,12 @@ def run(options: argparse.Namespace) -> int:
     import rclpy
 
     from mimo_embodied_ros.client import MimoClient
+    from mimo_embodied_ros.ros import process
     from mimo_embodied_ros.simulation.simulation_node import Simulation
 
     tree = _tree()
     options.out.mkdir(parents=True, exist_ok=True)
-    rclpy.init(args=[])
+    process.init([])
     simulation, node = Simulation(drop=options.drop), rclpy.create_node('mimo_embodied_demo_pick')
     try:
         watcher = Watcher(node, simulation)
@@ -102,8 +103,7 @@ def run(options: argparse.Namespace) -> int:
         node.destroy_node()
         rclpy.try_shutdown()
     report = _report(played, options.drop)
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    (options.out / 'report.json').write_text(text + '\n', 'utf-8')
+    write_json(options.out / 'report.json', report)
     watcher.draw(options.out / 'scene.png')
     print('{scenes} scenes, {success_rate:.0%} done, {steps_mean} steps and {plans_mean} plans per '
           'scene, {drops} drops'.format(**report))
@@ -136,15 +136,16 @@ def _programs(options: argparse.Namespace) -> Iterator[dict[Path, subprocess.Pop
 @contextlib.contextmanager
 def _spun(*nodes: Node) -> Iterator[None]:
     """Spin nodes in one thread."""
-    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
     executor, closing = SingleThreadedExecutor(), threading.Event()
     for node in nodes:
         executor.add_node(node)
 
     def spin() -> None:
-        while not closing.is_set():
-            executor.spin_once(1.0)
+        with contextlib.suppress(ExternalShutdownException):  # an interrupt ends ROS first
+            while not closing.is_set():
+                executor.spin_once(1.0)
 
     thread = threading.Thread(target=spin, name='simulation', daemon=True)
     thread.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
 import os
 import platform
 from dataclasses import dataclass
@@ -13,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.engine.checkpoint import check_memory, free_host_memory, open_checkpoint
+from mimo_embodied_ros.engine.libraries import hide_notes
 from mimo_embodied_ros.share import PACKAGE, embedded_model
+
+from .output import model_argument, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -65,7 +67,7 @@ def add_commands(commands: Any) -> None:
                     'complete and fits into it; say what to do about problems. Nothing is '
                     'downloaded. Exit code 1 if something that is needed does not work.',
         epilog='example: mimo-embodied doctor /models/MiMo-Embodied-7B')
-    command.add_argument('model', nargs='?', default='', metavar='MODEL',
+    command.add_argument('model', type=model_argument, nargs='?', default='', metavar='MODEL',
                          help='folder or hub name of a model (default: the embedded one)')
     command.add_argument('--json', action='store_true', help='all findings as JSON')
     command.set_defaults(run=run)
@@ -81,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     healthy = all(finding.state != BROKEN for finding in findings)
     if options.json:
         report = {'ok': healthy, 'findings': [dataclasses.asdict(finding) for finding in findings]}
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print_json(report)
     return 0 if healthy else 1
 
 
@@ -98,6 +100,7 @@ def examine(model: str) -> Iterator[Finding]:
         model: folder or hub name of a model; '': the embedded model.
 
     """
+    hide_notes()
     yield Finding('Python', OK, platform.python_version())
     yield from _ros()
     engine = [

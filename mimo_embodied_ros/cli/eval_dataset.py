@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from mimo_embodied_ros.pictures import write_picture
 from mimo_embodied_ros.share import embedded_model
 
 from .ask import say_progress
+from .output import model_argument, path_argument, print_json, write_json
 
 if TYPE_CHECKING:
     import argparse
@@ -29,20 +29,20 @@ def add_commands(commands: Any) -> None:
                     "benchmarks' metrics. A run that was stopped continues where it was.",
         epilog='example: mimo-embodied eval my_robot.jsonl --model /models/MiMo-Embodied-7B')
     command.add_argument(
-        'dataset', type=Path, metavar='DATASET',
+        'dataset', type=path_argument, metavar='DATASET',
         help='a file of JSON lines such as {"image": "a.png", "question": "the red cup", '
              '"answer": {"mask": "a_mask.png"}}, or the folder of RoboAfford-Eval, '
              'RefSpatial-Bench or Where2Place; see docs/evaluation.md')
-    command.add_argument('--model', default='', metavar='FOLDER_OR_NAME',
+    command.add_argument('--model', type=model_argument, default='', metavar='FOLDER_OR_NAME',
                          help='folder or hub name of a model (default: the embedded one)')
     command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    command.add_argument('--adapter', default='', metavar='FOLDER_OR_NAME',
+    command.add_argument('--adapter', type=model_argument, default='', metavar='FOLDER_OR_NAME',
                          help='folder or hub name of a LoRA adapter to put on the model')
     command.add_argument('--quantization', default='none', metavar='BITS',
                          help='none, 8bit or 4bit weights')
-    command.add_argument('--out', type=Path, default=Path('eval_out'), metavar='FOLDER',
+    command.add_argument('--out', type=path_argument, default=Path('eval_out'), metavar='FOLDER',
                          help='for replies.jsonl, report.json and worst.png (default: eval_out)')
-    command.add_argument('--tasks', default='', metavar='FILE',
+    command.add_argument('--tasks', type=path_argument, metavar='FILE',
                          help="YAML file with tasks of your own, as the node's tasks_file")
     thinking = command.add_mutually_exclusive_group()
     thinking.add_argument('--thinking', action='store_const', const=True,
@@ -67,11 +67,11 @@ def add_commands(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure; print the figures, and write them and the worst answers to files."""
     for name in ('limit', 'timeout', 'worst'):
-        if getattr(options, name) < 0:
+        if not getattr(options, name) >= 0:  # nor is it nan
             msg = f'--{name} is {getattr(options, name)}; give 0 or more'
             raise InvalidRequestError(msg)
     records = read_dataset(
-        options.dataset, thinking=options.thinking, tasks=known_tasks(options.tasks))
+        options.dataset, thinking=options.thinking, tasks=known_tasks(options.tasks or ''))
     records = records[: options.limit or None]
     model = options.model or embedded_model()
     engine = load_engine(
@@ -87,15 +87,14 @@ def run(options: argparse.Namespace) -> int:
     figures = {'dataset': str(options.dataset), 'model': engine.info.name, **summary(outcomes)}
     scores = [{'id': o.record.id, 'category': o.record.category, 'metric': o.record.truth.metric,
                'score': o.score, 'failure': o.code} for o in outcomes]
-    report = json.dumps({**figures, 'questions': scores}, indent=2, ensure_ascii=False)
-    (options.out / 'report.json').write_text(report + '\n', 'utf-8')
+    write_json(options.out / 'report.json', {**figures, 'questions': scores})
     sheet = contact_sheet(outcomes, options.worst)
     picture = options.out / 'worst.png'
     picture.unlink(missing_ok=True)
     if sheet is not None:
         write_picture(picture, sheet)
     if options.json:
-        print(json.dumps(figures, indent=2, ensure_ascii=False))
+        print_json(figures)
     else:
         print(table(figures))
         print(f'{options.out}/report.json' + (f', {picture}' if sheet is not None else ''))

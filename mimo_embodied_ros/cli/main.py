@@ -1,17 +1,25 @@
-"""The console program ``mimo-embodied``."""
+"""The console program ``mimo-embodied``.
+
+The commands are imported when it has begun, so that an interrupt ends it quietly at any time.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.errors import MimoError
+from mimo_embodied_ros.core.files import reason
 
-from . import ask, demo, demo_pick, doctor, eval_dataset, play, serve
+from .output import close_output, flush_output, open_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_COMMANDS = ('ask', 'eval_dataset', 'serve', 'play', 'demo', 'demo_pick', 'doctor')
+_INTERRUPTED, _PIPE_CLOSED = 130, 141  # as the shell says for SIGINT and SIGPIPE
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,24 +27,43 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog='mimo-embodied',
         description='Ask MiMo-Embodied about what a robot sees: in a picture, or as a ROS 2 node.',
-        epilog='"mimo-embodied COMMAND --help" explains a command.',
+        epilog='"mimo-embodied COMMAND --help" explains a command. Exit code: 1 when a command '
+               'failed, with the reason on stderr; 2 after wrong arguments; 130 after Ctrl-C.',
     )
     commands = top.add_subparsers(title='commands', metavar='COMMAND', required=True)
-    for module in (ask, eval_dataset, serve, play, demo, demo_pick, doctor):
-        module.add_commands(commands)
+    for name in _COMMANDS:
+        importlib.import_module(f'.{name}', __package__).add_commands(commands)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 1 when it failed, with the reason on stderr."""
-    options = parser().parse_args(arguments)
+    """Run one command; return 1 when it failed, with one sentence on stderr."""
     try:
-        return int(options.run(options))
+        open_output()
+        try:
+            options = parser().parse_args(arguments)
+        except SystemExit:  # after --help, or wrong arguments
+            flush_output()
+            raise
+        code = int(options.run(options))
+        flush_output()
     except MimoError as error:
-        print(f'mimo-embodied: {error.code.name}: {error}', file=sys.stderr)
-        return 1
+        return _failed(f'{error.code.name}: {error}')
     except KeyboardInterrupt:
-        return 130
+        return close_output(_INTERRUPTED)
+    except BrokenPipeError:  # as with `| head -1`, which has what it wants
+        return close_output(_PIPE_CLOSED)
+    except OSError as error:
+        return _failed(reason(error))
+    except ImportError as error:
+        text = ' '.join(str(error).split())
+        return _failed(f'{text}; `mimo-embodied doctor` says what to install')
+    return code
+
+
+def _failed(sentence: str) -> int:
+    print(f'mimo-embodied: {sentence}', file=sys.stderr)
+    return close_output(1)
 
 
 if __name__ == '__main__':

@@ -26,8 +26,10 @@ this page from the tables in the code; `ros2 param describe /mimo_embodied NAME`
 
 *changes* says when a new value takes effect: **live**: with the next request; **configure**: when
 the node is configured the next time (while it is configured, changes are refused); **start**: only
-when the program starts. A value outside of its range or choices is refused, and the error says what
-is allowed. Names of topics are relative to the node's namespace and can be remapped.
+when the program starts. A value of another type or outside of its range or choices is refused, and
+the error says what is allowed; `60` is taken for `60.0`, and `[]` is a list of texts. A parameter
+that a node does not have is told in its log, with the name that may be meant. In paths, `~` is the
+user's home. Names of topics are relative to the node's namespace and can be remapped.
 """
 _SECTIONS = (
     ('Sensors', '', settings.SENSORS),

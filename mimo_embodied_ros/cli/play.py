@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .output import path_argument
+
 if TYPE_CHECKING:
     import argparse
 
@@ -18,7 +20,8 @@ def add_commands(commands: Any) -> None:
         description='Play a recorded bag into ROS 2 topics with its own timing.',
         epilog='Nodes that compare stamps with the clock need --clock here and the parameter '
                'use_sim_time:=true. example: mimo-embodied play bags/tabletop --clock --loop')
-    command.add_argument('bag', metavar='BAG', help='folder of a bag, or its .mcap or .db3 file')
+    command.add_argument('bag', type=path_argument, metavar='BAG',
+                         help='folder of a bag, or its .mcap or .db3 file')
     command.add_argument('--rate', type=float, default=1.0, help='speed (default: %(default)s)')
     command.add_argument('--loop', action='store_true', help='start again at the end')
     command.add_argument('--clock', action='store_true', help="publish the bag's time on /clock")
@@ -36,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
     from mimo_embodied_ros.bags import BagPlayer
     from mimo_embodied_ros.core.errors import InvalidRequestError
+    from mimo_embodied_ros.ros import process
 
     remap = {}
     for rule in options.remap:
@@ -45,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
             raise InvalidRequestError(msg)
         remap[old] = new
     # the interrupt is handled here, so that the progress line stays complete
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    process.init([], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('mimo_embodied_play')
     try:
         with BagPlayer(options.bag, node, rate=options.rate, loop=options.loop,

@@ -194,8 +194,11 @@ def _ego_motion(query: Query) -> dict[str, str]:
 
 
 def _harmless(text: str) -> str:
-    """Strip a text, and refuse control tokens of the chat template in it."""
+    """Strip a text; refuse in it control tokens of the chat template, and what is not Unicode."""
     text = text.strip()
+    if any('\ud800' <= letter <= '\udfff' for letter in text):
+        msg = 'the text holds a surrogate, half of a letter in UTF-16; send UTF-8'
+        raise InvalidRequestError(msg)
     if token := CONTROL_TOKEN.search(text):
         msg = f'the text holds the control token {token.group()!r}; remove it'
         raise InvalidRequestError(msg)

@@ -133,11 +133,13 @@ def resize(
         raise InvalidRequestError(msg)
     width, height = size or pixels.shape[1::-1]
     rows, columns = smart_resize(height, width, limits)
-    if smart_resize(rows, columns, limits) != (rows, columns):
-        # Only far from square and with max_pixels close to min_pixels: rounding leaves the limits.
+    if max(rows, columns) > MAX_ASPECT_RATIO * min(rows, columns) or (
+            smart_resize(rows, columns, limits) != (rows, columns)):
+        # Only far from square: rounding leaves the ratio, or limits that are close to each other.
         msg = (
             f'an image of {width}x{height} pixels has no size within {limits.min_pixels} to '
-            f'{limits.max_pixels} pixels whose sides are multiples of {FACTOR}; crop it'
+            f'{limits.max_pixels} pixels and {MAX_ASPECT_RATIO}:1 whose sides are multiples of '
+            f'{FACTOR}; crop it'
         )
         raise InvalidRequestError(msg)
     if (rows, columns) != pixels.shape[:2]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
 from .errors import InvalidRequestError
+from .files import expand, reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from pathlib import Path
 
 T = TypeVar('T')
 
@@ -83,7 +84,7 @@ def load_table(
 
     """
     try:
-        loader = yaml.SafeLoader(Path(path).read_text(encoding='utf-8'))
+        loader = yaml.SafeLoader(expand(path).read_text(encoding='utf-8'))
         table: dict[str, T] = {}
         for name, key, value in YamlNode(loader, loader.get_single_node()).pairs(
                 f'a mapping of names to {kind}s'):
@@ -96,7 +97,10 @@ def load_table(
         line = f', line {mark.line + 1}' if mark else ''
         msg = f'{path}{line}: {error.problem}; see {reference}'
         raise InvalidRequestError(msg) from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except OSError as error:
+        msg = f'{path} cannot be read as {kind}s: {reason(error, named=False)}'
+        raise InvalidRequestError(msg) from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         msg = f'{path} cannot be read as {kind}s: {str(error).splitlines()[0]}'
         raise InvalidRequestError(msg) from error
     return table

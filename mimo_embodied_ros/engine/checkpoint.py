@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mimo_embodied_ros.core.errors import ModelNotReadyError, OutOfMemoryError
+from mimo_embodied_ros.core.files import expand
 
 ARCHITECTURE = 'Qwen2_5_VLForConditionalGeneration'
 PUBLISHED_MODEL = 'XiaomiMiMo/MiMo-Embodied-7B'
@@ -55,7 +56,7 @@ def open_checkpoint(model: str, *, download: bool = True) -> Checkpoint:
             kind.
 
     """
-    local = Path(model).expanduser()
+    local = expand(model)
     if local.is_dir():
         name = local.resolve().name
         return _check(name, _Folder(local, PUBLISHED_MODEL, f' --local-dir {local}'))
@@ -79,7 +80,7 @@ def open_adapter(adapter: str) -> Path:
         ModelNotReadyError: the adapter does not exist, is incomplete or damaged, or is not LoRA.
 
     """
-    local = Path(adapter).expanduser()
+    local = expand(adapter)
     if not local.is_dir() and not _HUB_NAME.fullmatch(adapter):
         raise ModelNotReadyError(
             f'there is no adapter directory {local}; give the directory in which peft saved it'
@@ -149,6 +150,11 @@ def _fetch(model: str, *, download: bool) -> Path:
                 f"model '{model}' is no directory here and not in the hub's cache; get it with "
                 f'`hf download {model}`'
             ) from error
+    except RuntimeError as error:
+        raise ModelNotReadyError(
+            f"model '{model}' is no directory here, and the hub's cache is in the home folder of "
+            'this user, which is not known; set HF_HOME, or give the directory'
+        ) from error
     try:
         # No pickles: only safetensors are loaded.
         return Path(hub.snapshot_download(model, ignore_patterns=['*.bin', '*.pt', '*.pth']))

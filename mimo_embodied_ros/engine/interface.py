@@ -250,7 +250,7 @@ class EngineConfig:
         self._check_servers()
 
     def _check_servers(self) -> None:
-        if not self.servers:
+        if self.backend == 'openai' and not self.servers:
             raise InvalidRequestError('servers is empty; give the URL of at least one')
         for url in self.servers:
             if '@' in url or '?' in url:  # the message does not repeat it

@@ -15,6 +15,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from mimo_embodied_ros.core.errors import MimoError, ModelNotReadyError, OutOfMemoryError
 
 from .checkpoint import Checkpoint, check_memory, first_line, free_host_memory
+from .libraries import hide_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -29,6 +30,7 @@ _OLD_NAMES = {
     r'^visual\.': 'model.visual.',
     r'^model\.(?=layers\.|embed_tokens\.|norm\.)': 'model.language_model.',
 }
+hide_notes()  # peft and bitsandbytes are imported from here
 _PROGRESS_S = 2.0  # how often loading reports its progress
 
 
@@ -209,6 +211,8 @@ def add_adapter(model: Any, adapter: Path, *, merge: bool) -> Any:
         ) from error
     try:
         with warnings.catch_warnings():
+            # what peft calls in transformers and how long that stays is no matter of users
+            warnings.simplefilter('ignore', FutureWarning)
             # otherwise peft would ignore an adapter of another model
             warnings.filterwarnings('error', 'Found missing adapter keys')
             wrapped = peft.PeftModel.from_pretrained(

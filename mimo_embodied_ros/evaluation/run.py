@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ResultCode
+from mimo_embodied_ros.core.files import reason
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import build_prompt
@@ -124,7 +125,8 @@ class Replies:
             self._file.truncate(len(complete))
             self._file.seek(len(complete))
         except (OSError, TypeError, ValueError) as error:
-            msg = f'{path} cannot be used ({error}); give another folder, or delete the file'
+            cause = reason(error, named=False) if isinstance(error, OSError) else error
+            msg = f'{path} cannot be used ({cause}); give another folder, or delete the file'
             raise InvalidRequestError(msg) from error
         if not lines:
             self._write(first)
@@ -144,8 +146,12 @@ class Replies:
         self._file.close()
 
     def _write(self, line: str) -> None:
-        self._file.write(line.encode() + b'\n')
-        self._file.flush()
+        try:
+            self._file.write(line.encode() + b'\n')
+            self._file.flush()
+        except OSError as error:
+            msg = f'{self._file.name} cannot be written: {reason(error)}; run again to continue'
+            raise InvalidRequestError(msg) from error
 
 
 def evaluate(

@@ -7,9 +7,10 @@ from mimo_embodied_ros.ros.parameters import Parameter
 PARAMETERS = (
     Parameter('node', 'mimo_embodied', 'Name of the node that plans and answers.', read_only=True),
     Parameter('skills_file', '', 'YAML file with the skills of the robot, the same file as the '
-              "planning node's; see docs/skills.md.", read_only=True),
+              "planning node's; see docs/skills.md.", read_only=True, path=True),
     Parameter('policy_file', '', 'YAML file that says what to do when a step fails, see '
-              'docs/execution.md; empty: try once more, then plan again.', read_only=True),
+              'docs/execution.md; empty: try once more, then plan again.', read_only=True,
+              path=True),
     Parameter('target_frame', '', "Frame of the positions that the skills' calls get: z points "
               "up, and the origin is the robot's base. Empty: no 3D positions.", read_only=True),
     Parameter('max_plans', 4, 'Most plans for one goal, the first plan included.', (1, 100),
@@ -23,5 +24,5 @@ PARAMETERS = (
     Parameter('wait_for_server', 10.0, 'How long an action or service server may be missing, or '
               'may take to accept a goal.', (0.1, 3600.0), unit='s', read_only=True),
     Parameter('state_file', '', 'File that keeps the state of a plan, so that it can be resumed '
-              'after a restart; empty: no file.', read_only=True),
+              'after a restart; empty: no file.', read_only=True, path=True),
 )

@@ -24,6 +24,7 @@ from mimo_embodied_ros import msg, srv
 from mimo_embodied_ros.core.errors import MimoError, ModelNotReadyError
 from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.ros import process
+from mimo_embodied_ros.ros.parameters import ros_reason, take_numbers_of_both_kinds
 
 from .answer_topics import AnswerTopics
 from .calls import serve_calls
@@ -97,6 +98,7 @@ class MimoEmbodied(LifecycleNode):
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(PERIOD_S, self._publish_diagnostics,
                           clock=Clock(clock_type=ClockType.STEADY_TIME))
+        take_numbers_of_both_kinds(self)
         self.add_on_set_parameters_callback(self._on_parameters)
 
     # -- lifecycle
@@ -125,7 +127,14 @@ class MimoEmbodied(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe and serve."""
         assert self.engine is not None
-        self.session = Session(self, self.settings, self.engine)
+        try:
+            self.session = Session(self, self.settings, self.engine)
+        except RuntimeError as error:
+            if 'QoS override' not in str(error):
+                raise
+            self.get_logger().error(
+                f'not activated: {ros_reason(error)}; see qos_overrides among the parameters')
+            return TransitionCallbackReturn.ERROR
         return super().on_activate(state)
 
     @_log_exceptions

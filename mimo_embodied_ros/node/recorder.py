@@ -51,13 +51,13 @@ class Recorder:
         """Start the thread.
 
         Args:
-            folder: made where it is missing; ``~`` is the user's home.
+            folder: made where it is missing.
             max_bytes: that the folder may hold, earlier recordings included.
             limits: image areas of the model, for the prompts.
             warn: called with the reason why answers are not recorded, in either thread.
 
         """
-        self._folder, self._max_bytes = Path(folder).expanduser(), max_bytes
+        self._folder, self._max_bytes = Path(folder), max_bytes
         self._limits, self._warn = limits, warn
         self._bytes = -1  # not counted yet
         self._warned: set[str] = set()

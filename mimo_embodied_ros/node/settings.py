@@ -12,7 +12,14 @@ from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig
 from mimo_embodied_ros.geometry.extrinsics import Extrinsics, load_extrinsics
 from mimo_embodied_ros.pictures import Levels
-from mimo_embodied_ros.ros.parameters import COUNT, Parameter, fault, read_table, read_value
+from mimo_embodied_ros.ros.parameters import (
+    COUNT,
+    Parameter,
+    check_topic,
+    fault,
+    read_table,
+    read_value,
+)
 from mimo_embodied_ros.share import embedded_model
 
 if TYPE_CHECKING:
@@ -84,9 +91,9 @@ REQUESTS = (
     Parameter('retry_structured', True, 'Where an answer cannot be read, ask once more with the '
               'answer constrained so, if there is time for it.', live=True),
     Parameter('tasks_file', '', 'YAML file with further tasks, in the form of '
-              'core/tasks.yaml; empty: none.'),
+              'core/tasks.yaml; empty: none.', path=True),
     Parameter('skills_file', '', 'YAML file with the skills of the robot, see docs/skills.md; '
-              'empty: plans are in words.'),
+              'empty: plans are in words.', path=True),
     Parameter('max_steps', 10, 'Longest plan of skills, in steps, for a request that gives no '
               'max_steps.',
               (1, MAX_STEPS), live=True),
@@ -99,13 +106,13 @@ SENSORS = (
     Parameter('odometry_topic', 'odom', 'nav_msgs/Odometry of the base; empty: none.'),
     Parameter('extrinsics_file', '', 'YAML list of fixed frames, each with parent, child, '
               'translation (metres) and rotation (quaternion x, y, z, w); used where tf2 does not '
-              'know a transform or is not installed. Empty: none.'),
+              'know a transform or is not installed. Empty: none.', path=True),
     Parameter('tf_buffer', 30.0, 'Seconds for which transforms of tf2 are kept, longer than '
               'the model needs for an answer; 0: tf2 is not used.', (0.0, 3600.0), unit='s'),
 )
 RECORDING = (
     Parameter('record_to', '', 'Folder in which answers are recorded, as answers.jsonl and '
-              'images; empty: no recording.'),
+              'images; empty: no recording.', path=True),
     Parameter('record_max_mb', 1000, 'Megabytes that this folder may hold; when it is full, '
               'recording stops.', (1, 100_000_000), unit='MB'),
 )
@@ -234,6 +241,9 @@ def _camera(node: Node, name: str) -> CameraSettings:
         msg = (f'{name}.black_level is {levels.black} and {name}.white_level is {levels.white}; '
                'give a black level below the white one')
         raise InvalidRequestError(msg)
+    for origin, topic in (('image_topic', image), ('camera_info_topic', info),
+                          ('depth_topic', values['depth_topic']), ('depth_info_topic', depth_info)):
+        check_topic(node, topic, f'parameter {name}.{origin}, or the name of the camera,')
     others = {p: values[p] for p in (
         'depth_topic', 'depth_registered', 'rectified', 'reliable', 'on_demand', 'clip_frames',
         'clip_rate', 'clip_mb')}
@@ -266,6 +276,7 @@ def read_settings(node: Node) -> Settings:
     if not names or not all(names) or len(set(names)) < len(names):
         msg = f'parameter cameras is {names}; give one or more, each with a name of its own'
         raise InvalidRequestError(msg)
+    check_topic(node, sensors['odometry_topic'], 'parameter odometry_topic')
     tasks = known_tasks(requests.pop('tasks_file'))
     extrinsics, skills = sensors['extrinsics_file'], requests.pop('skills_file')
     return Settings(EngineConfig(**engine), tuple(_camera(node, name) for name in names),

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import rclpy.parameter
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import NameValidationException
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.files import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from rclpy.node import Node
 
 COUNT = (0, 2**31 - 1)  # the range of a count without an upper bound
+_EXPECTED = {
+    bool: 'true or false', int: 'a whole number', float: 'a number',
+    str: "a text, in quotation marks where it looks like something else, such as '7'",
+    list: 'a list of texts, such as [front, back]',
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class Parameter:
         unit: of the value; empty where it has none.
         live: a new value holds for the next request; otherwise when the node is configured next.
         read_only: the value holds from the start of the program to its end.
+        path: the value is a path, in which ``~`` is the user's home.
 
     """
 
@@ -41,6 +52,7 @@ class Parameter:
     unit: str = ''
     live: bool = False
     read_only: bool = False
+    path: bool = False
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:
@@ -64,33 +76,146 @@ def descriptor(parameter: Parameter) -> ParameterDescriptor:
 
 
 def read_value(node: Node, parameter: Parameter, prefix: str = '') -> Any:
-    """Read a value, and declare it at first use; rclpy checks type and range, this the choices.
+    """Read a value, and declare it at first use.
 
     Raises:
-        InvalidRequestError: the value is not one of the choices.
+        InvalidRequestError: the value has another type, is out of the range, or is not one of the
+            choices; or it is a path in the home of a user who has none.
 
     """
     name = prefix + parameter.name
     if not node.has_parameter(name):
-        node.declare_parameter(name, parameter.default, descriptor(parameter))
+        _declare(node, name, parameter)
     value = node.get_parameter(name).value
     if problem := fault(name, parameter, value):
         raise InvalidRequestError(problem)
+    return str(expand(value)) if parameter.path and value else value
+
+
+def _declare(node: Node, name: str, parameter: Parameter) -> None:
+    """Declare a parameter; rclpy alone takes a given value only if it has the default's type."""
+    node.declare_parameter(name, parameter.default, ParameterDescriptor(dynamic_typing=True))
+    given = node.get_parameter(name).value
+    node.undeclare_parameter(name)
+    if given is None:  # what an empty list in YAML becomes
+        given = []
+    value = fitted(given, parameter.default)
+    if problem := fault(name, parameter, value):
+        raise InvalidRequestError(problem)
+    # rclpy cannot tell the type of an empty list
+    node.declare_parameter(
+        name, parameter.default if value == [] else value, descriptor(parameter),
+        ignore_override=True)
+    if value == []:
+        node.set_parameters([_as_declared(node, rclpy.parameter.Parameter(name, value=[]))])
+
+
+def fitted(value: Any, default: Any) -> Any:
+    """Return a value as the default's type where that changes nothing; else as it is.
+
+    An integer is a number, too, a number without a fraction is an integer, and an empty list has no
+    type of its own.
+    """
+    if isinstance(value, (bool, str)) or value is None:
+        return value
+    if isinstance(default, float) and isinstance(value, int):
+        return float(value)
+    if isinstance(default, int) and not isinstance(default, bool) and isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(default, list) and not isinstance(value, (int, float)):
+        return list(value)
     return value
 
 
+def _as_declared(
+    node: Node, parameter: rclpy.parameter.Parameter
+) -> rclpy.parameter.Parameter:
+    """Return a new value of a parameter in the type in which the parameter was declared."""
+    if not node.has_parameter(parameter.name):
+        return parameter
+    type_ = node.get_parameter(parameter.name).type_
+    default = _DEFAULTS.get(type_)
+    value = fitted(parameter.value, default)
+    if type(value) is type(default) and type_.check(value):
+        return rclpy.parameter.Parameter(parameter.name, type_, value)
+    return parameter  # rclpy says what is wrong with it
+
+
+_DEFAULTS = {
+    rclpy.parameter.Parameter.Type.DOUBLE: 0.0,
+    rclpy.parameter.Parameter.Type.INTEGER: 0,
+    rclpy.parameter.Parameter.Type.STRING_ARRAY: [],
+}
+
+
+def take_numbers_of_both_kinds(node: Node) -> None:
+    """Let a running node take 60 for 60.0, and an empty list, as it takes them when it starts."""
+    node.add_pre_set_parameters_callback(
+        lambda changed: [_as_declared(node, parameter) for parameter in changed])
+
+
 def fault(name: str, parameter: Parameter, value: Any) -> str:
-    """The error text for a value that is not one of the choices; empty where it is."""
+    """The error text for a value that is not allowed; empty where it is allowed."""
+    default = parameter.default
+    if type(value) is not type(default) or (
+            isinstance(value, list) and not all(isinstance(item, str) for item in value)):
+        return f'parameter {name} is {value!r}; give {_EXPECTED[type(default)]}'
     if parameter.choices and value not in parameter.choices:
         return f'parameter {name} is {value!r}; give one of {", ".join(parameter.choices)}'
+    if parameter.range is not None:
+        low, high = parameter.range
+        if not low <= value <= high:
+            unit = f' {parameter.unit}' if parameter.unit else ''
+            return f'parameter {name} is {value!r}; give a value from {low} to {high}{unit}'
     return ''
+
+
+def check_topic(node: Node, topic: str, origin: str) -> None:
+    """Check the name of a topic before something subscribes to it.
+
+    Args:
+        node: node of the subscription.
+        topic: name; empty: none.
+        origin: the parameter that gives it, for the message.
+
+    Raises:
+        InvalidRequestError: ROS does not allow the name.
+
+    """
+    try:
+        if topic:
+            node.resolve_topic_name(topic)
+    except (RuntimeError, NameValidationException) as error:
+        msg = f'{origin} gives the topic {topic!r}: {ros_reason(error)}; give another name'
+        raise InvalidRequestError(msg) from error
+
+
+def ros_reason(error: Exception) -> str:
+    """Return what an exception of rclpy says, without the place in the sources of ROS."""
+    return re.sub(r',? at \S+:\d+|\s\^$', '', ' '.join(str(error).split()))
+
+
+def unknown_parameters(node: Node) -> list[str]:
+    """A sentence for each parameter that was given and that the node does not have.
+
+    ROS passes over them in silence, so that a parameter that is written wrong has no effect.
+    """
+    given: Sequence[str] = [*getattr(node, '_parameter_overrides', ())]  # rclpy tells no other way
+    known = [*node.get_parameters_by_prefix('')]
+    sentences = []
+    for name in given:
+        if name not in known and not name.startswith('qos_overrides.'):
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f'; {near[0]} may be meant' if near else ''
+            sentences.append(f'there is no parameter {name}, so it has no effect{hint}')
+    return sentences
 
 
 def read_table(node: Node, table: Iterable[Parameter]) -> dict[str, Any]:
     """Read the values of a table by name, and declare those that are not declared yet.
 
     Raises:
-        InvalidRequestError: a value is not one of its choices.
+        InvalidRequestError: as ``read_value`` does.
 
     """
     return {p.name: read_value(node, p) for p in table}

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import rclpy
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-from mimo_embodied_ros.core.errors import MimoError
+from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
+from mimo_embodied_ros.core.files import expand, reason
+
+from .arguments import checked_arguments
+from .parameters import ros_reason, unknown_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,10 +33,12 @@ def run(
         start: called with the node once it could be spun; False: it cannot start.
 
     """
-    rclpy.init(args=args)
     node = None
     try:
-        node = make()
+        init(sys.argv if args is None else args)
+        node = _made(make)
+        for sentence in unknown_parameters(node):
+            node.get_logger().warning(sentence)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         if not start(node):
@@ -48,3 +57,55 @@ def run(
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def init(args: Sequence[str], **options: Any) -> None:
+    """Initialise ROS, without a file for its log where none can be written.
+
+    Args:
+        args: of the command line; paths after ``--params-file`` may begin with ``~``.
+        options: further arguments of ``rclpy.init``.
+
+    Raises:
+        InvalidRequestError: ROS does not take an argument, or a file of parameters.
+
+    """
+    args = checked_arguments(args)
+    unwritable = _unwritable_log()
+    if unwritable:
+        args += ['--ros-args', '--disable-external-lib-logs']
+    try:
+        rclpy.init(args=args, **options)
+    except (RuntimeError, NameValidationException) as error:
+        msg = f'{ros_reason(error)}; see the arguments after --ros-args'
+        raise InvalidRequestError(msg) from error
+    if unwritable:
+        rclpy.logging.get_logger('rcl').warning(
+            f'there is no file with the log ({unwritable}); set ROS_LOG_DIR to have one')
+
+
+def _made(make: Callable[[], Any]) -> Any:
+    """Make the node.
+
+    Raises:
+        InvalidRequestError: a name or a parameter that ROS itself reads is not allowed.
+
+    """
+    try:
+        return make()
+    except (NameValidationException, ParameterException) as error:
+        msg = f'{ros_reason(error)}; see the parameters and the arguments after --ros-args'
+        raise InvalidRequestError(msg) from error
+
+
+def _unwritable_log() -> str:
+    """Why ROS cannot write a file with its log, which would end the program; else ''."""
+    home = os.environ.get('ROS_HOME') or (os.environ.get('HOME') and os.environ['HOME'] + '/.ros')
+    folder = os.environ.get('ROS_LOG_DIR') or (home and home + '/log')
+    if not folder:
+        return 'HOME is not set'
+    try:
+        expand(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return reason(error)
+    return '' if os.access(expand(folder), os.W_OK) else f'{folder} cannot be written'

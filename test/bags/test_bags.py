@@ -13,86 +13,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.serialization import serialize_message
-from rosbags.interfaces import (
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, Int32, String
 
 from mimo_embodied_ros.bags import BagPlayer, PlaybackProgress, describe
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from support.bags import ABSENT, START_NS, numbers, write_bag
 from support.waiting import WAIT_S, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from support.ros import Ros
-
-START_NS = 1_700_000_000_000_000_000
-STORE = get_typestore(Stores.ROS2_JAZZY)
-ZERO = QosTime(0, 0)
-LATCHED = Qos(
-    QosHistory.KEEP_LAST,
-    1,
-    QosReliability.RELIABLE,
-    QosDurability.TRANSIENT_LOCAL,
-    ZERO,
-    ZERO,
-    QosLiveliness.AUTOMATIC,
-    ZERO,
-    avoid_ros_namespace_conventions=False,
-)
-ABSENT = 'absent_msgs/msg/Thing'
-
-
-def write_bag(
-    path: Path,
-    messages: Iterable[tuple[str, float, Any]],
-    *,
-    latched: Collection[str] = (),
-    storage: StoragePlugin = StoragePlugin.MCAP,
-    compress: CompressionMode = CompressionMode.NONE,
-) -> Path:
-    """Write (topic, seconds, message) triples; bytes stand for a message of an absent type."""
-    writer = Writer(path, version=9, storage_plugin=storage)
-    writer.set_compression(compress, CompressionFormat.ZSTD)
-    with writer:
-        connections = {}
-        for topic, seconds, message in messages:
-            if isinstance(message, bytes):
-                name, data = ABSENT, message
-                type_options = {'msgdef': 'int32 x', 'rihs01': 'RIHS01_0'}
-            else:
-                kind = type(message)
-                name = f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'
-                data, type_options = serialize_message(message), {'typestore': STORE}
-            if topic not in connections:
-                connections[topic] = writer.add_connection(
-                    topic,
-                    name,
-                    offered_qos_profiles=[LATCHED] if topic in latched else [],
-                    **type_options,
-                )
-            writer.write(connections[topic], START_NS + round(seconds * 1e9), data)
-    return path
-
-
-def numbers(
-    topic: str, count: int, period_s: float, first_s: float = 0.0
-) -> list[tuple[str, float, Int32]]:
-    """Int32 messages that count from 0."""
-    return [(topic, first_s + i * period_s, Int32(data=i)) for i in range(count)]
-
 
 class Listener:
     """A subscriber that keeps messages and when they arrived."""
@@ -437,12 +372,12 @@ def broken_database(path: Path) -> Path:
         (ros1, r'old\.bag is a bag of ROS 1: .*rosbags-convert --src .*old\.bag --dst .*old"'),
         (other_directory, r'no metadata\.yaml: give the directory of a bag'),
         (without_metadata, r'no metadata\.yaml: give one of its files \(bag\.mcap\)'),
-        (without_storage, 'cannot be read as a bag .*missing'),
-        (bad_metadata, 'cannot be read as a bag .*YAML'),
-        (metadata_of_another, r'metadata\.yaml lists 2 messages .*reindex'),
+        (without_storage, r'lists bag\.mcap, which the folder does not have'),
+        (bad_metadata, 'is not the YAML that a recorder writes'),
+        (metadata_of_another, r'metadata\.yaml lists messages of /count .*reindex'),
         (compressed_messages, 'compressed one by one.*give the directory'),
         (truncated, 'cannot be read as a bag .*magic.*mcap recover'),
-        (nothing_in_it, 'cannot be read as a bag .*empty'),
+        (nothing_in_it, r'empty\.mcap is empty'),
         (broken_database, 'cannot be read as a bag'),
     ],
 )

@@ -81,6 +81,24 @@ def test_a_far_larger_image_is_reduced_as_well_as_by_the_processor() -> None:
     assert np.abs(ours - direct).max() < 0.5
 
 
+@given(st.integers(1, 60), st.integers(150, 260), st.integers(0, 59), st.booleans())
+@example(short=31, ratio=193, more=17, upright=False)  # 6000x31
+def test_a_picture_far_from_square_is_resized_or_refused_by_its_own_size(
+    short: int, ratio: int, more: int, upright: bool
+) -> None:
+    long = short * ratio + more
+    width, height = (short, long) if upright else (long, short)
+    pixels = np.zeros((1, 1, 3), np.uint8)  # of a smaller copy
+    try:
+        resized, scale = resize(pixels, PixelLimits(3136, 12_845_056), size=(width, height))
+    except InvalidRequestError as error:
+        assert f'{width}x{height} pixels' in str(error)
+        assert str(error).endswith('crop it')
+    else:
+        assert max(resized.shape) <= 200 * min(resized.shape[:2])
+        assert (scale.width, scale.height) == (width, height)
+
+
 @given(sides, sides, st.sampled_from(LIMITS))
 def test_size_has_the_factor_or_is_refused(height: int, width: int, limits: PixelLimits) -> None:
     try:

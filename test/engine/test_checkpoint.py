@@ -199,6 +199,15 @@ def test_hub_name_without_network(tmp_path: Path) -> None:
     assert imported == 'False', 'torch is not needed to find a model'
 
 
+def test_hub_name_of_a_user_without_a_home() -> None:
+    """As in a container that runs with a user id that it does not know."""
+    unknown = 'import pwd\ndef nobody(_): raise KeyError\npwd.getpwuid = nobody\n'
+    environment = {name: value for name, value in os.environ.items() if name not in {
+        'HOME', 'HF_HOME', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'XDG_CACHE_HOME'}}
+    answer, _ = run_python(unknown + HUB, environment=environment).stdout.splitlines()
+    assert 'set HF_HOME, or give the directory' in answer
+
+
 def test_hub_name_in_the_cache(folder: Path, tmp_path: Path) -> None:
     repository = tmp_path / 'hub' / 'models--XiaomiMiMo--MiMo-Embodied-7B'
     (repository / 'refs').mkdir(parents=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -188,8 +189,11 @@ def adapted(published: Path, adapter: Path) -> str:
 
 
 def test_an_adapter_is_added_to_the_weights(published: Path, adapter: Path) -> None:
-    engine = load_engine(EngineConfig(
-        str(published), device='cpu', dtype='float32', adapter=str(adapter)))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        engine = load_engine(EngineConfig(
+            str(published), device='cpu', dtype='float32', adapter=str(adapter)))
+    assert [str(warning.message) for warning in told] == [], 'users see no notes of libraries'
     assert engine.info.name == 'MiMo-Embodied-tiny+kitchen'
     assert not any('lora' in name for name, _ in engine._model.named_parameters())
     text = answer(engine)

@@ -9,15 +9,23 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS is not installed')
 
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from mimo_embodied_ros.cli import parameter_page
+from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.node import settings
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
+from mimo_embodied_ros.ros import process
+from mimo_embodied_ros.viewer.viewer_node import MimoViewer
 from support.paths import DOCS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mimo_embodied_ros.ros import parameters
 
 # what rclpy declares for every node
@@ -89,3 +97,207 @@ def test_parameters_that_can_be_changed_in_each_state(ros: Any) -> None:
 
     assert ros.call(node.trigger_cleanup) is TransitionCallbackReturn.SUCCESS
     assert change(camera__image_topic='back/image') == ''
+
+
+def test_a_number_may_be_written_either_way(ros: Any) -> None:
+    node = ros.node('mimo_embodied', MimoEmbodied, parameter_overrides=[
+        Parameter('timeout', value=60), Parameter('max_queue', value=3.0),
+        Parameter('camera.clip_rate', value=2), Parameter('servers', value=[]),
+        Parameter('autostart', value=False)])
+    assert (node.settings.timeout, type(node.settings.timeout)) == (60.0, float)
+    assert (node.settings.max_queue, type(node.settings.max_queue)) == (3, int)
+    assert node.settings.engine.servers == ()
+    types = {name: node.describe_parameter(name).type for name in
+             ('timeout', 'max_queue', 'camera.clip_rate', 'servers')}
+    assert types == {
+        'timeout': ParameterType.PARAMETER_DOUBLE, 'max_queue': ParameterType.PARAMETER_INTEGER,
+        'camera.clip_rate': ParameterType.PARAMETER_DOUBLE,
+        'servers': ParameterType.PARAMETER_STRING_ARRAY}
+
+
+@pytest.mark.parametrize(('value', 'expected'), [
+    (ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=60), 60.0),
+    (ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=61.5), 61.5),
+    (ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=-1), 'out of range'),
+    (ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=True), 'Wrong parameter type'),
+    (ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='60'), 'Wrong parameter'),
+    (ParameterValue(), 'cannot be undeclared'),
+])
+def test_a_running_node_takes_an_integer_for_a_number(
+    ros: Any, value: ParameterValue, expected: float | str
+) -> None:
+    node = ros.node('mimo_embodied', MimoEmbodied)
+    response = ros.call_service(
+        ros.node('caller'), SetParameters, '/mimo_embodied/set_parameters',
+        parameters=[ParameterMessage(name='timeout', value=value)])
+    if isinstance(expected, str):
+        assert expected in response.results[0].reason
+        assert node.settings.timeout == 30.0
+    else:
+        assert response.results[0].successful
+        assert node.settings.timeout == expected
+        assert type(node.settings.timeout) is float
+
+
+@pytest.mark.parametrize(('name', 'value', 'good'), [
+    ('max_steps', ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=5.0), True),
+    ('max_steps', ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=5.5), False),
+    ('max_steps', ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=True), False),
+    ('servers', ParameterValue(type=ParameterType.PARAMETER_BOOL_ARRAY), True),  # [] of ros2 param
+    ('servers', ParameterValue(type=ParameterType.PARAMETER_INTEGER_ARRAY,
+                               integer_array_value=[1]), False),
+])
+def test_a_running_node_takes_what_changes_nothing(
+    ros: Any, name: str, value: ParameterValue, good: bool
+) -> None:
+    node = ros.node('mimo_embodied', MimoEmbodied)
+    before = node.get_parameter(name).type_
+    response = ros.call_service(
+        ros.node('caller'), SetParameters, '/mimo_embodied/set_parameters',
+        parameters=[ParameterMessage(name=name, value=value)])
+    assert response.results[0].successful is good, response.results[0].reason
+    assert node.get_parameter(name).type_ is before
+
+
+@pytest.mark.parametrize(('name', 'value', 'text'), [
+    ('timeout', 'abc', "timeout is 'abc'; give a number"),
+    ('timeout', True, 'timeout is True; give a number'),
+    ('timeout', -1, r'timeout is -1\.0; give a value from 0\.001 to 86400\.0 s'),
+    ('timeout', float('nan'), r'timeout is nan; give a value from 0\.001'),
+    ('max_queue', 2.5, r'max_queue is 2\.5; give a whole number'),
+    ('stop_early', 1, 'stop_early is 1; give true or false'),
+    ('model', 7, 'model is 7; give a text, in quotation marks'),
+    ('cameras', 'front', "cameras is 'front'; give a list of texts"),
+    ('cameras', [1, 2], r'cameras is \[1, 2\]; give a list of texts'),
+    ('cameras', [], r'cameras is \[\]; give one or more'),
+    ('camera.image_transport', 'theora', "camera.image_transport is 'theora'; give one of raw"),
+    ('tasks_file', '~no_such_user/a', 'home folder of this user is not known'),
+    ('cameras', ['a-b'], "name of the camera, gives the topic 'a-b/image_raw': .*another name"),
+    ('camera.depth_topic', 'a//b', "camera.depth_topic.* gives the topic 'a//b': "),
+    ('odometry_topic', '1 2', "odometry_topic gives the topic '1 2': "),
+])
+def test_a_wrong_value_is_refused_with_what_is_expected(
+    ros: Any, name: str, value: Any, text: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=text):
+        MimoEmbodied(context=ros.context, parameter_overrides=[Parameter(name, value=value)])
+
+
+class Program:
+    """The node as a program in this process, which ends as soon as it could be spun."""
+
+    def __init__(self, ros: Any, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
+        monkeypatch.setenv('ROS_DOMAIN_ID', str(ros.domain_id))
+        self._capfd = capfd
+        self.settings: settings.Settings | None = None
+
+    def __call__(self, *arguments: str, make: type[Any] = MimoEmbodied) -> tuple[int, str]:
+        """Return the exit code and what was printed."""
+        def start(node: MimoEmbodied) -> bool:
+            self.settings = node.settings
+            raise KeyboardInterrupt
+
+        code = process.run(make, 'mimo_embodied', ['program', '--ros-args', *arguments],
+                           start)
+        return code, self._capfd.readouterr().err
+
+
+@pytest.fixture
+def program(ros: Any, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Program:
+    return Program(ros, monkeypatch, capfd)
+
+
+def test_files_and_arguments_are_read_alike(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'my tasks.yaml').write_text('{}')
+    (tmp_path / 'robot file.yaml').write_text(
+        '/**/mimo_embodied:\n  ros__parameters:\n    timeout: 60\n    servers: []\n'
+        '    record_to: ~/records\n    tasks_file: ~/my tasks.yaml\n')
+    code, printed = program('--params-file', '~/robot file.yaml', '-p', 'max_image_age:=2')
+    assert (code, printed) == (0, '')
+    assert program.settings is not None
+    assert (program.settings.timeout, program.settings.max_image_age) == (60.0, 2.0)
+    assert program.settings.record_to == str(tmp_path / 'records')
+
+
+@pytest.mark.parametrize(('content', 'text'), [
+    ('- a\n', 'it is not a mapping'),
+    ('', 'it is not a mapping'),
+    ('mimo_embodied:\n  timeout: 3\n', 'mimo_embodied has no ros__parameters'),
+    ('mimo_embodied: 3\n', 'mimo_embodied is not a mapping'),
+    ('mimo_embodied:\n  ros__parameters:\n    device:\n', 'device has no value'),
+    ('mimo_embodied:\n  ros__parameters:\n    cameras: [a, 1]\n', 'give values of one type'),
+    ('a: 1\nb: [\n', 'is not YAML: line 3'),
+    ('a: \udcff', 'is not YAML'),
+    ('/**:\n  ros__parameters:\n    timeout: abc\n', "timeout is 'abc'; give a number"),
+])
+def test_a_wrong_file_of_parameters_is_refused_in_one_sentence(
+    program: Program, tmp_path: Path, content: str, text: str
+) -> None:
+    file = tmp_path / 'file.yaml'
+    file.write_text(content, 'utf-8', 'surrogateescape')
+    code, printed = program('--params-file', str(file))
+    assert code == 1
+    assert text in printed
+    assert len(printed.splitlines()) == 1
+
+
+@pytest.mark.parametrize(('arguments', 'text'), [
+    (['--params-file', '/nowhere.yaml'], '/nowhere.yaml: No such file or directory; give one'),
+    (['--params-file', '/'], 'Is a directory; give a file'),
+    (['--params-file', '~no_such_user/a.yaml'], 'home folder of this user is not known'),
+    (['-p', 'timeout'], '-p timeout: give NAME:=VALUE'),
+    (['-p', 'model:='], "-p model:=: give NAME:=VALUE ('' for an empty text"),
+    (['-r', 'x'], '-r x: give FROM:=TO'),
+    (['-r', '__node:=a-b'], "'-r __node:=a-b'"),
+    (['-p', 'cameras:=[a'], 'cameras:=[a'),
+])
+def test_wrong_arguments_are_refused_without_a_traceback(
+    program: Program, arguments: list[str], text: str
+) -> None:
+    code, printed = program(*arguments)
+    assert code == 1
+    assert text in printed
+    assert 'Traceback' not in printed
+    assert '.c:' not in printed.splitlines()[-1]
+
+
+def test_a_name_that_ros_does_not_allow_is_refused_without_a_traceback(
+    program: Program
+) -> None:
+    code, printed = program('-p', 'node:=a-b', make=MimoViewer)
+    assert code == 1
+    sentence, = printed.splitlines()
+    assert "'a-b/" in sentence
+    assert 'must not contain characters' in sentence
+
+
+def test_a_parameter_of_ros_itself_is_refused_without_a_traceback(program: Program) -> None:
+    code, printed = program('-p', 'use_sim_time:=1')
+    assert code == 1
+    sentence = printed.splitlines()[-1]
+    assert "'use_sim_time' to '1' of type 'INTEGER', expecting type 'BOOL'" in sentence
+    assert 'Traceback' not in printed
+
+
+def test_a_quality_of_service_that_is_not_known_is_told(ros: Any, capfd: Any) -> None:
+    node = ros.node('mimo_embodied', MimoEmbodied, parameter_overrides=[Parameter(
+        'qos_overrides./camera/image_raw.subscription.reliability', value='certain')])
+    assert ros.call(node.trigger_configure) is TransitionCallbackReturn.SUCCESS
+    assert ros.call(node.trigger_activate) is TransitionCallbackReturn.ERROR
+    printed = capfd.readouterr().err
+    assert 'not activated: Unexpected QoS override for policy `reliability`: `certain`' in printed
+    assert 'see qos_overrides' in printed
+    assert 'Traceback' not in printed
+
+
+def test_parameters_that_are_not_there_are_told(program: Program) -> None:
+    code, printed = program('-p', 'timeot:=3.0', '-p', 'xyz:=1', '-p', 'use_sim_time:=true', '-p',
+                            'qos_overrides./a.subscription.reliability:=reliable')
+    assert code == 0
+    warnings = printed.splitlines()
+    assert len(warnings) == 2
+    assert 'no parameter timeot, so it has no effect; timeout may be meant' in warnings[0]
+    assert warnings[1].endswith('no parameter xyz, so it has no effect')

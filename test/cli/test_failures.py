@@ -1,0 +1,275 @@
+"""What users see when a command cannot do or finish its work: one sentence, and no traceback."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from mimo_embodied_ros.cli.main import main
+from mimo_embodied_ros.cli.output import write_json
+from mimo_embodied_ros.engine.libraries import hide_notes
+from mimo_embodied_ros.worlds import table_scene
+from support.paths import ROOT
+from support.programs import COMMAND_LINE, run_program, run_python
+from support.waiting import WAIT_S, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.ros import Ros
+
+BAG = ROOT / 'bags' / 'tabletop'
+FULL = Path('/dev/full')
+AWAY = ROOT / 'test'  # where Python does not find the sources, which lack the interfaces
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a picture and two datasets of one question, one of which is not Unicode."""
+    path = tmp_path_factory.mktemp('my pictures')
+    scene = table_scene.draw_table(random.Random(7), 848, 480, things=(
+        table_scene.Thing('red', 'cube', 200, 320, 48),))
+    Image.fromarray(scene.pixels).save(path / 'table.png')
+    (path / 'set.jsonl').write_text(json.dumps({
+        'image': 'table.png', 'question': 'Is there a red cube? \ud83d',
+        'answer': {'text': 'yes'}}))
+    (path / 'cube.jsonl').write_text(json.dumps({
+        'image': 'table.png', 'question': 'Is there a red cube?', 'answer': {'text': 'yes'}}))
+    return path
+
+
+@pytest.fixture
+def picture(folder: Path) -> str:
+    return str(folder / 'table.png')
+
+
+def run_with_output(output: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with a file descriptor as its stdout."""
+    return subprocess.run(
+        [*COMMAND_LINE, *arguments], stdout=output, stderr=subprocess.PIPE, text=True, cwd=AWAY,
+        timeout=WAIT_S * 5, check=False)
+
+
+@pytest.fixture
+def closed_pipe() -> Iterator[int]:
+    """The end for writing of a pipe that nobody reads any more, as after ``| head -1``."""
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
+
+
+LONG = (['--help'], ['plan', '--help'], ['doctor'], ['doctor', '--json'],
+        ['point', 'PICTURE', 'the red cube', '--json'])
+
+
+@pytest.mark.parametrize('arguments', LONG, ids=' '.join)
+def test_a_closed_pipe_ends_a_command_quietly(
+    arguments: list[str], picture: str, closed_pipe: int
+) -> None:
+    arguments = [picture if a == 'PICTURE' else a for a in arguments]
+    done = run_with_output(closed_pipe, *arguments)
+    assert done.stderr == ''
+    assert done.returncode == 141 or '--help' in arguments  # which argparse prints
+
+
+def test_a_full_disk_is_told_in_one_sentence() -> None:
+    with FULL.open('w') as full:
+        done = run_with_output(full.fileno(), 'doctor')
+    assert done.returncode == 1
+    assert done.stderr == ('mimo-embodied: No space left on device; free space on the disk, or '
+                           'give a folder on another one\n')
+
+
+def test_a_closed_stdout_is_no_error() -> None:
+    done = run_program('sh', '-c', f'{sys.executable} -m mimo_embodied_ros.cli.main --help >&-')
+    assert 'Traceback' not in done.stderr
+
+
+def test_a_full_disk_names_the_file(
+    picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'where.png'
+    out.symlink_to(FULL)
+    assert main(['point', picture, 'the red cube', '--out', str(out)]) == 1
+    sentence, = capsys.readouterr().err.splitlines()
+    assert f'{out} cannot be written: ' in sentence
+    assert 'No space left on device; free space' in sentence
+    with pytest.raises(OSError, match='No space left on device') as error:
+        write_json(out, {})
+    assert error.value.filename == str(out)
+
+
+@pytest.mark.parametrize('arguments', [
+    ['eval', 'SET', '--out', 'OUT'],
+    ['demo', '--out', 'OUT'],
+    ['demo-pick', '--out', 'OUT'],
+    ['point', 'PICTURE', 'cube', '--out', 'OUT/a.png'],
+], ids=lambda arguments: arguments[0])
+@pytest.mark.parametrize('out', ['/proc/out', 'PICTURE/out', 'PICTURE'])
+def test_a_folder_that_cannot_be_written_is_told_in_one_sentence(
+    arguments: list[str], out: str, folder: Path, picture: str,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, 'environ', dict(os.environ))  # the demos change it
+    words = [a.replace('OUT', out).replace('PICTURE', picture)
+             .replace('SET', str(folder / 'set.jsonl')) for a in arguments]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert 'Traceback' not in error
+    assert out.replace('PICTURE', picture) in error.splitlines()[-1]
+    assert '; ' in error.splitlines()[-1], 'the remedy'
+
+
+def test_a_limit_for_the_size_of_files_is_told(picture: str, tmp_path: Path) -> None:
+    command = ' '.join(COMMAND_LINE)
+    out = tmp_path / 'where.png'
+    done = run_program('bash', '-c', f'ulimit -f 1; {command} point "$0" cube --out "$1"',
+                       picture, out, succeeds=False)
+    assert done.returncode == 1
+    assert 'File too large; raise the limit' in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_home_folders_are_found_without_the_shell(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('HOME', str(folder))
+    assert main(['point', '~/table.png', 'the red cube', '--out=~/out/where.png']) == 0
+    assert (folder / 'out' / 'where.png').exists()
+    for arguments in (['point', '~no_such_user/table.png', 'cube'],
+                      ['play', '~no_such_user/bag'],
+                      ['doctor', '~no_such_user/model'],
+                      ['eval', '~no_such_user/set.jsonl'],
+                      ['demo', '--bag=~no_such_user/bag'],
+                      ['plan', '~/table.png', 'x', '--skills=~no_such_user/skills.yaml'],
+                      ['serve', '--params-file', '~no_such_user/a.yaml']):
+        capsys.readouterr()
+        if arguments[0] != 'serve':  # whose node speaks by the log of ROS
+            assert main(arguments) == 1
+            assert 'home folder of this user is not known' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'latin-1', 'utf-8', 'utf-16'])
+def test_letters_that_the_output_lacks_are_escaped(picture: str, encoding: str) -> None:
+    question = '红色的杯子 é 😀'
+    environment = {**os.environ, 'PYTHONIOENCODING': encoding, 'LC_ALL': 'C'}
+    done = subprocess.run(
+        [*COMMAND_LINE, 'point', picture, question, '--json'], capture_output=True, cwd=AWAY,
+        env=environment, timeout=WAIT_S * 5, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode(encoding))['question'] == question
+
+
+def test_words_that_the_output_lacks_do_not_end_a_command() -> None:
+    done = run_python(
+        'import sys; from mimo_embodied_ros.cli import output; output.open_output();'
+        'print("\\u7ea2 \\ud83d")', environment={**os.environ, 'PYTHONIOENCODING': 'ascii'})
+    assert done.stdout == '\\u7ea2 \\ud83d\n'
+
+
+def test_half_a_letter_in_a_dataset_does_not_end_its_evaluation(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['eval', str(folder / 'set.jsonl'), '--out', str(tmp_path), '--json']) == 0
+    json.loads(capsys.readouterr().out)
+    report = json.loads((tmp_path / 'report.json').read_text('utf-8'))
+    assert report['questions'][0]['failure'] == 'INVALID_REQUEST'
+
+
+@pytest.mark.parametrize('width', ['0', '1', 'wide', ''])
+def test_help_needs_no_width(
+    width: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('COLUMNS', width)
+    with pytest.raises(SystemExit) as end:
+        main(['eval', '--help'])
+    assert end.value.code == 0
+    assert 'DATASET' in capsys.readouterr().out
+
+
+def test_a_missing_package_is_named() -> None:
+    pytest.importorskip('rclpy')
+    done = run_python(
+        'import sys; sys.modules["lz4.frame"] = None\n'
+        'from mimo_embodied_ros.cli.main import main; sys.exit(main(["play", sys.argv[1]]))',
+        BAG, succeeds=False)
+    assert done.returncode == 1
+    sentence, = done.stderr.splitlines()
+    assert 'lz4.frame' in sentence
+    assert '`mimo-embodied doctor`' in sentence
+
+
+@pytest.mark.parametrize('home', [None, '', '/proc/home'])
+def test_ros_runs_without_a_home(ros: Ros, home: str | None) -> None:
+    environment = {name: value for name, value in ros.environment.items()
+                   if name not in {'HOME', 'ROS_HOME', 'ROS_LOG_DIR'}}
+    if home is not None:
+        environment['HOME'] = home
+    done = run_program(*COMMAND_LINE, 'play', BAG, '--rate', '1000', '--quiet',
+                       environment=environment)
+    warning, = done.stderr.splitlines()
+    assert 'there is no file with the log' in warning
+    assert 'set ROS_LOG_DIR' in warning
+
+
+class Interrupted:
+    """A program with a process group of its own, which Ctrl-C reaches as a whole."""
+
+    def __init__(self, environment: dict[str, str], *arguments: str | Path) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND_LINE, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, cwd=AWAY, env=environment, start_new_session=True)
+
+    def interrupt(self) -> tuple[int, str]:
+        """Press Ctrl-C; return the exit code and what stood on stderr."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        _, error = self.process.communicate(timeout=WAIT_S * 5)
+        return self.process.returncode, error
+
+
+def test_an_interrupt_ends_a_command_quietly() -> None:
+    program = Interrupted({**os.environ}, 'doctor')
+    assert program.process.stdout is not None
+    program.process.stdout.readline()
+    assert program.interrupt() == (130, '')
+
+
+def test_an_interrupt_ends_a_demo_with_its_nodes_quietly(ros: Ros, tmp_path: Path) -> None:
+    pytest.importorskip('py_trees')
+    program = Interrupted(ros.environment, 'demo-pick', '--out', tmp_path)
+    wait_for((tmp_path / 'executor.log').exists, WAIT_S)
+    assert program.interrupt() == (130, '')
+
+
+@pytest.mark.parametrize(('logger', 'note'), [
+    ('bitsandbytes.backends.cpu.ops', 'Failed to load CPU gemm_4bit_forward from kernels'),
+    ('bitsandbytes.autograd._functions', 'MatMul8bitLt: inputs will be cast from torch.float32 to'),
+])
+def test_notes_of_libraries_are_hidden_and_their_errors_are_not(
+    logger: str, note: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    hide_notes()
+    hide_notes()
+    source = logging.getLogger(logger)
+    assert len(source.filters) == 1
+    source.warning(note)
+    source.error('another thing')
+    assert [record.message for record in caplog.records] == ['another thing']
+
+
+def test_weights_in_8_bit_answer_without_notes(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip('bitsandbytes')
+    done = run_program(*COMMAND_LINE, 'eval', folder / 'cube.jsonl', '--quantization', '8bit',
+                       '--out', tmp_path)
+    assert [line for line in done.stderr.splitlines() if not line.startswith('loading')] == []

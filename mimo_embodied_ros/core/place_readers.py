@@ -7,41 +7,28 @@ A place is read from a text that holds one list of places and nothing that could
 - bare coordinates: ``[[226, 479], [238, 461], ...]`` (figure 2), ``[57, 80]``, ``(8, 29, 93, 70)``;
 - a sentence with one position: ``The lid of the pot is [581,399].`` (figure 7).
 
-Fences and remarks may stand around it. A list that is not valid is read only if it is Python's way
-to write the same brackets (single quotes, a comma behind the last entry). All else raises: what
-could be meant by damaged brackets is not for a robot to guess. The vendor's own reader takes every
-pair of numbers in the text. All readers take time linear in the text's length.
+Fences and remarks may stand around it; all else raises. The vendor's own reader takes every pair of
+numbers in the text. All readers take time linear in the text's length.
 """
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 import reprlib
 from typing import TYPE_CHECKING, Any
 
 from .answers import Affordances, Box, Point
 from .errors import OutputTruncatedError, ParseError
+from .json_values import FENCE, json_string, split_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_NUMBER = r'\s*([-+]?[0-9]+(?:\.[0-9]+)?)\s*'
+PAIR = re.compile(rf'\[{_NUMBER},{_NUMBER}\]')
 MAX_COORDINATE = 1e6  # pixels; larger numbers are written by a model that repeats digits
 
-_NUMBER = r'\s*[-+]?[0-9]+(?:\.[0-9]+)?\s*'
-_FLAT = re.compile(rf'\[{_NUMBER}(?:,{_NUMBER})+\]|\({_NUMBER}(?:,{_NUMBER})+\)')
 _QUOTED_NUMBER = re.compile(r'\s*-?[0-9]+(?:\.[0-9]+)?\s*')
-_FENCE = re.compile(r'```[a-z]*')
-
-_START = re.compile(r'[\[{]|\((?=\s*[-+]?[0-9])')
-_JSON_START = re.compile(r'\{(?=\s*["\'}])|\[(?=\s*["\'{\[\]])')  # not a [x, y] behind words
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKETS = {'[': ']', '{': '}', '(': ')'}
-# What Python reads in another way than it looks: escapes, comments, 1_000, 0x10, 1if
-_NOT_PLAIN = re.compile(r'[\\#]|[0-9][A-Za-z_]')
-_PLAIN_NODES = (ast.Expression, ast.List, ast.Tuple, ast.Dict, ast.Constant, ast.UnaryOp, ast.USub,
-                ast.UAdd, ast.Load)
 
 _POINT_KEYS = ('points', 'point', 'point_2d')
 _BOX_KEYS = ('bbox_2d', 'bbox', 'box')
@@ -89,29 +76,6 @@ _NO_THING = re.compile(
     re.IGNORECASE)
 
 
-def json_values(text: str) -> list[Any] | None:
-    """Decode the JSON lists and objects in a text, fenced or bare, whatever stands around them.
-
-    Numbers become floats; NaN and the infinities, which are not JSON, become None.
-
-    Returns:
-        The values, or None if there are none.
-
-    Raises:
-        ParseError: one of them cannot be decoded. OutputTruncatedError: the last is not closed.
-
-    """
-    return _split(text, _JSON_START)[0] or None
-
-
-def json_string(value: object) -> str:
-    r"""Return a JSON string without outer spaces, or '' for any other value.
-
-    Unpaired surrogates (``\ud83d`` alone) are replaced, because ROS messages cannot carry them.
-    """
-    return value.encode(errors='replace').decode().strip() if isinstance(value, str) else ''
-
-
 def read_entries(text: str) -> Affordances | None:
     """Read labelled entries, fenced or bare; ``[]`` gives no points and no boxes.
 
@@ -124,7 +88,7 @@ def read_entries(text: str) -> Affordances | None:
             list is not closed.
 
     """
-    value, remarks = _only_value(text)
+    value, remarks = _only_value(text, json_only=True)
     if not _is_list_of_entries(value):
         return None
     entries = value if isinstance(value, list) else [value]
@@ -186,7 +150,7 @@ def read_places(text: str) -> Affordances | None:
     try:
         return (read_entries(text) or read_bare(text, boxes=True) or read_bare(text, boxes=False))
     except (ParseError, OutputTruncatedError):
-        if _FENCE.sub('', text).lstrip().startswith(tuple(_BRACKETS)):
+        if FENCE.sub('', text).lstrip().startswith(('[', '{')):
             raise
         return None
 
@@ -201,10 +165,7 @@ def has_entries(text: str) -> bool:
 
 def read_pairs(text: str) -> tuple[Point, ...]:
     """Read every ``[x, y]`` of a text, such as those behind the things of a step."""
-    return tuple([_point(_numbers(pair)) for pair in PAIR.findall(text)])
-
-
-PAIR = re.compile(rf'\[{_NUMBER},{_NUMBER}\]')
+    return tuple([_point((float(x), float(y))) for x, y in PAIR.findall(text)])
 
 
 def is_entry(value: object) -> bool:
@@ -269,15 +230,12 @@ def _label(entry: dict[str, Any]) -> str:
     return next(filter(None, (json_string(entry.get(key)) for key in _LABEL_KEYS)), '')
 
 
-# -- brackets
-
-
-def _only_value(text: str) -> tuple[Any, list[str]]:
+def _only_value(text: str, *, json_only: bool = False) -> tuple[Any, list[str]]:
     """Return the one value in a text, and the words before and behind it; None without a value.
 
     A list that is written twice counts once.
     """
-    values, remarks = _split(text, _START)
+    values, remarks = split_values(text, json_only=json_only)
     if not values:
         return None, remarks
     value = values[0]
@@ -290,96 +248,6 @@ def _only_value(text: str) -> tuple[Any, list[str]]:
         if key in _WRAPPER_KEYS and isinstance(inner, list):
             value = inner
     return value, remarks
-
-
-def _split(text: str, start: re.Pattern[str]) -> tuple[list[Any], list[str]]:
-    """Split a text into the values of its brackets and the words before, between and after them.
-
-    Raises:
-        ParseError: brackets cannot be decoded. OutputTruncatedError: the last are not closed.
-
-    """
-    values, words, position = [], [], 0
-    while found := start.search(text, position):
-        words.append(text[position : found.start()])
-        value, position = _decode(text, found.start())
-        values.append(value)
-    words.append(text[position:])
-    return values, [' '.join(_FENCE.sub(' ', part).split()) for part in words]
-
-
-def _decode(text: str, start: int) -> tuple[Any, int]:
-    """Decode the brackets at a position; returns the value and where it ends."""
-    if flat := _FLAT.match(text, start):
-        return _numbers(flat.group()), flat.end()
-    try:
-        return _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError):
-        pass
-    end = text.rfind(_BRACKETS[text[start]], start) + 1
-    try:
-        return _python_value(text[start:end]), end
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        pass
-    if not _is_closed(text[start:]):
-        msg = 'the model ended before its list was complete; ask again or in other words'
-        raise OutputTruncatedError(msg)
-    msg = f'the answer holds {text[start : start + 80]!r}, which is damaged; ask again'
-    raise ParseError(msg)
-
-
-def _numbers(flat: str) -> list[float]:
-    return [float(number) for number in flat[1:-1].split(',')]
-
-
-def _python_value(text: str) -> Any:
-    """Decode a list or object as Python writes it; raises what `ast.parse` raises.
-
-    Numbers become floats, and tuples lists, as in JSON. The dots of figure 2, ``[[1, 2], ...]``,
-    are left out.
-    """
-    if not text or _NOT_PLAIN.search(text):
-        raise ValueError
-    tree = ast.parse(text, mode='eval')
-    for node in ast.walk(tree):
-        if not isinstance(node, _PLAIN_NODES) or isinstance(getattr(node, 'value', 0), bytes):
-            raise TypeError
-        if isinstance(node, ast.Dict):
-            _as_object([(getattr(key, 'value', None), None) for key in node.keys])
-    return _as_json(ast.literal_eval(tree))
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        dots = len(value) > 1 and value[-1] is ... and isinstance(value[0], (list, tuple))
-        return [_as_json(item) for item in (value[:-1] if dots else value)]
-    if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in value.items()}
-    return float(value) if type(value) is int else value
-
-
-def _as_object(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    """Make an object, and refuse one in which a key stands twice."""
-    value = dict(pairs)
-    if len(value) < len(pairs) or not all(isinstance(key, str) for key in value):
-        msg = 'a key stands twice, or is no string'
-        raise ValueError(msg)
-    return value
-
-
-_DECODER = json.JSONDecoder(strict=False, parse_int=float, parse_constant=lambda _: None,
-                            object_pairs_hook=_as_object)
-
-
-def _is_closed(text: str) -> bool:
-    """Whether all brackets and quotation marks of a text that begins with a bracket are closed."""
-    expected = []
-    for character in _STRING.sub('', text).partition('"')[0]:
-        if character in _BRACKETS:
-            expected.append(_BRACKETS[character])
-        elif character in ']})' and (character != expected.pop() or not expected):
-            return True  # or wrong, which more text would not mend
-    return False
 
 
 # -- coordinates

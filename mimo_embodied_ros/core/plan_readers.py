@@ -7,7 +7,6 @@ anything else is no plan, because it may refuse the plan, be a report, or be two
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,8 @@ from .action_verbs import HAN, read_order
 from .answers import TaskStep
 from .characters import to_ascii
 from .errors import ParseError
-from .place_readers import entry_points, is_entry, json_string, json_values
+from .json_values import FENCE, json_string, split_values
+from .place_readers import entry_points, is_entry
 from .plan_remarks import introduction_end, only_remarks
 from .step_readers import read_order_step, read_step, strip_end, strip_lead
 
@@ -51,9 +51,6 @@ _BULLET = re.compile(r'^([ \t]*)([-*+\u2022\u00b7\u25cf])[ \t]+(?=\S)', re.MULTI
 _SENTENCE_END = re.compile(
     r'(?<=[.;!?]) +|\n+|(?<=[。;])|,? and then |, then |,?(?:然后|接着|随后)', re.IGNORECASE)
 _COMMA = re.compile(r'(?:[,、;]|(?: [-\u2013\u2014+/&]|:)(?= ))\s*(?:and |并)?', re.IGNORECASE)
-_FENCE = re.compile(r'```[a-z]*', re.IGNORECASE)
-
-_BETWEEN_OBJECTS = re.compile(r'\}\s*,?\s*\{')
 
 _PLAN_KEYS = ('steps', 'plan')
 _NUMBER_KEYS = ('id', 'index', 'number', 'step_number', 'order')
@@ -82,10 +79,10 @@ def read_steps(text: str, skills: Collection[Skill] = ()) -> tuple[TaskStep, ...
     """
     if len(text) > _MAX_TEXT or text.count('```') > 2:
         return None
-    text = _FENCE.sub('\n', text)
-    values = json_values(text)
+    values, words = split_values(text, json_only=True)
     if values:
-        return _from_json(text, values, skills)
+        return _from_json(values, words, skills)
+    text = FENCE.sub('\n', text)
     text = text.replace('**', '').replace('__', '').strip()
     if text[:1] in ('"', "'") and text.endswith(text[:1]) and text.count(text[0]) == 2:
         text = text[1:-1]
@@ -243,17 +240,11 @@ def _comma_list(words: str, signs: str = ',、;:+/&-\u2013\u2014') -> list[str] 
 
 
 def _from_json(
-    text: str, values: list[Any], skills: Collection[Skill]
+    values: list[Any], words: list[str], skills: Collection[Skill]
 ) -> tuple[TaskStep, ...] | None:
     """Read a JSON list of steps, an object that holds one, or objects that are steps."""
-    start = min(at for at in (text.find('['), text.find('{')) if at >= 0)
-    end = max(text.rfind(']'), text.rfind('}')) + 1
-    before = to_ascii(text[:start]).rstrip()
-    if introduction_end(before) < len(before) or not only_remarks(to_ascii(text[end:])):
-        return None
-    try:  # nothing stands between the values
-        json.loads(f'[{_BETWEEN_OBJECTS.sub("},{", text[start:end])}]', strict=False)
-    except (ValueError, RecursionError):
+    before, *between, behind = map(to_ascii, words)
+    if introduction_end(before) < len(before) or not only_remarks(behind) or any(between):
         return None
     value: Any = values[0] if len(values) == 1 else values
     if isinstance(value, dict):

@@ -131,7 +131,11 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_sentence(
     assert '; ' in error.splitlines()[-1], 'the remedy'
 
 
-def test_a_limit_for_the_size_of_files_is_told(picture: str, tmp_path: Path) -> None:
+def test_a_limit_for_the_size_of_files_is_told(
+    picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ('COVERAGE_PROCESS_START', 'COVERAGE_PROCESS_CONFIG'):  # its file has no room
+        monkeypatch.delenv(name, raising=False)
     command = ' '.join(COMMAND_LINE)
     out = tmp_path / 'where.png'
     done = run_program('bash', '-c', f'ulimit -f 1; {command} point "$0" cube --out "$1"',

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.answers import Behavior, ObjectReference
 from mimo_embodied_ros.core.driving_readers import read_decision, read_tags, read_trajectory
-from mimo_embodied_ros.core.errors import ParseError
+from mimo_embodied_ros.core.errors import MimoError
 from support.paths import ROOT
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_a_reason_may_come_first() -> None:
 )  # fmt: skip
 def test_json_is_no_sentence(text: str) -> None:
     decision = None
-    with contextlib.suppress(ParseError):
+    with contextlib.suppress(MimoError):
         decision = read_decision(text)
     assert decision is None
 

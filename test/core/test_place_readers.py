@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.errors import MimoError
-from mimo_embodied_ros.core.place_readers import json_values, read_bare, read_entries, read_places
+from mimo_embodied_ros.core.json_values import split_values
+from mimo_embodied_ros.core.place_readers import read_bare, read_entries, read_places
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.core.answers import Affordances
@@ -140,19 +141,19 @@ def test_brackets_that_cannot_be_read_are_no_words(text: str) -> None:
 
 
 @pytest.mark.parametrize(('text', 'values'), [
-    ('a [57, 80] b', None),
+    ('a [57, 80] b', []),
     ('{"steps": []} [1, 2]', [{'steps': []}]),
     ("['a', 'b',]", [['a', 'b']]),
     ('[[1, 2], ...]', [[[1.0, 2.0]]]),
     ('["a"] then {"b": 1}', [['a'], {'b': 1.0}]),
 ])
 def test_json_values(text: str, values: object) -> None:
-    assert json_values(text) == values
+    assert split_values(text, json_only=True)[0] == values
 
 
 @pytest.mark.parametrize('text', [
     '["a" "b"', '{"a": 1, "a": 2}', "['a', __import__('os')]", '["a", 1_000]', "['a', 0x10]",
-    "['a'] # ['b']", "['a', b'c']", '{1: "a"} {"a"}', "{'a': 1, 'a': 2}"])
+    "['a'] # ['b']", "['a' 'b']", "['a''b']", "['a', b'c']", '{1: "a"} {"a"}', "{'a': 1, 'a': 2}"])
 def test_damaged_json_values(text: str) -> None:
     with pytest.raises(MimoError):
-        json_values(text)
+        split_values(text, json_only=True)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mimo_embodied_ros.core import action_verbs
 from mimo_embodied_ros.core.answers import Answer, Point, TaskPlan, TaskStep
-from mimo_embodied_ros.core.errors import ParseError
+from mimo_embodied_ros.core.errors import MimoError, OutputTruncatedError, ParseError
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.plan_readers import list_items, read_step, read_steps
 from mimo_embodied_ros.core.prompts import Prompt
@@ -104,7 +104,7 @@ def test_plan_without_steps(text: str) -> None:
     ],
 )
 def test_what_is_no_plan(text: str) -> None:
-    with pytest.raises(ParseError):
+    with pytest.raises((ParseError, OutputTruncatedError)):
         plan_of(text)
 
 
@@ -285,7 +285,7 @@ def words_of(text: str) -> list[str] | None:
     """Return the words of the steps; None if the text is no plan."""
     try:
         steps = read_steps(text)
-    except ParseError:
+    except MimoError:
         return None
     return None if steps is None else [step.text for step in steps]
 

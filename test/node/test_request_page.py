@@ -34,7 +34,8 @@ ROW = re.compile(r'^\| `([\w/]+)` \| `([\w.]+)` \|', re.MULTILINE)
 # the page's names of the threads, and the first words of their own
 THREADS = {'Executor': 'ros', 'Scheduler': 'runner', 'Model': 'model'}
 # modules whose every function is on the page, if it is not private
-MOST = {'functions': 156, 'files': 40, 'nested': 8, 'changes of room': 100}
+# bounds of what one goal runs through; a quarter of it reads the plan
+MOST = {'functions': 200, 'files': 48, 'nested': 24, 'changes of room': 100}
 COMPLETE = {'node/goals', 'node/served_request', 'node/image_question', 'engine/scheduler'}
 # but for what accompanies every step
 NOT_ON_THE_PAGE = {

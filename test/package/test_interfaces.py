@@ -89,7 +89,7 @@ def test_actions_share_names_of_goal_result_and_feedback() -> None:
         *(parts(f'action/{name}.action') for name in sorted(ACTIONS)), strict=True)
     for goal in goals:
         assert set(THINKING) < set(goal)
-        assert goal[-9:] == [
+        assert goal[-10:] == [
             'string[] cameras', 'sensor_msgs/Image[] images',
             'sensor_msgs/CompressedImage[] compressed_images',
             'builtin_interfaces/Duration max_image_age', 'builtin_interfaces/Duration timeout',

@@ -24,6 +24,8 @@ SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py $(shell find \
 # a ROS distribution that the shell has sourced must not mix with the wheels
 unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH \
   RMW_IMPLEMENTATION ROS_LOCALHOST_ONLY _ROS_WHEELS_BOOTSTRAP_COMPLETE
+# without it each program compiles all that it imports, which can take longer than its work
+unexport PYTHONDONTWRITEBYTECODE
 # nothing that runs here is heard or hears beyond this host
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -46,8 +46,7 @@ target. These rules hold for all kinds of answers:
 - An answer ends early (`stop_early`) only if it is held to a grammar that allows nothing more.
 
 Where an answer cannot be read, the model is asked once more with the grammar of the answer held, if
-time allows (`retry_structured`). What to change in the prompt of a task of your own is in
-[skills.md](skills.md) and [evaluation.md](evaluation.md).
+time allows (`retry_structured`; [request.md](request.md)).
 
 The tables give for each form its first example; `\\n` is a line end.
 """
@@ -79,8 +78,10 @@ def _form(record: dict[str, Any]) -> str:
 
 
 def _example(record: dict[str, Any]) -> str:
-    text = record['text'].removeprefix('<think>\n</think>\n\n')
-    text = text.replace('<think>\nSo, let me see.\n</think>\n\n', '').replace('\n', '\\n')
+    text = record['text']
+    if text.startswith('<think>') and text.count('</think>') == 1:
+        text = text.rpartition('</think>')[2].strip() or text
+    text = text.replace('\n', '\\n')
     return text if len(text) <= _LONGEST else f'{text[: _LONGEST - 1]}\u2026'
 
 

@@ -54,7 +54,17 @@ _DOUBT = re.compile(
     re.IGNORECASE,
 )
 _SELECTION = re.compile(
-    r'\b(?:only|first|second|third|last|former|latter|right|left|correct|best)\b', re.IGNORECASE)
+    r'\b(?:only|first|second|third|last|former|latter|right|left|correct|best|closest|nearest'
+    r'|another|other|different|previous|similar|guess|estimated?|approximate(?:ly)?|roughly|would'
+    r'|could|should|unclear|uncertain|hidden|missing|absent)\b',
+    re.IGNORECASE)
+# Labels of a model that fills in the form for a thing that is not there
+_ABSENT = re.compile(
+    r'none|null|n/?a|unknown|absent|missing|invisible'
+    r'|(?:.* )?not (?:found|visible|present|there|detected|available|in (?:the )?(?:image|picture))'
+    r'|no (?:match|target|object|such .*|.* (?:found|visible|present|detected))'
+    '|\u65e0|.*(?:\u6ca1\u6709|\u672a\u627e\u5230|\u4e0d\u5b58\u5728|\u4e0d\u53ef\u89c1).*',
+    re.IGNORECASE)
 # A sentence with a position: what is there, and "is at", as in figure 7
 _SENTENCE = re.compile(
     r'(?:(?:so|therefore|thus|and|here),? )?(?:(?P<thing>[a-z][a-z\'\u2019 -]{0,120}?)'
@@ -215,13 +225,18 @@ def _is_list_of_entries(value: object) -> bool:
     entries = value if isinstance(value, list) else [value]
     if not any(map(is_entry, entries)):
         return value == []
-    known = (*_POINT_KEYS, *_BOX_KEYS, *_LABEL_KEYS, *_SCORE_KEYS, 'x', 'y')
+    places = (*_POINT_KEYS, *_BOX_KEYS, 'x', 'y')
+    known = (*places, *_LABEL_KEYS, *_SCORE_KEYS)
     for entry in entries:
         if not isinstance(entry, dict) or not is_entry(entry) or any(
             key not in known or (key in _LABEL_KEYS and not isinstance(field, str))
             for key, field in entry.items()
         ):
             msg = f'the answer holds {reprlib.repr(entry)}, which is no point and no box; ask again'
+            raise ParseError(msg)
+        if _ABSENT.fullmatch(_label(entry).rstrip('.')) and any(entry.get(key) for key in places):
+            msg = (f'the answer holds {reprlib.repr(entry)}, a place of what its label says is not '
+                   'there; ask again or in other words')
             raise ParseError(msg)
     return True
 

@@ -111,12 +111,12 @@ def test_a_model_that_cannot_be_held_is_asked_once(
     assert len(stubborn.server.asked) == 1
 
 
-@pytest.mark.parametrize(('seconds', 'attempts'), [(3.5, 1), (60.0, 2)])
+@pytest.mark.parametrize(('seconds', 'attempts'), [(5.5, 1), (60.0, 2)])
 def test_a_second_try_needs_as_much_time_as_the_first_one_took(
     stubborn: Stubborn, seconds: float, attempts: int
 ) -> None:
     def slow(handler: Handler) -> None:
-        time.sleep(2.0)
+        time.sleep(3.0)
         handler.start()
         handler.say(MAYBE, finish='stop')
 

@@ -24,7 +24,7 @@ from domains import claimed_domain
 from figures import spread
 
 from mimo_embodied_ros.cli.processes import node_command, running
-from mimo_embodied_ros.share import share_folder
+from mimo_embodied_ros.share import fast_dds_variable, share_folder
 from mimo_embodied_ros.worlds import table_scene
 
 TOPIC, BARE = '/camera/image_raw', '/bare/answer_spatial'
@@ -37,8 +37,6 @@ THINGS = (
 YES_NO = 'Is the red cube left of the green bowl?'
 LONG = 'put the red cube and the blue ball in the green bowl'  # with thinking, 150 tokens
 _NOISY_ROWS = 40
-# of Fast DDS 3, in Kilted, and 2, in Jazzy
-_PROFILE_VARIABLES = 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'
 _WAIT_S = 600.0  # only a hang takes so long, on a busy machine too
 
 
@@ -48,7 +46,7 @@ def environment_in(domain: int) -> dict[str, str]:
     # before rclpy is imported here
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     return {**os.environ, 'ROS_DOMAIN_ID': str(domain),
-            **dict.fromkeys(_PROFILE_VARIABLES, str(profile))}
+            fast_dds_variable(): str(profile)}
 
 
 def camera_command(topic: str = TOPIC) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .core.errors import ModelNotReadyError
@@ -28,6 +29,15 @@ def share_folder() -> Path:
             return folder
     msg = f'no folder {PACKAGE}/models in {", ".join(map(str, folders))}; install the package'
     raise ModelNotReadyError(msg)
+
+
+def fast_dds_variable() -> str:
+    """Return the environment variable that gives Fast DDS a profile; Kilted warns of Jazzy's."""
+    try:
+        major = int(version('rclpy').partition('.')[0])
+    except (PackageNotFoundError, ValueError):
+        major = 0
+    return f'FAST{"DDS" if major > 7 else "RTPS"}_DEFAULT_PROFILES_FILE'
 
 
 def embedded_model() -> str:

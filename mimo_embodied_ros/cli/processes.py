@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from mimo_embodied_ros.share import share_folder
+from mimo_embodied_ros.share import fast_dds_variable, share_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +27,7 @@ def keep_apart(domain: str) -> None:
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ.setdefault('ROS_DOMAIN_ID', domain)
     profile = share_folder() / 'config' / 'fastdds_large_images.xml'
-    for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
-        os.environ.setdefault(name, str(profile))
+    os.environ.setdefault(fast_dds_variable(), str(profile))
 
 
 def node_command(parameters: Mapping[str, str]) -> list[str]:

@@ -48,6 +48,12 @@ NAME = 'mimo_executor'
 class MimoExecutor(Node):
     """Executes plans with the robot's actions and services, and checks them by asking the model."""
 
+    # a node that could not be made is destroyed, too, by Kilted with its context
+    _control: Control | None = None  # of the plan under way
+    _thread: threading.Thread | None = None
+    _mimo: MimoClient | None = None
+    _server: ActionServer | None = None
+
     def __init__(self, name: str = NAME, **options: Any) -> None:
         """Read the skills and the policy, and open the servers.
 
@@ -67,8 +73,6 @@ class MimoExecutor(Node):
             settings['check_goal'])
         self._state_file = StateFile(settings['state_file'])
         self._mimo = MimoClient(self, settings['node'], wait_s=settings['wait_for_server'])
-        self._control: Control | None = None  # of the plan under way
-        self._thread: threading.Thread | None = None
         self._paused = False
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._status = self.create_publisher(ExecutionStatus, '~/status', 10)
@@ -87,8 +91,10 @@ class MimoExecutor(Node):
             self._control.shut_down()
         if self._thread is not None:
             self._thread.join()
-        self._mimo.close()
-        self._server.destroy()
+        if self._mimo is not None:
+            self._mimo.close()
+        if self._server is not None:
+            self._server.destroy()
         super().destroy_node()
 
     def _warn_of_interrupted_plan(self) -> None:
@@ -138,6 +144,7 @@ class MimoExecutor(Node):
 
         def work() -> None:
             error: Exception | None = None
+            assert self._mimo is not None
             try:
                 Execution(self._mimo, self._config, state, control, report).run()
             except Exception as raised:  # noqa: BLE001 - it ends this plan alone

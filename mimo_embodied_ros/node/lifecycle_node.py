@@ -79,12 +79,15 @@ class MimoEmbodied(LifecycleNode):
 
     """
 
+    # a node that could not be made is destroyed, too, by Kilted with its context
+    engine: Engine | None = None
+    session: Session | None = None
+    _goals: GoalServers | None = None
+
     def __init__(self, name: str = NAME, **options: Any) -> None:
         """Declare parameters and open the servers; nothing is loaded yet."""
         super().__init__(name, **options)
         self.settings = read_settings(self)
-        self.engine: Engine | None = None
-        self.session: Session | None = None
         self.statistics = RequestStatistics()
         self._lost: ModelNotReadyError | None = None  # why the model failed for good
         self.topics = AnswerTopics(self)
@@ -177,7 +180,8 @@ class MimoEmbodied(LifecycleNode):
         """Leave no thread behind."""
         self._stop()
         self._free()
-        self._goals.destroy()
+        if self._goals is not None:
+            self._goals.destroy()
         super().destroy_node()
 
     def _stop(self) -> None:

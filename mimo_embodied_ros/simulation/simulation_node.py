@@ -50,6 +50,7 @@ class Simulation(Node):
     """
 
     table: Tabletop
+    _server: ActionServer | None = None
 
     def __init__(
         self, name: str = 'simulation', *, seed: int = 0, drop: float = 0.2, **options: Any
@@ -77,7 +78,8 @@ class Simulation(Node):
 
     def destroy_node(self) -> None:
         """Destroy the action server, too."""
-        self._server.destroy()
+        if self._server is not None:  # else it could not be made
+            self._server.destroy()
         super().destroy_node()
 
     def reset(self, seed: int) -> None:

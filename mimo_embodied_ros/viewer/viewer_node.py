@@ -117,6 +117,8 @@ class ImageHistory:
 class MimoViewer(Node):
     """Draws the answers of another node as pictures, markers and a path."""
 
+    _drawing: threading.Thread | None = None
+
     def __init__(self, name: str = NAME, **options: Any) -> None:
         """Offer the outputs; the inputs are subscribed to when an output has a subscriber."""
         super().__init__(name, **options)
@@ -147,10 +149,11 @@ class MimoViewer(Node):
 
     def destroy_node(self) -> None:
         """End the drawing thread, too."""
-        with self._changed:
-            self._open = False
-            self._changed.notify_all()
-        self._drawing.join()
+        if self._drawing is not None:  # else it could not be made
+            with self._changed:
+                self._open = False
+                self._changed.notify_all()
+            self._drawing.join()
         super().destroy_node()
 
     # -- subscriptions

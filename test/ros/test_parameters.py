@@ -17,6 +17,7 @@ from rclpy.parameter import Parameter
 
 from mimo_embodied_ros.cli import parameter_page
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from mimo_embodied_ros.node import settings
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
 from mimo_embodied_ros.ros import process
@@ -181,6 +182,24 @@ def test_a_wrong_value_is_refused_with_what_is_expected(
 ) -> None:
     with pytest.raises(InvalidRequestError, match=text):
         MimoEmbodied(context=ros.context, parameter_overrides=[Parameter(name, value=value)])
+
+
+@pytest.mark.parametrize(('kind', 'name', 'value'), [
+    (MimoEmbodied, 'timeout', -1), (MimoExecutor, 'settle', -1), (MimoViewer, 'jpeg_quality', -1)])
+def test_a_node_that_could_not_be_made_can_be_destroyed(
+    ros: Any, kind: type[Any], name: str, value: int
+) -> None:
+    made = []
+
+    class Kept(kind):  # type: ignore[misc]
+        def __init__(self) -> None:
+            made.append(self)
+            super().__init__(
+                context=ros.context, parameter_overrides=[Parameter(name, value=value)])
+
+    with pytest.raises(InvalidRequestError, match=f'{name} is -1'):
+        Kept()
+    made[0].destroy_node()
 
 
 class Program:

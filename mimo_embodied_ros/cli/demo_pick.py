@@ -136,6 +136,7 @@ def _programs(options: argparse.Namespace) -> Iterator[dict[Path, subprocess.Pop
 @contextlib.contextmanager
 def _spun(*nodes: Node) -> Iterator[None]:
     """Spin nodes in one thread."""
+    import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
     executor, closing = SingleThreadedExecutor(), threading.Event()
@@ -143,9 +144,14 @@ def _spun(*nodes: Node) -> Iterator[None]:
         executor.add_node(node)
 
     def spin() -> None:
-        with contextlib.suppress(ExternalShutdownException):  # an interrupt ends ROS first
+        try:
             while not closing.is_set():
                 executor.spin_once(1.0)
+        except ExternalShutdownException:  # an interrupt ends ROS first
+            pass
+        except RuntimeError:
+            if rclpy.ok():  # else the interrupt came between the executor's check and its wait
+                raise
 
     thread = threading.Thread(target=spin, name='simulation', daemon=True)
     thread.start()

@@ -35,16 +35,16 @@ def read_word(
     text = conclusion(whole, LEAD, re.compile(named).search)
     if text is None:
         return None
-    if {'yes', 'no'} <= allowed.keys() and (answer := read_yes_no(text)):
-        return replace(answer, text=words)
+    if {'yes', 'no'} <= allowed.keys() and (answer := read_yes_no(words)):
+        return answer
     word = allowed.get(bare(text), '')
     if word.casefold().startswith('not ') and bare(whole) != bare(word):
         return None  # "the answer is not standing": also another than "standing"
     if options and not word:
         word = _numbered(text, options) or _named(text, allowed, named)
-    if not word:
+    if not word or bare(word) in ('yes', 'no'):  # else read_yes_no had read the whole
         return None
-    if answer := read_yes_no(word) or read_number(word, sentences=False):
+    if answer := read_number(word, sentences=False):
         return replace(answer, text=words)
     return SpatialAnswer(words, AnswerType.CHOICE, choices=(word,))
 

@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from .answers import Behavior
-from .characters import to_ascii
+from .characters import strip_emphasis, to_ascii
 from .driving_words import END, MANNER, TAIL, TAIL_START, WORDS
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def plain(words: str) -> str:
     An object's tag becomes the word "obstacle".
     """
     words = _TAG.sub('obstacle', to_ascii(words).lower().replace('\u2019', "'"))
-    return ' '.join(re.sub(r'\*\*|__|`', '', words).split()).strip(_STRAY)
+    return ' '.join(strip_emphasis(words).split()).strip(_STRAY)
 
 
 def read_clauses(sentence: str) -> tuple[Clause, ...]:

@@ -16,7 +16,7 @@ from .answers import (
     Trajectory,
     TrajectoryPoint,
 )
-from .characters import to_ascii
+from .characters import strip_emphasis, to_ascii
 from .driving_clauses import (
     LONGEST,
     Clause,
@@ -226,7 +226,7 @@ def has_trajectory(text: str) -> bool:
 
 
 def _one_line(text: str) -> str:
-    return ' '.join(to_ascii(text).replace('**', '').split()).strip('`')
+    return ' '.join(strip_emphasis(to_ascii(text)).split()).strip('`')
 
 
 def _sections(words: str) -> dict[str, str]:
@@ -319,4 +319,4 @@ def _labels(words: str) -> list[str]:
 
 def _line(words: str) -> str:
     """Return Markdown text on one line, without its marks."""
-    return ' '.join(re.sub(r'\*\*|__|`|^#+ ', '', words).split())
+    return ' '.join(strip_emphasis(re.sub('^#+ ', '', words)).split())

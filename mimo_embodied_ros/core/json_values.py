@@ -14,7 +14,7 @@ from typing import Any
 
 from .errors import OutputTruncatedError, ParseError
 
-FENCE = re.compile(r'```[a-z]*')
+FENCE = re.compile(r'```(?:json|python|text|plaintext|markdown|typescript)?(?![A-Za-z])')
 _BRACKETS = {'[': ']', '{': '}', '(': ')'}
 
 _NUMBER = r'\s*[-+]?[0-9]+(?:\.[0-9]+)?\s*'
@@ -22,8 +22,10 @@ _FLAT = re.compile(rf'\[{_NUMBER}(?:,{_NUMBER})+\]|\({_NUMBER}(?:,{_NUMBER})+\)'
 _START = re.compile(r'[\[{]|\((?=\s*[-+]?[0-9])')
 _JSON_START = re.compile(r'\{(?=\s*["\'}])|\[(?=\s*["\'{\[\]])')  # not a [x, y] behind words
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-# What Python reads in another way than it looks: escapes, comments, 1_000, 0x10, 'a' 'b'
-_NOT_PLAIN = re.compile(r"""[\\#]|[0-9][A-Za-z_]|['"]\s+['"]|\w['"]{2}""")
+# What Python reads in another way than it looks: escapes, comments, 1_000, 0x10, 'a' 'b', --1, .5
+_NOT_PLAIN = re.compile(
+    r"""[\\#]|[0-9][A-Za-z_]|['"]\s+['"]|\w['"]{2}|[-+](?=[-+\s])|(?<![0-9])\.[0-9]"""
+    r'|[0-9]\.(?![0-9])')
 _PLAIN_NODES = (ast.Expression, ast.List, ast.Tuple, ast.Dict, ast.Constant, ast.UnaryOp, ast.USub,
                 ast.UAdd, ast.Load)
 
@@ -71,7 +73,7 @@ def _decode(text: str, start: int) -> tuple[Any, int]:
     end = text.rfind(_BRACKETS[text[start]], start) + 1
     try:
         return _python_value(text[start:end]), end
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    except (ArithmeticError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
         pass
     if not _is_closed(text[start:]):
         msg = 'the model ended before its list was complete; ask again or in other words'

@@ -37,7 +37,7 @@ _SCORE_KEYS = ('confidence', 'score', 'id')  # numbers that are no coordinates
 _WRAPPER_KEYS = ('answer', 'answers', 'result', 'results', 'output')
 
 # Remarks around labelled entries: sentences that introduce them, and none that takes one back.
-_PUNCTUATION = ' .,:;!`\'"*()-\u2019\u201c\u201d\u3002\uff0c\uff1a\uff01'
+_PUNCTUATION = " .,:;!`'*()-\u2019\u201c\u201d\u3002\uff0c\uff1a\uff01"
 _REMARK_CHARACTERS = re.compile(rf'(?:[^\W\d_]|[\s{re.escape(_PUNCTUATION[1:])}])*')
 _INTRODUCTION = re.compile(
     r'(?:(?:sure|certainly|okay|ok)\b[,.!]? ?)?(?:(?:here|it|this|these|there|below|based on|json'

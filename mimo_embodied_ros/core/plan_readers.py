@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .action_verbs import HAN, read_order
 from .answers import TaskStep
-from .characters import to_ascii
+from .characters import strip_emphasis, to_ascii
 from .errors import ParseError
 from .json_values import FENCE, json_string, split_values
 from .place_readers import entry_points, is_entry
@@ -83,7 +83,7 @@ def read_steps(text: str, skills: Collection[Skill] = ()) -> tuple[TaskStep, ...
     if values:
         return _from_json(values, words, skills)
     text = FENCE.sub('\n', text)
-    text = text.replace('**', '').replace('__', '').strip()
+    text = strip_emphasis(text).strip()
     if text[:1] in ('"', "'") and text.endswith(text[:1]) and text.count(text[0]) == 2:
         text = text[1:-1]
     items = _plan_items(text, skills)

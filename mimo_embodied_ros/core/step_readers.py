@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .action_verbs import HAN, match_chinese, read_order, runs_on
 from .answers import ArgumentType, TaskStep
-from .characters import to_ascii
+from .characters import strip_emphasis, to_ascii
 from .place_readers import PAIR, read_pairs
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def read_step(text: str) -> TaskStep:
     and not of the caller's.
     """
     points = read_pairs(text) if PAIR.search(text) else ()
-    words = ' '.join(PAIR.sub(' ', text).replace('**', '').replace('`', '').split())
+    words = ' '.join(strip_emphasis(PAIR.sub(' ', text)).split())
     if words[:1] in ('"', "'") and words[-1:] == words[:1] and words.count(words[0]) == 2:
         words = words[1:-1]
     words = strip_end(words)

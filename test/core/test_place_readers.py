@@ -119,7 +119,9 @@ def test_shares_of_the_image_are_no_pixels(shares: list[tuple[float, float]]) ->
     'Image size: [1280, 720]', 'The image is [1280, 720].', 'The size of the cup is [30, 40].',
     'Previous answer: [1, 2]', 'No: [57, 80]', 'Not [57, 80].', 'Is it at [57, 80]?',
     'The cup is near [57, 80].', 'The cup is at [57, 80], near the edge.', '[57, 80], [90, 100]',
-    '{57, 80}', '\u676f\u5b50\u4e0d\u5728[57, 80]', 'The cup or the mug is at [57, 80].',
+    '{57, 80}', '[8, - 93]', '[[8, .93], [1, 2]]', '[[8, 93.]]', '[[8, --93]]',
+    f'[[8, {"9" * 400}],]', 'Here:\n```x\n[[57, 80]]\n```',
+    '\u676f\u5b50\u4e0d\u5728[57, 80]', 'The cup or the mug is at [57, 80].',
     '[{"points": [[57, 80]], "label": "cup", "visible": "no"}]',
     '[{"points": [[57, 80]], "label": "cup"}, ...]', '[57, 80] [57, 80] [1, 2]'])
 def test_numbers_that_are_no_answer_are_not_read(text: str) -> None:

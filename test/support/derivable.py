@@ -30,12 +30,13 @@ _PYTHON_STRINGS = re.compile(r"'[^']*'")
 _QUOTED_NUMBER = re.compile(r'"\s*-?[0-9.]+\s*"')
 _SCORE = re.compile(r'["\'](?:confidence|score|id)["\']:\s*[-0-9.eE+]+')
 _TO_TEXT = (1.0, 3.6, 1 / 0.44704)  # from metres a second to the units that speeds come in
-_BOX = re.compile(r'\\boxed\{([^{}]*)\}')
+_BOX = re.compile(r'\\boxed\{((?:[^{}]|\{[^{}]*\})*)\}')
 _NO = re.compile(r"\b(?:no|not|false|incorrect)\b|n't\b|[\u4e0d\u5426\u6ca1]", re.IGNORECASE)
 _YES = re.compile(r'\b(?:yes|true)\b|\u662f\u7684', re.IGNORECASE)
 _OTHER_LETTERS = re.compile(r'\(([A-H])\)|(?<![A-Za-z(])([A-H])[.):](?=\s|$)')
+_FENCE = re.compile(r'```(?:json|python)?')
 _PIXELS = re.compile(r'\[[-+0-9., \t\n]*\]')
-_WORD = re.compile(r'\w+')
+_WORD = re.compile(r'[^\W_]+')
 _NUMBERED_LINE = re.compile(r'^[ \t]*[0-9]{1,3}[.)] ', re.MULTILINE)
 
 
@@ -107,7 +108,7 @@ def _check_steps(text: str, content: TaskPlan, record: dict[str, Any]) -> None:
 
 def _words(text: str) -> str:
     """Return the words of a text without pixels, marks and spaces."""
-    return ' '.join(_WORD.findall(_PIXELS.sub(' ', text)))
+    return ' '.join(_WORD.findall(_PIXELS.sub(' ', _FENCE.sub(' ', text))))
 
 
 def _numbers_in(text: str) -> set[float]:

@@ -72,11 +72,11 @@ class Storage(Protocol):
 
     def messages(self, ids: Collection[int]) -> Iterator[tuple[int, int, bytes]]:
         """Yield topic id, log time in nanoseconds and message, in order of time."""
-        raise NotImplementedError
+        ...
 
     def close(self) -> None:
         """Close the file."""
-        raise NotImplementedError
+        ...
 
 
 def open_storage(path: Path) -> Storage:

@@ -157,7 +157,7 @@ _BEFORE_SPEED = {  # the last word before a target speed
     'KEEP': ('', 'of'),
 }
 _TAG = re.compile(r'<c[0-9]{1,3},[^<>]*>')
-_STRAY = ' ,;.!"\u201c\u201d\uff0c\u3002'
+STRAY = ' ,;.!"\u201c\u201d\uff0c\u3002'
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def plain(words: str) -> str:
     An object's tag becomes the word "obstacle".
     """
     words = _TAG.sub('obstacle', to_ascii(words).lower().replace('\u2019', "'"))
-    return ' '.join(strip_emphasis(words).split()).strip(_STRAY)
+    return ' '.join(strip_emphasis(words).split()).strip(STRAY)
 
 
 def read_clauses(sentence: str) -> tuple[Clause, ...]:

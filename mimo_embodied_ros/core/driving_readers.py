@@ -19,6 +19,7 @@ from .answers import (
 from .characters import strip_emphasis, to_ascii
 from .driving_clauses import (
     LONGEST,
+    STRAY,
     Clause,
     actions_in,
     behavior_of,
@@ -82,7 +83,6 @@ _REMARK_DOUBT = re.compile(
     r'|alternatives?|says?|said|opposite|not)\b|n\'t\b|(?<!is )(?<!are )\bno\b|/(?![hs]\b)'
     r'|["\u201c\u201d~<>=\[\]{}()]'
 )
-_STRAY = ' ,;.!"\u201c\u201d\uff0c\u3002'
 _SENTENCE = re.compile(r'(?<=[.;!?]) +')
 _LIST_MARK = re.compile(r'\A\s*(?:[-*+\u2022]|\(?[0-9]{1,3}[.):]|#+)\s+')
 _COMMA_OR_COLON = re.compile(', |: ')
@@ -249,7 +249,7 @@ def _read_advice(section: str) -> _Advice:
     decisive = [words for words in sentences if not _is_remark(words)] or sentences
     told = [_read_sentence(words) for words in decisive]
     items = [_line(item) for item in list_items(section)]
-    words = told[0].action if len(told) == 1 else _line(section).strip(_STRAY)
+    words = told[0].action if len(told) == 1 else _line(section).strip(STRAY)
     reasons = [sentence.reason for sentence in told if sentence.reason]
     clauses = [clause for sentence in told for clause in sentence.clauses]
     behaviors = {
@@ -267,7 +267,7 @@ def _read_advice(section: str) -> _Advice:
     if doubtful or not others <= {behavior}:
         behavior, speed = Behavior.UNKNOWN, None
     if len(_NAMED_REASON.findall(section)) > 1:  # two decisions, of which the first is no more
-        words, reason = _line(section).strip(_STRAY), ''
+        words, reason = _line(section).strip(STRAY), ''
     return _Advice('\n'.join(items) or words, reason, behavior, speed)
 
 
@@ -284,23 +284,23 @@ def _read_sentence(words: str) -> _Sentence:
     """Split a sentence into what it tells and why, where it has a known form."""
     match = _REASON.search(words)
     if match and not _MEASURE.match(words.rsplit(maxsplit=1)[-1]):
-        action = words[: match.start()].strip(_STRAY)
-        return _Sentence(action, words[match.end() :].strip(_STRAY), read_clauses(action))
+        action = words[: match.start()].strip(STRAY)
+        return _Sentence(action, words[match.end() :].strip(STRAY), read_clauses(action))
     if clauses := read_clauses(words):
-        return _Sentence(words.strip(_STRAY), '', clauses)
+        return _Sentence(words.strip(STRAY), '', clauses)
     # "stop, the light is red": LingoQA's form without "because"
     for mark in _COMMA_OR_COLON.finditer(words, 0, LONGEST):
         action, reason = words[: mark.start()], words[mark.end() :]
         if (clauses := read_clauses(action)) and _is_remark(reason):
             if mark.group() == ': ':
-                return _Sentence(words.strip(_STRAY), '', clauses)
-            return _Sentence(action.strip(_STRAY), reason.strip(_STRAY), clauses)
-    if match := _REASON_FIRST.fullmatch(words.strip(_STRAY)):
+                return _Sentence(words.strip(STRAY), '', clauses)
+            return _Sentence(action.strip(STRAY), reason.strip(STRAY), clauses)
+    if match := _REASON_FIRST.fullmatch(words.strip(STRAY)):
         action = match['action'] or match['result']
         clauses = read_clauses(action)
         if clauses and (match['reason'] or _is_remark(match['remark'])):
             return _Sentence(action, match['reason'] or match['remark'], clauses)
-    return _Sentence(words.strip(_STRAY))
+    return _Sentence(words.strip(STRAY))
 
 
 def _is_remark(words: str) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros import msg
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.files import expand
 
 from .fields import fields_of, set_fields
 
@@ -56,7 +56,7 @@ class StateFile:
 
     def __init__(self, path: str) -> None:
         """Take the path of the file; empty: no file."""
-        self._path = Path(path).expanduser() if path else None
+        self._path = expand(path) if path else None
 
     def save(self, state: PlanState) -> None:
         """Write the file completely or not at all, even when the power fails.

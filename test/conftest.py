@@ -16,7 +16,7 @@ from support.ros import Ros
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture
@@ -26,3 +26,20 @@ def ros() -> Iterator[Ros]:
         world = Ros(domain_id)
         yield world
         world.close()
+
+
+@pytest.fixture
+def log(capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
+    """All lines on standard error so far.
+
+    /rosout would not do: a node that is destroyed late, as one whose parameters were refused, takes
+    the publisher with it from the next one of its name in the process.
+    """
+    text = ''
+
+    def lines() -> list[str]:
+        nonlocal text
+        text += capfd.readouterr().err
+        return text.splitlines()
+
+    return lines

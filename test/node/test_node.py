@@ -16,7 +16,6 @@ from builtin_interfaces.msg import Duration
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from PIL import Image as PILImage
-from rcl_interfaces.msg import Log
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -215,14 +214,13 @@ def test_a_large_jpeg_in_the_goal_is_answered_in_its_own_pixels(robot: Robot) ->
     assert [p.x / 4 for p in found.points] == pytest.approx([p.x for p in small.points], abs=3)
 
 
-def test_an_image_in_the_goal_that_uses_12_of_16_bits_is_named(robot: Robot) -> None:
-    logs = robot.received(Log, '/rosout')
+def test_an_image_in_the_goal_that_uses_12_of_16_bits_is_named(robot: Robot, log: Any) -> None:
     grey = np.linspace(0, 4000, 64 * 48).astype('<u2')
     image = Image(width=64, height=48, step=128, encoding='mono16', data=grey.tobytes())
     result = robot.ask(action.Ask, 'ask', question='What do you see?', images=[image]).result
     assert result.error_code == ResultCode.NONE
     robot.ros.wait_for(lambda: any(
-        'an image in a request seem to end at 4095' in log.msg for log in logs))
+        'an image in a request seem to end at 4095' in line for line in log()))
 
 
 def test_a_compressed_camera(ros: Any) -> None:
@@ -409,11 +407,10 @@ def test_the_life_can_be_led_and_watched_from_outside(ros: Any) -> None:
             other, GetState, '/mimo_embodied/get_state').current_state.id == state
 
 
-def test_configure_fails_with_the_reason(ros: Any) -> None:
+def test_configure_fails_with_the_reason(ros: Any, log: Any) -> None:
     robot = Robot(ros, model='/nowhere/model')
-    logs = robot.received(Log, '/rosout')
     assert robot.ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
-    ros.wait_for(lambda: any('/nowhere/model' in log.msg for log in logs))
+    ros.wait_for(lambda: any('/nowhere/model' in line for line in log()))
 
 
 def test_list_cameras(robot: Robot) -> None:

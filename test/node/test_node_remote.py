@@ -12,7 +12,6 @@ pytest.importorskip('httpx2')
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration
 from nav_msgs.msg import Odometry
-from rcl_interfaces.msg import Log
 from rclpy.duration import Duration as Seconds
 from rclpy.lifecycle import TransitionCallbackReturn
 from std_msgs.msg import Header
@@ -217,12 +216,11 @@ def test_plans_of_skills_are_held_where_the_server_can(ros: Any, owner: str) -> 
 
 
 def test_a_proxy_that_cannot_be_used_is_the_reason_not_to_start(
-    ros: Any, monkeypatch: pytest.MonkeyPatch
+    ros: Any, monkeypatch: pytest.MonkeyPatch, log: Any
 ) -> None:
     monkeypatch.setenv('ALL_PROXY', 'socks://127.0.0.1:1080')
     robot = Robot(ros, backend='openai', model='mimo', servers=['http://gpu1.invalid:8000'])
-    logs = robot.received(Log, '/rosout')
     assert ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
-    (said,) = ros.wait_for(lambda: [log.msg for log in logs if 'ALL_PROXY' in log.msg])
-    assert said.startswith('not configured, INVALID_REQUEST: the environment variable ALL_PROXY ')
+    (said,) = ros.wait_for(lambda: [line for line in log() if 'ALL_PROXY' in line])
+    assert 'not configured, INVALID_REQUEST: the environment variable ALL_PROXY ' in said
     assert 'no_proxy' in said

@@ -9,7 +9,6 @@ import pytest
 rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from action_msgs.msg import GoalStatus
-from rcl_interfaces.msg import Log
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from mimo_embodied_ros import action, msg, srv
@@ -99,11 +98,12 @@ def test_without_a_list_plans_are_words(ros: Any) -> None:
         assert 'skills_file' in reply.error_msg
 
 
-def test_a_list_with_a_mistake_is_refused_with_its_line(ros: Any, tmp_path: Path) -> None:
+def test_a_list_with_a_mistake_is_refused_with_its_line(
+    ros: Any, tmp_path: Path, log: Any
+) -> None:
     file = tmp_path / 'skills.yaml'
     file.write_text('pick:\n  colour: red\n')
     robot = Robot(ros, wait_for_image=0.0)
     assert robot.node.set_parameters(parameters(skills_file=str(file)))[0].successful
-    logs = robot.received(Log, '/rosout')
     assert robot.ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
-    robot.ros.wait_for(lambda: any(f'{file}, line 2' in log.msg for log in logs))
+    robot.ros.wait_for(lambda: any(f'{file}, line 2' in line for line in log()))

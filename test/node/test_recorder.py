@@ -11,7 +11,6 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS is not installed')
 
-from rcl_interfaces.msg import Log
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from mimo_embodied_ros import action, msg
@@ -95,17 +94,18 @@ def test_questions_and_answers_are_recorded(ros: Any, tmp_path: Path) -> None:
     assert records[0].images == (folder / first['images'][0],)
 
 
-def test_a_folder_that_cannot_be_written_hurts_no_request(ros: Any, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_hurts_no_request(
+    ros: Any, tmp_path: Path, log: Any
+) -> None:
     file = tmp_path / 'file'
     file.write_text('')
     robot = Robot(ros, record_to=str(file / 'answers'))
-    logs = robot.received(Log, '/rosout')
     robot.start().see()
     for text in ('red cube', 'blue bowl'):
         reply = robot.ask(action.FindAffordances, 'find_affordances', query=text).result
         assert reply.error_code == ResultCode.NONE
     assert robot.ros.call(robot.node.trigger_deactivate) is TransitionCallbackReturn.SUCCESS
-    warnings = ros.wait_for(lambda: [log.msg for log in logs if 'record_to' in log.msg])
+    warnings = ros.wait_for(lambda: [line for line in log() if 'record_to' in line])
     assert len(warnings) == 1
     assert str(file) in warnings[0]
 

@@ -28,7 +28,13 @@ from mimo_embodied_ros.core.errors import (
 from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry, View
 from mimo_embodied_ros.geometry import quaternions
 from mimo_embodied_ros.geometry.camera_model import CameraModel
-from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform, load_extrinsics
+from mimo_embodied_ros.geometry.extrinsics import (
+    LATE,
+    NOT_THEN,
+    Extrinsics,
+    Transform,
+    load_extrinsics,
+)
 from mimo_embodied_ros.geometry.lifting import Lifter, PositionStatus
 from mimo_embodied_ros.geometry.odometry import interpolate, is_valid_at
 from mimo_embodied_ros.geometry.poses import goals_before, tool_pose
@@ -560,7 +566,7 @@ def test_odometry_stands_above_them(extrinsics: Extrinsics) -> None:
 @pytest.mark.parametrize(('target', 'now', 'says'), [
     ('map', odometry(10**12), "'map'.*known frames are base_link, mast, odom, optical"),
     ('odom', None, "'odom'.*base_link, mast, optical"),
-    ('odom', odometry(10**12 - 10**9), '1.00 s from the image'),
+    ('odom', odometry(10**12 - 10**9), r'connected by odometry, and the nearest .* 1\.00 s before'),
     ('odom', odometry(), 'odometry has the stamp 0; let its publisher stamp it'),
 ])
 def test_frames_that_nothing_connects_are_named(
@@ -568,6 +574,15 @@ def test_frames_that_nothing_connects_are_named(
 ) -> None:
     with pytest.raises(TransformError, match=says):
         extrinsics.lookup(target, 'optical', 10**12, now)
+
+
+def test_only_odometry_that_is_behind_may_still_come(extrinsics: Extrinsics) -> None:
+    for stamp_ns, cause in ((10**12 - 10**9, LATE), (10**12 + 10**9, NOT_THEN)):
+        with pytest.raises(TransformError) as caught:
+            extrinsics.lookup('odom', 'optical', 10**12, odometry(stamp_ns))
+        assert caught.value.cause == cause
+    fixed = extrinsics.lookup('base_link', 'optical', 10**12, odometry(5))
+    assert fixed.apply((0, 0, 1)) == pytest.approx((1.2, 0, 0.5))
 
 
 def entry(**values: Any) -> str:

@@ -84,7 +84,7 @@ def drive(robot: Robot) -> Callable[..., Any]:
             message.pose.pose.position.x = -5.0 * age
             message.pose.pose.orientation.w = 1.0
             message.twist.twist.linear.x = 5.0
-            stream = robot.node.session.intake._odometry
+            stream = robot.node.session.intake.odometry.stream
             received = stream.received
             odometry.publish(message)
             robot.ros.wait_for(lambda s=stream, r=received: s.received > r)

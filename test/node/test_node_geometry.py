@@ -12,23 +12,27 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
+from action_msgs.msg import GoalStatus
 from nav_msgs.msg import Odometry
 from rclpy.duration import Duration
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from mimo_embodied_ros import action, msg
+from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.node import settings as node_settings
+from mimo_embodied_ros.ros import transforms
 from mimo_embodied_ros.ros.calibration import intrinsics_of
 from mimo_embodied_ros.ros.images import encode_image
+from support import tf2
 from support.paths import EXAMPLES
 from support.programs import run_program
 from support.robot import FRAME, Robot
 from support.tabletop import SCENE
+from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,6 +158,48 @@ def test_points_come_in_frames_of_the_robot_with_the_state_of_its_base(robot: Se
     assert 'map' in lost.error_msg
     assert lost.affordances.points[0].position_status == point.TF_ERROR
     assert lost.affordances.points[0].position_problem in lost.error_msg
+
+
+def test_a_transform_that_is_late_is_waited_for_beside_everything_else(
+    ros: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transforms, 'tf2_ros', tf2)
+    robot = Seeing(ros, tmp_path, wait_for_transform=WAIT_S, max_batch=2)
+    broadcaster = tf2.Broadcaster(ros, robot.other)
+    stamp = Time.from_msg(robot.see_depth().stamp)
+
+    def drive(*seconds: float, parent: str = 'map', child: str = FRAME) -> None:
+        for second in seconds:
+            broadcaster.send(parent, child, 1.0, (stamp + Duration(seconds=second)).to_msg())
+
+    def ask(target_frame: str) -> Any:
+        feedback: list[Any] = []
+        handle = robot.send(action.FindAffordances, 'find_affordances', feedback,
+                            query='red cube', target_frame=target_frame)
+        ros.wait_for(lambda: any(f.state == f.LIFTING for f in feedback))
+        return handle
+
+    drive(-3.0, -1.5)
+    late = ask('map')
+    # neither the executor nor the model waits with it
+    assert robot.call(srv.ListCameras, 'list_cameras').cameras
+    assert robot.find('').error_code == ResultCode.NONE
+    assert late.status != GoalStatus.STATUS_SUCCEEDED
+    drive(0.5)
+    result = robot.result(late).result
+    assert (ResultCode(result.error_code), result.error_msg) == (ResultCode.NONE, '')
+    assert result.affordances.points[0].position.z == pytest.approx(DEPTH)
+    # a cancel ends the wait, and so does the limit
+    drive(-3.0, -1.5, parent='earth', child='map')
+    cancelled = ask('earth')
+    ros.wait_for(cancelled.cancel_goal_async().done)
+    assert robot.result(cancelled).status == GoalStatus.STATUS_CANCELED
+    robot.node.set_parameters([rclpy.parameter.Parameter('wait_for_transform', value=0.2)])
+    result = robot.find('earth')
+    assert ResultCode(result.error_code) is ResultCode.TF_ERROR
+    assert result.error_msg.startswith(
+        'pixels are given, but no 3D: tf2: Lookup would require extrapolation into the future')
+    assert result.affordances.points
 
 
 def test_depth_of_another_camera_is_brought_into_the_image(robot: Seeing) -> None:

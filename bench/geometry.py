@@ -135,7 +135,7 @@ def measure_registration(repeats: int, size: tuple[int, int] = (1280, 720)) -> d
         scene = replace(draw_scene(random), intrinsics=intrinsics, size=size)
         camera, depth = CameraModel(intrinsics, *size), stereo_depth(scene.depth, random)
         arguments = depth, camera, camera, size, _BESIDE
-        camera_model._all_rays.cache_clear()
+        camera_model._kept_rays.cache_clear()
         first = seconds(register, *arguments)
         plain, own = (statistics.median(seconds(way, *arguments) for _ in range(repeats))
                       for way in (register_plainly, register))

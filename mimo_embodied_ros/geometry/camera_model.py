@@ -109,12 +109,13 @@ class CameraModel:
             converged = missed < _TOLERANCE
         return np.where(converged[:, None], rays, np.nan)
 
-    def all_rays(self) -> Floats:
-        """Return the rays of the centres of all pixels, row by row: (2, height * width), x and y.
+    def rays_of(self, begin: int, end: int) -> Floats:
+        """Return the rays of the centres of some pixels, (2, n) x and y; see ``rays``.
 
-        They are kept for the next image of such a camera; do not change them.
+        Pixels are counted row by row. The rays are kept for the next image of such a camera; do not
+        change them.
         """
-        return _all_rays(*self._of)
+        return _kept_rays(*self._of, begin, end)
 
     def pixels(self, positions: ArrayLike) -> Floats:
         """Project positions in the optical frame to the image.
@@ -177,11 +178,11 @@ def _distort_fisheye(
     return x * scale, y * scale
 
 
-@lru_cache(maxsize=2)
-def _all_rays(intrinsics: Intrinsics, width: int, height: int) -> Floats:
-    rows, columns = np.indices((height, width))
-    pixels = np.column_stack([columns.ravel(), rows.ravel()]) + 0.5
-    rays: Floats = CameraModel(intrinsics, width, height).rays(pixels).T.copy()
+@lru_cache(maxsize=96)  # of 65536 pixels each: a megabyte
+def _kept_rays(intrinsics: Intrinsics, width: int, height: int, begin: int, end: int) -> Floats:
+    rows, columns = np.divmod(np.arange(begin, min(end, width * height)), width)
+    camera = CameraModel(intrinsics, width, height)
+    rays: Floats = camera.rays(np.column_stack([columns, rows]) + 0.5).T.copy()
     rays.flags.writeable = False
     return rays
 

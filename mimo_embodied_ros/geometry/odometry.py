@@ -50,12 +50,12 @@ def is_valid_at(odometry: Odometry | None, stamp_ns: int) -> bool:
 
 def why_not_valid_at(odometry: Odometry, stamp_ns: int) -> str:
     """Why odometry is of no use for an image with this stamp, with the remedy; empty if it is."""
+    if not odometry.stamp_ns:
+        return 'odometry has the stamp 0; let its publisher stamp it'
+    if not stamp_ns:
+        return 'the image has the stamp 0; let whoever sends it stamp it'
     apart_ns = abs(odometry.stamp_ns - stamp_ns)
     if apart_ns > TOLERANCE_NS:
-        if not odometry.stamp_ns:
-            return 'odometry has the stamp 0; let its publisher stamp it'
-        if not stamp_ns:
-            return 'the image has the stamp 0; let whoever sends it stamp it'
         side = 'before' if odometry.stamp_ns < stamp_ns else 'after'
         return (f'the nearest odometry is {apart_ns / 1e9:.2f} s {side} the image, more than '
                 f'{TOLERANCE_NS / 1e9:g} s; see whether it is still published and whether both '

@@ -52,12 +52,12 @@ def register(
     # noted at the first of them, among those that cover as many, and spread below.
     nearest = np.full((2, 2, rows + 1, columns + 1), np.inf, np.float32)
     flat = nearest.reshape(-1)
-    metres, rays = depth.reshape(-1), source.all_rays()
+    metres = depth.reshape(-1)
     turn, shift = transform.rotation, transform.translation
     for begin in range(0, len(metres), _BAND):
         check()
-        part = slice(begin, begin + _BAND)
-        z, (across, down) = metres[part].astype(float), rays[:, part]
+        z = metres[begin:begin + _BAND].astype(float)
+        across, down = source.rays_of(begin, begin + _BAND)
         with np.errstate(all='ignore'):
             ahead = turn[2, 0] * across + turn[2, 1] * down + turn[2, 2]
             ahead *= z

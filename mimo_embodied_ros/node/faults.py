@@ -114,14 +114,27 @@ def loss(images: Stream) -> Fault | None:
         f'second, and {lost:.1f} a second get lost. {_large_messages()}'))
 
 
-def several_publishers(stream: Stream, publishers: Sequence[TopicEndpointInfo]) -> Fault | None:
-    """The fault that messages of several sources, which contradict each other, are mixed."""
-    if len(publishers) < 2:
-        return None
-    names = ', '.join(sorted(map(_name, publishers)))
-    return Fault('several publishers', (
-        f'{stream.topic} has {len(publishers)} publishers, {names}, and what they tell is mixed; '
-        f'set {stream.parameter} to the topic of one, or remap the others'))
+def odometry(
+    stream: Stream, publishers: Sequence[TopicEndpointInfo], silent_s: float
+) -> Fault | None:
+    """The fault that odometry comes no longer, or of several sources, which are mixed.
+
+    Args:
+        stream: of the topic.
+        publishers: all publishers of the topic in the graph.
+        silent_s: since when nothing has arrived, seconds; 0 where that is no fault.
+
+    """
+    if silent_s > SILENCE_S:
+        return Fault('odometry stopped', (
+            f'nothing has arrived on {stream.topic} for {silent_s:.0f} s ({len(publishers)} '
+            'publishers), and odometry so old is not used; see whether its publisher runs'))
+    if len(publishers) > 1:
+        names = ', '.join(sorted(map(_name, publishers)))
+        return Fault('several publishers', (
+            f'{stream.topic} has {len(publishers)} publishers, {names}, and what they tell is '
+            f'mixed; set {stream.parameter} to the topic of one, or remap the others'))
+    return None
 
 
 class ClockWatch:

@@ -136,8 +136,10 @@ class Intake:
         if odometry.name:
             problems = self._problems([odometry], now, max_age_s)
             if not problems.get(odometry):
-                problems[odometry] = faults.several_publishers(
-                    odometry, self._node.get_publishers_info_by_topic(odometry.topic))
+                newest = odometry.newest
+                problems[odometry] = faults.odometry(
+                    odometry, self._node.get_publishers_info_by_topic(odometry.topic),
+                    now - newest.arrived if newest and max_age_s else 0.0)
             statuses.append(odometry_status(
                 odometry, self.odometry.malformed, self._fault_log.update(problems.items())))
         return statuses

@@ -761,9 +761,9 @@ UPRIGHT = PoseWithCovariance(pose=Pose(orientation=Quaternion(w=1.0)))
 class Driving(Eyes):
     """A base that drives ahead at 2 m/s."""
 
-    def __init__(self, ros: Any, **values: Any) -> None:
-        super().__init__(ros, **{
-            'qos_overrides./odom.subscription.reliability': 'reliable', **values})
+    def __init__(self, ros: Any, max_age_s: float = 0.0) -> None:
+        super().__init__(
+            ros, max_age_s, **{'qos_overrides./odom.subscription.reliability': 'reliable'})
         self.odometry = self.intake.odometry
 
     def drive(self, *seconds: float, frame_id: str = 'odom', speed: float = 2.0) -> None:
@@ -837,6 +837,12 @@ def test_several_publishers_of_odometry_are_a_fault(ros: Any) -> None:
     ros.node('other').create_publisher(Odometry, 'odom', 1)
     warning = eyes.wait_for_fault('/odom has 2 publishers', 'odometry')
     assert '/driver, /other' in warning
+
+
+def test_odometry_that_stops_is_a_fault(ros: Any) -> None:
+    eyes = Driving(ros, max_age_s=0.6)
+    eyes.drive(0.0)
+    assert '(1 publishers)' in eyes.wait_for_fault('nothing has arrived on /odom for', 'odometry')
 
 
 # -- pictures that are shown, and not as they are meant

@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 
 from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
+from mimo_embodied_ros.geometry import registration
 from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.node import settings as node_settings
@@ -207,6 +208,11 @@ def test_depth_of_another_camera_is_brought_into_the_image(robot: Seeing) -> Non
     point = robot.find('base_link').affordances.points[0]
     assert point.position_status == point.OK
     assert xyz(point.position) == pytest.approx(in_base(point), abs=1e-3)
+    # and once for all requests on the frame
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registration, 'register', lambda *_: pytest.fail('registered again'))
+        assert xyz(robot.find(FRAME).affordances.points[0].position)[2] == pytest.approx(
+            DEPTH, abs=1e-3)
 
 
 def test_depth_of_a_camera_without_extrinsics_is_not_used(robot: Seeing) -> None:

@@ -197,7 +197,9 @@ class Soak:
         if self.random.random() < 0.4:
             goal.timeout.nanosec = int(1e9 * min(0.999, self.random.expovariate(3)))
         if self.random.random() < 0.05:
-            goal.images = [self.random.choice(self.carried)]
+            image = self.random.choice(self.carried)
+            image.header.stamp = self.nodes[0].get_clock().now().to_msg()
+            goal.images = [image]
         if self.random.random() < 0.1:
             goal.max_new_tokens = self.random.randint(1, 60)
         if hasattr(goal, 'target_frame') and self.random.random() < 0.3:

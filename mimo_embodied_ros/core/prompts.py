@@ -14,12 +14,14 @@ import numpy as np
 from .ego_motion import format_past_path, format_speed
 from .errors import InvalidRequestError
 from .grammar import grammar_of
+from .query import subject
 from .resize import PixelLimits, Resize, resize
 from .tasks import Media
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .frames import Odometry
     from .query import Query
 
 # The tokenizer has no token for it; it works only as the last characters of the user's turn.
@@ -185,12 +187,20 @@ def _skills(query: Query) -> str:
 
 def _ego_motion(query: Query) -> dict[str, str]:
     """Write speed and past path of the vehicle, from the query's odometry or the frames'."""
-    odometry = query.odometry or tuple(
-        frame.odometry for frame in query.frames if frame.odometry is not None)
+    odometry = query.odometry or _odometry_of_frames(query)
     if not odometry:
         msg = f'the prompt of {query.task.name} states how the vehicle moves; give its odometry'
         raise InvalidRequestError(msg)
     return {'speed': format_speed(odometry), 'path': format_past_path(odometry)}
+
+
+def _odometry_of_frames(query: Query) -> tuple[Odometry, ...]:
+    """The odometry of the frame that the answer is about, after that of the clip before it."""
+    newest = subject(query.task, query.frames)
+    if newest is None or newest.odometry is None:
+        return ()
+    clip = itertools.takewhile(lambda frame: frame is not newest, query.frames)
+    return (*(frame.odometry for frame in clip if frame.odometry is not None), newest.odometry)
 
 
 def _harmless(text: str) -> str:

@@ -49,8 +49,9 @@ def drive(rng: random.Random, scene: Road) -> Question:
     action, why = next_action(scene)
     speed = rng.uniform(0, 15)
     path = tuple(
-        Odometry(0, 'odom', 'base_link', (-speed * age, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0),
-                 (speed, 0.0, 0.0), (0.0, 0.0, 0.0)) for age in (1.5, 1.0, 0.5, 0.0))
+        Odometry(round(-1e9 * age), 'odom', 'base_link', (-speed * age, 0.0, 0.0),
+                 (0.0, 0.0, 0.0, 1.0), (speed, 0.0, 0.0), (0.0, 0.0, 0.0))
+        for age in (1.5, 1.0, 0.5, 0.0))
     route = rng.choice(('Follow the road.', 'Go straight on.', 'Drive to the next junction.'))
     words = f'{action}, justification: {why}.'
     return Question('drive', TASKS['drive'], route, boxed_answer(words), words,

@@ -15,7 +15,7 @@ import yaml
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, TransformError
 
-from .odometry import is_valid_at
+from .odometry import why_not_valid_at
 from .quaternions import matrix_of
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+LATE = 'late'
+"""The cause of a TransformError that messages which may still come would mend."""
+NOT_THEN = 'not then'
+"""The cause of a TransformError where the frames are connected, but not at that time."""
 _FIELDS = {'parent': 'str', 'child': 'str', 'translation': 'three numbers, metres',
            'rotation': 'a quaternion x, y, z, w'}
 
@@ -79,26 +83,29 @@ class Extrinsics:
             odometry: pose of the base; used if it is valid at that time.
 
         Raises:
-            TransformError: the frames are not connected, or not at that time.
+            TransformError: the frames are not connected; or, with the cause LATE or NOT_THEN, not
+                at that time.
 
         """
-        parents, remark = dict(self._parents), ''
+        parents, unusable = dict(self._parents), ''
         if odometry is not None and odometry.child_frame_id not in parents:
-            if is_valid_at(odometry, stamp_ns):
-                parents[odometry.child_frame_id] = (
-                    odometry.frame_id, Transform.of(odometry.position, odometry.orientation))
-            else:
-                distance = abs(odometry.stamp_ns - stamp_ns) / 1e9
-                remark = (f'; the nearest odometry is {distance:.2f} s from the image, or broken'
-                          if odometry.stamp_ns else
-                          '; odometry has the stamp 0; let its publisher stamp it')
+            unusable = why_not_valid_at(odometry, stamp_ns)
+            parents[odometry.child_frame_id] = odometry.frame_id, (
+                Transform() if unusable else
+                Transform.of(odometry.position, odometry.orientation))
         up, down = _ancestors(source, parents), _ancestors(target, parents)
         common = next((frame for frame in up if frame in down), None)
         if common is None:
             frames = sorted({*parents, *(parent for parent, _ in parents.values())})
             msg = (f'no transform connects {target!r} with {source!r}; known frames are '
-                   f'{", ".join(frames) or "none"}{remark}')
+                   f'{", ".join(frames) or "none"}')
             raise TransformError(msg)
+        if unusable and odometry and (
+                # the way leads over odometry
+                (odometry.child_frame_id in up) is not (odometry.child_frame_id in down)):
+            msg = f'{target!r} and {source!r} are connected by odometry, and {unusable}'
+            late = 0 < odometry.stamp_ns < stamp_ns
+            raise TransformError(msg, cause=LATE if late else NOT_THEN)
         return down[common].inverse @ up[common]
 
 

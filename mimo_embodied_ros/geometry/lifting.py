@@ -18,7 +18,7 @@ from mimo_embodied_ros.core.errors import (
 
 from .camera_model import CameraModel
 from .extrinsics import Transform
-from .registration import register
+from .registration import SharedRegistration
 from .surface import NoSurfaceError, Plane, check_plane, connected_surface, fit_plane
 
 if TYPE_CHECKING:
@@ -99,7 +99,10 @@ class Lifter:
     The depth in the image's view and the transform are computed once, for the first of them.
     """
 
-    def __init__(self, frame: Frame, target_frame: str, lookup: Lookup) -> None:
+    def __init__(
+        self, frame: Frame, target_frame: str, lookup: Lookup,
+        registration: SharedRegistration | None = None, check: Callable[[], None] = lambda: None,
+    ) -> None:
         """Take the settings; nothing is computed yet.
 
         Args:
@@ -107,9 +110,13 @@ class Lifter:
             target_frame: frame of the positions.
             lookup: returns the transform that maps points of its second frame to its first, at the
                 frame's stamp; raises TransformError.
+            registration: shared with other requests on the frame.
+            check: called while depth is registered; a MimoError that it raises ends that, and is
+                why the frame has no positions.
 
         """
         self._frame, self.target_frame, self._lookup = frame, target_frame, lookup
+        self._registration, self._check = registration or SharedRegistration(), check
         self.error: MimoError | None = None  # why this frame has no positions
 
     @cached_property
@@ -139,8 +146,9 @@ class Lifter:
             raise NoCameraInfoError(msg)
         rows, columns = frame.depth.shape
         source = CameraModel(view.intrinsics, columns, rows)
-        return register(frame.depth, source, self._camera, (frame.width, frame.height),
-                        self._lookup(frame.frame_id, view.frame_id))
+        return self._registration.register(
+            frame.depth, source, self._camera, (frame.width, frame.height),
+            self._lookup(frame.frame_id, view.frame_id), self._check)
 
     @cached_property
     def _transform(self) -> Transform:
@@ -148,7 +156,7 @@ class Lifter:
             return Transform()
         return self._lookup(self.target_frame, self._frame.frame_id)
 
-    def _prepare(self) -> tuple[PositionStatus, str]:
+    def prepare(self) -> tuple[PositionStatus, str]:
         """Compute what the positions share; return what is missing and why, OK if nothing is."""
         if self.error is None:
             try:
@@ -172,7 +180,7 @@ class Lifter:
     def point(self, x: float, y: float) -> Position:
         """Return the position of a pixel of the original image; its left and upper edges are 0."""
         frame = self._frame
-        status, problem = self._prepare()
+        status, problem = self.prepare()
         if status is not PositionStatus.OK:
             return Position(status, problem)
         if not (0 <= x < frame.width and 0 <= y < frame.height):
@@ -250,7 +258,7 @@ class Lifter:
         the surface that it stands on is not counted.
         """
         frame = self._frame
-        status, problem = self._prepare()
+        status, problem = self.prepare()
         if status is not PositionStatus.OK:
             return Extent(status, problem)
         height, width = self._depth.shape

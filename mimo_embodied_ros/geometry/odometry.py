@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MAX_GAP_NS = 1_000_000_000  # between messages further apart too much may have happened
-_TOLERANCE_NS = 200_000_000
+TOLERANCE_NS = 200_000_000
+"""How far from a time odometry may be that is taken for it."""
 
 
 def interpolate(before: Odometry, after: Odometry, stamp_ns: int) -> Odometry:
@@ -44,8 +45,25 @@ def interpolate(before: Odometry, after: Odometry, stamp_ns: int) -> Odometry:
 
 def is_valid_at(odometry: Odometry | None, stamp_ns: int) -> bool:
     """Whether odometry is usable and at most 0.2 s from a stamp."""
-    return (odometry is not None and abs(odometry.stamp_ns - stamp_ns) <= _TOLERANCE_NS
-            and _usable(odometry))
+    return odometry is not None and not why_not_valid_at(odometry, stamp_ns)
+
+
+def why_not_valid_at(odometry: Odometry, stamp_ns: int) -> str:
+    """Why odometry is of no use for an image with this stamp, with the remedy; empty if it is."""
+    if not odometry.stamp_ns:
+        return 'odometry has the stamp 0; let its publisher stamp it'
+    if not stamp_ns:
+        return 'the image has the stamp 0; let whoever sends it stamp it'
+    apart_ns = abs(odometry.stamp_ns - stamp_ns)
+    if apart_ns > TOLERANCE_NS:
+        side = 'before' if odometry.stamp_ns < stamp_ns else 'after'
+        return (f'the nearest odometry is {apart_ns / 1e9:.2f} s {side} the image, more than '
+                f'{TOLERANCE_NS / 1e9:g} s; see whether it is still published and whether both '
+                'clocks agree')
+    if not _usable(odometry):
+        return ('odometry of that time is broken: a number is not finite, or its orientation no '
+                'unit quaternion; correct its publisher')
+    return ''
 
 
 def _usable(odometry: Odometry) -> bool:

@@ -44,8 +44,8 @@ class CameraStreams:
 
     Attributes:
         image, info, depth, depth_info: its streams; ``streams`` are those that have a topic.
-        malformed: number of messages that could not be used, by cause; only messages that a request
-            needed are looked at.
+        malformed: number of messages that could not be used, by cause; but for their stamps, only
+            messages that a request needed are looked at.
         picture_fault: what is wrong with the picture that was decoded last, though it is shown.
         wanted: until when a request needs the camera, ``time.monotonic()`` seconds.
 
@@ -55,20 +55,21 @@ class CameraStreams:
         """Prepare its streams; ``limits`` are the areas that the model sees."""
         self.settings, self._limits = settings, limits
         name = settings.name
-        self.image = Stream(
-            node, CompressedImage if settings.compressed else Image, settings.image_topic,
+        self.malformed: Counter[str] = Counter()
+        stream = partial(Stream, node, malformed=self.malformed)
+        self.image = stream(
+            CompressedImage if settings.compressed else Image, settings.image_topic,
             f'{name}.image_topic',
             clip=Clip(settings.clip_frames, settings.clip_rate, settings.clip_mb * 1_000_000))
-        self.info = Stream(node, CameraInfo, settings.camera_info_topic,
+        self.info = stream(CameraInfo, settings.camera_info_topic,
                            f'{name}.camera_info_topic', kept=_KEPT, optional=True)
-        self.depth = Stream(
-            node, CompressedImage if settings.depth_compressed else Image, settings.depth_topic,
+        self.depth = stream(
+            CompressedImage if settings.depth_compressed else Image, settings.depth_topic,
             f'{name}.depth_topic', kept=_KEPT)
-        self.depth_info = Stream(node, CameraInfo, settings.depth_info_topic,
+        self.depth_info = stream(CameraInfo, settings.depth_info_topic,
                                  f'{name}.depth_info_topic', kept=_KEPT, optional=True)
         self.streams = [
             s for s in (self.image, self.info, self.depth, self.depth_info) if s.name]
-        self.malformed: Counter[str] = Counter()
         self.picture_fault: Fault | None = None
         self.wanted = 0.0
         self._pictures = Decoded(self._picture, self.malformed, 1 + settings.clip_frames)
@@ -98,26 +99,32 @@ class CameraStreams:
             stream.poll()  # after the image, so that messages from before it are there
         errors = [frame.no_3d] if frame.no_3d else []
 
-        def usable(decoded: Decoded[T], message: Message | None, *more: Any) -> T | None:
-            if message is not None:
-                try:
-                    return decoded.of(message, *more)
-                except MimoError as error:
-                    errors.append(error.with_traceback(None))
+        def usable(
+            decoded: Decoded[T], stream: Stream, message: Message | None, *more: Any
+        ) -> T | None:
+            if message is None:
+                if stream.refused is not None:
+                    errors.append(stream.refused)
+                return None
+            try:
+                return decoded.of(message, *more)
+            except MimoError as error:
+                errors.append(error.with_traceback(None))
             return None
 
         info, depth = self.info.nearest(frame.stamp_ns), self.depth.nearest(frame.stamp_ns)
         if error := self._no_depth(frame, depth):
             errors.append(error)
             depth = None
-        lens = usable(self._intrinsics, info, frame.width, frame.height)
-        metres, depth_frame = usable(self._depths, depth) or (None, '')
+        lens = usable(self._intrinsics, self.info, info, frame.width, frame.height)
+        metres, depth_frame = usable(self._depths, self.depth, depth) or (None, '')
         view = None
         # without it, the depth is registered to the image
         if metres is not None and not self.settings.depth_registered and (
                 depth_frame not in {'', frame.frame_id}):
             depth_info, (rows, columns) = self.depth_info.nearest(frame.stamp_ns), metres.shape
-            view = View(depth_frame, usable(self._depth_intrinsics, depth_info, columns, rows))
+            view = View(depth_frame, usable(
+                self._depth_intrinsics, self.depth_info, depth_info, columns, rows))
         no_3d = min(errors, key=lambda error: error.code, default=None)
         return replace(frame, intrinsics=lens, depth=metres, depth_view=view, no_3d=no_3d)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.answers import DrivingDecision, Trajectory
-from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ResultCode
+from mimo_embodied_ros.core.errors import MimoError, ResultCode
 from mimo_embodied_ros.core.query import Query, subject
 from mimo_embodied_ros.core.tasks import TASKS, Media
 from mimo_embodied_ros.ros import messages
@@ -45,14 +45,12 @@ def plan_driving(request: ServedRequest, task: Task, frames: tuple[Frame, ...]) 
         MimoError: there is no decision.
 
     """
-    message, intake = request.message, request.session.intake
+    message = request.message
     front = subject(task, frames)
     assert front is not None  # a request without images gets those of the default camera
-    path = intake.path(front.stamp_ns)
-    if not path and (task.uses('speed') or task.uses('path') or message.trajectory):
-        text = ('driving advice needs odometry of the vehicle and none has arrived; set '
-                'odometry_topic and see whether it publishes')
-        raise InvalidRequestError(text)
+    path = request.session.intake.odometry.motion(
+        front.stamp_ns, request.host.settings.wait_for_image, request.is_over,
+        needed=task.uses('speed') or task.uses('path') or message.trajectory)
     surround = len(frames) == SURROUND_VIEWS and task.media is not Media.CLIP
     route = message.instruction.strip() or NO_ROUTE
     if task is TASKS['drive'] and surround:

@@ -14,6 +14,7 @@ from mimo_embodied_ros.share import share_folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from rclpy.clock import Clock
     from rclpy.qos import QoSProfile
     from rclpy.topic_endpoint_info import TopicEndpointInfo
 
@@ -113,31 +114,66 @@ def loss(images: Stream) -> Fault | None:
         f'second, and {lost:.1f} a second get lost. {_large_messages()}'))
 
 
-def clock(images: Stream, now_ns: int) -> Fault | None:
-    """The fault that the stamps of images are of another clock than the node's.
+def odometry(
+    stream: Stream, publishers: Sequence[TopicEndpointInfo], silent_s: float
+) -> Fault | None:
+    """The fault that odometry comes no longer, or of several sources, which are mixed.
 
     Args:
-        images: the stream of the camera's images.
-        now_ns: the time of the node's clock.
+        stream: of the topic.
+        publishers: all publishers of the topic in the graph.
+        silent_s: since when nothing has arrived, seconds; 0 where that is no fault.
 
     """
-    newest = images.newest
-    if newest is None:
-        return None
-    if now_ns == 0:
-        return Fault('no clock', (
-            'use_sim_time is set and nothing has arrived on /clock; start what publishes it, or '
-            'set use_sim_time to false'))
-    if newest.stamp_ns == 0:
-        return no_stamp(images)
-    late = images.offset_ns / 1e9
-    if -_AHEAD_S <= late <= _BEHIND_S:
-        return None
-    where = f'{-late:.3f} s in the future' if late < 0 else f'{late:.3f} s before they arrive'
-    return Fault('clock', (
-        f'images on {images.topic} are stamped {where} by the clock of this node; synchronise the '
-        'clocks of all machines (chrony or PTP), set use_sim_time with a bag or simulator, or see '
-        'what delays the images'))
+    if silent_s > SILENCE_S:
+        return Fault('odometry stopped', (
+            f'nothing has arrived on {stream.topic} for {silent_s:.0f} s ({len(publishers)} '
+            'publishers), and odometry so old is not used; see whether its publisher runs'))
+    if len(publishers) > 1:
+        names = ', '.join(sorted(map(_name, publishers)))
+        return Fault('several publishers', (
+            f'{stream.topic} has {len(publishers)} publishers, {names}, and what they tell is '
+            f'mixed; set {stream.parameter} to the topic of one, or remap the others'))
+    return None
+
+
+class ClockWatch:
+    """Watches whether the node's clock runs, and whether images are stamped by it."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Watch a clock; ``look`` must be called about once a second."""
+        self._clock, self._time_ns, self._moved, self._now = clock, 0, 0.0, 0.0
+
+    def look(self, now: float) -> None:
+        """Look at the clock; ``now`` is ``time.monotonic()``."""
+        time_ns, self._now = self._clock.now().nanoseconds, now
+        if time_ns != self._time_ns:
+            self._time_ns, self._moved = time_ns, now
+
+    def fault(self, images: Stream) -> Fault | None:
+        """The fault that the stamps of a camera's images are of another clock than the node's."""
+        newest = images.newest
+        if newest is None:
+            return None
+        if self._time_ns == 0:
+            return Fault('no clock', (
+                'use_sim_time is set and nothing has arrived on /clock yet; start what publishes '
+                'it, or set use_sim_time to false'))
+        if newest.stamp_ns == 0:
+            return no_stamp(images)
+        ahead_s, still_s = (newest.stamp_ns - self._time_ns) / 1e9, self._now - self._moved
+        if ahead_s > _AHEAD_S and still_s > SILENCE_S:
+            return Fault('clock stands still', (
+                f'/clock has stood still for {still_s:.0f} s while images go on arriving on '
+                f'{images.topic}; see whether what publishes it has ended or is paused'))
+        late = images.offset_ns / 1e9
+        if -_AHEAD_S <= late <= _BEHIND_S:
+            return None
+        where = f'{-late:.3f} s in the future' if late < 0 else f'{late:.3f} s before they arrive'
+        return Fault('clock', (
+            f'images on {images.topic} are stamped {where} by the clock of this node; synchronise '
+            'the clocks of all machines (chrony or PTP), set use_sim_time with a bag or simulator, '
+            'or see what delays the images'))
 
 
 def no_stamp(images: Stream) -> Fault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,22 +35,31 @@ def answer_question(
 
     """
     message, kind, session = request.message, request.kind, request.session
+    settings, odometry = request.host.settings, session.intake.odometry
+    frame = subject(task, frames)
+    motion = odometry.motion(
+        frame.stamp_ns, settings.wait_for_image, request.is_over
+    ) if frame and (task.uses('speed') or task.uses('path')) else ()
     query = Query(
         task, getattr(message, kind.request_field), frames,
         thinking=messages.thinking_of(message), max_new_tokens=message.max_new_tokens,
-        options=tuple(getattr(message, 'options', ())))
-    query = with_skills(query, message, request.host.settings, session.engine)
+        options=tuple(getattr(message, 'options', ())), odometry=motion)
+    query = with_skills(query, message, settings, session.engine)
     answer, reply = request.ask(query)
     answer = ground_answer(query, answer, request.ask)
-    # looked up now, since odometry from after the image has come while the model wrote
-    frame = subject(task, frames)
-    odometry = session.intake.odometry_at(frame.stamp_ns) if frame else None
     target_frame, lifter = getattr(message, 'target_frame', ''), None
     if target_frame and frame:
         request.progress(State.LIFTING, '', reply.stats.completion_tokens)
-        lifter = Lifter(frame, target_frame, partial(
-            session.transforms.lookup, stamp_ns=frame.stamp_ns, odometry=odometry))
-    answer_message = messages.answer_message(query, answer, odometry, lifter)
+        lifter = Lifter(
+            frame, target_frame, partial(
+                session.transforms.lookup, stamp_ns=frame.stamp_ns,
+                odometry=partial(odometry.nearest, frame.stamp_ns),
+                until=time.monotonic() + settings.wait_for_transform, stopped=request.is_over),
+            session.registration, request.check)
+        lifter.prepare()
+    # looked up now, since odometry from after the image has come while the model wrote
+    base = odometry.at(frame.stamp_ns) if frame else None
+    answer_message = messages.answer_message(query, answer, base, lifter)
     code, text = messages.outside_of_image(answer.outside)
     if code is ResultCode.NONE:
         code, text = refusal(answer.content)

@@ -5,15 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from builtin_interfaces.msg import Time as Stamp
-from nav_msgs.msg import Odometry as OdometryMsg
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import JumpThreshold
-from rclpy.duration import Duration
-from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
@@ -23,17 +18,19 @@ from mimo_embodied_ros.core.errors import (
     NoImageError,
     StaleImageError,
 )
-from mimo_embodied_ros.core.frames import Frame, Odometry
+from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.tasks import Media
-from mimo_embodied_ros.geometry.odometry import interpolate
 from mimo_embodied_ros.msg import CameraStatus
 from mimo_embodied_ros.ros.images import decode_raw, decode_reduced
 from mimo_embodied_ros.ros.messages import seconds
-from mimo_embodied_ros.ros.streams import Decoded, Message, Stream, read
+from mimo_embodied_ros.ros.stamps import nanoseconds_of, when_time_falls_back
+from mimo_embodied_ros.ros.streams import Message, Stream, read
 
 from . import faults
 from .camera_streams import CameraStreams
 from .diagnostics import camera_status, odometry_status
+from .faults import Fault
+from .odometry_stream import OdometryStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,46 +42,43 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.resize import PixelLimits
     from mimo_embodied_ros.core.tasks import Task
 
-    from .faults import Fault
     from .settings import Settings
 
-_KEPT_ODOMETRY = 512  # two seconds and more of a fast publisher
-_KEPT_POSES = 8  # decoded odometry
-_PATH_POINTS, _PATH_STEP_NS = 4, 500_000_000  # of the past path in ReCogDrive's prompt
 _IDLE_S = 10.0  # from the last request until a camera on demand is unsubscribed
 
 
 class Intake:
     """Subscribes to the cameras and odometry of a node; requests take and decode what they need.
 
-    Subscriptions are made and destroyed in the executor's thread; ``frame``, ``clip`` and ``path``
-    run in those of the scheduler.
+    Subscriptions are made and destroyed in the executor's thread; ``frame``, ``clip`` and what
+    ``odometry`` has run in those of the scheduler.
+
+    Attributes:
+        cameras: by their names.
+        odometry: of the base.
+
     """
 
     def __init__(self, node: LifecycleNode, settings: Settings, limits: PixelLimits) -> None:
         """Subscribe to all topics of the settings; ``limits`` are the image areas of the model."""
         self._node, self._limits = node, limits
         self.cameras = {c.name: CameraStreams(node, c, limits) for c in settings.cameras}
-        self._odometry = Stream(node, OdometryMsg, settings.odometry_topic, 'odometry_topic',
-                                kept=_KEPT_ODOMETRY, polled=False, optional=True)
-        self._malformed: Counter[str] = Counter()
-        self._poses = Decoded(odometry_of, self._malformed, _KEPT_POSES)
+        self.odometry = OdometryStream(node, settings.odometry_topic)
         self._fault_log = faults.FaultLog(node.get_logger().warning)
         self._closed = False
         # cameras on demand, too, so that faults of their topics show at once
         for camera in self.cameras.values():
             camera.wanted = time.monotonic() + _IDLE_S
             self._open(camera)
-        if self._odometry.name:
-            self._odometry.open()
+        if self.odometry.stream.name:
+            self.odometry.stream.open()
         # twice the rate of the clip, so that no image of a camera of that rate is missed
         self._timers = [
             node.create_timer(0.5 / camera.settings.clip_rate, camera.image.poll,
                               callback_group=MutuallyExclusiveCallbackGroup())
             for camera in self.cameras.values() if camera.settings.clip_frames]
-        self._jumps = node.get_clock().create_jump_callback(
-            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1)),
-            post_callback=lambda _: self._on_jump())
+        self._jumps = when_time_falls_back(node, self._on_jump)
+        self._clock_watch = faults.ClockWatch(node.get_clock())
 
     # -- in the executor's thread
 
@@ -95,7 +89,7 @@ class Intake:
 
     @property
     def _streams(self) -> list[Stream]:
-        return [self._odometry, *(s for c in self.cameras.values() for s in c.streams)]
+        return [self.odometry.stream, *(s for c in self.cameras.values() for s in c.streams)]
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -122,15 +116,15 @@ class Intake:
             max_age_s: as for ``frame``.
 
         """
-        now, now_ns = time.monotonic(), self._node.get_clock().now().nanoseconds
-        statuses = []
+        now, statuses = time.monotonic(), []
+        self._clock_watch.look(now)
         for camera in self.cameras.values():
             if camera.settings.on_demand and now > camera.wanted:
                 for stream in camera.streams:
                     stream.close()
             problems = self._problems(camera.streams, now, max_age_s)
             if not problems.get(camera.image):
-                problems[camera.image] = (faults.clock(camera.image, now_ns)
+                problems[camera.image] = (self._clock_watch.fault(camera.image)
                                           or faults.loss(camera.image))
             present = self._fault_log.update(
                 (*problems.items(), (camera.image, camera.picture_fault)))
@@ -138,10 +132,16 @@ class Intake:
             age = None if newest is None else self._age(newest)
             statuses.append(camera_status(
                 camera.settings.name, camera.image, age, max_age_s, camera.malformed, present))
-        if self._odometry.name:
-            problems = self._problems([self._odometry], now, max_age_s)
+        odometry = self.odometry.stream
+        if odometry.name:
+            problems = self._problems([odometry], now, max_age_s)
+            if not problems.get(odometry):
+                newest = odometry.newest
+                problems[odometry] = faults.odometry(
+                    odometry, self._node.get_publishers_info_by_topic(odometry.topic),
+                    now - newest.arrived if newest and max_age_s else 0.0)
             statuses.append(odometry_status(
-                self._odometry, self._malformed, self._fault_log.update(problems.items())))
+                odometry, self.odometry.malformed, self._fault_log.update(problems.items())))
         return statuses
 
     def _problems(
@@ -155,7 +155,9 @@ class Intake:
                 # an optional topic may come only once, and so may images where any age will do
                 since = newest.arrived if max_age_s and not stream.optional else None
             patience = max(faults.SILENCE_S, max_age_s)
-            if since is not None and now - since > patience:
+            if stream.refused is not None:
+                problems[stream] = Fault('bad stamp', str(stream.refused))
+            elif since is not None and now - since > patience:
                 problems[stream] = self._why_silent(stream)
         return problems
 
@@ -243,8 +245,8 @@ class Intake:
                 'it is nearly black; scale them to 65535', once=True)
         pixels, header = picture.pixels, message.header
         digest = hashlib.blake2b(pixels.data.cast('B'), digest_size=16).digest()
-        return Frame(pixels, Time.from_msg(header.stamp).nanoseconds, header.frame_id,
-                     size=picture.size, image_id=(picture.size, pixels.shape, digest))
+        return Frame(pixels, nanoseconds_of(header.stamp), header.frame_id, size=picture.size,
+                     image_id=(picture.size, pixels.shape, digest))
 
     def frame(
         self, name: str, max_age_s: float, wait_s: float, stopped: Callable[[], bool], *,
@@ -275,7 +277,7 @@ class Intake:
             time.sleep(0.005)
         message = camera.image.newest
         if message is None:
-            raise self._no_image(camera.image)
+            raise camera.image.refused or self._no_image(camera.image)
         age = self._age(message)
         if max_age_s and age > max_age_s:
             camera.frame(message, None, spatial=False)  # raises where even the stamp is unreadable
@@ -284,8 +286,10 @@ class Intake:
                 f'{max_age_s:g} s; raise max_image_age, or see whether the camera still publishes '
                 'and whether both clocks agree (use_sim_time with a bag)'
             )
+            if camera.image.refused is not None:
+                msg = f'{camera.image.refused}; {msg}'
             raise StaleImageError(msg if message.stamp_ns else faults.no_stamp(camera.image).text)
-        return camera.frame(message, self.odometry_at(message.stamp_ns), spatial=spatial)
+        return camera.frame(message, self.odometry.at(message.stamp_ns), spatial=spatial)
 
     def clip(
         self, name: str, max_age_s: float, wait_s: float, stopped: Callable[[], bool], *,
@@ -301,7 +305,7 @@ class Intake:
         for message in camera.image.before(newest.stamp_ns):
             with contextlib.suppress(BadEncodingError):
                 frames.append(camera.frame(
-                    message, self.odometry_at(message.stamp_ns), spatial=False))
+                    message, self.odometry.at(message.stamp_ns), spatial=False))
         return (*frames, newest)
 
     def _has(
@@ -335,39 +339,3 @@ class Intake:
             camera.wanted = time.monotonic() + _IDLE_S
             if camera.image.opened is None and self._node.executor is not None:
                 self._node.executor.create_task(self._open, camera)
-
-    def path(self, stamp_ns: int) -> tuple[Odometry, ...]:
-        """Odometry up to a stamp, every half second, oldest first; shorter where there is less."""
-        path: list[Odometry] = []
-        for age in range(_PATH_POINTS - 1, -1, -1):
-            wanted = stamp_ns - age * _PATH_STEP_NS
-            pose = self.odometry_at(wanted)
-            if pose and (age == 0 or abs(pose.stamp_ns - wanted) < _PATH_STEP_NS / 2):
-                path.append(pose)
-        return tuple(path)
-
-    def odometry_at(self, stamp_ns: int) -> Odometry | None:
-        """Odometry interpolated at a stamp, or that of the nearest stamp; None without any."""
-        poses = []
-        for message in self._odometry.around(stamp_ns):
-            with contextlib.suppress(BadEncodingError):  # the image is used without odometry
-                poses.append(self._poses.of(message))
-        return interpolate(poses[0], poses[-1], stamp_ns) if poses else None
-
-
-def odometry_of(message: Message) -> Odometry:
-    """Read a serialised nav_msgs/Odometry.
-
-    Raises:
-        BadEncodingError: the bytes are no such message.
-
-    """
-    msg = read(message, OdometryMsg)
-    pose, twist = msg.pose.pose, msg.twist.twist
-    at, turn = pose.position, pose.orientation
-    return Odometry(
-        Time.from_msg(msg.header.stamp).nanoseconds, msg.header.frame_id, msg.child_frame_id,
-        (at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w),
-        (twist.linear.x, twist.linear.y, twist.linear.z),
-        (twist.angular.x, twist.angular.y, twist.angular.z),
-    )

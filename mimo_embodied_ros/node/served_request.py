@@ -129,10 +129,9 @@ class ServedRequest(Job):
         self.on_progress(State.PREPROCESSING, '', 0)
         task = self.kind.task_of(self.message, self.host.settings.tasks)
         frames = session.intake.frames(task, self.message, self.host.settings, self.is_over)
-        frame = subject(task, frames)
-        if frame is not None:
-            age_ns = self.host.get_clock().now().nanoseconds - frame.stamp_ns
-            self.stats.image_age = messages.duration(age_ns / 1e9)
+        frame, now_ns = subject(task, frames), self.host.get_clock().now().nanoseconds
+        if frame is not None and now_ns:  # before the first /clock nobody knows it
+            self.stats.image_age = messages.duration((now_ns - frame.stamp_ns) / 1e9)
         try:
             if self.kind.action is action.PlanDriving:
                 return plan_driving(self, task, frames)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.engine.answer_cache import AnswerCache
 from mimo_embodied_ros.engine.scheduler import Scheduler
+from mimo_embodied_ros.geometry.registration import SharedRegistration
 from mimo_embodied_ros.ros.transforms import Transforms
 
 from .intake import Intake
@@ -27,6 +28,7 @@ class Session:
         engine: the model, which outlives the session.
         intake: the cameras and odometry.
         transforms: between the frames of the robot.
+        registration: of depth to the view of an image, once for all requests.
         answers: to the latest questions, for requests that ask the same.
         recorder: of answers; None where they are not recorded.
         scheduler: the queue before the model.
@@ -37,6 +39,7 @@ class Session:
         """Subscribe, and accept requests."""
         self.engine = engine
         self.intake = Intake(node, settings, engine.limits)
+        self.registration = SharedRegistration()
         self.transforms = Transforms(node, settings.extrinsics, settings.tf_buffer)
         self.answers: AnswerCache[tuple[Answer, Reply]] = AnswerCache()
         self.recorder: Recorder | None = None

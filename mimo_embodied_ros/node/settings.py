@@ -83,6 +83,8 @@ REQUESTS = (
               (0.0, 86400.0), unit='s', live=True),
     Parameter('wait_for_image', 1.0, 'Seconds to wait for an image when none has arrived yet.',
               (0.0, 3600.0), unit='s', live=True),
+    Parameter('wait_for_transform', 5.0, 'Seconds to wait, of the time of the request, for a '
+              "transform of the image's time that is late.", (0.0, 3600.0), unit='s', live=True),
     Parameter('driving_valid_for', 1.0, "Seconds from the image's stamp for which driving "
               'advice is valid.',
               (0.0, 60.0), unit='s', live=True),
@@ -189,6 +191,7 @@ class Settings:
     timeout: float
     max_image_age: float
     wait_for_image: float
+    wait_for_transform: float
     driving_valid_for: float
     max_new_tokens: int
     max_steps: int

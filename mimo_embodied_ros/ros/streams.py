@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import struct
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
@@ -19,8 +18,9 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from mimo_embodied_ros.core.errors import BadEncodingError, MimoError
 
+from .stamps import RESTART_NS, stamp_of
+
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable
 
     from rclpy.event_handler import QoSMessageLostInfo
@@ -31,9 +31,7 @@ _TYPES = get_typestore(Stores.ROS2_JAZZY)
 _VIEWED = Image, CompressedImage  # types whose data are read as a view, without a copy
 _QUEUE = 10  # depth for callbacks, since messages may come faster than the executor spins
 _OVERRIDABLE = QoSPolicyKind.DEPTH, QoSPolicyKind.DURABILITY
-_RESTART_NS = 1_000_000_000  # stamps that fall back by more show that a bag began anew
 _RATE_TICKS = 5  # number of ticks over which rates are measured
-_HEADER_BYTES = 12  # of CDR's encapsulation and the stamp
 T = TypeVar('T')
 
 
@@ -43,15 +41,6 @@ class Message(NamedTuple):
     data: bytes
     stamp_ns: int  # of its header, nanoseconds; 0 where the data are too short to have a header
     arrived: float  # when the middleware received it, ``time.monotonic()`` seconds
-
-
-def stamp_of(data: bytes) -> int:
-    """The stamp, nanoseconds, of a serialised message that begins with its header."""
-    if len(data) < _HEADER_BYTES:
-        return 0
-    order = '<' if data[1] & 1 else '>'
-    seconds, nanoseconds = struct.unpack_from(f'{order}iI', data, 4)
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 def read(message: Message, kind: Any) -> Any:
@@ -156,14 +145,16 @@ class Stream:
         quality: of service of the subscription; None while there is none.
         rate, loss: messages that were received and dropped per second lately; None: not known.
         offset_ns: the smallest time lately from a stamp to the arrival by the node's clock.
+        refused: why the message that came last was left out, whose stamp is no time; else None.
 
     """
 
     def __init__(
         self, node: Node, kind: Any, name: str, parameter: str, *, kept: int = 1,
         polled: bool = True, optional: bool = False, clip: Clip | None = None,
+        malformed: Counter[str] | None = None,
     ) -> None:
-        """Prepare to keep the newest ``kept`` messages."""
+        """Prepare to keep the newest ``kept`` messages; ``malformed`` counts those left out."""
         self.kind, self.name, self.parameter, self.optional = kind, name, parameter, optional
         self.topic = node.resolve_topic_name(name) if name else ''
         self._node, self._clock, self._polled = node, node.get_clock(), polled
@@ -175,8 +166,11 @@ class Stream:
         self.offset_ns = 0
         self._lock = threading.RLock()  # between polls in any thread and the executor's callbacks
         self._subscription: Subscription | None = None
+        self.refused: BadEncodingError | None = None
+        self._malformed: Counter[str] = Counter() if malformed is None else malformed
         self._offsets: list[int] = []
         self._kept: deque[Message] = deque(maxlen=kept)
+        self._latest_ns = 0  # the latest stamp of those that were kept since time began anew
         self._clip = clip
         self._last_poll = self._moment()
         self._number: int | None = None  # the publisher's number of the last message
@@ -217,7 +211,7 @@ class Stream:
             if self._subscription is not None:
                 self._node.destroy_subscription(self._subscription)
                 self._subscription = None
-            self.opened = self.quality = self.rate = self.loss = None
+            self.opened = self.quality = self.rate = self.loss = self.refused = None
             self._ticks.clear()
             self.forget()
 
@@ -247,15 +241,6 @@ class Stream:
             self._last_poll = moment
 
     def _store(self, data: bytes, info: dict[str, Any], moment: tuple[float, int]) -> None:
-        arrived, arrived_ns = self._arrival(info, moment)
-        message = Message(data, stamp_of(data), arrived)
-        newest = self.newest
-        if newest is not None and message.stamp_ns < newest.stamp_ns - _RESTART_NS:
-            self.forget()
-        self._kept.append(message)
-        if self._clip is not None:
-            self._clip.add(message)
-        self._offsets.append(arrived_ns - message.stamp_ns)
         number, arrivals = info['publication_sequence_number'], 1
         if number is None:
             self._counted = not self._polled
@@ -263,6 +248,25 @@ class Stream:
             arrivals = max(1, number - self._number - self._lost)
         self._number, self._lost = number, 0
         self.received += arrivals
+        try:
+            stamp_ns, self.refused = stamp_of(data), None
+        except BadEncodingError as error:
+            self.refused = BadEncodingError(
+                f'a {type_name(self.kind)} on {self.topic} is left out: {error}',
+                cause=error.cause)
+            self._malformed[error.cause] += 1
+            return
+        arrived, arrived_ns = self._arrival(info, moment)
+        message = Message(data, stamp_ns, arrived)
+        # a stamp of 0 is none, and tells nothing
+        if stamp_ns and stamp_ns < self._latest_ns - RESTART_NS:
+            self.forget()
+        self._latest_ns = max(self._latest_ns, stamp_ns)
+        self._kept.append(message)
+        if self._clip is not None:
+            self._clip.add(message)
+        if self._last_poll[1]:  # before the first /clock nobody knows how late a message is
+            self._offsets.append(arrived_ns - stamp_ns)
 
     def _arrival(self, info: dict[str, Any], moment: tuple[float, int]) -> tuple[float, int]:
         """When a message arrived that is taken now: between the last poll and this moment.
@@ -286,6 +290,7 @@ class Stream:
         with self._lock:
             self._kept = deque(
                 (m for m in self._kept if m.stamp_ns <= after_ns), maxlen=self._kept.maxlen)
+            self._latest_ns = max((m.stamp_ns for m in self._kept), default=0)
             if self._clip is not None:
                 self._clip.forget(after_ns)
 

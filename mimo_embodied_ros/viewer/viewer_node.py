@@ -32,13 +32,13 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from mimo_embodied_ros import msg, srv
 from mimo_embodied_ros.annotate import MARK, PLAN, Canvas
-from mimo_embodied_ros.core.errors import MimoError, ResultCode
+from mimo_embodied_ros.core.errors import BadEncodingError, MimoError, ResultCode
 from mimo_embodied_ros.pictures import jpeg
 from mimo_embodied_ros.ros import messages, process
 from mimo_embodied_ros.ros.images import decode_compressed, decode_image, encode_image
 from mimo_embodied_ros.ros.parameters import read_table
 from mimo_embodied_ros.ros.request_kinds import KINDS
-from mimo_embodied_ros.ros.streams import stamp_of
+from mimo_embodied_ros.ros.stamps import stamp_of
 
 from .viewer_parameters import PARAMETERS
 
@@ -77,8 +77,12 @@ class ImageHistory:
 
     def store(self, camera: str, kind: type, message: bytes) -> None:
         """Store a serialised ``Image`` or ``CompressedImage`` of a camera."""
+        try:
+            stamp_ns = stamp_of(message)
+        except BadEncodingError:  # the node answers on no such image
+            return
         with self._arrived:
-            self._held.append((camera, stamp_of(message), kind, message))
+            self._held.append((camera, stamp_ns, kind, message))
             self._bytes += len(message)
             while self._bytes > self._capacity and len(self._held) > 1:
                 self._bytes -= len(self._held.popleft()[3])

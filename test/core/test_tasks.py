@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from mimo_embodied_ros.core.ego_motion import format_past_path
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.frames import Frame, Odometry
 from mimo_embodied_ros.core.parse import parse_answer
@@ -54,7 +57,7 @@ def test_benchmark(fact: dict[str, Any]) -> None:
         fact['text'],
         frames(fact['frames']),
         options=tuple(fact['options']),
-        odometry=(drive(1.0, 0.0), drive(3.0, 1.0)),
+        odometry=(drive(1.0, 0.0), drive(3.0, 0.5)),
         experimental=task.experimental,
     )
     prompt = build_prompt(query, LIMITS)
@@ -136,10 +139,41 @@ def test_placeholders_in_a_request_are_sent_as_they_are() -> None:
 
 
 def test_path_is_seen_from_the_newest_pose() -> None:
-    past = (drive(1.0, 0.0), drive(2.5, 1.0), drive(3.0, 2.0))
+    past = (drive(1.0, 0.0), drive(2.5, 0.5), drive(3.0, 1.0))
     query = Query(TASKS['trajectory'], 'GO', frames(1), odometry=past, experimental=True)
     words = 't-2: (-2.00, 0.00, 0.00), t-1: (-0.50, 0.00, 0.00), t-0: (0.00, 0.00, 0.00)'
     assert words in build_prompt(query, LIMITS).text
+
+
+@pytest.mark.parametrize(('ages', 'names'), [
+    ((1.5, 1.0, 0.5, 0.0), ['t-3', 't-2', 't-1', 't-0']),
+    ((1.5, 0.5, 0.0), ['t-3', 't-1', 't-0']),
+    ((1.65, 1.0, 0.0), ['t-3.3', 't-2', 't-0']),
+    ((0.0,), ['t-0']),
+])
+def test_steps_of_the_past_path_are_named_by_their_times(
+    ages: tuple[float, ...], names: list[str]
+) -> None:
+    path = format_past_path([drive(-age, 5.0 - age) for age in ages])
+    assert re.findall(r't-[\d.]+(?=:)', path) == names
+
+
+def test_the_speed_is_that_of_the_frame_that_the_answer_is_about() -> None:
+    moving, task = drive(1.0, 4.5), TASKS['explain_action']
+    early, late = frames(2)
+
+    def text(*clip: Frame) -> str:
+        return build_prompt(Query(task, '', clip), LIMITS).text
+
+    known = replace(late, odometry=replace(moving, linear=(7.0, 0.0, 0.0)))
+    assert 'Current speed of the vehicle: 7.00m/s' in text(replace(early, odometry=moving), known)
+    assert 'Current speed of the vehicle: 7.00m/s' in text(early, known)
+    with pytest.raises(InvalidRequestError, match='give its odometry'):
+        text(replace(early, odometry=moving), late)
+    # of several views the odometry is that of the first one
+    views = Query(replace(task, media=Media.VIEWS, views=('a', 'b')), '',
+                  (known, replace(early, odometry=moving)))
+    assert 'Current speed of the vehicle: 7.00m/s' in build_prompt(views, LIMITS).text
 
 
 # --- files of users ---------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +13,13 @@ import cv2
 import geometry
 import numpy as np
 import pytest
-from depth_scenes import LENSES, Ball, Cuboid, Ground, Scene, look_at
+from depth_scenes import LENSES, Ball, Cuboid, Ground, Scene, look_at, stereo_depth
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_registration import pixels_by_opencv, register_plainly
 
 from mimo_embodied_ros.core.errors import (
+    CancelledError,
     InvalidRequestError,
     NoCameraInfoError,
     NoDepthError,
@@ -24,11 +28,18 @@ from mimo_embodied_ros.core.errors import (
 from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry, View
 from mimo_embodied_ros.geometry import quaternions
 from mimo_embodied_ros.geometry.camera_model import CameraModel
-from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform, load_extrinsics
+from mimo_embodied_ros.geometry.extrinsics import (
+    LATE,
+    NOT_THEN,
+    Extrinsics,
+    Transform,
+    load_extrinsics,
+)
 from mimo_embodied_ros.geometry.lifting import Lifter, PositionStatus
 from mimo_embodied_ros.geometry.odometry import interpolate, is_valid_at
 from mimo_embodied_ros.geometry.poses import goals_before, tool_pose
-from mimo_embodied_ros.geometry.registration import register
+from mimo_embodied_ros.geometry.registration import SharedRegistration, register
+from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -187,7 +198,8 @@ def test_drawn_scenes_are_measured_within_the_limits(
 ) -> None:
     file = tmp_path / 'bench_out' / 'geometry.json'
     monkeypatch.setattr('sys.argv', [
-        'geometry.py', '--scenes', '16', '--points', '20', '--seed', '3', '--out', str(file)])
+        'geometry.py', '--scenes', '16', '--points', '20', '--seed', '3', '--repeats', '0',
+        '--out', str(file)])
     geometry.main()
     report = json.loads(file.read_text('utf-8'))
     assert report['median_error'] < 0.01
@@ -335,6 +347,95 @@ def test_depth_of_another_camera_is_seen_as_by_this_one(lens: str) -> None:
     assert max(good) < 0.02
 
 
+@settings(deadline=None, max_examples=20)
+@given(depth_lens=st.sampled_from(sorted(LENSES)), lens=st.sampled_from(sorted(LENSES)),
+       scale=st.sampled_from([4, 5]), shift=st.tuples(*3 * [st.floats(-0.1, 0.1)]),
+       turn=st.tuples(*3 * [st.floats(-0.1, 0.1)]), seed=st.integers(0, 99))
+def test_depth_is_registered_as_the_plain_way_does_it(
+    depth_lens: str, lens: str, scale: int, shift: tuple[float, ...], turn: tuple[float, ...],
+    seed: int,
+) -> None:
+    random = np.random.default_rng(seed)
+    depth = stereo_depth(FLOORS['pinhole'].depth, random)[::4, ::4]
+    source = CameraModel(replace(LENSES[depth_lens][0], size=(640, 480)), 160, 120)
+    size = 640 // scale, 480 // scale
+    target = CameraModel(replace(LENSES[lens][0], size=(640, 480)), *size)
+    transform = Transform.of(shift, (*turn, 1.0))
+    plain = register_plainly(depth, source, target, size, transform)
+    own = register(depth, source, target, size, transform)
+    assert own.shape == plain.shape
+    # at the border between two pixels a rounding decides
+    assert np.mean(~np.isclose(own, plain, rtol=1e-6, equal_nan=True)) < 1e-3
+
+
+@pytest.mark.parametrize('lens', sorted({*LENSES, 'tilted'}))
+def test_points_are_projected_as_opencv_projects_them(lens: str) -> None:
+    tilted = Intrinsics(500.0, 510.0, 320.0, 240.0, 'rational_polynomial', (
+        0.1, -0.2, 0.001, 0.002, 0.03, 0.2, 0.01, 0.02, 0.001, 0.002, 0.003, 0.004, 0.05, -0.04))
+    camera = CameraModel(tilted if lens == 'tilted' else LENSES[lens][0], 640, 480)
+    points = np.random.default_rng(2).uniform((-1, -1, 0.5), (1, 1, 5), (500, 3))
+    assert camera.pixels(points) == pytest.approx(pixels_by_opencv(camera, points), abs=1e-9)
+    upright = replace(tilted, distortion=tilted.distortion[:12])
+    camera = CameraModel(upright, 640, 480)
+    assert camera.pixels(points) == pytest.approx(pixels_by_opencv(camera, points), abs=1e-9)
+
+
+def test_the_cost_of_registration_is_measured() -> None:
+    report = geometry.measure_registration(1, (160, 90))
+    assert report.keys() == LENSES.keys()
+    assert all(seconds['share'] == seconds['own_s'] / seconds['plain_s']
+               for seconds in report.values())
+
+
+def test_depth_is_registered_once_for_the_requests_on_a_frame() -> None:
+    camera, shared, checks = CameraModel(PINHOLE, 640, 480), SharedRegistration(2), []
+    depth = FLOORS['pinhole'].depth
+    arguments = camera, camera, (640, 480), MOUNT.inverse @ MOUNT
+
+    def check() -> None:
+        checks.append(1)
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(
+            lambda _: shared.register(depth, *arguments, check), range(8)))
+    assert all(result is results[0] for result in results)
+    register(depth, *arguments, check=lambda: checks.append(0))
+    assert checks.count(0) <= checks.count(1)  # and more only while they wait for the first
+    others = [shared.register(depth.copy(), *arguments) for _ in range(2)]
+    assert others[0] is not others[1]
+    assert shared.register(depth, *arguments) is not results[0]  # no longer kept
+
+
+def test_registration_ends_when_its_request_ends() -> None:
+    """Also that of one that waits for another, and the next one does the work."""
+    camera, shared = CameraModel(PINHOLE, 640, 480), SharedRegistration()
+    begun, go_on = threading.Event(), threading.Event()
+    arguments = FLOORS['pinhole'].depth, camera, camera, (640, 480), Transform()
+
+    def hold() -> None:
+        begun.set()
+        assert go_on.wait(WAIT_S)
+
+    def cancel() -> None:
+        raise CancelledError
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(shared.register, *arguments, hold)
+        assert begun.wait(WAIT_S)
+        with pytest.raises(CancelledError):
+            shared.register(*arguments, cancel)
+        go_on.set()
+        first.result()
+    fresh = FLOORS['pinhole'].depth.copy()
+    with pytest.raises(CancelledError):
+        shared.register(fresh, *arguments[1:], cancel)
+    assert shared.register(fresh, *arguments[1:]).shape == (480, 640)
+    lifter = Lifter(frame_with(fresh, depth_view=View('depth', PINHOLE)), 'optical',
+                    lambda *_: Transform(), check=cancel)
+    assert lifter.point(320, 240).status is PositionStatus.NO_DEPTH
+    assert isinstance(lifter.error, CancelledError)
+
+
 # -- rotations and transforms
 
 
@@ -423,9 +524,10 @@ def test_nothing_is_extrapolated(after: Odometry, stamp_ns: int, nearer: int) ->
 
 
 def test_odometry_that_is_far_or_broken_is_not_used() -> None:
-    assert is_valid_at(odometry(), 200_000_000)
-    assert not is_valid_at(odometry(), 200_000_001)
-    assert not is_valid_at(odometry(orientation=(0.0, 0.0, 0.0, 0.0)), 0)
+    assert is_valid_at(odometry(10**9), 1_200_000_000)
+    assert not is_valid_at(odometry(10**9), 1_200_000_001)
+    assert not is_valid_at(odometry(10**9, orientation=(0.0, 0.0, 0.0, 0.0)), 10**9)
+    assert not is_valid_at(odometry(), 0)  # nobody knows when either was
     assert not is_valid_at(None, 0)
 
 
@@ -465,7 +567,7 @@ def test_odometry_stands_above_them(extrinsics: Extrinsics) -> None:
 @pytest.mark.parametrize(('target', 'now', 'says'), [
     ('map', odometry(10**12), "'map'.*known frames are base_link, mast, odom, optical"),
     ('odom', None, "'odom'.*base_link, mast, optical"),
-    ('odom', odometry(10**12 - 10**9), '1.00 s from the image'),
+    ('odom', odometry(10**12 - 10**9), r'connected by odometry, and the nearest .* 1\.00 s before'),
     ('odom', odometry(), 'odometry has the stamp 0; let its publisher stamp it'),
 ])
 def test_frames_that_nothing_connects_are_named(
@@ -473,6 +575,15 @@ def test_frames_that_nothing_connects_are_named(
 ) -> None:
     with pytest.raises(TransformError, match=says):
         extrinsics.lookup(target, 'optical', 10**12, now)
+
+
+def test_only_odometry_that_is_behind_may_still_come(extrinsics: Extrinsics) -> None:
+    for stamp_ns, cause in ((10**12 - 10**9, LATE), (10**12 + 10**9, NOT_THEN)):
+        with pytest.raises(TransformError) as caught:
+            extrinsics.lookup('odom', 'optical', 10**12, odometry(stamp_ns))
+        assert caught.value.cause == cause
+    fixed = extrinsics.lookup('base_link', 'optical', 10**12, odometry(5))
+    assert fixed.apply((0, 0, 1)) == pytest.approx((1.2, 0, 0.5))
 
 
 def entry(**values: Any) -> str:

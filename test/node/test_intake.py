@@ -20,8 +20,10 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
+from builtin_interfaces.msg import Time as Stamp
 from diagnostic_msgs.msg import DiagnosticStatus
 from domains import claimed_domain
+from geometry_msgs.msg import Pose, PoseWithCovariance, Quaternion
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nav_msgs.msg import Odometry
@@ -38,7 +40,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from mimo_embodied_ros.cli.processes import running
+from mimo_embodied_ros.core.ego_motion import format_past_path
 from mimo_embodied_ros.core.errors import (
+    BadEncodingError,
     InvalidRequestError,
     MimoError,
     NoCameraInfoError,
@@ -47,6 +51,7 @@ from mimo_embodied_ros.core.errors import (
     StaleImageError,
 )
 from mimo_embodied_ros.core.resize import PixelLimits
+from mimo_embodied_ros.core.tasks import Task
 from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.node import faults, intake
 from mimo_embodied_ros.node.camera_streams import intrinsics_for
@@ -620,7 +625,7 @@ def test_messages_of_the_future_are_forgotten_when_the_clock_falls_back(ros: Any
     def see(seconds: int) -> None:
         header = Header(stamp=rclpy.time.Time(seconds=seconds).to_msg())
         eyes.send(eyes.camera.image, encode_image(PIXELS, header))
-        eyes.send(eyes.intake._odometry, Odometry(header=header))
+        eyes.send(eyes.intake.odometry.stream, Odometry(header=header))
 
     set_clock(100)
     see(100)
@@ -664,6 +669,180 @@ def test_rates_are_known_where_the_middleware_counts(ros: Any) -> None:
         stream.store(bytes(12), {'publication_sequence_number': None})
         stream.tick(now)
     assert (stream.rate, stream.received) == (None, 43)
+
+
+# -- stamps and clocks
+
+
+def test_a_message_whose_stamp_is_no_time_is_counted_named_and_left_out(ros: Any) -> None:
+    eyes = Eyes(ros, **{'camera.depth_topic': 'depth',
+                        'qos_overrides./odom.subscription.reliability': 'reliable'})
+    camera, odometry = eyes.camera, eyes.intake.odometry.stream
+    bad = [Header(stamp=Stamp(sec=-5), frame_id=FRAME),
+           Header(stamp=Stamp(sec=2**31 - 1, nanosec=2**32 - 1), frame_id=FRAME),
+           Header(stamp=Stamp(sec=-2**31, nanosec=10**9), frame_id=FRAME)]
+
+    def depth(header: Header) -> Image:
+        return Image(header=header, width=1, height=1, step=2, encoding='16UC1', data=b'\xe8\x03')
+
+    for header in bad:
+        eyes.send(camera.image, encode_image(PIXELS, header))
+    with pytest.raises(BadEncodingError, match=r'Image on /camera/image_raw .* stamp is no time'):
+        eyes.frame()
+    assert 'sec is -2147483648 and nanosec 1000000000' in eyes.wait_for_fault('left out')
+    with pytest.raises(BadEncodingError, match='sec is -5'):
+        eyes.intake.frames(
+            Task.ASK, SimpleNamespace(images=[encode_image(PIXELS, bad[0])], cameras=[],
+                                      compressed_images=[]), None, lambda: False)
+    good = eyes.stamp()
+    eyes.send(camera.image, encode_image(PIXELS, good))
+    for header in bad:
+        eyes.send(camera.depth, depth(header))
+        eyes.send(camera.info, CameraInfo(header=header, width=64, height=48, k=K))
+        eyes.send(odometry, Odometry(header=header))
+    frame = eyes.frame()
+    assert (frame.depth, frame.intrinsics, frame.odometry) == (None, None, None)
+    assert isinstance(frame.no_3d, BadEncodingError)
+    eyes.send(camera.depth, depth(good))
+    eyes.send(camera.info, CameraInfo(header=good, width=64, height=48, k=K))
+    eyes.send(odometry, Odometry(header=good, pose=UPRIGHT))
+    for header in bad:
+        for stream, message in ((camera.image, encode_image(PIXELS, header)),
+                                (camera.depth, depth(header)), (odometry, Odometry(header=header))):
+            eyes.send(stream, message)
+    frame = eyes.frame()  # the good ones, which nothing displaced
+    assert frame.stamp_ns == rclpy.time.Time.from_msg(good.stamp).nanoseconds
+    assert frame.odometry.stamp_ns == frame.stamp_ns
+    assert frame.intrinsics.fx == 50.0
+    assert frame.depth.tolist() == [[1.0]]
+    assert frame.no_3d is None
+    assert camera.malformed == {'bad stamp': 15}
+    ros.wait_for(lambda: eyes.values().get('malformed: bad stamp') == '15')
+    ros.wait_for(lambda: eyes.values('odometry').get('malformed: bad stamp') == '6')
+    for stream, message in (
+            (camera.image, encode_image(PIXELS, good)), (camera.depth, depth(good))):
+        eyes.send(stream, message)
+    ros.wait_for(lambda: eyes.statuses['camera camera'].level == DiagnosticStatus.OK)
+
+
+def test_an_image_before_the_first_clock_is_not_called_one_of_the_future(ros: Any) -> None:
+    eyes = Eyes(ros, use_sim_time=True)
+    clock = eyes.driver.create_publisher(Clock, '/clock', 1)
+    ros.wait_for(clock.get_subscription_count)
+    eyes.send(eyes.camera.image, encode_image(PIXELS, Header(
+        stamp=Stamp(sec=1_500_000_000), frame_id=FRAME)))
+    eyes.wait_for_fault('nothing has arrived on /clock yet')
+    clock.publish(Clock(clock=Stamp(sec=1_500_000_000, nanosec=10**8)))
+    ros.wait_for(lambda: eyes.node.get_clock().now().nanoseconds)
+    ros.wait_for(lambda: eyes.statuses['camera camera'].level == DiagnosticStatus.OK)
+    assert not [warning for warning in eyes.warnings if 'in the future' in warning]
+    # and one that stops is named, while images go on
+    eyes.send(eyes.camera.image, encode_image(PIXELS, Header(
+        stamp=Stamp(sec=1_500_000_003), frame_id=FRAME)))
+    eyes.wait_for_fault('/clock has stood still for')
+
+
+def test_an_unreadable_or_unstamped_message_does_not_begin_time_anew(ros: Any) -> None:
+    stream = Stream(ros.node('some'), Image, 'image', '', kept=8)
+    stream.open()
+    for stamp, stamp_ns in ((Stamp(sec=10), 10**10), (Stamp(), 10**10), (Stamp(sec=-9), 10**10),
+                            (Stamp(sec=11), 11 * 10**9), (Stamp(sec=2), 2 * 10**9)):
+        stream.store(serialize_message(Image(header=Header(stamp=stamp))),
+                     {'publication_sequence_number': None})
+        assert stream.nearest(12 * 10**9).stamp_ns == stamp_ns
+
+
+# -- odometry
+
+
+UPRIGHT = PoseWithCovariance(pose=Pose(orientation=Quaternion(w=1.0)))
+
+
+class Driving(Eyes):
+    """A base that drives ahead at 2 m/s."""
+
+    def __init__(self, ros: Any, max_age_s: float = 0.0) -> None:
+        super().__init__(
+            ros, max_age_s, **{'qos_overrides./odom.subscription.reliability': 'reliable'})
+        self.odometry = self.intake.odometry
+
+    def drive(self, *seconds: float, frame_id: str = 'odom', speed: float = 2.0) -> None:
+        for second in seconds:
+            message = Odometry(header=self.at(second), child_frame_id='base')
+            message.header.frame_id = frame_id
+            message.pose.pose.orientation.w = 1.0
+            message.pose.pose.position.x = 2.0 * second
+            message.twist.twist.linear.x = speed
+            self.send(self.odometry.stream, message)
+
+    def motion(self, second: float, wait_s: float = 0.0, **options: Any) -> Any:
+        stamp_ns = rclpy.time.Time.from_msg(self.at(second).stamp).nanoseconds
+        return self.odometry.motion(stamp_ns, wait_s, lambda: False, **options)
+
+    def names(self, second: float) -> list[str]:
+        return re.findall(r't-[\d.]+(?=:)', format_past_path(self.motion(second)))
+
+
+def test_odometry_of_another_time_is_not_told_as_the_present_one(ros: Any) -> None:
+    eyes = Driving(ros)
+    with pytest.raises(InvalidRequestError, match='none has arrived on /odom; set odometry_topic'):
+        eyes.motion(60.0)
+    eyes.drive(0.0, speed=15.0)
+    assert eyes.motion(0.2)[-1].linear[0] == 15.0
+    assert eyes.motion(60.0, needed=False) == ()
+    with pytest.raises(InvalidRequestError) as caught:
+        eyes.motion(60.0)
+    assert 'on /odom the nearest odometry is 60.00 s before the image' in str(caught.value)
+    eyes.send(eyes.camera.image, encode_image(PIXELS, eyes.at(60.0)))
+    assert eyes.frame().odometry is None
+    eyes.drive(100.0, speed=math.nan)
+    with pytest.raises(InvalidRequestError, match='broken: a number is not finite'):
+        eyes.motion(100.0)
+    with pytest.raises(InvalidRequestError, match='the image has the stamp 0'):
+        eyes.odometry.motion(0, 0.0, lambda: False)
+
+
+def test_odometry_that_is_behind_the_image_is_waited_for(ros: Any) -> None:
+    eyes = Driving(ros)
+    eyes.drive(0.0)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(eyes.motion, 0.7, WAIT_S)
+        eyes.drive(0.4)
+        assert not asked.done()
+        eyes.drive(0.6)
+        assert asked.result(WAIT_S)[-1].position[0] == pytest.approx(1.2)
+
+
+def test_the_past_path_has_the_steps_that_are_known_each_at_its_time(ros: Any) -> None:
+    eyes = Driving(ros)
+    eyes.drive(*(0.3 * n for n in range(8)))  # up to 2.1
+    path = eyes.motion(2.05)
+    assert [round((path[-1].stamp_ns - p.stamp_ns) / 1e9, 6) for p in path] == [1.5, 1.0, 0.5, 0.0]
+    words = ('t-3: (-3.00, 0.00, 0.00), t-2: (-2.00, 0.00, 0.00), t-1: (-1.00, 0.00, 0.00), '
+             't-0: (0.00, 0.00, 0.00)')
+    assert format_past_path(path) == words
+    # where it is a little behind the image, steps are counted from the newest one
+    assert format_past_path(eyes.motion(2.25)) == words
+    eyes.drive(3.6, 3.7)  # nothing is known between, and nothing is invented
+    assert eyes.names(3.7) == ['t-3.2', 't-0']
+    eyes.drive(4.2, frame_id='map')
+    assert eyes.names(4.2) == ['t-0']
+
+
+def test_several_publishers_of_odometry_are_a_fault(ros: Any) -> None:
+    eyes = Driving(ros)
+    eyes.drive(0.0)
+    eyes.wait_for_diagnoses(1)
+    assert eyes.statuses['odometry'].level == DiagnosticStatus.OK
+    ros.node('other').create_publisher(Odometry, 'odom', 1)
+    warning = eyes.wait_for_fault('/odom has 2 publishers', 'odometry')
+    assert '/driver, /other' in warning
+
+
+def test_odometry_that_stops_is_a_fault(ros: Any) -> None:
+    eyes = Driving(ros, max_age_s=0.6)
+    eyes.drive(0.0)
+    assert '(1 publishers)' in eyes.wait_for_fault('nothing has arrived on /odom for', 'odometry')
 
 
 # -- pictures that are shown, and not as they are meant
@@ -923,6 +1102,6 @@ def test_garbage_odometry_is_counted_and_old_garbage_is_not_called_stale(ros: An
         eyes.intake.frame('', 1.0, 0.0, lambda: False)
     assert not isinstance(caught.value, StaleImageError)
     eyes.see()
-    eyes.send(eyes.intake._odometry, b'nothing')
+    eyes.send(eyes.intake.odometry.stream, b'nothing')
     assert eyes.frame().odometry is None
     ros.wait_for(lambda: eyes.values('odometry').get('malformed: unreadable bytes') == '1')

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import sys
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,26 +12,28 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
-from geometry_msgs.msg import TransformStamped
+from action_msgs.msg import GoalStatus
 from nav_msgs.msg import Odometry
 from rclpy.duration import Duration
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from mimo_embodied_ros import action, msg
-from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode, TransformError
-from mimo_embodied_ros.core.frames import Odometry as BaseOdometry
+from mimo_embodied_ros import action, msg, srv
+from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
+from mimo_embodied_ros.geometry import registration
 from mimo_embodied_ros.geometry.camera_model import CameraModel
-from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform
+from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.node import settings as node_settings
 from mimo_embodied_ros.ros import transforms
 from mimo_embodied_ros.ros.calibration import intrinsics_of
 from mimo_embodied_ros.ros.images import encode_image
+from support import tf2
 from support.paths import EXAMPLES
 from support.programs import run_program
 from support.robot import FRAME, Robot
 from support.tabletop import SCENE
+from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,7 +82,7 @@ class Seeing(Robot):
             turn = odometry.pose.pose.orientation
             turn.z = turn.w = LEFT
             odometry.twist.twist.linear.x = 20.0
-            stream = self.node.session.intake._odometry
+            stream = self.node.session.intake.odometry.stream
             received = stream.received
             self.odometry.publish(odometry)
             self.ros.wait_for(lambda s=stream, n=received: s.received > n)
@@ -97,7 +98,7 @@ class Seeing(Robot):
             intake = self.node.session.intake
             seen = intake.frame('camera', 0.0, 0.0, lambda: False)
             view = seen.depth_view
-            base = intake.odometry_at(seen.stamp_ns)
+            base = intake.odometry.at(seen.stamp_ns)
             return (seen.depth is not None and seen.intrinsics is not None
                     and (frame == FRAME or (view is not None and view.intrinsics is not None))
                     and base is not None and base.stamp_ns == seen.stamp_ns)
@@ -160,11 +161,58 @@ def test_points_come_in_frames_of_the_robot_with_the_state_of_its_base(robot: Se
     assert lost.affordances.points[0].position_problem in lost.error_msg
 
 
+def test_a_transform_that_is_late_is_waited_for_beside_everything_else(
+    ros: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transforms, 'tf2_ros', tf2)
+    robot = Seeing(ros, tmp_path, wait_for_transform=WAIT_S, max_batch=2)
+    broadcaster = tf2.Broadcaster(ros, robot.other)
+    stamp = Time.from_msg(robot.see_depth().stamp)
+
+    def drive(*seconds: float, parent: str = 'map', child: str = FRAME) -> None:
+        for second in seconds:
+            broadcaster.send(parent, child, 1.0, (stamp + Duration(seconds=second)).to_msg())
+
+    def ask(target_frame: str) -> Any:
+        feedback: list[Any] = []
+        handle = robot.send(action.FindAffordances, 'find_affordances', feedback,
+                            query='red cube', target_frame=target_frame)
+        ros.wait_for(lambda: any(f.state == f.LIFTING for f in feedback))
+        return handle
+
+    drive(-3.0, -1.5)
+    late = ask('map')
+    # neither the executor nor the model waits with it
+    assert robot.call(srv.ListCameras, 'list_cameras').cameras
+    assert robot.find('').error_code == ResultCode.NONE
+    assert late.status != GoalStatus.STATUS_SUCCEEDED
+    drive(0.5)
+    result = robot.result(late).result
+    assert (ResultCode(result.error_code), result.error_msg) == (ResultCode.NONE, '')
+    assert result.affordances.points[0].position.z == pytest.approx(DEPTH)
+    # a cancel ends the wait, and so does the limit
+    drive(-3.0, -1.5, parent='earth', child='map')
+    cancelled = ask('earth')
+    ros.wait_for(cancelled.cancel_goal_async().done)
+    assert robot.result(cancelled).status == GoalStatus.STATUS_CANCELED
+    robot.node.set_parameters([rclpy.parameter.Parameter('wait_for_transform', value=0.2)])
+    result = robot.find('earth')
+    assert ResultCode(result.error_code) is ResultCode.TF_ERROR
+    assert result.error_msg.startswith(
+        'pixels are given, but no 3D: tf2: Lookup would require extrapolation into the future')
+    assert result.affordances.points
+
+
 def test_depth_of_another_camera_is_brought_into_the_image(robot: Seeing) -> None:
     robot.see_depth('depth_optical_frame')
     point = robot.find('base_link').affordances.points[0]
     assert point.position_status == point.OK
     assert xyz(point.position) == pytest.approx(in_base(point), abs=1e-3)
+    # and once for all requests on the frame
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registration, 'register', lambda *_: pytest.fail('registered again'))
+        assert xyz(robot.find(FRAME).affordances.points[0].position)[2] == pytest.approx(
+            DEPTH, abs=1e-3)
 
 
 def test_depth_of_a_camera_without_extrinsics_is_not_used(robot: Seeing) -> None:
@@ -327,55 +375,6 @@ def test_an_example_names_what_is_missing(ros: Any, tmp_path: Path) -> None:
 
 
 # -- without a graph
-
-
-class Tf2:
-    """In place of tf2_ros, which comes with a ROS distribution and not with the wheels."""
-
-    TransformException = LookupError
-
-    def __init__(self) -> None:
-        self.lookups: list[Any] = []
-        self.Buffer = lambda cache_time: SimpleNamespace(
-            lookup_transform=lambda *arguments: self.look(cache_time, *arguments))
-        self.TransformListener = lambda *_, **__: SimpleNamespace(
-            unregister=lambda: self.lookups.append('unregistered'))
-
-    def look(self, cache_time: Any, target: str, source: str, time: Any) -> Any:
-        self.lookups.append((cache_time.nanoseconds, target, source, time.nanoseconds))
-        if target != 'map':
-            text = f'"{target}" does not exist'
-            raise LookupError(text)
-        transform = TransformStamped()
-        transform.transform.translation.x = 7.0
-        return transform
-
-
-def test_tf2_is_asked_first_and_for_the_stamp_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    tf2 = Tf2()
-    monkeypatch.setattr(transforms, 'tf2_ros', tf2)
-    fixed = Extrinsics({'camera': ('base', Transform.of((1, 0, 0), (0, 0, 0, 1)))})
-    frames = transforms.Transforms(SimpleNamespace(), fixed, 30.0)
-    assert frames.lookup('map', 'camera', 5, None).apply((0, 0, 0)) == pytest.approx((7, 0, 0))
-    assert tf2.lookups == [(30 * 10**9, 'map', 'camera', 5)]
-    assert frames.lookup('base', 'camera', 5, None).apply((0, 0, 0)) == pytest.approx((1, 0, 0))
-    with pytest.raises(TransformError, match='"odom" does not exist'):
-        frames.lookup('odom', 'camera', 5, None)
-    slashed = BaseOdometry(5, '/odom', 'base', (0, 0, 0), (0, 0, 0, 1), (0, 0, 0), (0, 0, 0))
-    with pytest.raises(TransformError, match="'/odom' begins with a slash"):
-        frames.lookup('odom', 'camera', 5, slashed)
-    with pytest.raises(TransformError, match=r'the image has no stamp \(it is 0\); let the driver'):
-        frames.lookup('map', 'camera', 0, None)
-    for frame, says in (('/camera', "'/camera' begins with a slash"), ('', r'frame_id.* is empty')):
-        with pytest.raises(TransformError, match=says):
-            frames.lookup('odom', frame, 5, None)
-    frames.close()
-    assert tf2.lookups[-1] == 'unregistered'
-    without = transforms.Transforms(SimpleNamespace(), fixed, 0.0)
-    with pytest.raises(TransformError, match='tf_buffer is 0'):
-        without.lookup('map', 'camera', 5, None)
-    with pytest.raises(TransformError, match=r'tf_buffer is 0.*; the image has no stamp'):
-        without.lookup('map', 'camera', 0, None)
 
 
 P = [400.0, 0.0, 300.0, 5.0, 0.0, 401.0, 200.0, 0.0, 0.0, 0.0, 1.0, 0.0]

@@ -11,9 +11,11 @@ pytest.importorskip('httpx2')
 
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration
+from builtin_interfaces.msg import Time as Stamp
 from nav_msgs.msg import Odometry
 from rclpy.duration import Duration as Seconds
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.time import Time
 from std_msgs.msg import Header
 
 from mimo_embodied_ros import action, msg
@@ -83,7 +85,7 @@ def drive(robot: Robot) -> Callable[..., Any]:
             message.pose.pose.position.x = -5.0 * age
             message.pose.pose.orientation.w = 1.0
             message.twist.twist.linear.x = 5.0
-            stream = robot.node.session.intake._odometry
+            stream = robot.node.session.intake.odometry.stream
             received = stream.received
             odometry.publish(message)
             robot.ros.wait_for(lambda s=stream, r=received: s.received > r)
@@ -140,7 +142,9 @@ def test_driving_advice(robot: Robot, oracle: Oracle, drive: Callable[..., Any])
 def test_driving_advice_with_cameras_all_around(
     robot: Robot, oracle: Oracle, drive: Callable[..., Any]
 ) -> None:
-    images = [encode_image(SCENE.pixels, Header(frame_id=f'camera{n}')) for n in range(6)]
+    stamp = robot.other.get_clock().now().to_msg()
+    images = [encode_image(SCENE.pixels, Header(stamp=stamp, frame_id=f'camera{n}'))
+              for n in range(6)]
     result = drive(images=images, trajectory=True, locate_hazards=True).result
     assert result.error_code == ResultCode.NONE
     assert [len(r.body['messages'][0]['content']) - 1 for r in oracle.server.requests[2:]] == [
@@ -170,6 +174,33 @@ def test_driving_advice_needs_odometry(robot: Robot) -> None:
     result = robot.ask(action.PlanDriving, 'plan_driving').result
     assert result.error_code == ResultCode.INVALID_REQUEST
     assert 'odometry_topic' in result.error_msg
+
+
+def test_odometry_of_another_time_is_not_told_as_the_present_speed(
+    robot: Robot, oracle: Oracle
+) -> None:
+    odometry = robot.other.create_publisher(Odometry, 'odom', 4)
+    robot.ros.wait_for(odometry.get_subscription_count)
+    stream, image = robot.node.session.intake.odometry.stream, robot.see()
+    then = Time.from_msg(image.stamp) - Seconds(seconds=60)
+    for stamp in (then.to_msg(), Stamp(sec=-5), Stamp(nanosec=2**32 - 1)):
+        message = Odometry(header=Header(stamp=stamp, frame_id='odom'))
+        message.twist.twist.linear.x = 15.0
+        received = stream.received
+        odometry.publish(message)
+        robot.ros.wait_for(lambda r=received: stream.received > r)
+    for task in ('', 'explain_action'):
+        result = robot.ask(action.PlanDriving, 'plan_driving', task=task).result
+        assert ResultCode(result.error_code) is ResultCode.INVALID_REQUEST
+        assert 'the nearest odometry is 60.00 s before the image' in result.error_msg
+    assert not oracle.prompts
+    result = robot.ask(action.AnswerSpatial, 'answer_spatial', question='Is it red?').result
+    assert (result.error_code, result.answer.base.valid) == (ResultCode.NONE, False)
+    carried = encode_image(SCENE.pixels, Header(stamp=Stamp(sec=-5)))
+    result = robot.ask(action.AnswerSpatial, 'answer_spatial', question='Is it red?',
+                       images=[carried]).result
+    assert ResultCode(result.error_code) is ResultCode.BAD_ENCODING
+    assert 'the stamp is no time: sec is -5' in result.error_msg
 
 
 def test_nothing_that_moves_anything_is_published(robot: Robot) -> None:

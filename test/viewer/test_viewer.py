@@ -51,6 +51,7 @@ def test_the_image_with_the_stamp_is_found() -> None:
     history.store('right', CompressedImage, images[8])
     assert history.find('left', 7, 0.0) == (Image, images[7])
     assert history.find('right', 8, 0.0) == (CompressedImage, images[8])
+    history.store('right', CompressedImage, images[8][:4] + b'\xff' * 8)  # its stamp is no time
     assert history.newest() == (CompressedImage, images[8])
     for camera, stamp in (('left', 8), ('left', 4), ('right', 7), ('back', 7)):
         assert history.find(camera, stamp, 0.0) is None

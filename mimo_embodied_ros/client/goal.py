@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from action_msgs.msg import GoalStatus
 
-from mimo_embodied_ros.core.errors import GoalRejectedError, MimoError, ResultCode, error_of
+from mimo_embodied_ros.core.errors import (
+    GoalRejectedError,
+    MimoError,
+    ResultCode,
+    SendGoalError,
+    error_of,
+)
 
 from .request import Request
 
@@ -25,6 +32,7 @@ class ActionGoal(Request):
         """Prepare to send a goal; see :class:`Request`."""
         super().__init__(spinner, name, connect, message, wait_s)
         self._handle: Any = None  # of the accepted goal
+        self._sent_at = 0.0
         self._feedback: Any = None
         self._text = ''
 
@@ -38,33 +46,58 @@ class ActionGoal(Request):
 
     # -- what follows runs in the spinner's thread
 
+    def _service_name(self) -> str:
+        return f'{self.name}/_action/send_goal'
+
+    def _other_endpoints(self) -> list[Any]:
+        return list(self._spinner.own_node.get_publishers_info_by_topic(
+            f'{self.name}/_action/status'))
+
     def _is_server_there(self) -> bool:
         return bool(self._client.server_is_ready())
 
-    def _send(self) -> None:
-        sent = self._client.send_goal_async(self._message, self._on_feedback)
-        sent.add_done_callback(self._on_response)
+    def _send(self) -> Any:
+        self._sent_at = time.monotonic()
+        return self._client.send_goal_async(self._message, self._on_feedback)
 
-    def _is_accepted(self) -> bool:
-        return self._handle is not None
+    def _watch_servers(self) -> None:
+        super()._watch_servers()
+        if self._handle is None and not self.is_done() and (
+                time.monotonic() - self._sent_at > self._wait_s):
+            # _on_response cancels it if it is accepted later
+            self.end(error=SendGoalError(
+                f'the server of {self.name} did not accept the goal within {self._wait_s:g} s; is '
+                'it busy, or was it killed just before?'))
 
     def _on_feedback(self, message: Any) -> None:
         self._feedback = message.feedback
         self._text += getattr(message.feedback, 'delta', '')
 
     def _on_response(self, future: Any) -> None:
+        if future.cancelled():
+            return
         handle = future.result()
         if not handle.accepted:
+            self._settled = True
             self.end(error=GoalRejectedError(f'{self.name} did not accept the goal'))
             return
         self._handle = handle
         if self._cancelled or self.is_done():  # while the goal was on its way to the server
             handle.cancel_goal_async()
-        if not self.is_done():
-            handle.get_result_async().add_done_callback(self._on_result)
+        self._awaited = handle.get_result_async()
+        self._awaited.add_done_callback(self._on_result)
 
     def _on_result(self, future: Any) -> None:
+        if future.cancelled():
+            return
         reply = future.result()
+        if reply.status == GoalStatus.STATUS_UNKNOWN:
+            self._settled = len(self._look_for_servers()) == 1  # else another one may have it
+            self.end(error=SendGoalError(
+                f'the server of {self.name} does not know the goal that was accepted: it was '
+                'started anew, or there are several; look what was done, and ask again'))
+            return
+        self._settled = True
         if reply.status == GoalStatus.STATUS_SUCCEEDED:
             self.end(reply.result)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from mimo_embodied_ros.core.errors import CancelledError, RequestTimeoutError
+from mimo_embodied_ros.core.errors import CancelledError, MimoError, RequestTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,9 +68,11 @@ class Control:
             timeout_s: seconds that it may take; None: without limit.
 
         Raises:
-            CancelledError: `cancel` was called, and the request has stopped.
-            RequestTimeoutError: the request took longer, or did not stop when it was cancelled.
+            CancelledError: `cancel` was called.
+            RequestTimeoutError: the request took longer.
             MimoError: the request failed.
+
+        With the first two, `Request.may_still_run` tells whether it has stopped.
 
         """
         request.add_done_callback(lambda _: self._notify())
@@ -79,18 +81,19 @@ class Control:
         if request.is_done():
             return request.result()
         request.cancel()
-        try:
-            request.result(_STOP_S)
-        except RequestTimeoutError:
-            msg = f'{request.name} does not stop, {_STOP_S:g} s after it was cancelled'
-            raise RequestTimeoutError(msg) from None
-        except CancelledError:
-            pass
+        with self._changed:
+            self._changed.wait_for(request.is_done, _STOP_S)
+        stops = '' if request.is_done() else (
+            f'{request.name} does not stop, {_STOP_S:g} s after it was cancelled')
         if self._cancelled:
-            msg = 'the plan was cancelled'
-            raise CancelledError(msg)
-        msg = f'{request.name} took longer than {timeout_s:g} s, and was cancelled'
-        raise RequestTimeoutError(msg)
+            raise CancelledError(f'the plan was cancelled{stops and ", but "}{stops}')
+        msg = f'{request.name} took longer than {timeout_s:g} s'
+        if stops:
+            raise RequestTimeoutError(f'{msg}, and {stops}')
+        try:
+            return request.result()  # it may have been done before it could be cancelled
+        except MimoError as error:
+            raise RequestTimeoutError(msg) from error
 
     def _notify(self) -> None:
         with self._changed:

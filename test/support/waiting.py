@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 T = TypeVar('T')
 # For whatever a test waits for. Only a hang takes so long, on a busy machine too.
-WAIT_S = 15.0
+WAIT_S = 120.0
 
 
 def wait_for(condition: Callable[[], T], timeout_s: float = WAIT_S) -> T:

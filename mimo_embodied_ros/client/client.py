@@ -100,18 +100,20 @@ class MimoClient:
         """Ask what has arrived from the cameras; a ListCameras response."""
         return self.call(ListCameras, f'{self._server}/list_cameras', ListCameras.Request())
 
-    def send(self, action: Any, name: str, goal: Any) -> Request:
+    def send(self, action: Any, name: str, goal: Any, goal_id: bytes | None = None) -> Request:
         """Send a goal to any action, such as one of the robot's own.
 
         Args:
             action: its type.
             name: as the node that the client was made with would resolve it.
             goal: its ``Goal`` message.
+            goal_id: 16 bytes by which the server is to know the goal; None: random ones.
 
         """
         name = self.node.resolve_service_name(name)
         connect = partial(ActionClient, self._spinner.own_node, action, name, **ACTION_QOS)
-        return self._start(ActionGoal(self._spinner, name, connect, goal, self.wait_s))
+        return self._start(
+            ActionGoal(self._spinner, name, connect, goal, self.wait_s, goal_id))
 
     def call(self, service: Any, name: str, request: Any) -> Request:
         """Call any service, as :meth:`send` does any action; its result is the response."""

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from action_msgs.msg import GoalStatus
+from unique_identifier_msgs.msg import UUID
 
 from mimo_embodied_ros.core.errors import (
     GoalRejectedError,
@@ -31,10 +32,12 @@ class ActionGoal(Request):
     """A goal under way; cancelling it ends it in the server."""
 
     def __init__(
-        self, spinner: Spinner, name: str, connect: Callable[[], Any], message: Any, wait_s: float
+        self, spinner: Spinner, name: str, connect: Callable[[], Any], message: Any, wait_s: float,
+        goal_id: bytes | None = None,
     ) -> None:
-        """Prepare to send a goal; see :class:`Request`."""
+        """Prepare to send a goal with an id of 16 bytes, or a random one; see :class:`Request`."""
         super().__init__(spinner, name, connect, message, wait_s)
+        self._id = goal_id and UUID(uuid=list(goal_id))
         self._handle: Any = None  # of the accepted goal
         self._sent_at = 0.0
         self._rounds_ended = 0  # how often it was looked at after its status said that it has ended
@@ -63,7 +66,7 @@ class ActionGoal(Request):
 
     def _send(self) -> Any:
         self._sent_at = time.monotonic()
-        return self._client.send_goal_async(self._message, self._on_feedback)
+        return self._client.send_goal_async(self._message, self._on_feedback, self._id)
 
     def _watch_servers(self) -> None:
         super()._watch_servers()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.client import Request
 
-_STOP_S = 10.0  # how long a cancelled request may take to stop
+STOP_S = 10.0  # how long a cancelled request may take to stop
 
 
 class Control:
@@ -82,9 +82,9 @@ class Control:
             return request.result()
         request.cancel()
         with self._changed:
-            self._changed.wait_for(request.is_done, _STOP_S)
+            self._changed.wait_for(request.is_done, STOP_S)
         stops = '' if request.is_done() else (
-            f'{request.name} does not stop, {_STOP_S:g} s after it was cancelled')
+            f'{request.name} does not stop, {STOP_S:g} s after it was cancelled')
         if self._cancelled:
             raise CancelledError(f'the plan was cancelled{stops and ", but "}{stops}')
         msg = f'{request.name} took longer than {timeout_s:g} s'

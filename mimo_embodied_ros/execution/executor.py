@@ -19,7 +19,7 @@ from mimo_embodied_ros.msg import ExecutionStatus, SkillArgument, SpatialAnswer,
 
 from .arguments import fill_placeholders, placeholder_values
 from .plan_state import HeldFact
-from .robot_calls import StillRunningError, make_call
+from .robot_calls import StillRunningError, goal_ids, make_call, stop_goals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -183,6 +183,8 @@ class Execution:
         for step in self._state.plan.steps:
             if step.status != TaskStep.EXECUTING:
                 continue
+            stop_goals(self._mimo, self._config.skills[step.skill].runs, self._state.goal_ids,
+                       self._control)
             step.status = TaskStep.PENDING
             if self._config.policies[step.skill].after:
                 self._control.checkpoint(self._report_paused, self._config.settle_s)
@@ -238,13 +240,13 @@ class Execution:
         if policy.look:
             self._report(ExecutionStatus.LOOKING, step, attempt, step.description)
             self._find_things(step, words)
-        step.status = TaskStep.EXECUTING
-        self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
         skill, config = self._config.skills[step.skill], self._config
+        step.status, self._state.goal_ids = TaskStep.EXECUTING, goal_ids(skill.runs)
+        self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
         values = placeholder_values(step, skill, config.target_frame, config.stand_off)
-        for call in skill.runs:
-            make_call(
-                self._mimo, call, fill_placeholders(call.fields, step, values), self._control)
+        for call, goal_id in zip(skill.runs, self._state.goal_ids):
+            make_call(self._mimo, call, fill_placeholders(call.fields, step, values), goal_id,
+                      self._control)
         self._control.checkpoint(self._report_paused, config.settle_s)
         if policy.after:
             self._report(ExecutionStatus.VERIFYING, step, attempt, step.success_condition)

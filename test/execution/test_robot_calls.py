@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 pytest.importorskip('rclpy', reason='ROS is not installed')
 
-from rclpy.action import ActionServer
+from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
@@ -17,7 +18,7 @@ from std_srvs.srv import Trigger
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.client import MimoClient
 from mimo_embodied_ros.core.errors import CancelledError, MimoError, StepFailedError
-from mimo_embodied_ros.execution import control
+from mimo_embodied_ros.execution import control, robot_calls
 from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from support.robot import parameters
 from support.robot_process import ACTION, SERVICE, SKILLS, RobotProcess
@@ -32,12 +33,21 @@ POLICY = 'default: {before: false, look: false, after: false, repeat: 3}\n'
 
 
 @pytest.fixture
-def execute(ros: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Start the executor, and give what sends it a plan with one step of a skill."""
+def mimo(ros: Any) -> Iterator[MimoClient]:
+    node = Node('operator', context=ros.context)
+    with MimoClient(node, wait_s=WAIT_S) as client:
+        yield client
+    node.destroy_node()
+
+
+@pytest.fixture
+def execute(ros: Any, mimo: MimoClient, tmp_path: Path) -> Callable[..., Any]:
+    """Start the executor, and give what sends it a plan with one step of a skill.
+
+    Without a skill it is to resume a plan.
+    """
     skills, policy = tmp_path / 'my_skills.yaml', tmp_path / 'policy.yaml'
     policy.write_text(POLICY)
-    node = Node('operator', context=ros.context)
-    mimo = MimoClient(node, wait_s=WAIT_S)
 
     def start(text: str = SKILLS, **values: Any) -> Callable[[str], Any]:
         skills.write_text(text)
@@ -47,26 +57,27 @@ def execute(ros: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
         def send(skill: str) -> Any:
             plan = msg.TaskPlan(steps=[msg.TaskStep(id=1, skill=skill, description=skill)])
-            goal = action.ExecutePlan.Goal(instruction=skill, plan=plan)
+            goal = action.ExecutePlan.Goal(
+                **{'instruction': skill, 'plan': plan} if skill else {'resume': True})
             return mimo.send(action.ExecutePlan, 'mimo_executor/execute_plan', goal)
 
         return send
 
-    yield start
-    mimo.close()
-    node.destroy_node()
+    return start
 
 
 class Slow:
-    """A service that answers when it is told, and an action that cannot be cancelled."""
+    """A service and an action that end when they are told to."""
 
-    def __init__(self, ros: Any) -> None:
+    def __init__(self, ros: Any, on_cancel: CancelResponse = CancelResponse.REJECT) -> None:
         self.node = ros.node('slow')
         self.calls = 0
         self.ends: list[Future] = []
+        self.goals: list[Any] = []
         self.node.create_service(Trigger, SERVICE, self._serve,
                                  callback_group=ReentrantCallbackGroup())
-        ros.call(lambda: ActionServer(self.node, action.RunSkill, ACTION, self._act))
+        ros.call(lambda: ActionServer(self.node, action.RunSkill, ACTION, self._act,
+                                      cancel_callback=lambda _: on_cancel))
 
     async def _wait(self) -> None:
         self.calls += 1
@@ -79,8 +90,9 @@ class Slow:
         return response
 
     async def _act(self, handle: Any) -> action.RunSkill.Result:
+        self.goals.append(handle)
         await self._wait()
-        handle.succeed()
+        (handle.canceled if handle.is_cancel_requested else handle.succeed)()
         return action.RunSkill.Result()
 
 
@@ -124,7 +136,7 @@ def test_a_service_may_take_longer_than_its_server_is_waited_for(ros: Any, execu
 def test_what_may_still_run_is_given_up_and_not_called_again(
     ros: Any, execute: Any, monkeypatch: pytest.MonkeyPatch, skill: str, why: str
 ) -> None:
-    monkeypatch.setattr(control, '_STOP_S', 0.3)
+    monkeypatch.setattr(control, 'STOP_S', 0.3)
     slow = Slow(ros)
     send = execute(SKILLS.replace('timeout: 600', 'timeout: 0.5').replace(
         'goal: {skill: nod}', 'goal: {skill: nod}\n      timeout: 0.5'))
@@ -157,3 +169,35 @@ def test_a_cancelled_plan_says_what_the_robot_may_still_do(ros: Any, execute: An
     assert f'the plan was cancelled; {SERVICE} may still be running' in str(error)
     assert 'may still be running' in error.reply.plan.steps[0].problem
     ros.call(slow.ends[0].set_result, None)
+
+
+@pytest.mark.parametrize('ends', [True, False])
+def test_a_goal_that_a_dead_executor_left_behind_ends_before_its_step_is_repeated(
+    ros: Any, mimo: MimoClient, execute: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    ends: bool,
+) -> None:
+    for module in (control, robot_calls):
+        monkeypatch.setattr(module, 'STOP_S', WAIT_S if ends else 0.3)
+    slow = Slow(ros, CancelResponse.ACCEPT if ends else CancelResponse.REJECT)
+    send = execute(state_file=str(tmp_path / 'plan.json'), wait_for_server=0.5)
+    first = send('nod')
+    ros.wait_for(lambda: slow.calls)
+    (state,) = tmp_path.glob('plan*.json')
+    left = state.read_text()
+    ros.call(slow.ends[0].set_result, None)
+    first.result(WAIT_S)
+    (goal_id,) = json.loads(left)['goal_ids']
+    mimo.send(action.RunSkill, ACTION, action.RunSkill.Goal(), bytes(range(16)))
+    ros.wait_for(lambda: slow.calls == 2)
+    state.write_text(left.replace(goal_id, bytes(range(16)).hex()))
+    resumed = send('')
+    if not ends:
+        assert f'{ACTION} still does what it was asked before' in str(error_of(resumed))
+        assert slow.calls == 2
+        return
+    ros.wait_for(lambda: slow.goals[1].is_cancel_requested)
+    assert slow.calls == 2
+    ros.call(slow.ends[1].set_result, None)
+    ros.wait_for(lambda: slow.calls == 3)
+    ros.call(slow.ends[2].set_result, None)
+    resumed.result(WAIT_S)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _ENDED = {GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED}
-_ROUNDS_ENDED = 20  # of the spinner's watching, some seconds
+_ROUNDS_ENDED = 10  # of the spinner's watching, a second or two
 
 
 class ActionGoal(Request):

@@ -245,6 +245,7 @@ class WaitForFrame(Asking):
         """
         super().__init__(name, 'camera', (), namespace)
         self._camera, self._max_age_s, self._since_ns = camera, max_age_s, 0
+        self._asked = 0.0
 
     def initialise(self) -> None:
         """Note the time by the clock of the client's node."""
@@ -252,8 +253,17 @@ class WaitForFrame(Asking):
         now = self.client.node.get_clock().now().nanoseconds
         self._since_ns = now - round(self._max_age_s * 1e9)
 
+    def update(self) -> Status:
+        """Ask again where no answer comes, since only asking does no harm."""
+        if self._request is not None and not self._request.is_done() and (
+                time.monotonic() > self._asked + self.client.wait_s):
+            self._request.cancel()
+            self._request = None
+        return super().update()
+
     def begin(self) -> Request:
         """Ask for the state of the cameras."""
+        self._asked = time.monotonic()
         return self.client.cameras()
 
     def judge(self, result: Any) -> Status:

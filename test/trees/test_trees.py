@@ -17,10 +17,12 @@ from py_trees.common import Status
 from py_trees.display import ascii_tree
 from py_trees.trees import BehaviourTree
 from rclpy.action import ActionServer, CancelResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
+from std_msgs.msg import Header
 
-from mimo_embodied_ros import action, msg
+from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.client import MimoClient
 from mimo_embodied_ros.core.errors import CancelledError, InvalidRequestError, ResultCode
 from mimo_embodied_ros.pictures import read_picture
@@ -202,6 +204,30 @@ def test_a_fresh_frame_is_newer_than_the_start_of_the_wait(ros: Any, mimo: MimoC
     assert error() == (ResultCode.INVALID_REQUEST, 'there is no camera left; the node has camera')
     robot.ros.call(robot.node.trigger_deactivate)
     ros.wait_for(lambda: waits_for(ResultCode.MODEL_NOT_READY))
+
+
+def test_the_cameras_are_asked_for_again_where_no_answer_comes(ros: Any) -> None:
+    node, asked = ros.node('mimo_embodied'), []
+
+    async def list_cameras(_: Any, response: Any) -> Any:
+        asked.append(response)
+        if len(asked) == 1:
+            await Future(executor=ros.executor)
+        header = Header(stamp=node.get_clock().now().to_msg())
+        response.cameras = [msg.CameraStatus(name='camera', image_valid=True, header=header)]
+        return response
+
+    node.create_service(srv.ListCameras, 'mimo_embodied/list_cameras', list_cameras,
+                        callback_group=ReentrantCallbackGroup())
+    caller = Node('caller', context=ros.context)
+    with MimoClient(caller) as client:
+        frame = WaitForFrame('fresh frame')
+        tree = BehaviourTree(frame)
+        tree.setup(client=client)
+        ros.wait_for(lambda: (tree.tick(), asked)[1])
+        client.wait_s = 0.1
+        assert run(ros, frame, client) is Status.SUCCESS
+    caller.destroy_node()
 
 
 def test_a_behaviour_that_is_stopped_cancels_its_request(ros: Any, mimo: MimoClient) -> None:

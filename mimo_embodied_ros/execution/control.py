@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import CancelledError, MimoError, RequestTimeoutError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.client import Request
 
 STOP_S = 10.0  # how long a cancelled request may take to stop
+_POLL_S = 0.05
 
 
 class Control:
@@ -94,6 +96,14 @@ class Control:
             return request.result()  # it may have been done before it could be cancelled
         except MimoError as error:
             raise RequestTimeoutError(msg) from error
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> None:
+        """Return when a condition holds, after the timeout, or when `cancel` is called."""
+        end = time.monotonic() + timeout_s
+        while not condition() and time.monotonic() < end:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._cancelled, _POLL_S):
+                    return
 
     def _notify(self) -> None:
         with self._changed:

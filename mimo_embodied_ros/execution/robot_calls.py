@@ -106,6 +106,9 @@ def make_call(
     try:
         result = control.result_of(request, call.timeout)
     except MimoError as error:
+        if call.action and request.is_done():
+            # not accepted in time: it is cancelled when it is, or its server turns out to be dead
+            control.wait_until(lambda: not request.may_still_run(), STOP_S)
         if not request.may_still_run():
             raise
         why = '' if call.action else ', since a service cannot be cancelled'

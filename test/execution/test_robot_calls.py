@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # the model is asked nothing, so that no node of a model is needed
-POLICY = 'default: {before: false, look: false, after: false, repeat: 3}\n'
+POLICY = 'default: {before: false, look: false, after: false, repeat: 100}\n'
 
 
 @pytest.fixture
@@ -114,6 +114,21 @@ def test_a_step_whose_server_is_killed_fails_and_is_repeated_by_the_next_server(
     second.kill()
     assert [step.status for step in history] == [msg.TaskStep.FAILED, msg.TaskStep.SUCCEEDED]
     assert f'the server of {ACTION} was lost' in history[0].problem
+
+
+def test_a_step_that_is_sent_to_a_server_that_was_just_killed_is_done_by_the_next_one(
+    ros: Any, mimo: MimoClient, execute: Any, tmp_path: Path
+) -> None:
+    first = RobotProcess(ros, tmp_path)
+    send = execute(wait_for_server=0.3)
+    mimo.call(Trigger, SERVICE, Trigger.Request())
+    first.wait_for_calls(1)
+    first.kill()
+    request = send('nod')
+    second = RobotProcess(ros, tmp_path, 0.1)
+    steps = request.result(WAIT_S).plan.steps
+    second.kill()
+    assert [step.status for step in steps] == [msg.TaskStep.SUCCEEDED]
 
 
 def test_a_service_may_take_longer_than_its_server_is_waited_for(ros: Any, execute: Any) -> None:

@@ -74,8 +74,8 @@ class ActionGoal(Request):
                 time.monotonic() - self._sent_at > self._wait_s):
             # _on_response cancels it if it is accepted later
             self.end(error=SendGoalError(
-                f'the server of {self.name} did not accept the goal within {self._wait_s:g} s; is '
-                'it busy, or was it killed just before?'))
+                f'the server of {self.name} did not accept the goal within {self._wait_s:g} s; '
+                'it is busy, or was killed just before'))
         if self._handle is not None and self._handle.status in _ENDED and not self._settled:
             self._rounds_ended += 1
             if self._rounds_ended == _ROUNDS_ENDED:  # a server may lose a response on the way

@@ -164,14 +164,15 @@ def test_what_may_still_run_is_given_up_and_not_called_again(
     assert slow.calls == 1
     ros.call(slow.ends[0].set_result, None)
 
-    def runs_again() -> bool:
+    def run_again() -> Any:
         # until the executor has heard of the end
         again = send(skill)
         ros.wait_for(lambda: again.is_done() or slow.calls == 2)
-        return slow.calls == 2
+        return again if slow.calls == 2 else None
 
-    ros.wait_for(runs_again)
+    again = ros.wait_for(run_again)
     ros.call(slow.ends[1].set_result, None)
+    ros.wait_for(again.is_done)
 
 
 def test_a_cancelled_plan_says_what_the_robot_may_still_do(ros: Any, execute: Any) -> None:

@@ -1,8 +1,9 @@
 """Send thousands of goals of random kind, cancel time, deadline, priority and caller to a node.
 
 The node with the embedded model runs in a process of its own; this process has its camera and its
-clients. Standing queries run meanwhile. It fails when a goal gets no result or two, when a goal
-ends in another way than the answer to its cancel request said, or when the node's memory grows.
+clients. Standing queries run meanwhile, and a robot whose servers die is asked (`dying_robot`). It
+fails when a goal gets no result or two, when a goal ends in another way than the answer to its
+cancel request said, or when the node's memory grows.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dying_robot
 from domains import claimed_domain
 
 from mimo_embodied_ros.cli.processes import node_command
@@ -367,6 +369,8 @@ def table(report: dict[str, Any]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--goals', type=int, default=10_000)
+    parser.add_argument('--robot-requests', type=int, default=1_000,
+                        help='requests to the robot that dies (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--growth-mb', type=float, default=32.0,
                         help='memory that the node may need more in the second half than in the '
@@ -383,16 +387,22 @@ def main() -> int:
         with server(Path(folder)) as process:
             rclpy.init(args=[], context=context, domain_id=domain)
             soak = Soak(context, process.pid, options.goals, options.seed)
+            robot = dying_robot.DyingRobot(
+                context, dict(os.environ), Path(folder), options.robot_requests, options.seed)
+            robot.start()
             try:
                 soak.run()
                 alive = process.poll() is None
             finally:
+                robot.join()
                 for node in soak.nodes:
                     node.destroy_node()
                 context.try_shutdown()
         log = Path(folder, 'node.log').read_text('utf-8', 'replace')
-    report = soak.report()
-    problems = (faults(report, options.growth_mb) + ['the node died'] * (not alive)
+        robot_report = robot.report()
+    report = soak.report() | {'robot': robot_report}
+    problems = (faults(report, options.growth_mb) + dying_robot.faults(robot_report)
+                + ['the node died'] * (not alive)
                 + ['the node raised'] * ('Traceback' in log))
     report['faults'] = problems
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,9 @@ class MimoClient:
 
     Attributes:
         node: the one that it was made with.
-        wait_s: seconds that a server may be missing, or may take to accept a goal.
+        wait_s: seconds that a server may be missing, and that it may take to accept a goal. How
+            long the answer may take is another limit: the goal's ``timeout``, or that of
+            :meth:`Request.result`.
 
     """
 
@@ -53,7 +55,7 @@ class MimoClient:
         Args:
             node: whose context, namespace, remappings and clock are used.
             server: name of the node to ask, relative to the namespace of ``node``.
-            wait_s: seconds that a server may be missing, or may take to accept a goal.
+            wait_s: seconds that a server may be missing, and that it may take to accept a goal.
 
         """
         self.node, self.wait_s = node, wait_s
@@ -98,18 +100,20 @@ class MimoClient:
         """Ask what has arrived from the cameras; a ListCameras response."""
         return self.call(ListCameras, f'{self._server}/list_cameras', ListCameras.Request())
 
-    def send(self, action: Any, name: str, goal: Any) -> Request:
+    def send(self, action: Any, name: str, goal: Any, goal_id: bytes | None = None) -> Request:
         """Send a goal to any action, such as one of the robot's own.
 
         Args:
             action: its type.
             name: as the node that the client was made with would resolve it.
             goal: its ``Goal`` message.
+            goal_id: 16 bytes by which the server is to know the goal; None: random ones.
 
         """
         name = self.node.resolve_service_name(name)
         connect = partial(ActionClient, self._spinner.own_node, action, name, **ACTION_QOS)
-        return self._start(ActionGoal(self._spinner, name, connect, goal, self.wait_s))
+        return self._start(
+            ActionGoal(self._spinner, name, connect, goal, self.wait_s, goal_id))
 
     def call(self, service: Any, name: str, request: Any) -> Request:
         """Call any service, as :meth:`send` does any action; its result is the response."""
@@ -117,6 +121,23 @@ class MimoClient:
         connect = partial(
             self._spinner.own_node.create_client, service, name, qos_profile=SERVICE_QOS)
         return self._start(ServiceCall(self._spinner, name, connect, request, self.wait_s))
+
+    def given_up(self, name: str) -> list[Request]:
+        """What was cancelled, or has ended, while a server may still do it.
+
+        Whoever commands a robot asks this before a call that must not be made beside another.
+
+        Args:
+            name: of an action or service, as for :meth:`send`.
+
+        Returns:
+            Requests of this client for which `Request.may_still_run` holds, in the order in which
+            they were made.
+
+        """
+        name = self.node.resolve_service_name(name)
+        return [request for request in self._spinner.requests()
+                if request.name == name and request.is_given_up()]
 
     # -- the newest request, as with BasicNavigator
 

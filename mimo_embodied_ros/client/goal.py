@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from action_msgs.msg import GoalStatus
+from unique_identifier_msgs.msg import UUID
 
-from mimo_embodied_ros.core.errors import GoalRejectedError, MimoError, ResultCode, error_of
+from mimo_embodied_ros.core.errors import (
+    GoalRejectedError,
+    MimoError,
+    ResultCode,
+    SendGoalError,
+    error_of,
+)
 
 from .request import Request
 
@@ -16,15 +24,23 @@ if TYPE_CHECKING:
     from .spinner import Spinner
 
 
+_ENDED = {GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED}
+_ROUNDS_ENDED = 10  # of the spinner's watching, a second or two
+
+
 class ActionGoal(Request):
     """A goal under way; cancelling it ends it in the server."""
 
     def __init__(
-        self, spinner: Spinner, name: str, connect: Callable[[], Any], message: Any, wait_s: float
+        self, spinner: Spinner, name: str, connect: Callable[[], Any], message: Any, wait_s: float,
+        goal_id: bytes | None = None,
     ) -> None:
-        """Prepare to send a goal; see :class:`Request`."""
+        """Prepare to send a goal with an id of 16 bytes, or a random one; see :class:`Request`."""
         super().__init__(spinner, name, connect, message, wait_s)
+        self._id = goal_id and UUID(uuid=list(goal_id))
         self._handle: Any = None  # of the accepted goal
+        self._sent_at = 0.0
+        self._rounds_ended = 0  # how often it was looked at after its status said that it has ended
         self._feedback: Any = None
         self._text = ''
 
@@ -38,33 +54,65 @@ class ActionGoal(Request):
 
     # -- what follows runs in the spinner's thread
 
+    def _service_name(self) -> str:
+        return f'{self.name}/_action/send_goal'
+
+    def _other_endpoints(self) -> list[Any]:
+        return list(self._spinner.own_node.get_publishers_info_by_topic(
+            f'{self.name}/_action/status'))
+
     def _is_server_there(self) -> bool:
         return bool(self._client.server_is_ready())
 
-    def _send(self) -> None:
-        sent = self._client.send_goal_async(self._message, self._on_feedback)
-        sent.add_done_callback(self._on_response)
+    def _send(self) -> Any:
+        self._sent_at = time.monotonic()
+        return self._client.send_goal_async(self._message, self._on_feedback, self._id)
 
-    def _is_accepted(self) -> bool:
-        return self._handle is not None
+    def _watch_servers(self) -> None:
+        super()._watch_servers()
+        if self._handle is None and not self.is_done() and (
+                time.monotonic() - self._sent_at > self._wait_s):
+            # _on_response cancels it if it is accepted later
+            self.end(error=SendGoalError(
+                f'the server of {self.name} did not accept the goal within {self._wait_s:g} s; '
+                'it is busy, or was killed just before'))
+        if self._handle is not None and self._handle.status in _ENDED and not self._settled:
+            self._rounds_ended += 1
+            if self._rounds_ended == _ROUNDS_ENDED:  # a server may lose a response on the way
+                self._ask_for_result()
 
     def _on_feedback(self, message: Any) -> None:
         self._feedback = message.feedback
         self._text += getattr(message.feedback, 'delta', '')
 
     def _on_response(self, future: Any) -> None:
+        if future.cancelled():
+            return
         handle = future.result()
         if not handle.accepted:
+            self._settled = True
             self.end(error=GoalRejectedError(f'{self.name} did not accept the goal'))
             return
         self._handle = handle
         if self._cancelled or self.is_done():  # while the goal was on its way to the server
             handle.cancel_goal_async()
-        if not self.is_done():
-            handle.get_result_async().add_done_callback(self._on_result)
+        self._ask_for_result()
+
+    def _ask_for_result(self) -> None:
+        self._awaited = self._handle.get_result_async()
+        self._awaited.add_done_callback(self._on_result)
 
     def _on_result(self, future: Any) -> None:
+        if future.cancelled():
+            return
         reply = future.result()
+        if reply.status == GoalStatus.STATUS_UNKNOWN:
+            self._settled = len(self._look_for_servers()) == 1  # else another one may have it
+            self.end(error=SendGoalError(
+                f'the server of {self.name} does not know the goal that was accepted: it was '
+                'started anew, or there are several; look what was done, and ask again'))
+            return
+        self._settled = True
         if reply.status == GoalStatus.STATUS_SUCCEEDED:
             self.end(reply.result)
         else:

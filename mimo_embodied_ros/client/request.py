@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 class Request(ABC):
     """A request under way; made by :class:`MimoClient`. For use in any thread.
 
+    Two limits hold: ``wait_s`` for the server to be there, and, for a goal, to accept it; and
+    whatever limit the caller has for the answer. Once it is sent, a request belongs to the server
+    processes that were there: when they are gone it ends with SendGoalError, also where others
+    have taken their place.
+
     Attributes:
         name: resolved name of the action or service.
 
@@ -41,7 +46,7 @@ class Request(ABC):
             name: resolved name of the action or service.
             connect: makes the client of rclpy where there is none of this name yet.
             message: the goal, or the request of the service.
-            wait_s: seconds that the server may be missing, or may take to accept the request.
+            wait_s: seconds that the server may be missing, and that it may take to accept a goal.
 
         """
         self.name = name
@@ -50,11 +55,26 @@ class Request(ABC):
         self._client: Any = None  # of rclpy
         self._future: concurrent.futures.Future[Any] = concurrent.futures.Future()
         self._sent = self._cancelled = False
-        self._server_seen = time.monotonic()  # when the server was last there, or answered
+        self._settled = False  # see is_settled
+        self._servers: frozenset[bytes] = frozenset()  # those that it was sent to
+        self._awaited: Any = None  # rclpy's future of what the server says next
+        self._server_seen = time.monotonic()  # when one of them was last there
 
     def is_done(self) -> bool:
         """Whether it has ended, well or not."""
         return self._future.done()
+
+    def may_still_run(self) -> bool:
+        """Whether a server does it, or may do it later, even though it may have ended here.
+
+        So it is after the end of a service call that was cancelled, since a server does not learn
+        of that, and of a goal that its server did not accept in time.
+        """
+        return self._sent and not self._settled
+
+    def is_given_up(self) -> bool:
+        """Whether nobody here wants it any more, although it may still run."""
+        return self.may_still_run() and (self._cancelled or self.is_done())
 
     def feedback(self) -> Any:
         """The newest feedback of the action; None before the first, and for a service."""
@@ -68,13 +88,14 @@ class Request(ABC):
         """Wait for the action's result, or the service's response.
 
         Args:
-            timeout_s: seconds; None is without end, which is safe: a goal has its deadline in the
-                node, and a server that goes away is noticed.
+            timeout_s: seconds; None is without end: a goal of the node has its deadline there, and
+                a server that goes away is noticed, but one that is there may take any time.
 
         Raises:
             RequestTimeoutError: there is no result yet; the request goes on.
             MimoError: of the type that belongs to the result's ``error_code``, with its
-                ``error_msg``; ``reply`` is the result. SendGoalError: the server is not there.
+                ``error_msg``; ``reply`` is the result. SendGoalError: the server is not there, does
+                not accept the goal in time, or was lost before the end.
 
         """
         try:
@@ -129,58 +150,102 @@ class Request(ABC):
     # -- what follows runs in the spinner's thread, as all that uses clients of rclpy does
 
     def watch(self) -> None:
-        """Send it when the server is there; end it when the server is not, or does not answer."""
-        now = time.monotonic()
-        if self._client is None:
-            try:
+        """Send it when the server is there; end it when the server is not, or is lost."""
+        if self._sent:
+            self._watch_servers()
+        elif self._cancelled:
+            self._cancel()
+        elif not self.is_done():  # what has ended is never sent
+            self._send_to_server()
+
+    def is_settled(self) -> bool:
+        """Whether no server does it, or will do it later, so that it is watched no longer."""
+        return self._settled
+
+    def _send_to_server(self) -> None:
+        try:
+            if self._client is None:
                 self._client = self._spinner.client(self.name, self._connect)
-            except Exception as error:
-                self.end(error=InvalidRequestError(f'{self.name} cannot be asked: {error}'))
-                return
-        if self._is_server_there():
-            if not self._sent:
-                self._sent = True
-                try:
-                    self._send()
-                except Exception as error:  # a message that cannot be sent ends this request alone
-                    self.end(error=InvalidRequestError(
-                        f'{self.name} cannot be asked that: {error}'))
-            elif not self._is_accepted():
-                self._end_if_late(
-                    now, 'the server of {} did not answer within {:g} s; is it busy?')
-                return
-            self._server_seen = now
-        elif self._sent:
-            self._end_if_late(now, 'the server of {} has been gone for {:g} s; start it again')
-        else:
+            if self._is_server_there():
+                self._awaited = self._send()
+        except Exception as error:  # what cannot be sent ends this request alone
+            self.end(error=InvalidRequestError(f'{self.name} cannot be asked that: {error}'))
+            return
+        if self._awaited is None:
             self._end_if_late(
-                now, 'there is no server for {} after {:g} s; start it (mimo-embodied serve, or '
+                'there is no server for {} after {:g} s; start it (mimo-embodied serve, or '
                 'ros2 launch mimo_embodied_ros mimo_embodied.launch.py), or give the name of its '
                 'node: MimoClient(node, server=...)')
+            return
+        self._sent = True
+        # after sending: a server is in the graph before anything can be sent to it
+        self._servers = self._look_for_servers()
+        self._server_seen = time.monotonic()
+        self._awaited.add_done_callback(self._on_response)
 
-    def _end_if_late(self, now: float, reason: str) -> None:
-        if now - self._server_seen > self._wait_s:
+    def _watch_servers(self) -> None:
+        if self._settled:
+            return
+        present = self._spinner.once_a_round(self._service_name(), self._look_for_servers)
+        if present & self._servers:
+            self._server_seen = time.monotonic()
+        elif present:
+            self._lose(f'the server of {self.name} was lost before it gave the result, and another '
+                       'one has started, which knows nothing of it; look what was done, and ask '
+                       'again')
+        elif time.monotonic() - self._server_seen > self._wait_s:
+            self._lose(f'the server of {self.name} has been gone for {self._wait_s:g} s; start it '
+                       'again')
+
+    def _lose(self, reason: str) -> None:
+        self._settled = True
+        self.end(error=SendGoalError(reason))
+        self._awaited.cancel()  # else rclpy keeps it for ever
+
+    def _end_if_late(self, reason: str) -> None:
+        if time.monotonic() - self._server_seen > self._wait_s:
             self.end(error=SendGoalError(reason.format(self.name, self._wait_s)))
+
+    def _look_for_servers(self) -> frozenset[bytes]:
+        """The servers in the graph, by the ids of their endpoints, which no other server ever has.
+
+        A server that was killed stays in the graph until DDS misses it: 20 s with Fast DDS.
+        """
+        # the requests' readers have these names with every DDS; rclpy lists none of services
+        endpoints = self._spinner.own_node.get_subscriptions_info_by_topic(
+            f'rq{self._service_name()}Request', no_mangle=True) or self._other_endpoints()
+        if not endpoints and self._is_server_there():  # the middleware has no ids: any is the same
+            return frozenset({b''})
+        return frozenset(bytes(endpoint.endpoint_gid) for endpoint in endpoints)
+
+    def _other_endpoints(self) -> list[Any]:
+        """Endpoints that tell servers apart where the middleware is not DDS."""
+        return []
+
+    @abstractmethod
+    def _service_name(self) -> str:
+        """The resolved name of the service that takes the message."""
 
     @abstractmethod
     def _is_server_there(self) -> bool:
         """Whether the graph has a server."""
 
     @abstractmethod
-    def _send(self) -> None:
-        """Send the message."""
+    def _send(self) -> Any:
+        """Send the message; return rclpy's future of the response."""
 
     @abstractmethod
-    def _is_accepted(self) -> bool:
-        """Whether the server has taken what was sent, and works on it."""
+    def _on_response(self, future: Any) -> None:
+        """Take the response to the message; the future is cancelled where the server is lost."""
 
     def _cancel(self) -> None:
-        """End it for the one who asked; what the server does with it cannot be changed."""
-        if not self.is_done():
-            self.end(error=CancelledError(f'{self.name} was cancelled'))
+        """End it for the one who asked; a server that has it already goes on with it."""
+        self.end(error=CancelledError(f'{self.name} was cancelled'))
 
     def end(self, result: Any = None, error: Exception | None = None) -> None:
         """Take its result or error, unless it has ended."""
+        if not self._sent:
+            self._settled = True
         if self._future.done():
             return
         if error is None:

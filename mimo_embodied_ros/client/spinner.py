@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from rclpy.executors import SingleThreadedExecutor
@@ -37,7 +38,8 @@ class Spinner:
             namespace=node.get_namespace(), use_global_arguments=False, enable_rosout=False,
             start_parameter_services=False)
         self._clients: dict[str, Any] = {}
-        self._requests: list[Request] = []  # under way
+        self._requests: list[Request] = []  # that are not settled
+        self._found: dict[str, Any] = {}  # in the graph, in this round of watching
         self._lock = threading.Lock()
         self._closing = False
         self._executor = SingleThreadedExecutor(context=node.context)
@@ -58,6 +60,11 @@ class Spinner:
             self._requests.append(request)
         self.call(request.watch)
 
+    def requests(self) -> list[Request]:
+        """All that are not settled, and some that have been settled just now."""
+        with self._lock:
+            return self._requests[:]
+
     def call(self, function: Callable[[], None]) -> None:
         """Let the thread call a function, as long as the thread runs."""
         if self._thread.is_alive():
@@ -72,6 +79,12 @@ class Spinner:
             self._clients[name] = connect()
         return self._clients[name]
 
+    def once_a_round(self, name: str, find: Callable[[], Any]) -> Any:
+        """What is found for a name; many requests of one name look into the graph once."""
+        if name not in self._found:
+            self._found[name] = find()
+        return self._found[name]
+
     def close(self) -> None:
         """End all requests with SendGoalError, and the thread."""
         self._closing = True
@@ -84,12 +97,12 @@ class Spinner:
 
     def _spin(self) -> None:
         try:
+            watched = 0.0
             while not self._closing:
                 self._executor.spin_once(_WATCH_S if self._requests else None)
-                for request in self._requests[:]:
-                    request.watch()
-                with self._lock:
-                    self._requests = [r for r in self._requests if not r.is_done()]
+                if time.monotonic() > watched + _WATCH_S:  # not after each of many messages
+                    self._watch()
+                    watched = time.monotonic()
         except Exception:
             if self.node.context.ok():  # else the user's program ends, and rclpy says so
                 raise
@@ -98,3 +111,10 @@ class Spinner:
                 self._closing = True
             for request in self._requests:
                 request.end(error=SendGoalError(_CLOSED))
+
+    def _watch(self) -> None:
+        self._found.clear()
+        for request in self.requests():
+            request.watch()
+        with self._lock:
+            self._requests = [r for r in self._requests if not r.is_settled()]

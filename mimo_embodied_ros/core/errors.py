@@ -63,7 +63,7 @@ class GoalRejectedError(MimoError):
 
 
 class SendGoalError(MimoError):
-    """The goal could not be sent to a server."""
+    """No server took the request in time, or the one that had it was lost before the end."""
 
     code = ResultCode.SEND_GOAL_FAILURE
 

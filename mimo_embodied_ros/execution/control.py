@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
-from mimo_embodied_ros.core.errors import CancelledError, RequestTimeoutError
+from mimo_embodied_ros.core.errors import CancelledError, MimoError, RequestTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mimo_embodied_ros.client import Request
 
-_STOP_S = 10.0  # how long a cancelled request may take to stop
+STOP_S = 10.0  # how long a cancelled request may take to stop
+_POLL_S = 0.05
 
 
 class Control:
@@ -68,9 +70,11 @@ class Control:
             timeout_s: seconds that it may take; None: without limit.
 
         Raises:
-            CancelledError: `cancel` was called, and the request has stopped.
-            RequestTimeoutError: the request took longer, or did not stop when it was cancelled.
+            CancelledError: `cancel` was called.
+            RequestTimeoutError: the request took longer.
             MimoError: the request failed.
+
+        With the first two, `Request.may_still_run` tells whether it has stopped.
 
         """
         request.add_done_callback(lambda _: self._notify())
@@ -79,18 +83,27 @@ class Control:
         if request.is_done():
             return request.result()
         request.cancel()
-        try:
-            request.result(_STOP_S)
-        except RequestTimeoutError:
-            msg = f'{request.name} does not stop, {_STOP_S:g} s after it was cancelled'
-            raise RequestTimeoutError(msg) from None
-        except CancelledError:
-            pass
+        with self._changed:
+            self._changed.wait_for(request.is_done, STOP_S)
+        stops = '' if request.is_done() else (
+            f'{request.name} does not stop, {STOP_S:g} s after it was cancelled')
         if self._cancelled:
-            msg = 'the plan was cancelled'
-            raise CancelledError(msg)
-        msg = f'{request.name} took longer than {timeout_s:g} s, and was cancelled'
-        raise RequestTimeoutError(msg)
+            raise CancelledError(f'the plan was cancelled{stops and ", but "}{stops}')
+        msg = f'{request.name} took longer than {timeout_s:g} s'
+        if stops:
+            raise RequestTimeoutError(f'{msg}, and {stops}')
+        try:
+            return request.result()  # it may have been done before it could be cancelled
+        except MimoError as error:
+            raise RequestTimeoutError(msg) from error
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float) -> None:
+        """Return when a condition holds, after the timeout, or when `cancel` is called."""
+        end = time.monotonic() + timeout_s
+        while not condition() and time.monotonic() < end:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._cancelled, _POLL_S):
+                    return
 
     def _notify(self) -> None:
         with self._changed:

@@ -18,14 +18,14 @@ from mimo_embodied_ros.core.skills import GROUNDED
 from mimo_embodied_ros.msg import ExecutionStatus, SkillArgument, SpatialAnswer, TaskStep
 
 from .arguments import fill_placeholders, placeholder_values
-from .fields import interface_class, mismatch, set_fields
 from .plan_state import HeldFact
+from .robot_calls import StillRunningError, goal_ids, make_call, stop_goals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mimo_embodied_ros.client import MimoClient
-    from mimo_embodied_ros.core.skills import Call, Skill
+    from mimo_embodied_ros.core.skills import Skill
 
     from .control import Control
     from .plan_state import PlanState
@@ -83,7 +83,8 @@ class Execution:
         """Execute until the instruction is done.
 
         Raises:
-            StepFailedError: a step failed and its policy gives up, or ``max_plans`` is reached.
+            StepFailedError: a step failed and its policy gives up, the robot may still be doing
+                what failed, or ``max_plans`` is reached.
             PlanRefusedError: the instruction cannot be done with these skills.
             CancelledError: the execution was cancelled, and with it the step under way.
             MimoError: the node that plans did not answer the request for a plan.
@@ -182,6 +183,8 @@ class Execution:
         for step in self._state.plan.steps:
             if step.status != TaskStep.EXECUTING:
                 continue
+            stop_goals(self._mimo, self._config.skills[step.skill].runs, self._state.goal_ids,
+                       self._control)
             step.status = TaskStep.PENDING
             if self._config.policies[step.skill].after:
                 self._control.checkpoint(self._report_paused, self._config.settle_s)
@@ -193,7 +196,7 @@ class Execution:
         """Try a step as often as its policy allows; return the problem, or '' when it is done.
 
         Raises:
-            StepFailedError: the step failed, and its policy gives up.
+            StepFailedError: the step failed, and its policy gives up or its call may still run.
 
         """
         policy = self._config.policies[step.skill]
@@ -205,12 +208,14 @@ class Execution:
             step.status, step.problem = TaskStep.PENDING, ''
             try:
                 self._attempt(step, policy, attempt)
-            except CancelledError:
-                self._end(step, TaskStep.CANCELLED, attempt, 'cancelled')
+            except CancelledError as error:
+                self._end(step, TaskStep.CANCELLED, attempt, str(error))
                 raise
             except MimoError as error:
                 problem = f'step {step.id} ({step.description}): {error}'
                 self._end(step, TaskStep.FAILED, attempt, str(error))
+                if isinstance(error, StillRunningError):  # whatever is done next is done beside it
+                    raise StepFailedError(f'{problem}; the plan is given up') from error
             else:
                 self._succeed(step, attempt)
                 return ''
@@ -235,12 +240,13 @@ class Execution:
         if policy.look:
             self._report(ExecutionStatus.LOOKING, step, attempt, step.description)
             self._find_things(step, words)
-        step.status = TaskStep.EXECUTING
-        self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
         skill, config = self._config.skills[step.skill], self._config
+        step.status, self._state.goal_ids = TaskStep.EXECUTING, goal_ids(skill.runs)
+        self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
         values = placeholder_values(step, skill, config.target_frame, config.stand_off)
-        for call in skill.runs:
-            self._make_call(call, fill_placeholders(call.fields, step, values))
+        for call, goal_id in zip(skill.runs, self._state.goal_ids):
+            make_call(self._mimo, call, fill_placeholders(call.fields, step, values), goal_id,
+                      self._control)
         self._control.checkpoint(self._report_paused, config.settle_s)
         if policy.after:
             self._report(ExecutionStatus.VERIFYING, step, attempt, step.success_condition)
@@ -248,17 +254,6 @@ class Execution:
                 msg = ('the robot did it, but the model says that this is not so: '
                        f'{step.success_condition}')
                 raise StepFailedError(msg)
-
-    def _make_call(self, call: Call, fields: Mapping[str, Any]) -> None:
-        kind = interface_class(call.type)
-        if call.action:
-            request = self._mimo.send(kind, call.name, set_fields(kind.Goal(), fields))
-        else:
-            request = self._mimo.call(kind, call.name, set_fields(kind.Request(), fields))
-        result = self._result_of(request, call.timeout)
-        if wrong := mismatch(result, call.expect):
-            msg = f'{call.name} says that {wrong}'
-            raise StepFailedError(msg)
 
     def _find_things(self, step: Any, words: Callable[[str], str]) -> None:
         """Find the objects and places of a step again in new images."""

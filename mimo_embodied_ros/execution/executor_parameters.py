@@ -22,7 +22,8 @@ PARAMETERS = (
     Parameter('check_goal', True, 'Ask the model after the last step whether the instruction is '
               'done.', read_only=True),
     Parameter('wait_for_server', 10.0, 'How long an action or service server may be missing, or '
-              'may take to accept a goal.', (0.1, 3600.0), unit='s', read_only=True),
+              'may take to accept a goal; how long the call itself may take is the timeout in '
+              'skills_file.', (0.1, 3600.0), unit='s', read_only=True),
     Parameter('state_file', '', 'File that keeps the state of a plan, so that it can be resumed '
               'after a restart; empty: no file.', read_only=True, path=True),
 )

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rclpy.action import ActionServer, CancelResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
 from mimo_embodied_ros.core.skill_files import load_skills
@@ -36,6 +37,7 @@ class MockRobot:
         calls: (name, fields of the goal or request) of all calls, in the order of arrival.
         cancelled: names of the actions that were cancelled while they ran.
         duration_s: how long an action takes, seconds; infinite: until it is cancelled.
+        service_s: how long a service takes, seconds.
         on_done: called with name and fields when a call succeeds, for instance to change a
             simulation.
 
@@ -53,9 +55,11 @@ class MockRobot:
         """
         self.calls: list[tuple[str, Any]] = []
         self.cancelled: list[str] = []
-        self.duration_s, self.on_done = duration_s, on_done
+        self.duration_s, self.service_s, self.on_done = duration_s, 0.0, on_done
         self._node, self._failing = node, Counter[str]()
         self._servers: dict[str, Any] = {}
+        # a slow service in the node's own group would hold up all others
+        group = ReentrantCallbackGroup()
         for call in (call for skill in skills.values() for call in skill.runs):
             if call.name in self._servers:
                 continue
@@ -64,7 +68,7 @@ class MockRobot:
                 node, kind, call.name, partial(self._act, call, kind),
                 cancel_callback=lambda _: CancelResponse.ACCEPT,
             ) if call.action else node.create_service(
-                kind, call.name, partial(self._serve, call))
+                kind, call.name, partial(self._serve, call), callback_group=group)
 
     def fail(self, name: str, times: int = 1) -> None:
         """Let the next calls of this name fail: an action aborts, a service answers defaults."""
@@ -82,11 +86,13 @@ class MockRobot:
         self._failing[name] -= 1
         return True
 
-    def _serve(self, call: Call, request: Any, response: Any) -> Any:
-        self._record(call, request)
+    async def _serve(self, call: Call, request: Any, response: Any) -> Any:
+        fields = self._record(call, request)
+        if self.service_s:
+            await simulate_motion(self._node, None, self.service_s)
         if not self._fails(call.name):
             set_fields(response, call.expect)
-            self.on_done(*self.calls[-1])
+            self.on_done(call.name, fields)
         return response
 
     async def _act(self, call: Call, kind: Any, handle: Any) -> Any:
@@ -119,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('skills', help='YAML file with the skills of the robot')
     parser.add_argument('--duration', type=float, default=1.0, metavar='SECONDS',
                         help='how long an action takes (default: %(default)s)')
+    parser.add_argument('--service-duration', type=float, default=0.0, metavar='SECONDS',
+                        help='how long a service takes (default: %(default)s)')
     parser.add_argument('--fail', action='append', default=[], metavar='NAME=TIMES',
                         help='let the first calls of this name fail; may be repeated')
     options = parser.parse_args(arguments)
@@ -126,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def make() -> Node:
         node = Node(NAME)
         robot = MockRobot(node, load_skills(options.skills), options.duration)
+        robot.service_s = options.service_duration
         for name, _, times in (fail.partition('=') for fail in options.fail):
             robot.fail(name, int(times or 1))
         return node

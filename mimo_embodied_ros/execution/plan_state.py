@@ -39,6 +39,7 @@ class PlanState:
         history: copies of all steps that were tried, as each one ended.
         held: facts that hold now.
         done: descriptions of steps that are done for good, such as "put red cube in blue bowl".
+        goal_ids: of the calls of the newest step, as `robot_calls.goal_ids` gave them.
 
     """
 
@@ -49,6 +50,7 @@ class PlanState:
     history: list[Any] = field(default_factory=list)
     held: list[HeldFact] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
+    goal_ids: list[str] = field(default_factory=list)
 
 
 class StateFile:
@@ -75,6 +77,7 @@ class StateFile:
                 'cameras': list(state.cameras), 'plan': fields_of(state.plan),
                 'plans': state.plans, 'history': fields_of(state.history),
                 'held': [vars(held) for held in state.held], 'done': state.done,
+                'goal_ids': state.goal_ids,
             }, file, indent=1)
             file.flush()
             os.fsync(file.fileno())

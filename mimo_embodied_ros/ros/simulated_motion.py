@@ -1,4 +1,4 @@
-"""Waiting in an action server as long as a simulated motion takes."""
+"""Waiting in a server as long as a simulated motion takes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def simulate_motion(node: Node, handle: Any, duration_s: float) -> None:
 
     Args:
         node: the node whose executor runs the goal.
-        handle: the goal's handle.
+        handle: the goal's handle; None for a service, which cannot be cancelled.
         duration_s: seconds; infinite: until the goal is cancelled.
 
     """
@@ -27,7 +27,7 @@ async def simulate_motion(node: Node, handle: Any, duration_s: float) -> None:
     end = clock.now().nanoseconds / 1e9 + duration_s
 
     def watch() -> None:
-        if handle.is_cancel_requested or clock.now().nanoseconds / 1e9 >= end:
+        if (handle and handle.is_cancel_requested) or clock.now().nanoseconds / 1e9 >= end:
             ended.set_result(None)
 
     timer = node.create_timer(min(_POLL_S, duration_s), watch, clock=clock)

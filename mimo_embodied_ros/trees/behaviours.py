@@ -25,15 +25,13 @@ key             written by         holds
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
+import time
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
-from py_trees.behaviour import Behaviour
 from py_trees.common import Access, Status
 from py_trees.decorators import Decorator
 
-from mimo_embodied_ros.client import MimoClient
 from mimo_embodied_ros.core.errors import (
     InvalidRequestError,
     MimoError,
@@ -45,87 +43,19 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.msg import SpatialAnswer, TaskStep
 
+from .asking import NAMESPACE, Asking, read_key
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from py_trees.behaviour import Behaviour
+
     from mimo_embodied_ros.client import Request
 
-NAMESPACE = 'mimo'
+_STOP_S = 10.0  # how long a goal that was cancelled may take to end
 
 
-class _Asking(Behaviour):
-    """Sends one request each time it begins; subclasses make it and judge its result.
-
-    Args:
-        name: name of the behaviour.
-        writes: key of the result.
-        reads: further keys that it reads.
-        namespace: namespace of all keys.
-
-    """
-
-    client: MimoClient
-
-    def __init__(
-        self, name: str, writes: str, reads: tuple[str, ...] = (), namespace: str = NAMESPACE
-    ) -> None:
-        super().__init__(name)
-        self.blackboard = self.attach_blackboard_client(namespace=namespace)
-        for key in (writes, 'error_code', 'error_msg'):
-            self.blackboard.register_key(key, Access.WRITE)
-        for key in reads:
-            self.blackboard.register_key(key, Access.READ)
-        self._request: Request | None = None
-
-    def setup(self, **kwargs: Any) -> None:
-        """Take the client from the arguments of ``tree.setup``.
-
-        Raises:
-            InvalidRequestError: the arguments have no client.
-
-        """
-        if not isinstance(kwargs.get('client'), MimoClient):
-            msg = f'{self.name} has no client; call setup(client=MimoClient(node)) of the tree'
-            raise InvalidRequestError(msg)
-        self.client = kwargs['client']
-
-    def initialise(self) -> None:
-        """Forget an earlier request and its error."""
-        self._request = None
-        self._say(ResultCode.NONE, '')
-
-    def update(self) -> Status:
-        """Send the request at the first tick, and judge its result once it has ended."""
-        try:
-            if self._request is None:
-                self._request = self.begin()
-            if not self._request.is_done():
-                return Status.RUNNING
-            return self.judge(self._request.result())
-        except MimoError as error:
-            code = getattr(error.reply, 'error_code', None)  # a robot's own code is kept
-            self._say(code if isinstance(code, int) and code else error.code, str(error))
-            return Status.FAILURE
-
-    def terminate(self, new_status: Status) -> None:
-        """Cancel the request under way."""
-        if self._request is not None and not self._request.is_done():
-            self._request.cancel()
-
-    @abstractmethod
-    def begin(self) -> Request:
-        """Send the request."""
-
-    @abstractmethod
-    def judge(self, result: Any) -> Status:
-        """Write the result to the blackboard, and return the status that it means."""
-
-    def _say(self, code: int, text: str) -> None:
-        self.blackboard.error_code, self.blackboard.error_msg = int(code), text
-        self.feedback_message = text
-
-
-class _Question(_Asking):
+class _Question(Asking):
     """Sends a request with a text; its goal may have further fields."""
 
     def __init__(
@@ -138,15 +68,7 @@ class _Question(_Asking):
 
     def text(self) -> str:
         """Return the text with the blackboard's values."""
-        return self._text.format(**{key: _read(self.blackboard, key) for key in self._reads})
-
-
-def _read(blackboard: Any, key: str) -> Any:
-    try:
-        return blackboard.get(key)
-    except KeyError:
-        msg = f'the blackboard has no {blackboard.absolute_name(key)}; set it first'
-        raise InvalidRequestError(msg) from None
+        return self._text.format(**{key: read_key(self.blackboard, key) for key in self._reads})
 
 
 class Plan(_Question):
@@ -246,8 +168,12 @@ class Ask(_Question):
         return Status.FAILURE
 
 
-class Execute(_Asking):
-    """Send a goal to an action of the robot's own."""
+class Execute(Asking):
+    """Send a goal to an action of the robot's own.
+
+    It waits where an earlier goal was cancelled and has not ended, and fails where that one does
+    not end: the robot never does both.
+    """
 
     def __init__(
         self, name: str, action: Any, action_name: str, goal: Callable[[Any], Any], *,
@@ -267,6 +193,22 @@ class Execute(_Asking):
         """
         super().__init__(name, 'result', reads, namespace)
         self._action, self._action_name, self._goal = action, action_name, goal
+        self._began = 0.0
+
+    def initialise(self) -> None:
+        """Note the time, to limit the wait for the end of an earlier goal."""
+        super().initialise()
+        self._began = time.monotonic()
+
+    def update(self) -> Status:
+        """Begin when no goal that was cancelled may still be running."""
+        if self._request is None and self.client.given_up(self._action_name):
+            if time.monotonic() < self._began + _STOP_S:
+                return Status.RUNNING
+            self._say(ResultCode.STEP_FAILED, f'{self._action_name} may still be doing what it was '
+                      f'asked before, {_STOP_S:g} s after that was cancelled')
+            return Status.FAILURE
+        return super().update()
 
     def begin(self) -> Request:
         """Send the goal."""
@@ -283,7 +225,7 @@ class Execute(_Asking):
         return Status.SUCCESS
 
 
-class WaitForFrame(_Asking):
+class WaitForFrame(Asking):
     """RUNNING until a camera has sent an image since the behaviour began.
 
     Meanwhile error_code says what is missing. Limit the time with py_trees' Timeout.
@@ -303,6 +245,7 @@ class WaitForFrame(_Asking):
         """
         super().__init__(name, 'camera', (), namespace)
         self._camera, self._max_age_s, self._since_ns = camera, max_age_s, 0
+        self._asked = 0.0
 
     def initialise(self) -> None:
         """Note the time by the clock of the client's node."""
@@ -310,8 +253,17 @@ class WaitForFrame(_Asking):
         now = self.client.node.get_clock().now().nanoseconds
         self._since_ns = now - round(self._max_age_s * 1e9)
 
+    def update(self) -> Status:
+        """Ask again where no answer comes, since only asking does no harm."""
+        if self._request is not None and not self._request.is_done() and (
+                time.monotonic() > self._asked + self.client.wait_s):
+            self._request.cancel()
+            self._request = None
+        return super().update()
+
     def begin(self) -> Request:
         """Ask for the state of the cameras."""
+        self._asked = time.monotonic()
         return self.client.cameras()
 
     def judge(self, result: Any) -> Status:
@@ -371,7 +323,7 @@ class EachStep(Decorator):
             InvalidRequestError: there is no plan, or it has no steps; Plan fails then.
 
         """
-        self._steps = list(_read(self.blackboard, 'plan').steps)
+        self._steps = list(read_key(self.blackboard, 'plan').steps)
         if not self._steps:
             msg = f'{self.name}: the plan has no steps; let Plan succeed first'
             raise InvalidRequestError(msg)

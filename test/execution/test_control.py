@@ -23,7 +23,7 @@ from support.waiting import WAIT_S
 def test_an_action_that_does_not_stop_when_it_is_cancelled_is_named(
     ros: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, '_STOP_S', 0.5)
+    monkeypatch.setattr(module, 'STOP_S', 0.5)
     node = ros.node('arm')
     end = Future(executor=ros.executor)
 

@@ -275,6 +275,7 @@ def test_a_plan_is_resumed_after_a_crash(make: Any, ros: Any, tmp_path: Path) ->
     world.start()
     result = world.goal(instruction='', resume=True).result(5 * WAIT_S)
     assert world.called() == [GRASP, LIFT, RELEASE]  # the model saw that the first step was done
+    assert world.mock.cancelled == [LIFT]  # which the first executor had left behind
     assert [s.status for s in result.plan.steps] == [msg.TaskStep.SUCCEEDED] * 2
     assert not world.state.exists()
 

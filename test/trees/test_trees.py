@@ -16,10 +16,13 @@ from py_trees.blackboard import Blackboard
 from py_trees.common import Status
 from py_trees.display import ascii_tree
 from py_trees.trees import BehaviourTree
-from rclpy.action import ActionServer
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.task import Future
+from std_msgs.msg import Header
 
-from mimo_embodied_ros import action, msg
+from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.client import MimoClient
 from mimo_embodied_ros.core.errors import CancelledError, InvalidRequestError, ResultCode
 from mimo_embodied_ros.pictures import read_picture
@@ -28,6 +31,7 @@ from mimo_embodied_ros.trees.tree_pictures import draw_tree
 from support.documentation import run_python_blocks
 from support.paths import DOCS
 from support.robot import Robot
+from support.robot_process import ACTION, RobotProcess
 from support.tabletop import INSTRUCTION, SCENE
 from support.waiting import WAIT_S
 
@@ -202,6 +206,30 @@ def test_a_fresh_frame_is_newer_than_the_start_of_the_wait(ros: Any, mimo: MimoC
     ros.wait_for(lambda: waits_for(ResultCode.MODEL_NOT_READY))
 
 
+def test_the_cameras_are_asked_for_again_where_no_answer_comes(ros: Any) -> None:
+    node, asked = ros.node('mimo_embodied'), []
+
+    async def list_cameras(_: Any, response: Any) -> Any:
+        asked.append(response)
+        if len(asked) == 1:
+            await Future(executor=ros.executor)
+        header = Header(stamp=node.get_clock().now().to_msg())
+        response.cameras = [msg.CameraStatus(name='camera', image_valid=True, header=header)]
+        return response
+
+    node.create_service(srv.ListCameras, 'mimo_embodied/list_cameras', list_cameras,
+                        callback_group=ReentrantCallbackGroup())
+    caller = Node('caller', context=ros.context)
+    with MimoClient(caller) as client:
+        frame = WaitForFrame('fresh frame')
+        tree = BehaviourTree(frame)
+        tree.setup(client=client)
+        ros.wait_for(lambda: (tree.tick(), asked)[1])
+        client.wait_s = 0.1
+        assert run(ros, frame, client) is Status.SUCCESS
+    caller.destroy_node()
+
+
 def test_a_behaviour_that_is_stopped_cancels_its_request(ros: Any, mimo: MimoClient) -> None:
     robot = Robot(ros, wait_for_image=60.0).start()
     plan = Plan('plan', 'pick up the red cube')
@@ -217,6 +245,56 @@ def test_a_behaviour_that_is_stopped_cancels_its_request(ros: Any, mimo: MimoCli
         request.result(WAIT_S)
     robot.see()
     assert run(ros, plan, mimo) is Status.SUCCESS  # it can begin anew
+
+
+def test_a_goal_begins_when_the_one_that_was_stopped_has_ended(
+    ros: Any, mimo: MimoClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, ends, goals = ros.node('arm'), [], []
+
+    async def move(handle: Any) -> Any:
+        goals.append(handle)
+        ends.append(Future(executor=ros.executor))
+        await ends[-1]
+        (handle.canceled if handle.is_cancel_requested else handle.succeed)()
+        return action.Ask.Result()
+
+    ros.call(lambda: ActionServer(node, action.Ask, 'arm/move', move,
+                                  cancel_callback=lambda _: CancelResponse.ACCEPT))
+    move_arm = Execute('move', action.Ask, 'arm/move', lambda _: action.Ask.Goal(), reads=())
+    tree = BehaviourTree(move_arm)
+    tree.setup(client=mimo)
+    ros.wait_for(lambda: (tree.tick(), goals)[1])
+    tree.root.stop(Status.INVALID)
+    ros.wait_for(lambda: goals[0].is_cancel_requested)
+    with monkeypatch.context() as patched:
+        patched.setattr('mimo_embodied_ros.trees.behaviours._STOP_S', 0.3)
+        assert run(ros, move_arm, mimo) is Status.FAILURE
+    assert error()[0] == ResultCode.STEP_FAILED
+    assert 'arm/move may still be doing what it was asked before' in error()[1]
+    tree.tick()
+    assert (tree.root.status, len(goals)) == (Status.RUNNING, 1)
+    ros.call(ends[0].set_result, None)
+    ros.wait_for(lambda: (tree.tick(), len(goals) == 2)[1])
+    ros.call(ends[1].set_result, None)
+    ros.wait_for(lambda: (tree.tick(), tree.root.status is Status.SUCCESS)[1])
+
+
+def test_a_behaviour_fails_when_the_server_that_it_asked_is_killed(
+    ros: Any, mimo: MimoClient, tmp_path: Path
+) -> None:
+    robot = RobotProcess(ros, tmp_path)
+    nod = Execute('nod', action.RunSkill, ACTION, lambda _: action.RunSkill.Goal(), reads=())
+    tree = BehaviourTree(nod)
+    tree.setup(client=mimo)
+    tree.tick()
+    robot.wait_for_calls(1)
+    robot.kill()
+    robot = RobotProcess(ros, tmp_path)
+    ros.wait_for(lambda: (tree.tick(), tree.root.status is Status.FAILURE)[1])
+    robot.kill()
+    assert error()[0] == ResultCode.SEND_GOAL_FAILURE
+    assert f'the server of {ACTION} was lost' in error()[1]
 
 
 def test_each_step_keeps_the_status_of_the_plan() -> None:

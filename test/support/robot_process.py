@@ -1,0 +1,80 @@
+"""A mock robot in a process of its own, which can be killed as the system kills one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from support.ros import Ros
+
+ACTION, SERVICE = '/head/run', '/head/rest'
+SKILLS = f"""
+nod:
+  description: Nod.
+  says: nod
+  success: the robot has nodded
+  runs:
+    - action: {ACTION}
+      type: mimo_embodied_ros/action/RunSkill
+      goal: {{skill: nod}}
+rest:
+  description: Rest.
+  says: rest
+  success: the robot rests
+  runs:
+    - service: {SERVICE}
+      type: std_srvs/srv/Trigger
+      expect: {{success: true}}
+      timeout: 600
+"""
+# others miss a killed process after its lease, which is 20 s with Fast DDS; shorter, so that a test
+# need not wait as long
+_LEASE = """<?xml version="1.0" encoding="UTF-8"?>
+<profiles xmlns="http://www.eprosima.com">
+  <participant profile_name="short_lease" is_default_profile="true"><rtps><builtin>
+    <discovery_config>
+      <leaseDuration><sec>1</sec></leaseDuration>
+      <leaseAnnouncement><sec>0</sec><nanosec>200000000</nanosec></leaseAnnouncement>
+    </discovery_config>
+  </builtin></rtps></participant>
+</profiles>
+"""
+
+
+class RobotProcess:
+    """Serves ACTION and SERVICE; each action and each service goes on for ever, or for a while.
+
+    Attributes:
+        skills: the file of its skills.
+
+    """
+
+    def __init__(self, ros: Ros, folder: Path, seconds: float = float('inf')) -> None:
+        """Start to serve; actions and services take so long."""
+        self.skills, profile = folder / 'skills.yaml', folder / 'short_lease.xml'
+        self.skills.write_text(SKILLS)
+        profile.write_text(_LEASE)
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', 'mimo_embodied_ros.execution.mock_robot', str(self.skills),
+             '--duration', str(seconds), '--service-duration', str(seconds)],
+            stderr=subprocess.PIPE, text=True, cwd=folder,
+            env={**ros.environment, 'FASTRTPS_DEFAULT_PROFILES_FILE': str(profile),
+                 'FASTDDS_DEFAULT_PROFILES_FILE': str(profile)})
+
+    def wait_for_calls(self, number: int) -> None:
+        """Wait until it has said of so many more calls that it was asked them."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            number -= f'{ACTION}: ' in line or f'{SERVICE}: ' in line
+            if not number:
+                return
+        raise AssertionError('the robot has ended')
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL, so that it says good-bye to nobody."""
+        self._process.kill()
+        self._process.communicate()

@@ -137,7 +137,7 @@ def _skill(name: str, key: YamlNode, value: YamlNode) -> Skill:
     preconditions = _texts(fields['preconditions'], no_parts) if 'preconditions' in fields else ()
     reveals = fields['reveals'].value() if 'reveals' in fields else False
     if not isinstance(reveals, bool):
-        raise fields['reveals'].error(f'reveals is {reveals!r}; it is true or false')
+        raise fields['reveals'].error(f'reveals is {reprlib.repr(reveals)}; it is true or false')
     runs = fields['runs'].items('a list of calls')
     if not runs:
         raise fields['runs'].error(f'skill {name} runs nothing; give an action or a service')
@@ -160,7 +160,7 @@ def _argument(name: str, key: YamlNode, value: YamlNode) -> Argument:
     kind = types.get(str(fields['type'].value()))
     if kind is None:
         raise fields['type'].error(
-            f'type is {fields["type"].value()!r}; it is one of {", ".join(types)}')
+            f'type is {reprlib.repr(fields["type"].value())}; it is one of {", ".join(types)}')
     allowed = {'unit': (ArgumentType.NUMBER,), 'range': (ArgumentType.NUMBER,),
                'options': (ArgumentType.CHOICE,), 'poses': (ArgumentType.POSE,),
                'default': (ArgumentType.NUMBER, ArgumentType.TEXT, *_OPTIONS)}

@@ -16,9 +16,9 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.skills import GROUNDED
 from mimo_embodied_ros.msg import ExecutionStatus, SkillArgument, SpatialAnswer, TaskStep
+from mimo_embodied_ros.ros.fields import interface_class, mismatch, set_fields
+from mimo_embodied_ros.ros.placeholders import fill_placeholders, placeholder_values
 
-from .arguments import fill_placeholders, placeholder_values
-from .fields import interface_class, mismatch, set_fields
 from .plan_state import HeldFact
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ from rclpy.node import Node
 
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.ros import process
+from mimo_embodied_ros.ros.fields import fields_of, interface_class, set_fields
 from mimo_embodied_ros.ros.simulated_motion import simulate_motion
-
-from .fields import fields_of, interface_class, set_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

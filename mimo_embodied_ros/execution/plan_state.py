@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mimo_embodied_ros import msg
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import expand
-
-from .fields import fields_of, set_fields
+from mimo_embodied_ros.ros.fields import fields_of, set_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

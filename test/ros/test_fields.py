@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import InvalidRequestError
-from mimo_embodied_ros.execution.fields import fields_of, interface_class, mismatch, set_fields
+from mimo_embodied_ros.ros.fields import fields_of, interface_class, mismatch, set_fields
 
 
 def test_an_interface_is_found_by_its_name() -> None:

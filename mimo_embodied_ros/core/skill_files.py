@@ -265,8 +265,10 @@ def _call(node: YamlNode, arguments: tuple[Argument, ...]) -> Call:
     timeout = _number(fields['timeout']) if 'timeout' in fields else 60.0
     if not timeout > 0:
         raise fields['timeout'].error(f'timeout is {timeout:g} s; give one above 0')
+    lines = {(name, *path): line for name in fields.keys() & {kinds[0], 'type', own, 'expect'}
+             for path, line in fields[name].lines().items()}
     return Call(action, _text(fields[kinds[0]], {}), interface, values[own], values['expect'],
-                timeout)
+                timeout, lines)
 
 
 def _check_placeholders(node: YamlNode, value: Any, parts: Mapping[str, tuple[str, ...]]) -> None:

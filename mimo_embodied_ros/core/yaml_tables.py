@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar('T')
+FieldPath = tuple[str | int, ...]
+"""The names and indices that lead to a value in another one."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,25 @@ class YamlNode:
             raise self.error(f'this is not {expected}')
         return [(str(key.value), YamlNode(self.loader, key), YamlNode(self.loader, value))
                 for key, value in pairs_of(self.loader, self.node)]
+
+    @property
+    def line(self) -> int:
+        """The line at which it begins, from 1."""
+        return self.node.start_mark.line + 1 if self.node else 1
+
+    def lines(self) -> dict[FieldPath, int]:
+        """Return the line of each value in this one, and its own by the empty path."""
+        found: dict[FieldPath, int] = {(): self.line}
+        if isinstance(self.node, yaml.MappingNode):
+            parts: list[tuple[str | int, YamlNode, YamlNode]] = [*self.pairs('a mapping')]
+        elif isinstance(self.node, yaml.SequenceNode):
+            parts = [(index, item, item) for index, item in enumerate(self.items('a list'))]
+        else:
+            parts = []
+        for name, place, value in parts:
+            found.update({(name, *path): line for path, line in value.lines().items()})
+            found[(name,)] = place.line
+        return found
 
     def fields(
         self, allowed: Collection[str], expected: str = 'a mapping of fields'

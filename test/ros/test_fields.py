@@ -9,19 +9,33 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS is not installed')
 
+from builtin_interfaces.msg import Duration
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, PoseWithCovariance
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo
+from shape_msgs.msg import SolidPrimitive
+from std_msgs.msg import ColorRGBA
+from type_description_interfaces.msg import FieldType
+from visualization_msgs.msg import Marker
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import InvalidRequestError
-from mimo_embodied_ros.ros.fields import fields_of, interface_class, mismatch, set_fields
+from mimo_embodied_ros.ros.fields import (
+    FieldError,
+    fields_of,
+    interface_class,
+    mismatch,
+    set_fields,
+)
 
 
 def test_an_interface_is_found_by_its_name() -> None:
     assert interface_class('mimo_embodied_ros/action/RunSkill') is action.RunSkill
-    for name in ('absent_msgs/action/Do', 'std_msgs/msg/Absent'):
-        with pytest.raises(
-                InvalidRequestError, match=f'{name} is not installed.*source its workspace'):
+    for name, remedy in (('absent_msgs/action/Do', 'source its workspace'),
+                         ('std_msgs/msg/Absent', '"ros2 interface package std_msgs" lists'),
+                         ('std_msgs/msg/Strin', 'String may be meant')):
+        with pytest.raises(InvalidRequestError, match=f'{name} is not installed.*{remedy}'):
             interface_class(name)
 
 
@@ -40,11 +54,36 @@ def test_fields_are_set_through_messages_and_lists() -> None:
 
 @pytest.mark.parametrize(('fields', 'says'), [
     ({'colour': 'red'}, 'sensor_msgs/msg.* has no field colour; it has header, height'),
-    ({'d': ['far']}, r"d of sensor_msgs/msg.* is \['far'\]"),
+    ({'d': ['far']}, "d of sensor_msgs/msg.*: item 0 is 'far': give a number"),
+    ({'header': {'stamp': True}}, 'give the fields of a builtin_interfaces/msg/Time: sec, nanos'),
+    ({'width': 2**32}, 'width of .* is 4294967296: give one from 0 to 4294967295'),
+    ({'height': float('nan')}, 'height of .* is nan: give a whole number'),
+    ({'distortion_model': ['x']}, 'give a text'),
 ])
 def test_what_does_not_fit_is_refused(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidRequestError, match=says):
         set_fields(CameraInfo(), fields)
+
+
+def test_bounds_and_constants_of_types_hold() -> None:
+    assert set_fields(SolidPrimitive(), {'type': 2.0}).type == SolidPrimitive.SPHERE
+    assert set_fields(DiagnosticStatus(), {'level': 2}).level == DiagnosticStatus.ERROR
+    for message, fields, says in (
+            (SolidPrimitive(), {'dimensions': [1, 2, 3, 4]}, 'give at most 3 items'),
+            (SolidPrimitive(), {'SPHERE': 2}, 'has no field SPHERE'),
+            (FieldType(), {'nested_type_name': 'x' * 256}, 'give at most 255 characters'),
+            (ColorRGBA(), {'r': 1e39}, 'a float32 cannot hold that'),
+            (PoseWithCovariance(), {'covariance': [0] * 35}, 'give 36 items')):
+        with pytest.raises(FieldError, match=says) as caught:
+            set_fields(message, fields)
+        assert caught.value.path == tuple(fields)
+
+
+def test_seconds_are_a_duration() -> None:
+    assert set_fields(Duration(), {'sec': 5.0}) == Duration(sec=5)
+    marker = set_fields(Marker(), {'lifetime': 2.5, 'header': {'stamp': 1}})
+    assert marker.lifetime == Duration(sec=2, nanosec=500_000_000)
+    serialize_message(marker)  # what rclpy cannot send fails here
 
 
 def test_fields_become_json_and_messages_again() -> None:
@@ -64,3 +103,6 @@ def test_the_first_field_that_is_not_as_expected_is_named() -> None:
     assert mismatch(pose, {'header': {'frame_id': 'map'}}) == ''
     assert mismatch(pose, {'header': {'frame_id': 'odom'}}) == (
         "header.frame_id is 'map' instead of 'odom'")
+    info = CameraInfo(d=[0.5, 1.0])
+    assert mismatch(info, {'d': [0.5, 1]}) == ''
+    assert mismatch(info, {'d': [0.5]}).startswith('d is array')

@@ -44,9 +44,9 @@ A file maps the name of each skill to its fields. This one is complete::
     The calls that carry out the skill, one after the other: ``action`` or ``service`` with its
     name, its ``type``, and its ``goal`` or ``request`` as ``ros2 action send_goal`` takes it. A
     string that is only ``{argument}`` or ``{argument.part}`` becomes that value, with its type;
-    inside of a longer string it becomes words. ``expect`` holds fields that the result or response
-    must have besides the status of an action, ``timeout`` the seconds that the call may take
-    (default: 60).
+    inside of a longer string it becomes words. A Duration takes a number, as seconds. ``expect``
+    holds fields that the result or response must have besides the status of an action, ``timeout``
+    the seconds that the call may take (default: 60).
 
 Types of arguments:
 

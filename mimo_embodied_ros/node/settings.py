@@ -20,7 +20,6 @@ from mimo_embodied_ros.ros.parameters import (
     read_table,
     read_value,
 )
-from mimo_embodied_ros.ros.skill_interfaces import load_checked_skills
 from mimo_embodied_ros.share import embedded_model
 
 if TYPE_CHECKING:
@@ -268,6 +267,9 @@ def read_settings(node: Node) -> Settings:
         InvalidRequestError: a value that is not allowed, with the allowed ones.
 
     """
+    # the tables of parameters are read where the interfaces are not built, too
+    from mimo_embodied_ros.ros.skill_interfaces import load_checked_skills
+
     engine, requests, sensors, recording, life = (
         read_table(node, table) for table in (MODEL, REQUESTS, SENSORS, RECORDING, LIFE))
     if engine['backend'] == 'transformers':

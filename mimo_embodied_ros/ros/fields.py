@@ -139,6 +139,7 @@ def _value(kind: Any, value: Any, present: Any = None) -> Any:
         if kind.has_maximum_size() and len(value) > kind.maximum_size:
             msg = f'give at most {kind.maximum_size} characters'
             raise ValueError(msg)
+        value.encode()  # half of a surrogate pair cannot be sent
         return value
     assert isinstance(kind, BasicType)
     return _basic(kind.typename, value)
@@ -156,7 +157,7 @@ def _basic(type_name: str, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError('give a number')
     if type_name in {'float', 'double'}:
-        if type_name == 'float' and math.isfinite(value) and abs(value) > np.finfo('f4').max:
+        if type_name == 'float' and math.isfinite(value) and abs(value) > float(np.finfo('f4').max):
             raise ValueError('a float32 cannot hold that')
         return float(np.float32(value)) if type_name == 'float' else float(value)
     if not math.isfinite(value) or value != int(value):

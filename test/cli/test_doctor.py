@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip('torch')
 
-from support.paths import EMBEDDED_MODEL
+from support.paths import EMBEDDED_MODEL, SKILL_FILES
 from support.programs import run_python
 
 # what takes seconds to import; also absent where a test is not about it
@@ -53,6 +53,17 @@ def test_ros_is_optional() -> None:
     assert EMBEDDED_MODEL.name in findings['model']['found']
     assert 'free' in findings['memory']['found']
     assert findings['Python']['found'] == sys.version.split()[0]
+
+
+def test_the_calls_of_skills_are_checked(tmp_path: Path) -> None:
+    pytest.importorskip('rclpy')
+    path = tmp_path / 'skills.yaml'
+    text = (SKILL_FILES / 'tabletop.yaml').read_text()
+    path.write_text(text.replace('        skill: place', '        skill: 3'))
+    code, findings, _ = doctor('--skills', path, without='accelerate bitsandbytes peft torch')
+    assert code == 1
+    assert findings['skills']['state'] == 'broken'
+    assert f'{path}, line 37: skill place cannot call ' in findings['skills']['meaning']
 
 
 def test_missing_parts_of_ros_are_explained() -> None:

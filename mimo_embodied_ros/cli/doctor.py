@@ -222,5 +222,5 @@ def _skills(path: str) -> Finding:
     except MimoError as error:
         return Finding('skills', BROKEN, path, str(error))
     except ImportError as error:
-        return Finding('skills', BROKEN, path, f'their types are of ROS 2, which is absent: {error}')
+        return Finding('skills', BROKEN, path, f'ROS 2 has their types, and is absent: {error}')
     return Finding('skills', OK, f'{", ".join(skills)}: all calls fit their types')

@@ -34,6 +34,7 @@ from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from mimo_embodied_ros.execution.mock_robot import MockRobot
 from mimo_embodied_ros.execution.plan_state import PlanState, StateFile
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
+from mimo_embodied_ros.ros.skill_interfaces import absent_servers
 from support.programs import COMMAND_LINE
 from support.robot import Robot, parameters
 from support.tabletop import INSTRUCTION, SCENE
@@ -532,10 +533,13 @@ def test_a_model_that_goes_away_in_a_plan_is_waited_for(make: Any) -> None:
 
 
 def test_a_plan_stays_where_the_robots_own_server_is_absent(make: Any, capfd: Any) -> None:
-    world = make(NO_CHECKS + 'pick: {repeat: 0, then: give_up}\n', wait_for_server=0.5)
+    world = make(NO_CHECKS + 'pick: {repeat: 0, then: give_up}\n', start=False, wait_for_server=0.5)
+    skills = load_skills(world.values['skills_file'])
     said: list[str] = []
     world.ros.call(world.mock.destroy)
-    request = world.goal(plan=msg.TaskPlan(instruction=INSTRUCTION, steps=world.plan().steps))
+    world.ros.wait_for(lambda: len(absent_servers(world.robot.other, skills)) == 2)
+    world.start()
+    request = world.goal(plan=world.plan())
     error = error_of(request)
     assert isinstance(error, StepFailedError)
     assert f'there is no server for {GRASP}' in str(error)
@@ -546,7 +550,7 @@ def test_a_plan_stays_where_the_robots_own_server_is_absent(make: Any, capfd: An
     assert RELEASE not in line
     world.mock = MockRobot(world.robot.other, {
         name: replace(skill, runs=tuple(call for call in skill.runs if call.action))
-        for name, skill in load_skills(world.values['skills_file']).items()}, 0.1, world.change)
+        for name, skill in skills.items()}, 0.1, world.change)
     world.goal(instruction='', resume=True).result(5 * WAIT_S)
     assert not world.state.exists()
 

@@ -26,7 +26,6 @@ from mimo_embodied_ros.core.errors import (
     MimoError,
     QueueFullError,
     ResultCode,
-    StepFailedError,
 )
 from mimo_embodied_ros.core.files import reason
 from mimo_embodied_ros.msg import ExecutionStatus, TaskPlan
@@ -37,7 +36,7 @@ from mimo_embodied_ros.ros.skill_interfaces import absent_servers, load_checked_
 from .control import Control
 from .executor import Execution, ExecutionConfig
 from .executor_parameters import PARAMETERS
-from .plan_state import PlanState, StateFile
+from .plan_state import PlanState, StateFile, is_over
 from .policy import load_policy
 
 if TYPE_CHECKING:
@@ -187,7 +186,7 @@ class MimoExecutor(Node):
         failure = await ended
         self._control = None
         cancelled = handle.is_cancel_requested and not control.shutting_down
-        if cancelled or _is_over(failure, execution.fault, resumed=handle.request.resume):
+        if cancelled or is_over(failure, execution.fault, resumed=handle.request.resume):
             self._delete_state()
         elif self._state_file.exists():
             self.get_logger().warning(
@@ -262,31 +261,6 @@ class MimoExecutor(Node):
         else:
             self.get_logger().warning(f'{state.instruction!r} failed: {error}')
             handle.abort()
-
-
-_OWN_RESULTS = {ResultCode.PLAN_REFUSED, ResultCode.STEP_FAILED}
-# of a plan that was never under way, so that there is nothing to go on with
-_NO_PLAN = {ResultCode.INVALID_REQUEST, ResultCode.OUTPUT_TRUNCATED, ResultCode.PARSE_FAILED,
-            ResultCode.EMPTY_ANSWER, ResultCode.POINT_OUT_OF_IMAGE}
-# what the robot or the model says of a step, and not that a server or a camera is absent
-_OF_A_STEP = {*_OWN_RESULTS, *_NO_PLAN, ResultCode.UNKNOWN, ResultCode.TIMEOUT}
-
-
-def _is_over(error: Exception | None, fault: MimoError | None, *, resumed: bool) -> bool:
-    """Whether a plan has ended by its own result, so that there is nothing to resume.
-
-    Args:
-        error: with which the plan ended.
-        fault: how the newest request to the model or the robot failed.
-        resumed: the plan had begun before.
-
-    """
-    if error is None:
-        return True
-    if isinstance(error, StepFailedError):
-        return fault is None or fault.code in _OF_A_STEP
-    code = getattr(error, 'code', None)
-    return code in _OWN_RESULTS or (code in _NO_PLAN and not resumed)
 
 
 def _result(state: PlanState, error: Exception | None) -> ExecutePlan.Result:

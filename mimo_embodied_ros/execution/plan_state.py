@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros import msg
-from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.errors import (
+    InvalidRequestError,
+    MimoError,
+    ResultCode,
+    StepFailedError,
+)
 from mimo_embodied_ros.core.files import expand, parse_json
 from mimo_embodied_ros.core.files import reason as os_reason
 from mimo_embodied_ros.ros.fields import fields_of, set_fields
@@ -21,6 +26,12 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.skills import Skill
 
 _VERSION = 2
+_OWN_RESULTS = {ResultCode.PLAN_REFUSED, ResultCode.STEP_FAILED}
+# of a plan that was never under way, so that there is nothing to go on with
+_NO_PLAN = {ResultCode.INVALID_REQUEST, ResultCode.OUTPUT_TRUNCATED, ResultCode.PARSE_FAILED,
+            ResultCode.EMPTY_ANSWER, ResultCode.POINT_OUT_OF_IMAGE}
+# what the robot or the model says of a step, and not that a server or a camera is absent
+_OF_A_STEP = {*_OWN_RESULTS, *_NO_PLAN, ResultCode.UNKNOWN, ResultCode.TIMEOUT}
 _TYPES = {'instruction': str, 'cameras': list, 'plans': int, 'done': list}
 
 
@@ -54,6 +65,23 @@ class PlanState:
     history: list[Any] = field(default_factory=list)
     held: list[HeldFact] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
+
+
+def is_over(error: Exception | None, fault: MimoError | None, *, resumed: bool) -> bool:
+    """Whether a plan has ended by its own result, so that there is nothing to resume.
+
+    Args:
+        error: with which the plan ended.
+        fault: how the newest request to the model or the robot failed.
+        resumed: the plan had begun before.
+
+    """
+    if error is None:
+        return True
+    if isinstance(error, StepFailedError):
+        return fault is None or fault.code in _OF_A_STEP
+    code = getattr(error, 'code', None)
+    return code in _OWN_RESULTS or (code in _NO_PLAN and not resumed)
 
 
 class StateFile:

@@ -12,9 +12,14 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from mimo_embodied_ros import msg
-from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.errors import (
+    InvalidRequestError,
+    ResultCode,
+    StepFailedError,
+    error_of,
+)
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.execution.plan_state import HeldFact, PlanState, StateFile
+from mimo_embodied_ros.execution.plan_state import HeldFact, PlanState, StateFile, is_over
 from support.paths import SKILL_FILES
 
 if TYPE_CHECKING:
@@ -145,3 +150,35 @@ def test_a_first_plan_that_was_under_way_does_not_count(tmp_path: Path) -> None:
     file = StateFile(str(tmp_path / 'plan.json'), ROBOT, SKILLS)
     file.save(PlanState('tidy up', plans=1))
     assert file.load().plans == 0
+
+
+@pytest.mark.parametrize(('code', 'resumed', 'over'), [
+    (ResultCode.PLAN_REFUSED, True, True), (ResultCode.STEP_FAILED, True, True),
+    (ResultCode.INVALID_REQUEST, False, True), (ResultCode.PARSE_FAILED, False, True),
+    (ResultCode.INVALID_REQUEST, True, False), (ResultCode.PARSE_FAILED, True, False),
+    (ResultCode.SEND_GOAL_FAILURE, False, False), (ResultCode.GOAL_REJECTED, False, False),
+    (ResultCode.MODEL_NOT_READY, False, False), (ResultCode.BACKEND_UNREACHABLE, False, False),
+    (ResultCode.BACKEND_ERROR, False, False), (ResultCode.OUT_OF_MEMORY, False, False),
+    (ResultCode.NO_IMAGE, True, False), (ResultCode.TIMEOUT, True, False),
+    (ResultCode.PREEMPTED, False, False), (ResultCode.UNKNOWN, False, False),
+    # by somebody else than the caller, which the executor looks at before
+    (ResultCode.CANCELLED, False, False),
+])
+def test_only_its_own_result_ends_a_plan_for_good(
+    code: ResultCode, resumed: bool, over: bool
+) -> None:
+    assert is_over(error_of(code, ''), None, resumed=resumed) is over
+    assert not is_over(RuntimeError(), None, resumed=resumed)
+    assert is_over(None, None, resumed=resumed)
+
+
+@pytest.mark.parametrize(('fault', 'over'), [
+    (ResultCode.SEND_GOAL_FAILURE, False), (ResultCode.GOAL_REJECTED, False),
+    (ResultCode.STALE_IMAGE, False), (ResultCode.BACKEND_ERROR, False),
+    (ResultCode.UNKNOWN, True), (ResultCode.TIMEOUT, True), (ResultCode.PARSE_FAILED, True),
+])
+def test_a_step_that_failed_since_something_was_absent_ends_no_plan(
+    fault: ResultCode, over: bool
+) -> None:
+    assert is_over(StepFailedError(), error_of(fault, ''), resumed=True) is over
+    assert is_over(StepFailedError(), None, resumed=True)

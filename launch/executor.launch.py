@@ -24,7 +24,8 @@ ARGUMENTS = (
      'YAML file: what to do when a step fails; empty: try once more, then plan again.'),
     ('target_frame', 'base_link',
      "Frame of the positions that calls get, with the robot's base as its origin."),
-    ('state_file', str(STATE), 'File that keeps the state of a plan for a restart; empty: none.'),
+    ('state_file', str(STATE),
+     "File that keeps the state of a plan, its node's full name before the ending; empty: none."),
 )
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import yaml_reason
+from mimo_embodied_ros.core.yaml_files import read_yaml
 
 from .storage import full_type
 
@@ -43,7 +44,7 @@ def read_metadata(folder: Path) -> Metadata:
     """
     path = folder / NAME
     try:
-        content: Any = yaml.safe_load(path.read_text('utf-8'))
+        content: Any = read_yaml(path)
         fields = content['rosbag2_bagfile_information']
         names = [PurePath(name).name for name in fields['relative_file_paths']]
         compression = (fields.get('compression_mode') or '').lower().replace('none', '')

@@ -126,7 +126,8 @@ def _programs(options: argparse.Namespace) -> Iterator[dict[Path, subprocess.Pop
             'camera.depth_topic': 'camera/depth/image_rect', 'camera.reliable': 'true',
             'timeout': str(_ANSWER_S), 'tf_buffer': '0.0'}),
         options.out / 'executor.log': module_command('execution.executor_node', {
-            'skills_file': skills, 'target_frame': FRAME, 'wait_for_server': str(_START_S)}),
+            'skills_file': skills, 'target_frame': FRAME, 'wait_for_server': str(_START_S),
+            'wait_for_model': str(_START_S)}),
     }
     with contextlib.ExitStack() as stack:
         yield {log: stack.enter_context(running(command, log))

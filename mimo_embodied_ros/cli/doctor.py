@@ -69,6 +69,8 @@ def add_commands(commands: Any) -> None:
         epilog='example: mimo-embodied doctor /models/MiMo-Embodied-7B')
     command.add_argument('model', type=model_argument, nargs='?', default='', metavar='MODEL',
                          help='folder or hub name of a model (default: the embedded one)')
+    command.add_argument('--skills', default='', metavar='YAML',
+                         help="also check the calls of a file of the robot's skills")
     command.add_argument('--json', action='store_true', help='all findings as JSON')
     command.set_defaults(run=run)
 
@@ -76,7 +78,7 @@ def add_commands(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print each finding as it comes; return 1 if one is broken."""
     findings = []
-    for finding in examine(options.model):
+    for finding in examine(options.model, options.skills):
         findings.append(finding)
         if not options.json:
             print(_line(finding), flush=True)
@@ -93,11 +95,12 @@ def _line(finding: Finding) -> str:
     return f'{mark:7s} {"; ".join(filter(None, parts))}'
 
 
-def examine(model: str) -> Iterator[Finding]:
+def examine(model: str, skills: str = '') -> Iterator[Finding]:
     """Run all checks, the quick ones first.
 
     Args:
         model: folder or hub name of a model; '': the embedded model.
+        skills: path of a file of skills; '': none.
 
     """
     hide_notes()
@@ -123,6 +126,8 @@ def examine(model: str) -> Iterator[Finding]:
         yield from _gpus()
     if engine[2].state == OK:
         yield from _model(model, on_gpu=torch_works)
+    if skills:
+        yield _skills(skills)
 
 
 def _module(module: str, package: str, meaning: str, remedy: str) -> Finding:
@@ -206,3 +211,16 @@ def _model(model: str, *, on_gpu: bool) -> Iterator[Finding]:
     else:
         yield Finding('memory', OK, f'{needed} for the weights, {free / 1e9:.1f} GB free on '
                       f'{where}; answers need more')
+
+
+def _skills(path: str) -> Finding:
+    """Check a file of skills, and its calls against the types that are installed here."""
+    try:
+        from mimo_embodied_ros.ros.skill_interfaces import load_checked_skills
+
+        skills = load_checked_skills(path)
+    except MimoError as error:
+        return Finding('skills', BROKEN, path, str(error))
+    except ImportError as error:
+        return Finding('skills', BROKEN, path, f'ROS 2 has their types, and is absent: {error}')
+    return Finding('skills', OK, f'{", ".join(skills)}: all calls fit their types')

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidRequestError
 
@@ -58,3 +59,17 @@ def yaml_reason(error: yaml.YAMLError | ValueError) -> str:
     mark = getattr(error, 'problem_mark', None)
     text = ' '.join(str(getattr(error, 'problem', None) or error).split())
     return text if mark is None else f'line {mark.line + 1}: {text}'
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply.
+
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        msg = 'it is nested too deeply'
+        raise ValueError(msg) from None

@@ -44,9 +44,9 @@ A file maps the name of each skill to its fields. This one is complete::
     The calls that carry out the skill, one after the other: ``action`` or ``service`` with its
     name, its ``type``, and its ``goal`` or ``request`` as ``ros2 action send_goal`` takes it. A
     string that is only ``{argument}`` or ``{argument.part}`` becomes that value, with its type;
-    inside of a longer string it becomes words. ``expect`` holds fields that the result or response
-    must have besides the status of an action, ``timeout`` the seconds that the call may take
-    (default: 60).
+    inside of a longer string it becomes words. A Duration takes a number, as seconds. ``expect``
+    holds fields that the result or response must have besides the status of an action, ``timeout``
+    the seconds that the call may take (default: 60).
 
 Types of arguments:
 
@@ -137,7 +137,7 @@ def _skill(name: str, key: YamlNode, value: YamlNode) -> Skill:
     preconditions = _texts(fields['preconditions'], no_parts) if 'preconditions' in fields else ()
     reveals = fields['reveals'].value() if 'reveals' in fields else False
     if not isinstance(reveals, bool):
-        raise fields['reveals'].error(f'reveals is {reveals!r}; it is true or false')
+        raise fields['reveals'].error(f'reveals is {reprlib.repr(reveals)}; it is true or false')
     runs = fields['runs'].items('a list of calls')
     if not runs:
         raise fields['runs'].error(f'skill {name} runs nothing; give an action or a service')
@@ -160,7 +160,7 @@ def _argument(name: str, key: YamlNode, value: YamlNode) -> Argument:
     kind = types.get(str(fields['type'].value()))
     if kind is None:
         raise fields['type'].error(
-            f'type is {fields["type"].value()!r}; it is one of {", ".join(types)}')
+            f'type is {reprlib.repr(fields["type"].value())}; it is one of {", ".join(types)}')
     allowed = {'unit': (ArgumentType.NUMBER,), 'range': (ArgumentType.NUMBER,),
                'options': (ArgumentType.CHOICE,), 'poses': (ArgumentType.POSE,),
                'default': (ArgumentType.NUMBER, ArgumentType.TEXT, *_OPTIONS)}
@@ -265,8 +265,10 @@ def _call(node: YamlNode, arguments: tuple[Argument, ...]) -> Call:
     timeout = _number(fields['timeout']) if 'timeout' in fields else 60.0
     if not timeout > 0:
         raise fields['timeout'].error(f'timeout is {timeout:g} s; give one above 0')
+    lines = {(name, *path): line for name in fields.keys() & {kinds[0], 'type', own, 'expect'}
+             for path, line in fields[name].lines().items()}
     return Call(action, _text(fields[kinds[0]], {}), interface, values[own], values['expect'],
-                timeout)
+                timeout, lines)
 
 
 def _check_placeholders(node: YamlNode, value: Any, parts: Mapping[str, tuple[str, ...]]) -> None:

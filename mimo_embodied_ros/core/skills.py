@@ -14,6 +14,8 @@ from .errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .yaml_tables import FieldPath
+
 GROUNDED = (ArgumentType.OBJECT, ArgumentType.PLACE)
 """Types of arguments that the model looks for in the image."""
 
@@ -94,6 +96,7 @@ class Call:
         fields: of the goal or request, with placeholders; see `fill`.
         expect: fields that the result or response must have.
         timeout: seconds that the call may take.
+        lines: of the file, by the path of a value, such as ``('goal', 'pose', 'x')``.
 
     """
 
@@ -103,6 +106,13 @@ class Call:
     fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
     expect: Mapping[str, Any] = field(default_factory=dict, hash=False)
     timeout: float = 60.0
+    lines: Mapping[FieldPath, int] = field(
+        default_factory=dict, hash=False, compare=False, repr=False)
+
+    @property
+    def message_field(self) -> str:
+        """What ``fields`` is called in the file: goal or request."""
+        return 'goal' if self.action else 'request'
 
 
 @dataclass(frozen=True)

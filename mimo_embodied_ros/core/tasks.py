@@ -42,6 +42,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import reprlib
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -226,20 +227,21 @@ def _task(name: str, key: YamlNode, value: YamlNode) -> Task:
 
 def _field(field: str, node: YamlNode) -> Any:
     value = node.value()
+    shown = reprlib.repr(value)
     if field in _ENUMS:
         try:
             return _ENUMS[field](value)
         except ValueError:
             allowed = ', '.join(str(member.value) for member in _ENUMS[field])
-            raise node.error(f'{field} is {value!r}; it is one of {allowed}') from None
+            raise node.error(f'{field} is {shown}; it is one of {allowed}') from None
     if field in _TYPES:
         # True is an int in Python, and no number of tokens
         if isinstance(value, _TYPES[field]) and isinstance(value, bool) is (field == 'thinking'):
             return value
-        raise node.error(f'{field} is {value!r}; it is of type {_TYPES[field][-1].__name__}')
+        raise node.error(f'{field} is {shown}; it is of type {_TYPES[field][-1].__name__}')
     if isinstance(value, list) and value and all(isinstance(v, str) for v in value):
         return tuple(value)
-    raise node.error(f'{field} is {value!r}; it is a list of strings, numbers in quotes')
+    raise node.error(f'{field} is {shown}; it is a list of strings, numbers in quotes')
 
 
 TASKS = load_tasks(Path(__file__).with_name('tasks.yaml'))

@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 
 from .errors import InvalidRequestError
-from .files import expand, reason
+from .files import reason
+from .yaml_files import BoundedLoader, open_yaml, pairs_of, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
 T = TypeVar('T')
+FieldPath = tuple[str | int, ...]
+"""The names and indices that lead to a value in another one."""
 
 
 @dataclass(frozen=True)
 class YamlNode:
     """A value with its place in the file; ``load_table`` converts the errors of its methods."""
 
-    loader: yaml.SafeLoader
+    loader: BoundedLoader
     node: yaml.Node | None
 
     def error(self, problem: str) -> yaml.MarkedYAMLError:
@@ -31,21 +34,40 @@ class YamlNode:
 
     def value(self) -> Any:
         """Return the value as a Python object."""
-        try:
-            return self.loader.construct_object(self.node, deep=True)
-        except ValueError as error:  # such as 30 February
-            raise self.error(str(error)) from error
+        return None if self.node is None else value_of(self.loader, self.node)
 
     def text(self) -> str:
         """Return a scalar as it is written, such as "on", which YAML reads as true; else ''."""
         return str(self.node.value) if isinstance(self.node, yaml.ScalarNode) else ''
 
     def pairs(self, expected: str) -> list[tuple[str, YamlNode, YamlNode]]:
-        """Return the names of a mapping, each with the nodes of the name and of its value."""
+        """Return the names of a mapping, each with the nodes of the name and of its value.
+
+        What ``<<`` merges into the mapping is a part of it.
+        """
         if not isinstance(self.node, yaml.MappingNode):
             raise self.error(f'this is not {expected}')
         return [(str(key.value), YamlNode(self.loader, key), YamlNode(self.loader, value))
-                for key, value in self.node.value]
+                for key, value in pairs_of(self.loader, self.node)]
+
+    @property
+    def line(self) -> int:
+        """The line at which it begins, from 1."""
+        return self.node.start_mark.line + 1 if self.node else 1
+
+    def lines(self) -> dict[FieldPath, int]:
+        """Return the line of each value in this one, and its own by the empty path."""
+        found: dict[FieldPath, int] = {(): self.line}
+        if isinstance(self.node, yaml.MappingNode):
+            parts: list[tuple[str | int, YamlNode, YamlNode]] = [*self.pairs('a mapping')]
+        elif isinstance(self.node, yaml.SequenceNode):
+            parts = [(index, item, item) for index, item in enumerate(self.items('a list'))]
+        else:
+            parts = []
+        for name, place, value in parts:
+            found.update({(name, *path): line for path, line in value.lines().items()})
+            found[(name,)] = place.line
+        return found
 
     def fields(
         self, allowed: Collection[str], expected: str = 'a mapping of fields'
@@ -84,10 +106,8 @@ def load_table(
 
     """
     try:
-        loader = yaml.SafeLoader(expand(path).read_text(encoding='utf-8'))
         table: dict[str, T] = {}
-        for name, key, value in YamlNode(loader, loader.get_single_node()).pairs(
-                f'a mapping of names to {kind}s'):
+        for name, key, value in YamlNode(*open_yaml(path)).pairs(f'a mapping of names to {kind}s'):
             entry = read(name, key, value)
             if name in table:
                 raise key.error(f'a second {kind} {name}')
@@ -100,7 +120,7 @@ def load_table(
     except OSError as error:
         msg = f'{path} cannot be read as {kind}s: {reason(error, named=False)}'
         raise InvalidRequestError(msg) from error
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+    except yaml.YAMLError as error:
         msg = f'{path} cannot be read as {kind}s: {str(error).splitlines()[0]}'
         raise InvalidRequestError(msg) from error
     return table

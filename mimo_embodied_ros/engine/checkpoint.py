@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mimo_embodied_ros.core.errors import ModelNotReadyError, OutOfMemoryError
-from mimo_embodied_ros.core.files import expand
+from mimo_embodied_ros.core.files import expand, parse_json
 
 ARCHITECTURE = 'Qwen2_5_VLForConditionalGeneration'
 PUBLISHED_MODEL = 'XiaomiMiMo/MiMo-Embodied-7B'
@@ -120,7 +119,7 @@ class _Folder:
     def read_json(self, file: str) -> dict[str, Any]:
         path = self.path / file
         try:
-            content = json.loads(path.read_text(encoding='utf-8'))
+            content = parse_json(path.read_text(encoding='utf-8'))
         except FileNotFoundError:
             raise ModelNotReadyError(
                 f'{self} has no {file}; get it with {self.command(file)}'

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.files import parse_json
 from mimo_embodied_ros.core.tasks import TASKS, Task
 
 from .ground_truth import Truth, read_truth
@@ -88,8 +89,8 @@ def read_lines(file: Path) -> Iterator[tuple[str, Any]]:
         if line.strip():
             place = f'{file}:{number}'
             try:
-                yield place, json.loads(line)
-            except (ValueError, RecursionError) as error:
+                yield place, parse_json(line)
+            except ValueError as error:
                 msg = f'{place}: this is no JSON ({error}); write one object a line'
                 raise InvalidRequestError(msg) from error
 

@@ -8,10 +8,10 @@ as in ``lmms_eval/tasks`` of XiaomiMiMo/MiMo-Embodied.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.files import parse_json
 from mimo_embodied_ros.core.tasks import TASKS
 
 from .dataset import Record, read_lines, read_text, to_records
@@ -125,8 +125,8 @@ def _checked(reader: Callable[[Path], Lines], folder: Path) -> Lines:
 def _entries(file: Path) -> Lines:
     """Yield the objects of a JSON list; their places count entries in place of lines."""
     try:
-        entries = json.loads(read_text(file))
-    except (ValueError, RecursionError) as error:
+        entries = parse_json(read_text(file))
+    except ValueError as error:
         msg = f'{file}: this is no JSON ({error})'
         raise InvalidRequestError(msg) from error
     if not isinstance(entries, list):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ResultCode
-from mimo_embodied_ros.core.files import reason
+from mimo_embodied_ros.core.files import parse_json, reason
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import build_prompt
@@ -119,7 +119,7 @@ class Replies:
                        'another folder, or delete the file')
                 raise InvalidRequestError(msg)
             for line in lines[1:]:
-                prediction = Prediction(**json.loads(line))
+                prediction = Prediction(**parse_json(line))
                 self._predictions[prediction.key] = prediction
             self._file = path.open('r+b' if written else 'wb')
             self._file.truncate(len(complete))

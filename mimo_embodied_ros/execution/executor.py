@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import (
+    BackendUnreachableError,
     CancelledError,
+    GoalRejectedError,
     InvalidRequestError,
     MimoError,
+    ModelNotReadyError,
     ParseError,
     PlanRefusedError,
+    PreemptedError,
+    SendGoalError,
     StepFailedError,
 )
 from mimo_embodied_ros.core.skills import GROUNDED
 from mimo_embodied_ros.msg import ExecutionStatus, SkillArgument, SpatialAnswer, TaskStep
+from mimo_embodied_ros.ros.placeholders import fill_placeholders, placeholder_values
 
-from .arguments import fill_placeholders, placeholder_values
 from .plan_state import HeldFact
 from .robot_calls import StillRunningError, goal_ids, make_call, stop_goals
+from .wording import argument_words, reworded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,6 +38,10 @@ if TYPE_CHECKING:
     from .plan_state import PlanState
     from .policy import StepPolicy
 
+# what the node that answers says while it starts, loads or is inactive; or it says nothing
+_NO_MODEL = (SendGoalError, GoalRejectedError, ModelNotReadyError, BackendUnreachableError,
+             PreemptedError)
+_ASK_AGAIN_S = 1.0
 _POSSIBLE, _DONE = 'is_possible', 'is_done'  # tasks of RoboVQA
 
 
@@ -46,6 +57,7 @@ class ExecutionConfig:
         settle_s: seconds after a step until the cameras show its result.
         stand_off: distance from an object at which a base stops, metres.
         check_goal: whether the model is asked after the last step if the instruction is done.
+        wait_for_model_s: seconds for which the node that answers may be absent or not ready.
 
     """
 
@@ -56,10 +68,22 @@ class ExecutionConfig:
     settle_s: float = 0.5
     stand_off: float = 0.8
     check_goal: bool = True
+    wait_for_model_s: float = 0.0
+
+
+class _NoModelError(Exception):
+    """The model did not come in time; passes by all that takes errors for those of a step."""
 
 
 class Execution:
-    """Executes one instruction, in the thread that calls `run`."""
+    """Executes one instruction, in the thread that calls `run`.
+
+    Attributes:
+        fault: how the newest request to the model or the robot failed; None where it did not.
+
+    """
+
+    fault: MimoError | None = None
 
     def __init__(
         self, mimo: MimoClient, config: ExecutionConfig, state: PlanState, control: Control,
@@ -87,9 +111,18 @@ class Execution:
                 what failed, or ``max_plans`` is reached.
             PlanRefusedError: the instruction cannot be done with these skills.
             CancelledError: the execution was cancelled, and with it the step under way.
-            MimoError: the node that plans did not answer the request for a plan.
+            MimoError: the node that plans did not answer the request for a plan, or the one that
+                answers was not there in time.
 
         """
+        try:
+            self._run()
+        except _NoModelError as error:
+            assert self.fault is not None
+            msg = f'{self.fault}; waited {self._config.wait_for_model_s:g} s (wait_for_model)'
+            raise type(self.fault)(msg) from error
+
+    def _run(self) -> None:
         state = self._state
         if not state.plan.steps:
             self._plan()
@@ -118,9 +151,9 @@ class Execution:
         state.plans += 1
         self._report(ExecutionStatus.PLANNING, text=state.instruction)
         facts = [held.fact for held in state.held] + [f'done {done}' for done in state.done]
-        result = self._result_of(self._mimo.plan(
-            state.instruction, facts=facts, target_frame=self._config.target_frame,
-            **self._view()))
+        result = self._ask(
+            self._mimo.plan, state.instruction, facts=facts,
+            target_frame=self._config.target_frame)
         if not result.plan.steps:
             msg = f'the model says that this cannot be done: {state.instruction}'
             raise PlanRefusedError(msg)
@@ -185,12 +218,14 @@ class Execution:
                 continue
             stop_goals(self._mimo, self._config.skills[step.skill].runs, self._state.goal_ids,
                        self._control)
-            step.status = TaskStep.PENDING
+            # it stays EXECUTING until the answer, so that it is asked about after another restart
             if self._config.policies[step.skill].after:
                 self._control.checkpoint(self._report_paused, self._config.settle_s)
                 self._report(ExecutionStatus.VERIFYING, step, text=step.success_condition)
                 if self._ask_yes_no(_DONE, step.success_condition):
                     self._succeed(step, 0)
+                    continue
+            step.status = TaskStep.PENDING
 
     def _do_step(self, step: Any) -> str:
         """Try a step as often as its policy allows; return the problem, or '' when it is done.
@@ -226,7 +261,7 @@ class Execution:
     def _attempt(self, step: Any, policy: StepPolicy, attempt: int) -> None:
         def words(text: str) -> str:
             # the same question about the same view would get the same wrong answer
-            return text if attempt % 2 else _reworded(text, step)
+            return text if attempt % 2 else reworded(text, step)
 
         if policy.before:
             self._report(ExecutionStatus.CHECKING, step, attempt, step.description)
@@ -245,8 +280,8 @@ class Execution:
         self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
         values = placeholder_values(step, skill, config.target_frame, config.stand_off)
         for call, goal_id in zip(skill.runs, self._state.goal_ids):
-            make_call(self._mimo, call, fill_placeholders(call.fields, step, values), goal_id,
-                      self._control)
+            fields = fill_placeholders(call.fields, step, values)
+            self._noted(make_call, self._mimo, call, fields, goal_id, self._control)
         self._control.checkpoint(self._report_paused, config.settle_s)
         if policy.after:
             self._report(ExecutionStatus.VERIFYING, step, attempt, step.success_condition)
@@ -260,8 +295,8 @@ class Execution:
         for argument in step.arguments:
             if argument.type not in GROUNDED or argument.grounding == SkillArgument.HELD:
                 continue
-            result = self._result_of(self._mimo.find(
-                words(argument.value), target_frame=self._config.target_frame, **self._view()))
+            result = self._ask(
+                self._mimo.find, words(argument.value), target_frame=self._config.target_frame)
             points = [point for point in result.affordances.points if point.in_image]
             if not points:
                 msg = f'{argument.value} is not visible'
@@ -272,7 +307,7 @@ class Execution:
     def _succeed(self, step: Any, attempt: int) -> None:
         """Note the facts that a successful step gives and ends."""
         skill, state = self._config.skills[step.skill], self._state
-        values = _argument_words(step)
+        values = argument_words(step)
         ended = [fact.words(values) for fact in skill.ends]
         state.held = [h for h in state.held if h.fact not in ended]
         state.held += [HeldFact(f.words(values), step.success_condition) for f in skill.gives]
@@ -290,7 +325,7 @@ class Execution:
 
     def _needs_still_hold(self, step: Any) -> bool:
         """Whether the facts that a step needs from earlier steps still hold."""
-        values = _argument_words(step)
+        values = argument_words(step)
         needed = {fact.words(values) for fact in self._config.skills[step.skill].needs}
         self._forget_lost_facts(needed)
         return needed <= {held.fact for held in self._state.held}
@@ -313,8 +348,7 @@ class Execution:
             return None, str(error)
 
     def _ask_yes_no(self, task: str, text: str) -> bool:
-        answer = self._result_of(self._mimo.answer_spatial(
-            text, task=task, structured=True, **self._view())).answer
+        answer = self._ask(self._mimo.answer_spatial, text, task=task, structured=True).answer
         if answer.answer_type != SpatialAnswer.YES_NO:
             msg = f'the model answers neither yes nor no to {text!r}: {answer.answer}'
             raise ParseError(msg)
@@ -324,24 +358,31 @@ class Execution:
         # an image from before the end of the last step does not show its result
         return {'cameras': list(self._state.cameras), 'max_image_age': self._config.settle_s}
 
-    def _result_of(self, request: Any, timeout_s: float | None = None) -> Any:
-        return self._control.result_of(request, timeout_s)
+    def _ask(self, question: Callable[..., Any], text: str, **fields: Any) -> Any:
+        """Ask the model about the present view; wait for it while it is absent or still loads."""
+        waits_until = time.monotonic() + self._config.wait_for_model_s
+        while True:
+            request = question(text, **fields, **self._view())
+            try:
+                return self._noted(self._control.result_of, request)
+            except _NO_MODEL as error:
+                if time.monotonic() > waits_until:
+                    raise _NoModelError from error
+                self._report(ExecutionStatus.WAITING, text=str(error))
+                self._control.checkpoint(self._report_paused, _ASK_AGAIN_S)
+
+    def _noted(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call what asks the model or the robot, and note how it failed."""
+        try:
+            result = function(*arguments)
+        except MimoError as error:
+            self.fault = error
+            raise
+        self.fault = None
+        return result
 
     def _report(self, phase: int, step: Any = None, attempt: int = 0, text: str = '') -> None:
         self._report_to(self._state, phase, step, attempt, text)
 
     def _report_paused(self) -> None:
         self._report(ExecutionStatus.PAUSED, text='paused')
-
-
-def _argument_words(step: Any) -> dict[str, str]:
-    return {argument.name: argument.value for argument in step.arguments}
-
-
-def _reworded(text: str, step: Any) -> str:
-    """The text with articles before a step's objects, or without them where it has some."""
-    for name in (a.value for a in step.arguments if a.type in GROUNDED):
-        with_article = f'the {name}'
-        text = (text.replace(with_article, name) if with_article in text
-                else text.replace(name, with_article))
-    return text

@@ -12,6 +12,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from rclpy.action import ActionServer, CancelResponse
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
@@ -26,15 +27,16 @@ from mimo_embodied_ros.core.errors import (
     QueueFullError,
     ResultCode,
 )
-from mimo_embodied_ros.core.skill_files import load_skills
+from mimo_embodied_ros.core.files import reason
 from mimo_embodied_ros.msg import ExecutionStatus, TaskPlan
 from mimo_embodied_ros.ros import process
 from mimo_embodied_ros.ros.parameters import read_table
+from mimo_embodied_ros.ros.skill_interfaces import absent_servers, load_checked_skills
 
 from .control import Control
 from .executor import Execution, ExecutionConfig
 from .executor_parameters import PARAMETERS
-from .plan_state import PlanState, StateFile
+from .plan_state import PlanState, StateFile, is_over
 from .policy import load_policy
 
 if TYPE_CHECKING:
@@ -66,12 +68,14 @@ class MimoExecutor(Node):
         if not settings['skills_file']:
             msg = 'skills_file is empty; name the skills file that the planning node has'
             raise InvalidRequestError(msg)
-        skills = load_skills(settings['skills_file'])
+        skills = load_checked_skills(settings['skills_file'])
         self._config = ExecutionConfig(
             skills, load_policy(settings['policy_file'], skills), settings['target_frame'],
             settings['max_plans'], settings['settle'], settings['stand_off'],
-            settings['check_goal'])
-        self._state_file = StateFile(settings['state_file'])
+            settings['check_goal'], settings['wait_for_model'])
+        self._state_file = StateFile(
+            settings['state_file'], self.get_fully_qualified_name(), skills)
+        self._waiting_for = ''  # why the plan under way waits for the model
         self._mimo = MimoClient(self, settings['node'], wait_s=settings['wait_for_server'])
         self._paused = False
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -81,6 +85,10 @@ class MimoExecutor(Node):
                                     cancel_callback=self._on_cancel)
         self.create_service(SetBool, '~/pause', self._on_pause)
         self._warn_of_interrupted_plan()
+        # servers start beside this node, and it takes a while until they are seen
+        self._server_check = self.create_timer(
+            settings['wait_for_server'], self._warn_of_absent_servers,
+            clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def destroy_node(self) -> None:
         """Cancel the plan under way and end its thread.
@@ -98,13 +106,26 @@ class MimoExecutor(Node):
         super().destroy_node()
 
     def _warn_of_interrupted_plan(self) -> None:
+        if old := self._state_file.old():
+            self.get_logger().warning(old)
+        if not self._state_file.exists():
+            return
         try:
             instruction = self._state_file.load().instruction
-        except InvalidRequestError:
-            return
-        self.get_logger().warning(
-            f'a plan was under way when the executor last ended: {instruction!r}; a goal with '
-            'resume continues it, any other goal discards it')
+        except InvalidRequestError as error:
+            self.get_logger().warning(f'there is a plan that cannot be resumed: {error}')
+        else:
+            self.get_logger().warning(
+                f'a plan was under way when the executor last ended: {instruction!r}; a goal with '
+                'resume continues it, any other goal discards it')
+
+    def _warn_of_absent_servers(self) -> None:
+        """Say once which servers of the skills are absent; they may still come."""
+        self.destroy_timer(self._server_check)
+        if absent := absent_servers(self, self._config.skills):
+            self.get_logger().warning(
+                f'the skills need servers that are absent: {"; ".join(absent)}; start them before '
+                'a step needs them')
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         if self._control is None:
@@ -130,7 +151,7 @@ class MimoExecutor(Node):
             return _result(PlanState(''), busy)
         try:
             state = self._state_of(handle.request)
-        except (MimoError, OSError) as error:
+        except MimoError as error:
             handle.abort()
             return _result(PlanState(''), error)
         self._control = control = Control()
@@ -138,15 +159,20 @@ class MimoExecutor(Node):
         ended = Future(executor=self.executor)
 
         def report(state: PlanState, phase: int, step: Any, attempt: int, text: str) -> None:
+            if not self.context.ok():  # all requests have failed for that reason alone
+                msg = 'the executor was shut down'
+                raise CancelledError(msg)
             if not control.shutting_down:  # else the cancelled step could not be resumed
                 self._save(state)
             self._report(handle, state, phase, step, attempt, text)
 
+        assert self._mimo is not None
+        execution = Execution(self._mimo, self._config, state, control, report)
+
         def work() -> None:
             error: Exception | None = None
-            assert self._mimo is not None
             try:
-                Execution(self._mimo, self._config, state, control, report).run()
+                execution.run()
             except Exception as raised:  # noqa: BLE001 - it ends this plan alone
                 error = raised
                 if not isinstance(raised, MimoError):
@@ -159,22 +185,35 @@ class MimoExecutor(Node):
         self._thread.start()
         failure = await ended
         self._control = None
-        if not control.shutting_down:
-            self._state_file.delete()
+        cancelled = handle.is_cancel_requested and not control.shutting_down
+        if cancelled or is_over(failure, execution.fault, resumed=handle.request.resume):
+            self._delete_state()
+        elif self._state_file.exists():
+            self.get_logger().warning(
+                f'the plan can be resumed, {self._state_file.path} stays: send a goal with resume')
         self._end_goal(handle, state, failure)
         return _result(state, failure)
 
     def _state_of(self, goal: ExecutePlan.Goal) -> PlanState:
         """The state that a goal begins from."""
-        if goal.resume:
-            return self._state_file.load()
         instruction = goal.instruction or goal.plan.instruction
+        if goal.resume:
+            state = self._state_file.load()
+            if instruction and instruction != state.instruction:
+                msg = (f'the plan to resume is of {state.instruction!r}, and the goal is '
+                       f'{instruction!r}; leave the instruction empty, or do not resume')
+                raise InvalidRequestError(msg)
+            return state
         if not instruction:
             msg = 'the goal has neither an instruction nor a plan'
             raise InvalidRequestError(msg)
         state = PlanState(
             instruction, tuple(goal.cameras), goal.plan, int(bool(goal.plan.steps)))
-        self._state_file.save(state)
+        try:
+            self._state_file.save(state)
+        except OSError as error:
+            msg = f'state_file cannot be written, {reason(error)}'
+            raise InvalidRequestError(msg) from error
         return state
 
     def _save(self, state: PlanState) -> None:
@@ -182,8 +221,15 @@ class MimoExecutor(Node):
             self._state_file.save(state)
         except OSError as error:
             self.get_logger().error(
-                f'state_file cannot be written, so this plan cannot be resumed: {error}',
-                once=True)
+                f'state_file cannot be written, so the plan could only be resumed from where it '
+                f'was when that last succeeded: {reason(error)}', once=True)
+
+    def _delete_state(self) -> None:
+        try:
+            self._state_file.delete()
+        except OSError as error:
+            self.get_logger().error(
+                f'state_file cannot be deleted, so do not resume its plan: {reason(error)}')
 
     def _report(
         self, handle: ServerGoalHandle, state: PlanState, phase: int, step: Any, attempt: int,
@@ -195,6 +241,10 @@ class MimoExecutor(Node):
         status.header.stamp = self.get_clock().now().to_msg()
         if step is not None:
             status.step_id, status.step_status = step.id, step.status
+        waiting_for = text if phase == ExecutionStatus.WAITING else ''
+        if waiting_for and not self._waiting_for:
+            self.get_logger().warning(f'waiting for the model: {text}')
+        self._waiting_for = waiting_for
         self._status.publish(status)
         self._plan.publish(state.plan)
         handle.publish_feedback(ExecutePlan.Feedback(status=status))

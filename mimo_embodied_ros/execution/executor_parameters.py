@@ -24,6 +24,11 @@ PARAMETERS = (
     Parameter('wait_for_server', 10.0, 'How long an action or service server may be missing, or '
               'may take to accept a goal; how long the call itself may take is the timeout in '
               'skills_file.', (0.1, 3600.0), unit='s', read_only=True),
+    Parameter('wait_for_model', 600.0, 'How long a plan waits for the node that plans and answers '
+              'while that is absent, inactive or still loads its model; then the plan ends, and '
+              'its state stays.', (0.0, 86400.0), unit='s', read_only=True),
     Parameter('state_file', '', 'File that keeps the state of a plan, so that it can be resumed '
-              'after a restart; empty: no file.', read_only=True, path=True),
+              "after a restart; the node's full name is put before the ending: plan.json of "
+              '/robot1/mimo_executor is plan.robot1.mimo_executor.json. Empty: no file.',
+              read_only=True, path=True),
 )

@@ -16,11 +16,10 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
-from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.ros import process
+from mimo_embodied_ros.ros.fields import fields_of, interface_class, set_fields
 from mimo_embodied_ros.ros.simulated_motion import simulate_motion
-
-from .fields import fields_of, interface_class, set_fields
+from mimo_embodied_ros.ros.skill_interfaces import load_checked_skills
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -133,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def make() -> Node:
         node = Node(NAME)
-        robot = MockRobot(node, load_skills(options.skills), options.duration)
+        robot = MockRobot(node, load_checked_skills(options.skills), options.duration)
         robot.service_s = options.service_duration
         for name, _, times in (fail.partition('=') for fail in options.fail):
             robot.fail(name, int(times or 1))

@@ -21,6 +21,7 @@ A file maps the names of skills, and ``default`` for all others, to fields::
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -78,5 +79,5 @@ def _checked(field: str, node: YamlNode) -> Any:
     else:
         fits, allowed = isinstance(value, bool), 'true or false'
     if not fits:
-        raise node.error(f'{field} is {value!r}; it must be {allowed}')
+        raise node.error(f'{field} is {reprlib.repr(value)}; it must be {allowed}')
     return value

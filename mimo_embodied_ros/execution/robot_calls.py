@@ -16,9 +16,9 @@ from mimo_embodied_ros.core.errors import (
     SendGoalError,
     StepFailedError,
 )
+from mimo_embodied_ros.ros.fields import interface_class, mismatch, set_fields
 
 from .control import STOP_S
-from .fields import interface_class, mismatch, set_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,20 +6,23 @@ This suffices for a camera that is fixed to the base; other moving frames (an ar
 from __future__ import annotations
 
 import math
+import reprlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, TransformError
+from mimo_embodied_ros.core.files import reason, yaml_reason
+from mimo_embodied_ros.core.yaml_files import read_yaml
 
 from .odometry import why_not_valid_at
 from .quaternions import matrix_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -131,9 +134,10 @@ def load_extrinsics(file: str | Path) -> Extrinsics:
 
     """
     try:
-        entries = yaml.safe_load(Path(file).read_text('utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f'extrinsics_file {file} cannot be read: {error}'
+        entries = read_yaml(file)
+    except (OSError, yaml.YAMLError) as error:
+        why = reason(error, named=False) if isinstance(error, OSError) else yaml_reason(error)
+        msg = f'extrinsics_file {file} cannot be read: {why}'
         raise InvalidRequestError(msg) from error
     if not isinstance(entries, list) or not entries:
         msg = (f'extrinsics_file {file} holds no list; give one entry a frame, each with '
@@ -157,17 +161,17 @@ def load_extrinsics(file: str | Path) -> Extrinsics:
 def _problem(entry: Any) -> str:
     """Return what is wrong with an entry; '' if nothing is."""
     if not isinstance(entry, dict) or entry.keys() != _FIELDS.keys():
-        fields = ', '.join(map(str, entry)) if isinstance(entry, dict) else repr(entry)
+        fields = ', '.join(map(str, entry)) if isinstance(entry, dict) else reprlib.repr(entry)
         return f'it has {fields}; give {", ".join(_FIELDS)}'
     for name in ('parent', 'child'):
         if not isinstance(entry[name], str) or not entry[name]:
-            return f'{name} is {entry[name]!r}; give the name of a frame'
+            return f'{name} is {reprlib.repr(entry[name])}; give the name of a frame'
     for name, count in (('translation', 3), ('rotation', 4)):
         values = entry[name]
         if not isinstance(values, list) or len(values) != count or not all(
                 isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
                 for v in values):
-            return f'{name} is {values!r}; give {_FIELDS[name]}'
+            return f'{name} is {reprlib.repr(values)}; give {_FIELDS[name]}'
     length = math.hypot(*entry['rotation'])
     if abs(length - 1) > 0.01:
         return f'rotation has the length {length:.3f}; a quaternion x, y, z, w has 1'

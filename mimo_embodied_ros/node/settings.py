@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
-from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import MAX_STEPS
 from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig
@@ -270,6 +270,9 @@ def read_settings(node: Node) -> Settings:
         InvalidRequestError: a value that is not allowed, with the allowed ones.
 
     """
+    # the tables of parameters are read where the interfaces are not built, too
+    from mimo_embodied_ros.ros.skill_interfaces import load_checked_skills
+
     engine, requests, sensors, recording, life = (
         read_table(node, table) for table in (MODEL, REQUESTS, SENSORS, RECORDING, LIFE))
     if engine['backend'] == 'transformers':
@@ -286,4 +289,5 @@ def read_settings(node: Node) -> Settings:
                     sensors['odometry_topic'],
                     load_extrinsics(extrinsics) if extrinsics else Extrinsics(),
                     sensors['tf_buffer'], **requests, **recording, **life, tasks=tasks,
-                    skills=load_skills(skills) if skills else {})
+                    skills=load_checked_skills(skills, on_absent=partial(
+                        node.get_logger().info, once=True)) if skills else {})

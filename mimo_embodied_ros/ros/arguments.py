@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import yaml
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import expand, reason, yaml_reason
+from mimo_embodied_ros.core.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,11 +56,11 @@ def _parameter_file(name: str) -> str:
     """
     path = expand(name)
     try:
-        content = yaml.safe_load(path.read_text('utf-8'))
+        content = read_yaml(path)
     except OSError as error:
         msg = f'the file of parameters cannot be read: {reason(error)}'
         raise InvalidRequestError(msg) from error
-    except (yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         msg = f'{path} is not YAML: {yaml_reason(error)}'
         raise InvalidRequestError(msg) from error
     problem = _problem(content)
@@ -90,5 +92,5 @@ def _value_problem(name: str, value: Any) -> str:
     if value is None:
         return f"{name} has no value; give '' for an empty text"
     if isinstance(value, list) and len({type(item) for item in value}) > 1:
-        return f'{name} is {value!r}; give values of one type, texts in quotation marks'
+        return f'{name} is {reprlib.repr(value)}; give values of one type, texts in quotation marks'
     return ''

@@ -14,7 +14,8 @@ import pytest
 
 pytest.importorskip('torch')
 
-from support.paths import EMBEDDED_MODEL
+from mimo_embodied_ros.cli.doctor import _skills
+from support.paths import EMBEDDED_MODEL, SKILL_FILES
 from support.programs import run_python
 
 # what takes seconds to import; also absent where a test is not about it
@@ -24,7 +25,7 @@ PROGRAM = """
 import sys
 for absent in sys.argv.pop(1).split():
     sys.modules[absent] = None
-from mimo_embodied_ros.cli.main import main
+from mimo_embodied_ros.cli.doctor import _skills
 sys.exit(main(['doctor', *sys.argv[1:]]))
 """
 
@@ -53,6 +54,18 @@ def test_ros_is_optional() -> None:
     assert EMBEDDED_MODEL.name in findings['model']['found']
     assert 'free' in findings['memory']['found']
     assert findings['Python']['found'] == sys.version.split()[0]
+
+
+def test_the_calls_of_skills_are_checked(tmp_path: Path) -> None:
+    pytest.importorskip('rclpy')
+    path = tmp_path / 'skills.yaml'
+    text = (SKILL_FILES / 'tabletop.yaml').read_text()
+    path.write_text(text)
+    assert _skills(str(path)).found == 'pick, place: all calls fit their types'
+    path.write_text(text.replace('skill: place', 'skill: 3'))
+    finding = _skills(str(path))
+    assert (finding.state, finding.found) == ('broken', str(path))
+    assert f'{path}, line 37: skill place cannot call /gripper/run_skill' in finding.meaning
 
 
 def test_missing_parts_of_ros_are_explained() -> None:
@@ -107,9 +120,12 @@ def test_nothing_is_downloaded(tmp_path: Path) -> None:
 
 
 def test_a_line_for_each_finding() -> None:
-    done = run_python(PROGRAM, LARGE, '/nowhere', succeeds=False)
+    done = run_python(
+        PROGRAM, LARGE, '/nowhere', '--skills', SKILL_FILES / 'tabletop.yaml', succeeds=False)
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert {line.split()[0] for line in lines} <= {'ok', 'absent', 'BROKEN'}
     assert any(line.startswith('absent  peft; no LoRA adapter') for line in lines)
-    assert lines[-1].startswith('BROKEN  model /nowhere; there is no model directory')
+    assert lines[-2].startswith('BROKEN  model /nowhere; there is no model directory')
+    assert lines[-1].startswith('BROKEN  skills ')  # rclpy is one of the large ones
+    assert 'ROS 2 has their types, and is absent' in lines[-1]

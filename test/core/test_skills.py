@@ -118,7 +118,7 @@ THING = '  arguments: {o: {type: object}}\n'
     (GOOD.replace(CALL, 'runs: [{service: /a, type: a/srv/A, request: {x: "{o.mass}"}}]')
      .replace('says: nod', 'says: "nod at {o}"') + THING, 5, 'o.position'),
     ('a: {description: "x}\n', 2, 'unexpected end'),
-    ('a: &a [*a]\n', 1, 'not a mapping'),
+    ('a: &a [*a]\n', 1, 'an alias'),
     (GOOD.replace('description: x', 'description: 2026-99-99'), 2, 'month'),
     (GOOD.replace('description: x', 'description: !!python/name:os.system x'), 2, 'constructor'),
 ])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
@@ -22,11 +25,15 @@ from mimo_embodied_ros.core.errors import (
     PlanRefusedError,
     QueueFullError,
     ResultCode,
+    SendGoalError,
     StepFailedError,
 )
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from mimo_embodied_ros.execution.mock_robot import MockRobot
+from mimo_embodied_ros.execution.plan_state import PlanState, StateFile
+from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
+from mimo_embodied_ros.ros.skill_interfaces import absent_servers
 from support.programs import COMMAND_LINE
 from support.robot import Robot, parameters
 from support.tabletop import INSTRUCTION, SCENE
@@ -77,18 +84,22 @@ Status = msg.ExecutionStatus
 class World:
     """The table, a mock robot, the node and the executor; a camera that always publishes."""
 
-    def __init__(self, ros: Any, tmp_path: Path, policy: str = '', **values: Any) -> None:
+    def __init__(
+        self, ros: Any, tmp_path: Path, policy: str = '', *, model: bool = True, **values: Any
+    ) -> None:
         self.ros = ros
         skills, rules = tmp_path / 'skills.yaml', tmp_path / 'policy.yaml'
         skills.write_text(SKILLS)
         rules.write_text(policy or '{}')
         self.values = {'skills_file': str(skills), 'policy_file': str(rules), 'settle': 1.0,
                        'state_file': str(tmp_path / 'state' / 'plan.json'), **values}
-        self.state = tmp_path / 'state' / 'plan.json'
+        self.state = tmp_path / 'state' / 'plan.mimo_executor.json'
         self.things, self.held = list(SCENE.things), []
         self.published = 0
         self.slips = 0  # how often what is held falls back on the table, and nobody notices
-        self.robot = Robot(ros, skills_file=str(skills), wait_for_image=WAIT_S).start()
+        self.robot = Robot(ros, skills_file=str(skills), wait_for_image=WAIT_S)
+        if model:
+            self.robot.start()
         self.mock = MockRobot(self.robot.other, load_skills(skills), 0.1, self.change)
         self.camera_timer = self.robot.other.create_timer(0.25, self._publish)
         self.other = Node('tree', context=ros.context)
@@ -200,6 +211,7 @@ def test_a_policy_may_give_up(make: Any) -> None:
     assert f'{RELEASE} says that success is False' in str(error)
     assert [s.status for s in error.reply.plan.steps] == [
         msg.TaskStep.SUCCEEDED, msg.TaskStep.FAILED]
+    assert not world.state.exists()
 
 
 def test_planning_again_is_limited(make: Any) -> None:
@@ -256,7 +268,10 @@ def test_pausing_lets_the_step_end_and_waits(make: Any) -> None:
     assert world.called() == [GRASP, LIFT, RELEASE]
 
 
-def test_a_plan_is_resumed_after_a_crash(make: Any, ros: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize('sent', [signal.SIGKILL, signal.SIGINT])
+def test_a_plan_is_resumed_after_a_crash(
+    make: Any, ros: Any, tmp_path: Path, sent: signal.Signals
+) -> None:
     world = make('default: {before: false, look: false}\n', start=False, check_goal=False)
     plan = world.plan()
     world.mock.on_done = lambda name, fields: (
@@ -265,13 +280,15 @@ def test_a_plan_is_resumed_after_a_crash(make: Any, ros: Any, tmp_path: Path) ->
     process = subprocess.Popen(
         [*COMMAND_LINE, 'execute',
          *(word for argument in arguments for word in ('-p', argument))],
-        env=ros.environment, cwd=tmp_path)
+        env=ros.environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     world.goal(plan=plan)
     ros.wait_for(lambda: world.called() == [GRASP, LIFT])
-    process.kill()
-    process.wait()
-    steps = json.loads(world.state.read_text())['plan']['steps']
-    assert [step['status'] for step in steps] == [msg.TaskStep.EXECUTING, msg.TaskStep.PENDING]
+    process.send_signal(sent)
+    assert 'Traceback' not in process.communicate(timeout=WAIT_S)[1]
+    state = json.loads(world.state.read_text())
+    assert [step['status'] for step in state['plan']['steps']] == [
+        msg.TaskStep.EXECUTING, msg.TaskStep.PENDING]
+    assert (state['plans'], state['history']) == (1, [])
     world.start()
     result = world.goal(instruction='', resume=True).result(5 * WAIT_S)
     assert world.called() == [GRASP, LIFT, RELEASE]  # the model saw that the first step was done
@@ -437,10 +454,128 @@ def test_a_plan_goes_on_in_another_executor_when_the_first_one_ends(make: Any) -
 def test_a_state_file_that_cannot_be_written_ends_no_plan(make: Any) -> None:
     world = make(NO_CHECKS, check_goal=False)
     plan = world.plan()
-    world.mock.on_done = lambda name, _: (
-        world.state.with_suffix('.part').mkdir() if name == GRASP else None)  # in its way
+    in_its_way = world.state.with_name(f'{world.state.name}.part')
+    world.mock.on_done = lambda name, _: in_its_way.mkdir() if name == GRASP else None
     result = world.goal(plan=plan).result(5 * WAIT_S)
     assert [s.status for s in result.plan.steps] == [msg.TaskStep.SUCCEEDED] * 2
+
+
+# -- a model or a robot that is not there
+
+
+def interrupted(world: World, **fields: Any) -> None:
+    """Write the state of a plan whose first step was under way when the power failed."""
+    plan = msg.TaskPlan(instruction=INSTRUCTION, steps=[
+        msg.TaskStep(id=1, skill='pick', description='pick up the red cube',
+                     success_condition='the gripper holds red cube', status=msg.TaskStep.EXECUTING,
+                     arguments=[msg.SkillArgument(name='object', value='red cube')])])
+    skills = load_skills(world.values['skills_file'])
+    state = PlanState(**{'instruction': INSTRUCTION, 'plan': plan, 'plans': 1, **fields})
+    StateFile(world.values['state_file'], '/mimo_executor', skills).save(state)
+
+
+def waits(world: World, text: str) -> bool:
+    return any(s.phase == Status.WAITING and text in s.text for s in world.status)
+
+
+def test_a_resumed_plan_waits_for_the_model_whose_node_comes_late_and_loads(make: Any) -> None:
+    world = make(NO_CHECKS.replace('after: false', 'after: true'), start=False, model=False,
+                 node='late', check_goal=False, wait_for_server=0.5, max_plans=1)
+    interrupted(world)
+    world.start()
+    request = world.goal(instruction='', resume=True)
+    world.ros.wait_for(lambda: waits(world, 'there is no server'))
+    late = world.ros.node('late', MimoEmbodied, parameter_overrides=parameters(
+        camera__reliable=True, timeout=600.0, wait_for_image=WAIT_S))
+    world.ros.wait_for(lambda: waits(world, 'the node is not active'))  # as while it loads
+    steps = json.loads(world.state.read_text())['plan']['steps']
+    assert [step['status'] for step in steps] == [msg.TaskStep.EXECUTING]
+    assert not request.is_done()
+    for change in (late.trigger_configure, late.trigger_activate):
+        assert world.ros.call(change) is TransitionCallbackReturn.SUCCESS
+    result = request.result(5 * WAIT_S)
+    assert [s.status for s in result.plan.steps] == [msg.TaskStep.SUCCEEDED]
+    assert not world.state.exists()
+
+
+def test_the_wait_for_the_model_has_a_limit_and_the_plan_stays(make: Any) -> None:
+    world = make(start=False, model=False, node='nobody', wait_for_server=0.5, wait_for_model=0.2)
+    interrupted(world)
+    before = world.state.read_text()
+    world.start()
+    error = error_of(world.goal(instruction='', resume=True))
+    assert isinstance(error, SendGoalError)
+    assert 'waited 0.2 s (wait_for_model)' in str(error)
+    fields = json.loads(world.state.read_text())
+    assert fields == json.loads(before)
+    # nor is it lost to a goal that does not fit it
+    other = error_of(world.goal(instruction='wave', resume=True))
+    assert 'the plan to resume is of' in str(other)
+    assert json.loads(world.state.read_text()) == fields
+
+
+def test_a_model_that_goes_away_in_a_plan_is_waited_for(make: Any) -> None:
+    world = make('default: {before: false, look: false}\n', check_goal=False)
+    plan = world.plan()
+    world.mock.on_done = lambda name, fields: (
+        world.change(name, fields), name == LIFT and world.robot.node.trigger_deactivate())
+    request = world.goal(plan=plan)
+    world.ros.wait_for(lambda: waits(world, 'activate it'))
+    assert world.state.exists()
+    world.robot.activate()
+    assert [s.status for s in request.result(5 * WAIT_S).history] == [
+        msg.TaskStep.SUCCEEDED, msg.TaskStep.SUCCEEDED]
+    assert world.called() == [GRASP, LIFT, RELEASE]
+
+
+def test_a_plan_stays_where_the_robots_own_server_is_absent(make: Any, capfd: Any) -> None:
+    world = make(NO_CHECKS + 'pick: {repeat: 0, then: give_up}\n', start=False, wait_for_server=0.5)
+    skills = load_skills(world.values['skills_file'])
+    said: list[str] = []
+    world.ros.call(world.mock.destroy)
+    world.ros.wait_for(lambda: len(absent_servers(world.robot.other, skills)) == 2)
+    world.start()
+    request = world.goal(plan=world.plan())
+    error = error_of(request)
+    assert isinstance(error, StepFailedError)
+    assert f'there is no server for {GRASP}' in str(error)
+    assert world.state.exists()
+    world.ros.wait_for(lambda: said.append(capfd.readouterr().err) or 'are absent' in ''.join(said))
+    (line,) = [line for line in ''.join(said).splitlines() if 'are absent' in line]
+    assert f'the action {GRASP} (mimo_embodied_ros/action/RunSkill) has no server' in line
+    assert RELEASE not in line
+    world.mock = MockRobot(world.robot.other, {
+        name: replace(skill, runs=tuple(call for call in skill.runs if call.action))
+        for name, skill in skills.items()}, 0.1, world.change)
+    world.goal(instruction='', resume=True).result(5 * WAIT_S)
+    assert not world.state.exists()
+
+
+def test_a_robot_says_at_the_start_which_plan_it_can_or_cannot_resume(
+    make: Any, capfd: Any
+) -> None:
+    world = make(start=False, model=False)
+    interrupted(world)
+    (world.state.parent / 'plan.json').write_text('{}')
+    world.start()
+    world.ros.destroy(world.executor)
+    world.state.write_text('{')
+    world.start()
+    text = capfd.readouterr().err
+    assert f'a plan was under way when the executor last ended: {INSTRUCTION!r}' in text
+    assert 'plan.json is of an earlier release' in text
+    assert f'there is a plan that cannot be resumed: {world.state} cannot be read' in text
+    assert 'cannot be read' in str(error_of(world.goal(instruction='', resume=True)))
+    assert world.state.exists()
+
+
+def test_a_call_of_a_skill_that_its_type_does_not_have_ends_the_executor(
+    ros: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / 'skills.yaml'
+    path.write_text(SKILLS.replace('{skill: lift}', '{skil: lift}'))
+    with pytest.raises(InvalidRequestError, match=f'{path}, line 16: .* no field skil'):
+        MimoExecutor(context=ros.context, parameter_overrides=parameters(skills_file=str(path)))
 
 
 def test_an_executor_without_skills_says_what_it_needs(ros: Any) -> None:

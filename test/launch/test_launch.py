@@ -224,7 +224,7 @@ def test_a_robot_gets_its_cameras_and_odometry(ros: Any, launched: Any, robot: s
 
 
 def test_the_executor_gets_its_arguments(ros: Any, launched: Any, tmp_path: Path) -> None:
-    skills = CONFIG / 'skills' / 'mobile_base.yaml'
+    skills = CONFIG / 'skills' / 'tabletop.yaml'
     (started,) = launched(EXECUTOR, skills_file=str(skills), namespace='robot1',
                           state_file=str(tmp_path / 'plan.json'))
     assert (started.package, started.program) == ('mimo_embodied_ros', 'mimo_executor')

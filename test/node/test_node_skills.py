@@ -98,12 +98,17 @@ def test_without_a_list_plans_are_words(ros: Any) -> None:
         assert 'skills_file' in reply.error_msg
 
 
+@pytest.mark.parametrize(('text', 'line'), [
+    ('pick:\n  colour: red\n', 'line 2: unknown field'),
+    ((SKILL_FILES / 'tabletop.yaml').read_text().replace('skill: place', 'skil: place'),
+     'line 37: skill place cannot call /gripper/run_skill'),
+])
 def test_a_list_with_a_mistake_is_refused_with_its_line(
-    ros: Any, tmp_path: Path, log: Any
+    ros: Any, tmp_path: Path, text: str, line: str, log: Any
 ) -> None:
     file = tmp_path / 'skills.yaml'
-    file.write_text('pick:\n  colour: red\n')
+    file.write_text(text)
     robot = Robot(ros, wait_for_image=0.0)
     assert robot.node.set_parameters(parameters(skills_file=str(file)))[0].successful
     assert robot.ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
-    robot.ros.wait_for(lambda: any(f'{file}, line 2' in line for line in log()))
+    robot.ros.wait_for(lambda: any(f'{file}, {line}' in said for said in log()))

@@ -15,7 +15,7 @@ from mimo_embodied_ros import msg
 from mimo_embodied_ros.core.answers import ArgumentType
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.execution.arguments import fill_placeholders, placeholder_values
+from mimo_embodied_ros.ros.placeholders import fill_placeholders, placeholder_values
 from support.paths import SKILL_FILES
 
 if TYPE_CHECKING:

@@ -1,0 +1,155 @@
+"""Reads skills and looks up the actions and services that they call, before a step calls one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rclpy.exceptions import NameValidationException
+from rclpy.validate_topic_name import validate_topic_name
+
+from mimo_embodied_ros.core.answers import ArgumentType
+from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.skill_files import load_skills
+from mimo_embodied_ros.core.skills import fill
+from mimo_embodied_ros.msg import AffordancePoint, SkillArgument, TaskStep
+
+from .fields import FieldError, interface_class, set_fields
+from .parameters import ros_reason
+from .placeholders import placeholder_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from rclpy.node import Node
+
+    from mimo_embodied_ros.core.skills import Argument, Call, Skill
+    from mimo_embodied_ros.core.yaml_tables import FieldPath
+
+
+def load_checked_skills(
+    path: Path | str, on_absent: Callable[[str], None] | None = None
+) -> dict[str, Skill]:
+    """Read a skills file, and check its calls against the definitions of their types.
+
+    Args:
+        path: of the file.
+        on_absent: called with a sentence about the types that are not installed, for a node that
+            does not call them itself; None: such a type is an error.
+
+    Raises:
+        InvalidRequestError: the file is wrong, a type is not installed, or a field is not in its
+            type or of another type; the message has the file and the line.
+
+    """
+    skills = load_skills(path)
+    types: dict[str, str] = {}
+    absent: dict[str, None] = {}
+    for skill, call in ((s, c) for s in skills.values() for c in s.runs):
+        check = _Check(path, skill, call)
+        check.name(types)
+        kind = check.kind(required=on_absent is None)
+        if kind is None:
+            absent[call.type] = None
+        else:
+            check.fields(kind)
+    if absent and on_absent is not None:
+        are, them = ('is', 'it') if len(absent) == 1 else ('are', 'them')
+        on_absent(f'{path}: {", ".join(absent)} {are} not installed here, so calls of {them} were '
+                  'not checked')
+    return skills
+
+
+def absent_servers(node: Node, skills: Mapping[str, Skill]) -> list[str]:
+    """The actions and services of skills that have no server now, each with its type.
+
+    Args:
+        node: whose namespace and remappings hold for the names.
+        skills: by name.
+
+    """
+    served = dict(node.get_service_names_and_types())
+    absent: dict[str, None] = {}
+    for call in (call for skill in skills.values() for call in skill.runs):
+        name = node.resolve_service_name(call.name)
+        types = served.get(f'{name}/_action/send_goal' if call.action else name, [])
+        expected = f'{call.type}_SendGoal' if call.action else call.type
+        kind = 'action' if call.action else 'service'
+        if not types:
+            absent[f'the {kind} {name} ({call.type}) has no server'] = None
+        elif expected not in types:
+            other = ', '.join(types).replace('_SendGoal', '')
+            absent[f'the {kind} {name} is of type {other}, not {call.type}'] = None
+    return list(absent)
+
+
+@dataclass(frozen=True)
+class _Check:
+    """The checks of one call; each raises InvalidRequestError with the file and the line."""
+
+    path: Path | str
+    skill: Skill
+    call: Call
+
+    def name(self, types: dict[str, str]) -> None:
+        """Check the name, and that all calls of this name have one type; types are by name."""
+        name, type_name = self.call.name, self.call.type
+        place = 'action' if self.call.action else 'service'
+        try:
+            validate_topic_name(name, is_service=True)
+        except NameValidationException as error:
+            raise self.error((place,), ros_reason(error)) from error
+        if (other := types.setdefault(name, type_name)) != type_name:
+            raise self.error(('type',), f'another call of {name} has the type {other}')
+
+    def kind(self, *, required: bool) -> Any:
+        """Return the class of the action or service; None where it is not installed."""
+        try:
+            return interface_class(self.call.type)
+        except InvalidRequestError as error:
+            if required:
+                raise self.error(('type',), str(error)) from error
+            return None
+
+    def fields(self, kind: Any) -> None:
+        """Fill in values of each argument, as a step does, and set the fields."""
+        call = self.call
+        message, answer = ((kind.Goal, kind.Result) if call.action
+                           else (kind.Request, kind.Response))
+        for end in (0, 1):
+            values = placeholder_values(_step(self.skill, end), self.skill, 'frame', 1.0)
+            self._set(message(), fill(dict(call.fields), values), call.message_field)
+        self._set(answer(), call.expect, 'expect')
+
+    def _set(self, message: Any, fields: Mapping[str, Any], place: str) -> None:
+        try:
+            set_fields(message, fields)
+        except FieldError as error:
+            raise self.error((place, *error.path), str(error)) from error
+
+    def error(self, place: FieldPath, problem: str) -> InvalidRequestError:
+        """Return the error that says what is wrong at a place of the call."""
+        lines = self.call.lines
+        while place not in lines:  # such as an item of !!binary
+            place = place[:-1] or ('type',)
+        return InvalidRequestError(
+            f'{self.path}, line {lines[place]}: skill {self.skill.name} cannot call '
+            f'{self.call.name}: {problem}')
+
+
+def _step(skill: Skill, end: int) -> TaskStep:
+    """Make a step of a skill, with the lowest (0) or highest (1) values of its arguments."""
+    return TaskStep(skill=skill.name, arguments=[
+        SkillArgument(
+            name=argument.name, type=int(argument.type), value=_words(argument),
+            number=float(round(argument.range[end])) if argument.range else 1.0,
+            grounding=SkillArgument.SEEN,
+            point=AffordancePoint(position_status=AffordancePoint.OK))
+        for argument in skill.arguments])
+
+
+def _words(argument: Argument) -> str:
+    if argument.type is ArgumentType.POSE:
+        return argument.options[0]
+    return max(argument.options, key=len, default='x')

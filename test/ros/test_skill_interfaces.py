@@ -1,0 +1,155 @@
+"""Calls of skills, checked against the definitions of their types when the skills are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS is not installed')
+
+from builtin_interfaces.msg import Duration
+from nav_msgs.srv import GetPlan
+from std_srvs.srv import SetBool, Trigger
+
+from mimo_embodied_ros.action import PlanTask, RunSkill
+from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.ros.fields import set_fields
+from mimo_embodied_ros.ros.placeholders import fill_placeholders, placeholder_values
+from mimo_embodied_ros.ros.skill_interfaces import absent_servers, load_checked_skills
+from support.paths import SKILL_FILES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# an argument of each type; the call begins in line 15
+SKILL = """
+do:
+  description: Do it.
+  says: "do {object} {place} {point} {pose} {number} {text} {choice}"
+  success: it is done
+  arguments:
+    object: {type: object}
+    place: {type: place}
+    point: {type: point}
+    pose: {type: pose, poses: {home: {frame: map, position: [0, 0, 0]}}}
+    number: {type: number, range: [0.5, 300000]}
+    text: {type: text}
+    choice: {type: choice, options: [a, bc]}
+  runs:
+  - """
+PLAN, RUN, SET = (
+    'service: /s\n    type: nav_msgs/srv/GetPlan\n    ',
+    'action: /a\n    type: mimo_embodied_ros/action/RunSkill\n    ',
+    'service: /s\n    type: std_srvs/srv/SetBool\n    ')
+INFO = 'service: /s\n    type: sensor_msgs/srv/SetCameraInfo\n    request:\n      camera_info: '
+TASK = 'action: /a\n    type: mimo_embodied_ros/action/PlanTask\n    goal:\n      '
+PARAMETERS = ('service: /s\n    type: rcl_interfaces/srv/SetParameters\n    request:\n      '
+              'parameters:\n')
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / 'skills.yaml'
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(('call', 'line', 'problem'), [
+    ('action: /a\n    type: std_srvs/action/Do', 16, 'std_srvs/action/Do is not installed'),
+    ('service: /s\n    type: absent_msgs/srv/Do', 16, 'install absent_msgs, or source'),
+    ('service: /s\n    type: std_srvs/srv/Triger', 16, 'has no srv of this name; Trigger may be'),
+    (RUN + 'goal:\n      skil: x', 18, 'has no field skil; it has skill, .*; skill may be meant'),
+    (RUN + 'goal:\n      object_at:\n        point: {x: 1, w: 2}', 19,
+     'geometry_msgs/msg/Point has no field w; it has x, y, z'),
+    (RUN + 'goal:\n      skill: 5', 18, 'skill of .* is 5: give a text, in quotation marks'),
+    (RUN + 'goal:\n      skill: "{number}"', 18, 'is 0.0: give a text'),
+    (RUN + 'goal:\n      object_at: "{object.goal}"', 18, 'PointStamped has no field pose'),
+    (RUN + 'goal:\n      object_at: "{object.frame}"', 18, 'give the fields of a .*PointStamped'),
+    (RUN + 'goal: {}\n    expect:\n      error_code: no', 19, 'is False: give a number'),
+    (RUN + 'goal: {}\n    expect:\n      succes: true', 19, 'RunSkill_Result has no field succes'),
+    (RUN + 'goal: {}\n    expect:\n      error_code: 70000', 19, 'give one from 0 to 65535'),
+    (SET + 'request: {data: 1}', 17, 'data of .* is 1: give true or false'),
+    (PLAN + 'request:\n      tolerance: wide', 18, "tolerance of .* is 'wide': give a number"),
+    (PLAN + 'request:\n      start:\n        header:\n          stamp:\n            sec: '
+     '"{object.bearing}"\n            nanosec: -1', 22, 'give one from 0 to 4294967295'),
+    (INFO + '{width: 1.5}', 18, 'width of .* is 1.5: give a whole number'),
+    (INFO + '{k: [1, 2]}', 18, 'k of .* is .1, 2.: give 9 items'),
+    (INFO + '{d: far}', 18, "d of .* is 'far': give a list"),
+    (INFO + '\n        d:\n        - 1\n        - far', 21, "d of .*item 1 is 'far': give a n"),
+    (TASK + 'cameras: "{object}"', 18, "cameras of .* is 'x': give a list"),
+    (TASK + 'max_steps: "{number}"', 18, 'max_steps of .* is 300000.0: give one from 0 to 65535'),
+    (TASK + 'timeout: soon', 18, 'give the fields of a builtin_interfaces/msg/Duration: sec'),
+    (PARAMETERS + '      - name: x\n        value:\n          bool_value: "{text}"', 21,
+     "bool_value of .* is 'x': give true or false"),
+    (PARAMETERS + '      - name: x\n      - nam: x', 20, 'Parameter has no field nam'),
+    ('service: /a b\n    type: std_srvs/srv/Trigger', 15, 'Invalid service name'),
+    (SET + 'request: {}\n  - service: /s\n    type: std_srvs/srv/Trigger', 19,
+     'another call of /s has the type std_srvs/srv/SetBool'),
+])
+def test_a_call_that_its_type_does_not_have_names_file_and_line(
+    tmp_path: Path, call: str, line: int, problem: str
+) -> None:
+    path = written(tmp_path, SKILL + call + '\n')
+    with pytest.raises(InvalidRequestError, match=f'^{path}, line {line}: .*{problem}'):
+        load_checked_skills(path)
+
+
+def test_what_fits_is_read_and_called_as_it_was_checked(tmp_path: Path) -> None:
+    path = written(tmp_path, SKILL + RUN + """goal:
+      skill: "{choice} of {number}"
+      object: "{object}"
+      object_at: {header: {frame_id: "{place.frame}"}, point: "{place.position}"}
+    expect: {error_code: 0}
+  - service: /plan
+    type: nav_msgs/srv/GetPlan
+    request: {start: "{object.goal}", goal: "{pose.goal}", tolerance: "{place.bearing}"}
+  - action: /task
+    type: mimo_embodied_ros/action/PlanTask
+    goal: {timeout: "{number}", cameras: ["{text}"], max_image_age: {sec: "{number}"}}
+""")
+    skill = load_checked_skills(path)['do']
+    from mimo_embodied_ros.ros import skill_interfaces
+
+    step = skill_interfaces._step(skill, 1)
+    values = placeholder_values(step, skill, 'base', 0.5)
+    goals = [set_fields(kind(), fill_placeholders(call.fields, step, values))
+             for kind, call in zip((RunSkill.Goal, GetPlan.Request, PlanTask.Goal), skill.runs)]
+    assert goals[0].skill == 'bc of 300000.0'
+    assert goals[1].start.header.frame_id == 'base'
+    assert goals[2].timeout == Duration(sec=300000)
+    assert goals[2].max_image_age == Duration(sec=300000)
+
+
+def test_the_skills_that_are_shipped_fit_what_is_installed() -> None:
+    said: list[str] = []
+    for path in sorted(SKILL_FILES.glob('*.yaml')):
+        assert load_checked_skills(path, said.append)
+    assert not [text for text in said if 'mimo_embodied_ros' in text]
+
+
+def test_a_node_that_only_plans_is_told_which_types_it_cannot_check(tmp_path: Path) -> None:
+    path = written(tmp_path, SKILL + 'service: /s\n    type: absent_msgs/srv/Do\n    '
+                   'request: {anything: "{object}"}\n')
+    said: list[str] = []
+    assert load_checked_skills(path, said.append)['do'].runs[0].name == '/s'
+    assert said == [
+        f'{path}: absent_msgs/srv/Do is not installed here, so calls of it were not checked']
+
+
+def test_servers_that_are_absent_or_of_another_type_are_named(ros: Any, tmp_path: Path) -> None:
+    node = ros.node('robot', namespace='/r')
+    skills = load_checked_skills(written(tmp_path, SKILL + RUN.replace('/a', 'a', 1) + 'goal: {}\n'
+                                         '  - ' + SET + 'request: {}\n'))
+    assert absent_servers(node, skills) == [
+        'the action /r/a (mimo_embodied_ros/action/RunSkill) has no server',
+        'the service /s (std_srvs/srv/SetBool) has no server']
+    wrong = node.create_service(Trigger, '/s', lambda _, response: response)
+    ros.wait_for(lambda: 'the service /s is of type std_srvs/srv/Trigger, not std_srvs/srv/SetBool'
+                 in absent_servers(node, skills))
+    ros.call(node.destroy_service, wrong)
+    node.create_service(SetBool, '/s', lambda _, response: response)
+    from rclpy.action import ActionServer
+
+    server = ros.call(ActionServer, node, RunSkill, 'a', lambda _: RunSkill.Result())
+    ros.wait_for(lambda: not absent_servers(node, skills))
+    ros.call(server.destroy)

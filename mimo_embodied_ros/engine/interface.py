@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.errors import InvalidRequestError, ModelNotReadyError
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.core.prompts import Prompt
@@ -19,7 +19,7 @@ OnText = Callable[[str, int], None]
 """Receives new text (never half a character) and the number of tokens generated so far."""
 
 Cancelled = Callable[[], bool]
-"""Called once a token; True stops the answer."""
+"""Called once a token, or once a weight; True stops the answer, or the load."""
 
 OnProgress = Callable[[float], None]
 """Receives the share of the weights that are loaded, 0 to 1, every few seconds."""
@@ -304,6 +304,10 @@ class EarlyEnd:
         return self.reason != ''
 
 
+class DeviceLostError(ModelNotReadyError):
+    """The device works no more in this process: only another one can load a model onto it."""
+
+
 class Engine(Protocol):
     """A model that is ready to answer.
 
@@ -323,6 +327,14 @@ class Engine(Protocol):
     @property
     def holds_grammars(self) -> bool:
         """Whether it holds answers to the grammars of their prompts."""
+        ...
+
+    @property
+    def lost(self) -> bool:
+        """Whether no request can be answered any more, until the model is loaded again.
+
+        Never true of a model on servers, which may be well again at the next request.
+        """
         ...
 
     def generate(
@@ -383,5 +395,10 @@ class Engine(Protocol):
         """Complete the answers in progress and free the weights. A second call does nothing.
 
         Every later ``generate`` raises ModelNotReadyError.
+
+        Raises:
+            DeviceLostError: the device has failed, and with it everything of this process that is
+                on it.
+
         """
         ...

@@ -123,6 +123,7 @@ class MimoEmbodied(ManagedNode):
             self._loaded = 0.0
             self._loader = Loader(self.settings.engine, self._on_loading, self.stopping)
             self.engine = self._loader.result()
+            self._loader = None  # which would keep the engine
         except MimoError as error:
             self.statistics.add_load(error)
             self.get_logger().error(f'not configured, {error.code.name}: {error}')

@@ -100,9 +100,10 @@ class ManagedNode(LifecycleNodeMixin, Node):
         def configure() -> None:
             try:
                 configured.set_result(self.trigger_configure())
-            except BaseException as error:
+            except Exception as error:
                 configured.set_exception(error)
-                raise
+                if self.context.ok():  # else the process ends, and nothing can be published
+                    raise
             finally:
                 self.in_executor(_wake)
 
@@ -125,7 +126,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
         if self.state == State.TRANSITION_STATE_CONFIGURING:
             return [_description(
                 Transition.TRANSITION_UNCONFIGURED_SHUTDOWN, 'shutdown', self.state, 'configuring',
-                State.PRIMARY_STATE_FINALIZED, 'finalized')]
+                State.TRANSITION_STATE_SHUTTINGDOWN, 'shuttingdown')]
         return [_description(*parts) for parts in self._state_machine.available_transitions
                 if parts[1] in _LABELS]
 

@@ -36,6 +36,16 @@ class Bond:
         self._bond = bondpy.Bond(node, _TOPIC, node.get_name())
         self._bond.heartbeat_period = period_s
         self._bond.heartbeat_timeout = _NEVER_S
+        publish = self._bond._publish
+
+        def publish_while_ros_runs(active: bool) -> None:
+            try:
+                publish(active)
+            except RuntimeError:
+                if node.context.ok():
+                    raise
+
+        self._bond._publish = publish_while_ros_runs
         self._bond.start()
 
     def close(self) -> None:

@@ -20,7 +20,6 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetAvailableTransitions, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import GetParameters, SetParameters
-from rclpy.lifecycle import TransitionCallbackReturn
 
 from mimo_embodied_ros import action, srv
 from mimo_embodied_ros.core.errors import ResultCode

@@ -23,7 +23,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from mimo_embodied_ros import msg, srv
-from mimo_embodied_ros.core.errors import MimoError, ModelNotReadyError
+from mimo_embodied_ros.core.errors import CancelledError, MimoError, ModelNotReadyError
 from mimo_embodied_ros.engine import DeviceLostError
 from mimo_embodied_ros.engine.loader import Loader
 from mimo_embodied_ros.ros import process
@@ -124,6 +124,9 @@ class MimoEmbodied(ManagedNode):
             self._loader = Loader(self.settings.engine, self._on_loading, self.stopping)
             self.engine = self._loader.result()
             self._loader = None  # which would keep the engine
+        except CancelledError as error:
+            self.get_logger().info(f'not configured: {error}')
+            return TransitionCallbackReturn.FAILURE
         except MimoError as error:
             self.statistics.add_load(error)
             self.get_logger().error(f'not configured, {error.code.name}: {error}')
@@ -197,6 +200,7 @@ class MimoEmbodied(ManagedNode):
 
     def destroy_node(self) -> None:
         """Leave no thread behind that can be ended."""
+        self.end_configuring()
         self._stop()
         self._free()
         if self._goals is not None:

@@ -86,12 +86,11 @@ class ManagedNode(LifecycleNodeMixin, Node):
         if self.executor is not None:
             self.executor.create_task(function, *arguments)
 
-    def destroy_node(self) -> None:
-        """End a configuration under way, and destroy the node."""
+    def end_configuring(self) -> None:
+        """End a configuration under way, and wait for its end; to be called before the node's."""
         self.stopping.set()
         if self._configuring is not None:
             self._configuring.join()
-        super().destroy_node()
 
     async def _configure_in_thread(self) -> TransitionCallbackReturn:
         self.stopping = threading.Event()

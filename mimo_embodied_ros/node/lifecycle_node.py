@@ -125,7 +125,8 @@ class MimoEmbodied(ManagedNode):
             self.engine = self._loader.result()
             self._loader = None  # which would keep the engine
         except CancelledError as error:
-            self.get_logger().info(f'not configured: {error}')
+            if self.context.ok():  # else the process ends
+                self.get_logger().info(f'not configured: {error}')
             return TransitionCallbackReturn.FAILURE
         except MimoError as error:
             self.statistics.add_load(error)

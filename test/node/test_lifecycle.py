@@ -315,6 +315,9 @@ def test_a_device_that_is_lost_leaves_the_node_unconfigured_and_ends_the_process
     assert robot.node.state == UNCONFIGURED
     assert robot.node.engine is robot.node.session is None
     assert 'start the program again' in given_up[0]
+    refused = robot.ask(action.Ask, 'ask', question='What do you see?').result
+    assert 'not active' in refused.error_msg
+    assert 'failed permanently' in robot.node.statistics.last_error  # for /diagnostics
     monkeypatch.undo()
     assert wait_for(lambda: gc.collect() is not None and engine() is None)
 

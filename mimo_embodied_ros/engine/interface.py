@@ -24,7 +24,6 @@ Cancelled = Callable[[], bool]
 OnProgress = Callable[[float], None]
 """Receives the share of the weights that are loaded, 0 to 1, every few seconds."""
 
-
 _ALLOWED = {
     'backend': ('transformers', 'openai'),
     'dtype': ('auto', 'bfloat16', 'float32'),
@@ -331,10 +330,7 @@ class Engine(Protocol):
 
     @property
     def lost(self) -> bool:
-        """Whether no request can be answered any more, until the model is loaded again.
-
-        Never true of a model on servers, which may be well again at the next request.
-        """
+        """Whether it can never answer again; never true of servers, which may recover."""
         ...
 
     def generate(
@@ -397,8 +393,7 @@ class Engine(Protocol):
         Every later ``generate`` raises ModelNotReadyError.
 
         Raises:
-            DeviceLostError: the device has failed, and with it everything of this process that is
-                on it.
+            DeviceLostError: the device has failed, and only another process can use it.
 
         """
         ...

@@ -22,7 +22,7 @@ ARGUMENTS = (
      'YAML file with parameters of the node; config/mimo_7b.yaml is for the real model.', None),
     ('robot_file', '', 'YAML file with cameras and odometry of a robot; overrides params_file.',
      None),
-    ('respawn', 'false', 'Start the node again when it ends, for instance when no server answers.',
+    ('respawn', 'false', 'Start the node again when it ends: no server answers, or its GPU failed.',
      ('true', 'false')),
 )
 # Parameters of the node: argument, parameter, description, choices. Without a value the files

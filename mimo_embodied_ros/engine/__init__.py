@@ -9,6 +9,7 @@ from mimo_embodied_ros.core.errors import ModelNotReadyError
 
 from .interface import (
     Cancelled,
+    DeviceLostError,
     Engine,
     EngineConfig,
     GenerationStats,
@@ -22,6 +23,7 @@ from .interface import (
 
 __all__ = [
     'Cancelled',
+    'DeviceLostError',
     'Engine',
     'EngineConfig',
     'GenerationStats',
@@ -35,14 +37,20 @@ __all__ = [
 ]
 
 
-def load_engine(config: EngineConfig, on_progress: OnProgress | None = None) -> Engine:
+def load_engine(
+    config: EngineConfig,
+    on_progress: OnProgress | None = None,
+    cancelled: Cancelled | None = None,
+) -> Engine:
     """Load a model, or take the settings of its servers, and return the engine.
 
     Args:
         config: the model and how to load it.
         on_progress: called with the share of the weights that are loaded.
+        cancelled: asked before each weight is loaded; transformers 4 does not ask.
 
     Raises:
+        CancelledError: ``cancelled`` said so.
         InvalidRequestError: the smallest image area is above the largest.
         ModelNotReadyError: the model cannot be found, read or run here.
         OutOfMemoryError: the device has too little memory for the weights.
@@ -66,4 +74,4 @@ def load_engine(config: EngineConfig, on_progress: OnProgress | None = None) -> 
             f'({error}); run `pip install "mimo_embodied_ros[model]"`'
         ) from error
 
-    return TransformersEngine(config, on_progress)
+    return TransformersEngine(config, on_progress, cancelled)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.errors import InvalidRequestError, ModelNotReadyError
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.core.prompts import Prompt
@@ -19,11 +19,10 @@ OnText = Callable[[str, int], None]
 """Receives new text (never half a character) and the number of tokens generated so far."""
 
 Cancelled = Callable[[], bool]
-"""Called once a token; True stops the answer."""
+"""Called once a token, or once a weight; True stops the answer, or the load."""
 
 OnProgress = Callable[[float], None]
 """Receives the share of the weights that are loaded, 0 to 1, every few seconds."""
-
 
 _ALLOWED = {
     'backend': ('transformers', 'openai'),
@@ -304,6 +303,10 @@ class EarlyEnd:
         return self.reason != ''
 
 
+class DeviceLostError(ModelNotReadyError):
+    """The device works no more in this process: only another one can load a model onto it."""
+
+
 class Engine(Protocol):
     """A model that is ready to answer.
 
@@ -323,6 +326,11 @@ class Engine(Protocol):
     @property
     def holds_grammars(self) -> bool:
         """Whether it holds answers to the grammars of their prompts."""
+        ...
+
+    @property
+    def lost(self) -> bool:
+        """Whether it can never answer again; never true of servers, which may recover."""
         ...
 
     def generate(
@@ -383,5 +391,9 @@ class Engine(Protocol):
         """Complete the answers in progress and free the weights. A second call does nothing.
 
         Every later ``generate`` raises ModelNotReadyError.
+
+        Raises:
+            DeviceLostError: the device has failed, and only another process can use it.
+
         """
         ...

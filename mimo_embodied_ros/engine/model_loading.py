@@ -12,9 +12,15 @@ import torch
 import transformers
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from mimo_embodied_ros.core.errors import MimoError, ModelNotReadyError, OutOfMemoryError
+from mimo_embodied_ros.core.errors import (
+    CancelledError,
+    MimoError,
+    ModelNotReadyError,
+    OutOfMemoryError,
+)
 
 from .checkpoint import Checkpoint, check_memory, first_line, free_host_memory
+from .device import check_device, is_device_failure
 from .libraries import hide_notes
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from .interface import EngineConfig, OnProgress
+    from .interface import Cancelled, EngineConfig, OnProgress
 
 # Names of modules in adapters that were trained with transformers before 4.52.
 _OLD_NAMES = {
@@ -97,12 +103,15 @@ def load_model(
     config: EngineConfig,
     quantization: transformers.BitsAndBytesConfig | None,
     on_progress: OnProgress | None = None,
+    cancelled: Cancelled | None = None,
 ) -> Any:
     """Read the weights onto the device.
 
     Raises:
+        CancelledError: ``cancelled``, which is asked before each weight, said so.
         ModelNotReadyError: the checkpoint cannot be loaded.
         OutOfMemoryError: the weights do not fit into memory.
+        DeviceLostError: the device has failed.
 
     """
     # accelerate reads them directly onto a GPU; without it they are in the host's memory first
@@ -115,7 +124,7 @@ def load_model(
     if device.type == 'cpu' or not direct:
         check_memory(checkpoint, width, free_host_memory(), 'this machine')
     try:
-        with _progress(on_progress):
+        with _progress(on_progress, cancelled):
             loaded: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
                 checkpoint.directory,
                 dtype=dtype,
@@ -129,7 +138,11 @@ def load_model(
         model, report = loaded
         if not direct:
             model.to(device)
+    except CancelledError:
+        raise
     except Exception as error:
+        if is_device_failure(error):
+            check_device(device)
         raise _loading_failure(error, checkpoint, device, config) from error
     missing = sorted(report['missing_keys'])
     if missing:
@@ -162,16 +175,19 @@ def _loading_failure(
 
 
 @contextlib.contextmanager
-def _progress(on_progress: OnProgress | None) -> Iterator[None]:
-    """Report progress to ``on_progress`` instead of drawing bars into logs and answers."""
+def _progress(on_progress: OnProgress | None, cancelled: Cancelled | None) -> Iterator[None]:
+    """Report progress to ``on_progress`` instead of drawing bars into logs and answers.
+
+    Between two weights ``cancelled`` is asked.
+    """
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     set_hook = getattr(transformers.utils.logging, 'set_tqdm_hook', None)
-    if on_progress is None or set_hook is None:  # transformers 4 has no hook
+    if set_hook is None:  # transformers 4 has no hook
         yield
         return
 
     def hook(factory: Callable[..., Any], args: Any, options: Any) -> Any:
-        return _counted(args[0], on_progress) if args else factory(*args, **options)
+        return _counted(args[0], on_progress, cancelled) if args else factory(*args, **options)
 
     previous = set_hook(hook)
     try:
@@ -180,14 +196,19 @@ def _progress(on_progress: OnProgress | None) -> Iterator[None]:
         set_hook(previous)
 
 
-def _counted(items: Collection[Any], on_progress: OnProgress) -> Iterator[Any]:
+def _counted(
+    items: Collection[Any], on_progress: OnProgress | None, cancelled: Cancelled | None
+) -> Iterator[Any]:
     reported = begin = time.monotonic()
     for number, item in enumerate(items):
-        if time.monotonic() - reported >= _PROGRESS_S:
+        if cancelled is not None and cancelled():
+            msg = 'loading the model was stopped'
+            raise CancelledError(msg)
+        if on_progress is not None and time.monotonic() - reported >= _PROGRESS_S:
             reported = time.monotonic()
             on_progress(number / len(items))
         yield item
-    if reported > begin:  # a quick load reports nothing
+    if on_progress is not None and reported > begin:  # a quick load reports nothing
         on_progress(1.0)
 
 
@@ -248,7 +269,8 @@ def read_stop_tokens(
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that the device or the machine has too little memory."""
-    # PyTorch's allocator for CPUs raises a plain RuntimeError
+    # PyTorch's allocator for CPUs, and what allocates beside its allocator for GPUs
+    texts = "can't allocate memory", 'CUDA error: out of memory'
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
     )

@@ -63,6 +63,7 @@ class OpenAIEngine:
     Attributes:
         info: the model as the servers name it.
         limits: the image areas to build prompts with.
+        lost: False, since servers may be well again at the next request.
 
     Raises:
         InvalidRequestError: the smallest image area is above the largest, or an environment
@@ -70,6 +71,8 @@ class OpenAIEngine:
         ModelNotReadyError: the environment variable for the key holds none.
 
     """
+
+    lost = False
 
     def __init__(self, config: EngineConfig) -> None:
         """Read the settings; ``warm_up`` sends the first requests."""

@@ -17,8 +17,9 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.prompts import Prompt, warm_up_prompt
 
-from .batch import Batch, free_memory
+from .batch import Batch
 from .checkpoint import ARCHITECTURE, first_line, open_adapter, open_checkpoint
+from .device import check_device, is_device_failure
 from .generation import Generation
 from .interface import (
     Cancelled,
@@ -63,8 +64,13 @@ class TransformersEngine:
 
     """
 
-    def __init__(self, config: EngineConfig, on_progress: OnProgress | None = None) -> None:
-        """Load the model of ``config``; ``on_progress`` gets the share that is loaded."""
+    def __init__(
+        self,
+        config: EngineConfig,
+        on_progress: OnProgress | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> None:
+        """Load the model of ``config``; see ``load_engine``."""
         device = choose_device(config.device)
         dtype = choose_dtype(config.dtype, device)
         quantization = choose_quantization(config.quantization, dtype)
@@ -73,9 +79,10 @@ class TransformersEngine:
         self._processor = load_processor(checkpoint.directory)
         self.limits = read_limits(self._processor, config.min_pixels, config.max_pixels)
         self._closing = threading.Lock()
+        self._failed = False
         self._stop_early = config.stop_early
         self._model: Any = load_model(
-            checkpoint, device, dtype, config, quantization, on_progress)
+            checkpoint, device, dtype, config, quantization, on_progress, cancelled)
         small = device.type == 'cpu' and self._model.num_parameters() < _SMALL
         if config.threads or small:
             torch.set_num_threads(config.threads or 1)
@@ -104,6 +111,11 @@ class TransformersEngine:
     def holds_grammars(self) -> bool:
         """Whether llguidance is installed here."""
         return supports_grammars()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device has failed, or the engine is closed."""
+        return self._failed or self._batch is None
 
     def generate(
         self,
@@ -175,10 +187,12 @@ class TransformersEngine:
     def close(self) -> None:
         """Complete the answers in progress and free the weights."""
         with self._closing:
-            if self._batch is not None:
-                self._batch.close()
-            self._batch = self._model = None
-            free_memory()
+            batch, self._batch, self._model = self._batch, None, None
+            if batch is None:
+                return
+            batch.close()
+            del batch
+            check_device(self.info.device)
 
     def _explain(self, error: Exception) -> Exception:
         """Convert an exception of the model into the one that the caller gets."""
@@ -191,7 +205,8 @@ class TransformersEngine:
                 f'({first_line(error)}); send fewer or smaller images (max_pixels) or allow '
                 'fewer tokens'
             )
-        if isinstance(error, getattr(torch, 'AcceleratorError', ())):  # since torch 2.8
+        if is_device_failure(error):
+            self._failed = True
             failure: MimoError = ModelNotReadyError(
                 f'{self.info.device} failed permanently ({first_line(error)}); load {name} again, '
                 'and restart this program if that fails, too'

@@ -27,7 +27,8 @@ PERIOD_S = 1.0
 _LATENCIES = 100  # number of the latest answers whose latency is kept
 
 # Errors of the model or its machine, which the next request would meet, too.
-_FAULTS = {ResultCode.OUT_OF_MEMORY, ResultCode.BACKEND_UNREACHABLE, ResultCode.BACKEND_ERROR}
+_FAULTS = {ResultCode.MODEL_NOT_READY, ResultCode.OUT_OF_MEMORY, ResultCode.BACKEND_UNREACHABLE,
+           ResultCode.BACKEND_ERROR}
 
 
 class RequestStatistics:
@@ -52,8 +53,15 @@ class RequestStatistics:
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
         self._lock = threading.Lock()
 
-    def add(self, error: MimoError | None, latency_s: float) -> None:
-        """Count one request: its error, or None for an answer, and seconds since it came."""
+    def add(self, error: MimoError | None, latency_s: float, *, asked: bool = True) -> None:
+        """Count one request.
+
+        Args:
+            error: of the request; None for an answer.
+            latency_s: seconds since it came.
+            asked: whether the model was asked; else the end says nothing about the model.
+
+        """
         with self._lock:
             if error is None:
                 self.answered += 1
@@ -61,7 +69,8 @@ class RequestStatistics:
                 self._latencies.append(latency_s)
             elif error.code not in (ResultCode.CANCELLED, ResultCode.PREEMPTED):
                 self.failed += 1
-                self._note(error, faulty=error.code in _FAULTS)
+                if asked or not self.faulty:  # else the reason of the fault would be forgotten
+                    self._note(error, faulty=asked and error.code in _FAULTS)
 
     def add_second_try(self, *, read: bool) -> None:
         """Count a question that was asked once more, and whether that answer could be read."""
@@ -86,7 +95,8 @@ class RequestStatistics:
 
 
 def model_status(
-    info: ModelInfo | None, waiting: int | None, running: int, statistics: RequestStatistics
+    info: ModelInfo | None, waiting: int | None, running: int, statistics: RequestStatistics,
+    loaded: float | None = None,
 ) -> DiagnosticStatus:
     """The status of the model: whether it is loaded and works.
 
@@ -95,10 +105,13 @@ def model_status(
         waiting: number of requests in the queue; None where the node is not active.
         running: number of requests that are being answered.
         statistics: of the requests so far.
+        loaded: share of the weights, while they are loaded.
 
     """
     level, message = DiagnosticStatus.OK, str(info)
-    if statistics.faulty:
+    if loaded is not None:
+        level, message = DiagnosticStatus.WARN, f'the model is being loaded: {loaded:.0%}'
+    elif statistics.faulty:
         level, message = DiagnosticStatus.ERROR, statistics.last_error
     elif info is None:
         level, message = DiagnosticStatus.WARN, 'no model is loaded; configure the node'

@@ -1,8 +1,9 @@
 """The lifecycle node ``mimo_embodied``: a resident model behind actions, services and topics.
 
 configure loads the model, activate subscribes and serves, deactivate ends all requests and keeps
-the weights, cleanup frees them. Goals, service calls and standing queries are requests of one queue
-(see ``served_request``); the executor's thread never waits for the model.
+the weights, cleanup frees them; docs/lifecycle.md has more. Goals, service calls and standing
+queries are requests of one queue (see ``served_request``); the executor's thread never waits for
+the model.
 """
 
 from __future__ import annotations
@@ -15,15 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from mimo_embodied_ros import msg, srv
-from mimo_embodied_ros.core.errors import MimoError, ModelNotReadyError
-from mimo_embodied_ros.engine import load_engine
+from mimo_embodied_ros.core.errors import CancelledError, MimoError, ModelNotReadyError
+from mimo_embodied_ros.engine import DeviceLostError
+from mimo_embodied_ros.engine.loader import Loader
 from mimo_embodied_ros.ros import process
+from mimo_embodied_ros.ros.bond import Bond
+from mimo_embodied_ros.ros.managed_node import ManagedNode
 from mimo_embodied_ros.ros.parameters import ros_reason, take_numbers_of_both_kinds
 
 from .answer_topics import AnswerTopics
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.engine import Engine
 
 NAME = 'mimo_embodied'
+_LOADER_ENDS_S = 1.0  # how long the end of the process waits for a load that was given up
 
 
 def _log_exceptions(transition: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,7 +73,7 @@ def _log_exceptions(transition: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-class MimoEmbodied(LifecycleNode):
+class MimoEmbodied(ManagedNode):
     """Serves plans, affordances, spatial and free answers about what its cameras see.
 
     Attributes:
@@ -83,6 +89,9 @@ class MimoEmbodied(LifecycleNode):
     engine: Engine | None = None
     session: Session | None = None
     _goals: GoalServers | None = None
+    _bond: Bond | None = None
+    _loader: Loader | None = None
+    _loaded: float | None = None  # the share of the weights, while they are loaded
 
     def __init__(self, name: str = NAME, **options: Any) -> None:
         """Declare parameters and open the servers; nothing is loaded yet."""
@@ -111,19 +120,29 @@ class MimoEmbodied(LifecycleNode):
         """Read the parameters, load the model and let it answer once."""
         try:
             self.settings = read_settings(self)
-            self.engine = load_engine(self.settings.engine, self._on_loading)
-            self.engine.warm_up()
+            self._loaded = 0.0
+            self._loader = Loader(self.settings.engine, self._on_loading, self.stopping)
+            self.engine = self._loader.result()
+            self._loader = None  # which would keep the engine
+        except CancelledError as error:
+            if self.context.ok():  # else the process ends
+                self.get_logger().info(f'not configured: {error}')
+            return TransitionCallbackReturn.FAILURE
         except MimoError as error:
-            self._free()  # else a model that did not warm up would keep its memory
             self.statistics.add_load(error)
             self.get_logger().error(f'not configured, {error.code.name}: {error}')
+            if isinstance(error, DeviceLostError):
+                self._give_up(error)
             return TransitionCallbackReturn.FAILURE
+        finally:
+            self._loaded = None
         self.statistics = RequestStatistics()
         self.get_logger().info(str(self.engine.info))
         self._model_publisher.publish(model_message(self.engine.info))
         return super().on_configure(state)
 
     def _on_loading(self, share: float) -> None:
+        self._loaded = share
         self.get_logger().info(f'loading the weights: {share:.0%}')
 
     @_log_exceptions
@@ -138,6 +157,7 @@ class MimoEmbodied(LifecycleNode):
             self.get_logger().error(
                 f'not activated: {ros_reason(error)}; see qos_overrides among the parameters')
             return TransitionCallbackReturn.ERROR
+        self._bond = Bond(self, self.settings.bond_heartbeat_period)
         return super().on_activate(state)
 
     @_log_exceptions
@@ -163,13 +183,16 @@ class MimoEmbodied(LifecycleNode):
     @_log_exceptions
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Become unconfigured after whatever failed, so that the node can be configured again."""
-        self._stop()
-        self._free()
+        for release in (self._stop, self._free):
+            try:
+                release()
+            except Exception:  # noqa: BLE001, PERF203 else the node would be finalized
+                self.get_logger().error(traceback.format_exc())
         return super().on_error(state)
 
     def lose_model(self, error: ModelNotReadyError) -> None:
         """Give up a model that cannot answer any more; several requests may find that out."""
-        if self.session is not None:
+        if self.session is not None and self.session.engine.lost:
             self._lost = error
             self.get_logger().error(f'the model is lost: {error}; configure the node again')
             self.trigger_deactivate()
@@ -177,28 +200,39 @@ class MimoEmbodied(LifecycleNode):
             self.statistics.add_load(error)
 
     def destroy_node(self) -> None:
-        """Leave no thread behind."""
+        """Leave no thread behind that can be ended."""
+        self.end_configuring()
         self._stop()
         self._free()
         if self._goals is not None:
             self._goals.destroy()
         super().destroy_node()
+        if self._loader is not None:
+            self.hanging |= not self._loader.has_ended(_LOADER_ENDS_S)
 
     def _stop(self) -> None:
-        if self.session is not None:
-            self.session.close()
-            self.session = None
+        bond, self._bond = self._bond, None
+        session, self.session = self.session, None
+        try:
+            if bond is not None:
+                bond.close()
+        finally:
+            if session is not None:
+                session.close()
 
     def _free(self) -> None:
-        if self.engine is not None:
-            self.engine.close()
-            self.engine = None
+        engine, self.engine = self.engine, None
+        if engine is not None:
             self.statistics = RequestStatistics()
+            try:
+                engine.close()
+            except DeviceLostError as error:
+                self._give_up(error)
 
-    def in_executor(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Let the executor's thread call a function, as long as there is an executor."""
-        if self.executor is not None:
-            self.executor.create_task(function, *arguments)
+    def _give_up(self, error: DeviceLostError) -> None:
+        """End the process, after the transition under way: it cannot load a model any more."""
+        self.hanging = True  # libraries may not survive their own end
+        self.in_executor(process.give_up, str(error))
 
     # -- what the node tells of itself, and what may be changed while it runs
 
@@ -208,7 +242,8 @@ class MimoEmbodied(LifecycleNode):
         if session is not None:
             waiting, running = len(session.scheduler), session.scheduler.running
         statuses = [model_status(
-            None if engine is None else engine.info, waiting, running, self.statistics)]
+            None if engine is None else engine.info, waiting, running, self.statistics,
+            self._loaded)]
         if engine is not None:
             statuses.append(memory_status(engine.memory()))
             now = time.monotonic()
@@ -220,7 +255,8 @@ class MimoEmbodied(LifecycleNode):
     def _on_parameters(self, changed: Sequence[Parameter]) -> SetParametersResult:
         values = {p.name: p.value for p in changed}
         reason = parameter_refusal(
-            values, [c.name for c in self.settings.cameras], configured=self.engine is not None)
+            values, [c.name for c in self.settings.cameras],
+            configured=self.engine is not None or self._loaded is not None)
         if not reason:
             live = {p.name for p in NODE if p.live}
             self.settings = replace(
@@ -245,10 +281,14 @@ class MimoEmbodied(LifecycleNode):
         return response
 
 
-def _autostart(node: MimoEmbodied) -> bool:
-    return not node.get_parameter('autostart').value or all(
-        transition() is TransitionCallbackReturn.SUCCESS
-        for transition in (node.trigger_configure, node.trigger_activate))
+async def _autostart(node: MimoEmbodied) -> bool:
+    if not node.get_parameter('autostart').value:
+        return True
+    for transition in Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE:
+        # another node may have shut it down meanwhile, which is no failure
+        if not await node.change_state(transition) and not node.stopping.is_set():
+            return False
+    return True
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -160,7 +160,7 @@ class ServedRequest(Job):
             (answer, reply), shared = session.answers.get_or_compute(
                 query_key(query), compute, self.check)
         except MimoError as error:
-            if isinstance(error, ModelNotReadyError):
+            if session.engine.lost and isinstance(error, ModelNotReadyError):
                 self.host.in_executor(self.host.lose_model, error)
             if error.reply is not None:
                 self.replies.append(error.reply)
@@ -206,7 +206,7 @@ class ServedRequest(Job):
     def finish(self, result: dict[str, Any] | None, error: MimoError | None) -> None:
         """Count, publish and record its end, and hand the fields of the result over."""
         taken = time.monotonic() - self.arrived
-        self.host.statistics.add(error, taken)
+        self.host.statistics.add(error, taken, asked=bool(self.queries))
         fields = result or {}
         if error is not None:
             fields = {'error_code': int(error.code), 'error_msg': str(error),

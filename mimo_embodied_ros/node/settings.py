@@ -121,6 +121,9 @@ RECORDING = (
 LIFE = (
     Parameter('autostart', True, 'Configure and activate at once when started as a program.',
               read_only=True),
+    Parameter('bond_heartbeat_period', 0.1, 'Seconds between two heartbeats of the bond with the '
+              'lifecycle manager of nav2, where bondpy is installed; 0: no bond.',
+              (0.0, 3600.0), unit='s'),
 )
 # The parameters of each camera; before their names stand the camera's name and a dot.
 CAMERA = (
@@ -200,6 +203,7 @@ class Settings:
     record_to: str
     record_max_mb: int
     autostart: bool
+    bond_heartbeat_period: float
     tasks: Mapping[str, Task]
     skills: Mapping[str, Skill]
 

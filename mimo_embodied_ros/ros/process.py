@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import rclpy
 from rclpy.exceptions import NameValidationException, ParameterException
@@ -17,23 +17,41 @@ from .arguments import checked_arguments
 from .parameters import ros_reason, unknown_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+
+
+LOST = 3
+"""Exit code of a process that cannot go on where a new one could."""
+
+
+class _ProcessLostError(Exception):
+    """The process cannot do its work any more; the message says why."""
+
+
+def give_up(reason: str) -> NoReturn:
+    """End the process with the exit code LOST; called where callbacks run."""
+    raise _ProcessLostError(reason)
 
 
 def run(
     make: Callable[[], Any], name: str, args: Sequence[str] | None = None,
-    start: Callable[[Any], bool] = lambda _: True,
+    start: Callable[[Any], bool | Awaitable[bool]] = lambda _: True,
 ) -> int:
-    """Spin a node until it is interrupted; the exit code is 1 when it cannot start.
+    """Spin a node until it is interrupted.
 
     Args:
         make: makes the node.
         name: of the logger that says why it cannot be made.
         args: of the command line; None: of this process.
-        start: called with the node once it could be spun; False: it cannot start.
+        start: a function, or a coroutine, that is called with the node when it is spun; False: it
+            cannot start.
+
+    Returns:
+        The exit code: 0 after an interrupt, 1 if the node cannot start, LOST. If the node is
+        ``hanging``, the process ends here.
 
     """
-    node = None
+    node, code = None, 0
     try:
         init(sys.argv if args is None else args)
         node = _made(make)
@@ -41,14 +59,20 @@ def run(
             node.get_logger().warning(sentence)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        if not start(node):
-            return 1
-        executor.spin()
+        started = executor.create_task(start, node)
+        executor.spin_until_future_complete(started)
+        if started.done() and not started.result():
+            code = 1
+        else:
+            executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except _ProcessLostError as error:
+        rclpy.logging.get_logger(name).fatal(f'{error}; the exit code is {LOST}')
+        code = LOST
     except MimoError as error:
         rclpy.logging.get_logger(name).fatal(f'{error.code.name}: {error}')
-        return 1
+        code = 1
     except RuntimeError:
         if rclpy.ok():  # else the interrupt came between the executor's check and its wait
             raise
@@ -56,7 +80,11 @@ def run(
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-    return 0
+    if getattr(node, 'hanging', False):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def init(args: Sequence[str], **options: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from mimo_embodied_ros.core.characters import valid_values
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import yaml_reason
 
@@ -43,7 +44,7 @@ def read_metadata(folder: Path) -> Metadata:
     """
     path = folder / NAME
     try:
-        content: Any = yaml.safe_load(path.read_text('utf-8'))
+        content: Any = valid_values(yaml.safe_load(path.read_text('utf-8')))
         fields = content['rosbag2_bagfile_information']
         names = [PurePath(name).name for name in fields['relative_file_paths']]
         compression = (fields.get('compression_mode') or '').lower().replace('none', '')

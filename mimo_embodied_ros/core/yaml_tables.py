@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from .characters import valid_text, valid_values
 from .errors import InvalidRequestError
 from .files import expand, reason
 
@@ -32,20 +33,21 @@ class YamlNode:
     def value(self) -> Any:
         """Return the value as a Python object."""
         try:
-            return self.loader.construct_object(self.node, deep=True)
+            return valid_values(self.loader.construct_object(self.node, deep=True))
         except ValueError as error:  # such as 30 February
             raise self.error(str(error)) from error
 
     def text(self) -> str:
         """Return a scalar as it is written, such as "on", which YAML reads as true; else ''."""
-        return str(self.node.value) if isinstance(self.node, yaml.ScalarNode) else ''
+        node = self.node
+        return valid_text(str(node.value)) if isinstance(node, yaml.ScalarNode) else ''
 
     def pairs(self, expected: str) -> list[tuple[str, YamlNode, YamlNode]]:
         """Return the names of a mapping, each with the nodes of the name and of its value."""
         if not isinstance(self.node, yaml.MappingNode):
             raise self.error(f'this is not {expected}')
-        return [(str(key.value), YamlNode(self.loader, key), YamlNode(self.loader, value))
-                for key, value in self.node.value]
+        return [(YamlNode(self.loader, key).text(), YamlNode(self.loader, key),
+                 YamlNode(self.loader, value)) for key, value in self.node.value]
 
     def fields(
         self, allowed: Collection[str], expected: str = 'a mapping of fields'

@@ -28,6 +28,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mimo_embodied_ros.core.characters import valid_values
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.tasks import TASKS, Task
 
@@ -88,7 +89,7 @@ def read_lines(file: Path) -> Iterator[tuple[str, Any]]:
         if line.strip():
             place = f'{file}:{number}'
             try:
-                yield place, json.loads(line)
+                yield place, valid_values(json.loads(line))
             except (ValueError, RecursionError) as error:
                 msg = f'{place}: this is no JSON ({error}); write one object a line'
                 raise InvalidRequestError(msg) from error

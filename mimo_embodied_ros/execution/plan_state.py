@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros import msg
+from mimo_embodied_ros.core.characters import valid_values
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import expand
 
@@ -92,7 +93,7 @@ class StateFile:
             msg_ = f'there is no plan to resume: {reason}'
             raise InvalidRequestError(msg_)
         try:
-            fields = json.loads(self._path.read_text('utf-8'))
+            fields = valid_values(json.loads(self._path.read_text('utf-8')))
             if fields.pop('version') != _VERSION:
                 raise ValueError('another version of this package wrote it')  # noqa: TRY301
             fields['plan'] = set_fields(msg.TaskPlan(), fields['plan'])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from mimo_embodied_ros.core.characters import valid_values
 from mimo_embodied_ros.core.errors import InvalidRequestError, TransformError
 
 from .odometry import is_valid_at
@@ -124,7 +125,7 @@ def load_extrinsics(file: str | Path) -> Extrinsics:
 
     """
     try:
-        entries = yaml.safe_load(Path(file).read_text('utf-8'))
+        entries = valid_values(yaml.safe_load(Path(file).read_text('utf-8')))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f'extrinsics_file {file} cannot be read: {error}'
         raise InvalidRequestError(msg) from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from mimo_embodied_ros.core.errors import MimoError, ResultCode
+from mimo_embodied_ros.ros.messages import sendable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -216,6 +217,6 @@ def diagnostics(node: Node, statuses: Iterable[DiagnosticStatus]) -> DiagnosticA
 
 
 def _status(name: str, level: bytes, message: str, values: dict[str, Any]) -> DiagnosticStatus:
-    return DiagnosticStatus(
+    return sendable(DiagnosticStatus(
         name=name, level=level, message=message,
-        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()]))

@@ -105,6 +105,11 @@ class TransformersEngine:
         """Whether llguidance is installed here."""
         return supports_grammars()
 
+    @property
+    def holds_schemas(self) -> bool:
+        """Whether it holds grammars, which all answers with a schema have, too."""
+        return self.holds_grammars
+
     def generate(
         self,
         prompt: Prompt,

@@ -319,7 +319,7 @@ class Execution:
 
     def _ask_yes_no(self, task: str, text: str) -> bool:
         answer = self._result_of(self._mimo.answer_spatial(
-            text, task=task, structured=True, **self._view())).answer
+            text, task=task, **self._view())).answer
         if answer.answer_type != SpatialAnswer.YES_NO:
             msg = f'the model answers neither yes nor no to {text!r}: {answer.answer}'
             raise ParseError(msg)

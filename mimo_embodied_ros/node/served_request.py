@@ -149,11 +149,10 @@ class ServedRequest(Job):
 
         """
         session, settings = self.session, self.host.settings
-        wanted = self.message.structured and session.engine.holds_grammars
         query = replace(
             query, max_new_tokens=query.max_new_tokens or settings.max_new_tokens,
-            deadline=self.deadline, structured=settings.structured or query.structured or wanted,
-            retry=settings.retry_structured)
+            deadline=self.deadline, retry=settings.retry_structured,
+            structured=settings.structured or self.message.structured or query.structured)
         self.queries.append(query)
         compute = partial(answer_query, session.engine, query, on_progress=self.progress,
                           cancelled=self.stopped)

@@ -1,4 +1,4 @@
-"""Statuses for ``/diagnostics``: the model, its memory and servers, cameras and odometry."""
+"""Statuses for ``/diagnostics``: model, memory, servers, recording, cameras and odometry."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.ros.streams import Stream
 
     from .faults import Fault
+    from .recorder import Recorder
 
 PERIOD_S = 1.0
 _LATENCIES = 100  # number of the latest answers whose latency is kept
@@ -145,6 +146,16 @@ def server_status(health: ServerHealth, now: float) -> DiagnosticStatus:
     if health.checked:
         values['checked (s ago)'] = f'{now - health.checked:.1f}'
     return _status(f'server {health.url}', level, message, values)
+
+
+def recorder_status(recorder: Recorder) -> DiagnosticStatus:
+    """The status of the recording: whether the latest answer was written."""
+    level, message = DiagnosticStatus.OK, f'answers are recorded in {recorder.folder}'
+    if recorder.problem:
+        level = DiagnosticStatus.WARN
+        message = f'the latest answer was not recorded: {recorder.problem}'
+    return _status('recorder', level, message, {
+        'folder': recorder.folder, 'recorded': recorder.recorded, 'lost': recorder.lost})
 
 
 def camera_status(

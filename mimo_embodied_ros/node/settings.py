@@ -114,8 +114,8 @@ SENSORS = (
 RECORDING = (
     Parameter('record_to', '', 'Folder in which answers are recorded, as answers.jsonl and '
               'images; empty: no recording.', path=True),
-    Parameter('record_max_mb', 1000, 'Megabytes that this folder may hold; when it is full, '
-              'recording stops.', (1, 100_000_000), unit='MB'),
+    Parameter('record_max_mb', 1000, 'Megabytes that this folder may hold; while it is full, '
+              'answers are not recorded.', (1, 100_000_000), unit='MB'),
 )
 LIFE = (
     Parameter('autostart', True, 'Configure and activate at once when started as a program.',

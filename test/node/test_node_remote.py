@@ -12,12 +12,11 @@ pytest.importorskip('httpx2')
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration
 from nav_msgs.msg import Odometry
-from rcl_interfaces.msg import Log
 from rclpy.duration import Duration as Seconds
 from rclpy.lifecycle import TransitionCallbackReturn
 from std_msgs.msg import Header
 
-from mimo_embodied_ros import action, msg
+from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.ros.images import encode_image
 from support.openai_server import Handler, Server
@@ -214,7 +213,15 @@ def test_plans_of_skills_are_held_where_the_server_can(ros: Any, owner: str) -> 
         assert ('structured_outputs' in body) is held
         if held:
             assert 'pick up' in body['structured_outputs']['grammar']
-        # who sets structured gets no answer that is not held
+        # who sets structured gets no answer that is not held: a goal, a service, the parameter
+        question = {'question': 'Is it red?', 'task': 'yes_no', 'thinking': 2}
+        result = robot.ask(
+            action.AnswerSpatial, 'answer_spatial', structured=True, **question).result
+        assert result.error_code == (ResultCode.NONE if held else ResultCode.INVALID_REQUEST)
+        assert ('structured_style' in result.error_msg) is not held
+        response = robot.call(
+            srv.GetSpatialAnswer, 'get_spatial_answer', structured=True, **question)
+        assert response.error_code == result.error_code
         assert robot.node.set_parameters(parameters(structured=True))[0].successful
         robot.see()
         result = robot.ask(
@@ -223,12 +230,11 @@ def test_plans_of_skills_are_held_where_the_server_can(ros: Any, owner: str) -> 
 
 
 def test_a_proxy_that_cannot_be_used_is_the_reason_not_to_start(
-    ros: Any, monkeypatch: pytest.MonkeyPatch
+    ros: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv('ALL_PROXY', 'socks://127.0.0.1:1080')
     robot = Robot(ros, backend='openai', model='mimo', servers=['http://gpu1.invalid:8000'])
-    logs = robot.received(Log, '/rosout')
     assert ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
-    (said,) = ros.wait_for(lambda: [log.msg for log in logs if 'ALL_PROXY' in log.msg])
-    assert said.startswith('not configured, INVALID_REQUEST: the environment variable ALL_PROXY ')
+    (said,) = [line for line in capfd.readouterr().err.splitlines() if 'ALL_PROXY' in line]
+    assert 'not configured, INVALID_REQUEST: the environment variable ALL_PROXY ' in said
     assert 'no_proxy' in said

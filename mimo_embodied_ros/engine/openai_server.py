@@ -68,7 +68,8 @@ class Server:
     Attributes:
         health: is known from its latest requests.
         style: how it takes the form of an answer, as in ``EngineConfig.structured_style``; empty
-            as long as that has not been tried.
+            as long as that has not been tried. It is tried again after the server was lost, since
+            another one may answer then.
 
     """
 
@@ -95,6 +96,7 @@ class Server:
             self._headers['Authorization'] = f'Bearer {key}'
         self._proxy = find_proxy(url)
         self.style = ''
+        self._is_style_known = False
         self.health = ServerHealth(url)
 
     def is_resting(self) -> bool:
@@ -141,6 +143,8 @@ class Server:
             if isinstance(error, InvalidRequestError):
                 raise error from failure.__cause__
             self._note(healthy=False, last_error=str(error))
+            if isinstance(error, BackendUnreachableError):
+                self._is_style_known = False
             if reply.text:
                 raise error from failure.__cause__
             return error
@@ -173,18 +177,19 @@ class Server:
 
     async def _find_style(self, end: EarlyEnd) -> None:
         """Send a form with one answer: some servers ignore fields that they do not know."""
-        if self.style:
+        if self._is_style_known:
             return
         styles: tuple[str, ...] = (self._config.structured_style,)
         if styles == ('auto',):
             start = time.monotonic()
             styles = candidates(await self._run(
                 self._models(), end, lambda: (start, self._config.connect_timeout)))
+        found = 'none'
         for style in styles:
-            if style == 'none' or await self._holds(style, end):
-                self.style = style
-                return
-        self.style = 'none'
+            if style != 'none' and await self._holds(style, end):
+                found = style
+                break
+        self.style, self._is_style_known = found, True
 
     async def _holds(self, style: str, end: EarlyEnd) -> bool:
         """Whether it gives the only answer that a form allows."""

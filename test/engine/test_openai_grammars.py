@@ -240,6 +240,20 @@ def test_a_server_that_comes_later_is_tried_with_its_first_grammar(server: Serve
         assert engine.holds_grammars
 
 
+def test_a_server_in_the_place_of_one_that_was_lost_is_tried_again(server: Server) -> None:
+    """It may ignore the form of the answer, which would then be believed held."""
+    engine = connect(server.url, **SMALL)
+    engine.warm_up()
+    assert ask(engine) == 'yes'
+    server.stop()
+    with pytest.raises(BackendUnreachableError):
+        ask(engine)
+    with Server(ignoring, server.server_port) as other:
+        other.models = owned_by('vllm')
+        with pytest.raises(InvalidRequestError, match='holds no answer'):
+            ask(engine)
+
+
 # -- servers that hold answers to JSON schemas only
 
 

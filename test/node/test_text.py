@@ -18,6 +18,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.bags import describe
+from mimo_embodied_ros.client import MimoClient
 from mimo_embodied_ros.core.characters import valid_text
 from mimo_embodied_ros.core.errors import MimoError, ResultCode
 from mimo_embodied_ros.evaluation.dataset import read_lines
@@ -28,6 +29,7 @@ from mimo_embodied_ros.ros import process
 from mimo_embodied_ros.ros.messages import sendable
 from support.openai_server import Handler, Server
 from support.robot import Robot
+from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,13 +80,18 @@ def test_any_text_of_a_server_can_be_published(ros: Any, tmp_path: Path) -> None
         thought = ask(action.AnswerSpatial, 'answer_spatial', streaming(
             f'<think>\n{HALF}</think>\n\n\\boxed{{yes}}'), question='Is it?', thinking=1)
         assert thought.reasoning == '\ufffd'
+        server.behaviour = streaming('red')
+        with MimoClient(robot.other) as mimo:
+            robot.see()
+            told = mimo.ask(f'a {HALF} b\0c').result(WAIT_S)
+        assert told.answer.question == 'a \ufffd b\ufffdc'
         failed = ask(action.Ask, 'ask', failing(500, f'out {HALF} of\0order'), question='?')
         assert ResultCode(failed.error_code) is ResultCode.BACKEND_ERROR
         assert 'out \ufffd of' in failed.error_msg
         ended = ask(action.Ask, 'ask', lambda handler: (
             handler.start(), handler.say('a', finish=HALF)), question='?')
         assert ResultCode(ended.error_code) is ResultCode.BACKEND_ERROR
-        ros.wait_for(lambda: len(outcomes) == 6)
+        ros.wait_for(lambda: len(outcomes) == 7)
     ros.call(robot.node.trigger_deactivate)
     lines = [json.loads(line) for line in (tmp_path / FILE).read_text('utf-8').splitlines()]
     assert [line['recorded']['raw_text'] for line in lines] == [o.raw_text for o in outcomes]

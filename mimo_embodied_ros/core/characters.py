@@ -12,7 +12,7 @@ from typing import Any
 _ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20, 0x2212: 0x2D}
 _EMPHASIS = re.compile(r'(?<![\w.*])(?:\*\*|__|`)|(?:\*\*|__|`)(?![\w.*])')
 
-_NOT_VALID = re.compile('[\0\ud800-\udfff]')
+NOT_VALID = re.compile('[\0\ud800-\udfff]')
 
 
 def valid_text(text: str) -> str:
@@ -21,7 +21,7 @@ def valid_text(text: str) -> str:
     The two halves of a UTF-16 pair become their character. A half alone, as in JSON's
     ``"\ud800"``, and NUL, at which ROS cuts a text, become U+FFFD.
     """
-    if not _NOT_VALID.search(text):
+    if not NOT_VALID.search(text):
         return text
     text = text.encode('utf-16-le', 'surrogatepass').decode('utf-16-le', 'replace')
     return text.replace('\0', '\ufffd')

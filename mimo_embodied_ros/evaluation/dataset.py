@@ -28,7 +28,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mimo_embodied_ros.core.characters import valid_values
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.tasks import TASKS, Task
 
@@ -89,7 +88,7 @@ def read_lines(file: Path) -> Iterator[tuple[str, Any]]:
         if line.strip():
             place = f'{file}:{number}'
             try:
-                yield place, valid_values(json.loads(line))
+                yield place, json.loads(line)
             except (ValueError, RecursionError) as error:
                 msg = f'{place}: this is no JSON ({error}); write one object a line'
                 raise InvalidRequestError(msg) from error

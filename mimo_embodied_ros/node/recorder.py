@@ -109,8 +109,8 @@ class Recorder:
                 self.lost += self._waiting.qsize()
                 self._last_problem = f'{self.folder} takes none within {_CLOSING_S:g} s'
         if self.lost:
-            self._warn(f'{self.lost} of {self.lost + self.recorded} answers were not recorded; '
-                       f'the last reason: {self._last_problem}')
+            self._say(f'{self.lost} of {self.lost + self.recorded} answers were not recorded; '
+                      f'the last reason: {self._last_problem}')
 
     def _run(self) -> None:
         while (item := self._waiting.get()) is not None:
@@ -133,8 +133,11 @@ class Recorder:
             if now < self._warned_at.get(kind, 0.0):
                 return
             self._warned_at[kind] = now + _WARNING_S
-        self._warn(f'{self.problem}: answers are not recorded until this is mended, {self.lost} '
-                   'so far')
+        self._say(f'{problem}: answers are not recorded until this is mended, {self.lost} so far')
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(Exception):  # a logger that fails must not end the thread
+            self._warn(valid_text(text))
 
     def _write(self, query: Query, outcome: Any, answer: Any) -> None:
         """Write one line and its images that are not written yet: all of them or nothing.

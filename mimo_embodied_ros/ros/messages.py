@@ -21,7 +21,7 @@ from mimo_embodied_ros.core.answers import (
     TaskPlan,
     TextAnswer,
 )
-from mimo_embodied_ros.core.characters import valid_text
+from mimo_embodied_ros.core.characters import NOT_VALID, valid_text
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 from mimo_embodied_ros.core.query import subject
 from mimo_embodied_ros.geometry.lifting import PositionStatus
@@ -67,7 +67,7 @@ def sendable(value: Any) -> Any:
 
     """
     if isinstance(value, str):
-        return valid_text(value)
+        return valid_text(value) if NOT_VALID.search(value) else value
     if isinstance(value, (list, tuple)):
         return [sendable(item) for item in value]
     if hasattr(value, 'get_fields_and_field_types'):

@@ -213,7 +213,7 @@ class ServedRequest(Job):
                       'raw_text': error.raw_text or ''.join(self._text),
                       'reasoning': error.reasoning}
         self.stats.total_time = messages.duration(taken)
-        fields = {name: messages.sendable(value) for name, value in fields.items()}
+        fields = messages.sendable(fields)
         fields['stats'] = self.stats
         try:
             if self.host.context.ok():  # else the process ends, and nobody listens any more

@@ -63,13 +63,16 @@ def sendable(value: Any) -> Any:
     """Return a value for a message whose texts all can be sent; messages are changed in place.
 
     Args:
-        value: a message, a text, a list or tuple of them, or anything else, which is kept.
+        value: a message, a text, a list, tuple or mapping of them, or anything else, which is
+            kept.
 
     """
     if isinstance(value, str):
         return valid_text(value) if NOT_VALID.search(value) else value
     if isinstance(value, (list, tuple)):
         return [sendable(item) for item in value]
+    if isinstance(value, dict):
+        return {name: sendable(item) for name, item in value.items()}
     if hasattr(value, 'get_fields_and_field_types'):
         for name, kind in value.get_fields_and_field_types().items():
             if 'string' in kind or '/' in kind:

@@ -71,10 +71,15 @@ def read_picture(path: str | Path) -> NDArray[np.uint8]:
 
     """
     try:
-        picture = picture_of(open_picture(Path(path).read_bytes())[0])
-    except FileNotFoundError as error:
+        data = Path(path).read_bytes()
+    except (FileNotFoundError, ValueError) as error:  # ValueError: no file can have this name
         msg = f'there is no file {path}'
         raise InvalidRequestError(msg) from error
+    except OSError as error:
+        msg = f'{path} cannot be read as a picture: {reason(error, named=False)}'
+        raise BadEncodingError(msg) from error
+    try:
+        picture = picture_of(open_picture(data)[0])
     except (OSError, BadEncodingError) as error:
         msg = f'{path} cannot be read as a picture: {error}; save it as PNG or JPEG again'
         raise BadEncodingError(msg, cause=getattr(error, 'cause', '')) from error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rclpy.action import ActionClient
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
-from mimo_embodied_ros.ros.messages import duration
+from mimo_embodied_ros.ros.messages import duration, sendable
 from mimo_embodied_ros.ros.request_kinds import ACTION_QOS, KINDS, SERVICE_QOS
 from mimo_embodied_ros.srv import ListCameras
 
@@ -112,15 +112,16 @@ class MimoClient:
         """
         name = self.node.resolve_service_name(name)
         connect = partial(ActionClient, self._spinner.own_node, action, name, **ACTION_QOS)
-        return self._start(
-            ActionGoal(self._spinner, name, connect, goal, self.wait_s, goal_id))
+        return self._start(ActionGoal(
+            self._spinner, name, connect, sendable(goal), self.wait_s, goal_id))
 
     def call(self, service: Any, name: str, request: Any) -> Request:
         """Call any service, as :meth:`send` does any action; its result is the response."""
         name = self.node.resolve_service_name(name)
         connect = partial(
             self._spinner.own_node.create_client, service, name, qos_profile=SERVICE_QOS)
-        return self._start(ServiceCall(self._spinner, name, connect, request, self.wait_s))
+        return self._start(ServiceCall(
+            self._spinner, name, connect, sendable(request), self.wait_s))
 
     def given_up(self, name: str) -> list[Request]:
         """What was cancelled, or has ended, while a server may still do it.

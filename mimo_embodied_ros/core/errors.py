@@ -5,6 +5,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
+from .characters import valid_text
+from .masking import mask
+
 
 class ResultCode(IntEnum):
     """The constants of ``msg/ResultCode.msg``, in order of priority."""
@@ -39,6 +42,8 @@ class ResultCode(IntEnum):
 class MimoError(Exception):
     """Base of all errors of this package; the message names the cause and the remedy.
 
+    The message can be sent and written as it is, and has no keys and passwords, whatever it was
+    made of.
     ``raw_text`` and ``reasoning`` are what the model wrote so far, where the error concerns an
     answer; ``reply`` is the engine's reply, or in a client the action's result, where there is one.
     ``cause`` is a few words that are the same for all errors of a kind, so that diagnostics can
@@ -52,7 +57,7 @@ class MimoError(Exception):
 
     def __init__(self, message: str = '', *, cause: str = '') -> None:
         """Take the name of the code as the cause where none is given."""
-        super().__init__(message)
+        super().__init__(mask(valid_text(message)))
         self.cause = cause or self.code.name
 
 

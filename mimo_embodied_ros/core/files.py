@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .characters import valid_text
 from .errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def reason(error: OSError, *, named: bool = True) -> str:
     file = f'{name}: ' if isinstance(name, (str, os.PathLike)) else ''
     text = error.strerror or str(error) or type(error).__name__
     remedy = _REMEDIES.get(error.errno or 0, '')
-    return f'{file}{text}' + (f'; {remedy}' if remedy else '')
+    return valid_text(f'{file}{text}' + (f'; {remedy}' if remedy else ''))
 
 
 def yaml_reason(error: yaml.YAMLError | ValueError) -> str:

@@ -40,10 +40,10 @@ _PLAN = r"""answer: "[]" | step1
 SKILL: /(?:SAYS)[.。]?/
 """
 # A number, and the unit where the model gives one.
-_QUANTITY = '/-?(?:0|[1-9][0-9]{0,5})(?:[.][0-9]{1,3})?( ?(?:[mck]?m|meters?|feet|degrees?|[%°]))?/'
+QUANTITY = '-?(?:0|[1-9][0-9]{0,5})(?:[.][0-9]{1,3})?( ?(?:[mck]?m|meters?|feet|degrees?|[%°]))?'
 # Words that can stand in a grammar and in a box as they are.
 _PLAIN = re.compile(r"[\w ,.'()/&+:-]+")
-_SEVERAL = 'ABCDEFGH'  # the letters that may be chosen together
+SEVERAL = 'ABCDEFGH'  # the letters that may be chosen together
 # An option in a question, after its letter.
 _LETTERED = re.compile(r'(?<![\w.])([A-Z])[.):](?=\s*\S)')
 
@@ -83,13 +83,13 @@ def _short_answers(query: Query) -> str:
     if kind is AnswerKind.YES_NO:
         return _one_of(('yes', 'no', 'Yes', 'No'))
     if kind is AnswerKind.NUMBER:
-        return _QUANTITY
+        return f'/{QUANTITY}/'
     if kind is AnswerKind.CHOICE:
         count = len(query.options)
-        return _one_of(string.ascii_uppercase[:count] if count else _lettered(query.text))
-    if kind is AnswerKind.CHOICES and len(query.options) <= len(_SEVERAL):
+        return _one_of(string.ascii_uppercase[:count] if count else lettered(query.text))
+    if kind is AnswerKind.CHOICES and len(query.options) <= len(SEVERAL):
         # in their order, none of them twice: A, AB, AC, ABC, B, BC, C
-        letters = _SEVERAL[: len(query.options)]
+        letters = SEVERAL[: len(query.options)]
         starts = (first + ''.join(f'{more}?' for more in letters[number:])
                   for number, first in enumerate(letters, 1))
         return f'/{"|".join(starts)}/' if letters else ''
@@ -99,7 +99,7 @@ def _short_answers(query: Query) -> str:
     return ''
 
 
-def _lettered(text: str) -> str:
+def lettered(text: str) -> str:
     """Return the letters of the options in a question, ``A. left B. right``; empty: it has none."""
     letters = ''.join(_LETTERED.findall(text))
     return letters if len(letters) > 1 and string.ascii_uppercase.startswith(letters) else ''

@@ -12,6 +12,7 @@ import json
 import re
 from typing import Any
 
+from .characters import valid_values
 from .errors import OutputTruncatedError, ParseError
 
 FENCE = re.compile(r'```(?:json|python|text|plaintext|markdown|typescript)?(?![A-Za-z])')
@@ -31,10 +32,10 @@ _PLAIN_NODES = (ast.Expression, ast.List, ast.Tuple, ast.Dict, ast.Constant, ast
 
 
 def split_values(text: str, *, json_only: bool = False) -> tuple[list[Any], list[str]]:
-    """Split a text into the values of its brackets and the words before, between and after them.
+    r"""Split a text into the values of its brackets and the words before, between and after them.
 
     Numbers become floats; NaN and the infinities, which are not JSON, become None. Fences are left
-    out.
+    out. Escapes such as ``\ud83d`` alone, half a UTF-16 pair, become U+FFFD.
 
     Args:
         text: the answer, without the reasoning.
@@ -55,11 +56,8 @@ def split_values(text: str, *, json_only: bool = False) -> tuple[list[Any], list
 
 
 def json_string(value: object) -> str:
-    r"""Return a JSON string without outer spaces, or '' for any other value.
-
-    Unpaired surrogates (``\ud83d`` alone) are replaced, because ROS messages cannot carry them.
-    """
-    return value.encode(errors='replace').decode().strip() if isinstance(value, str) else ''
+    """Return a JSON string without outer spaces, or '' for any other value."""
+    return value.strip() if isinstance(value, str) else ''
 
 
 def _decode(text: str, start: int) -> tuple[Any, int]:
@@ -67,7 +65,8 @@ def _decode(text: str, start: int) -> tuple[Any, int]:
     if flat := _FLAT.match(text, start):
         return _numbers(flat.group()), flat.end()
     try:
-        return _DECODER.raw_decode(text, start)
+        value, end = _DECODER.raw_decode(text, start)
+        return valid_values(value), end
     except (ValueError, RecursionError):
         pass
     end = text.rfind(_BRACKETS[text[start]], start) + 1

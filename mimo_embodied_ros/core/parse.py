@@ -39,6 +39,7 @@ from .readers import (
     strip_latex,
 )
 from .resize import Resize
+from .schemas import SHORT, unwrap_short_answer
 from .spatial_readers import read_spatial
 from .tasks import AnswerKind, Positions, Task
 from .vocabulary_readers import read_labels, read_word
@@ -73,6 +74,8 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
 
     """
     reasoning, answer = split_reasoning(reply_text)
+    if query.task.answer in SHORT:
+        answer = unwrap_short_answer(answer)
     try:
         if finish_reason != 'stop' or is_thinking(reply_text):
             _check_complete(query.task, answer, finish_reason)

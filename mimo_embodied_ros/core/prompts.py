@@ -7,7 +7,7 @@ import math
 import re
 import string
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .errors import InvalidRequestError
 from .grammar import grammar_of
 from .query import subject
 from .resize import PixelLimits, Resize, resize
+from .schemas import schema_of
 from .tasks import Media
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Prompt:
         resizes: the scale between each image and its frame.
         max_new_tokens: limit of tokens to generate.
         grammar: of the answer, see `core.grammar`; empty: none.
+        schema: of the answer in JSON, see `core.schemas`, for servers that hold no grammars; None
+            where the answer has none, or is not to be held.
 
     """
 
@@ -50,6 +53,7 @@ class Prompt:
     resizes: tuple[Resize, ...]
     max_new_tokens: int
     grammar: str = ''
+    schema: dict[str, Any] | None = None
 
 
 def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
@@ -90,13 +94,14 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
         pixels, scale = frame.resized(limits)
         images.append(pixels)
         resizes.append(scale)
-    thinks = query.thinks
+    thinks, grammar = query.thinks, grammar_of(query) if query.structured else ''
     return Prompt(
         text if thinks else text + NO_THINK,
         tuple(images),
         tuple(resizes),
         query.max_new_tokens or task.tokens + (THINKING_TOKENS if thinks else 0),
-        grammar_of(query) if query.structured else '',
+        grammar,
+        schema_of(query) if grammar else None,
     )
 
 

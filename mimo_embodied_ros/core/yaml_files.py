@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from .characters import valid_values
 from .files import expand
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def value_of(loader: BoundedLoader, node: yaml.Node) -> Any:
 
     """
     try:
-        return loader.construct_object(node, deep=True)
+        return valid_values(loader.construct_object(node, deep=True))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # PyYAML's constructors trust that the text of !!int, !!bool and so on is one
         raise _error(f'this has no value: {error}', node) from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from .characters import valid_text
 from .errors import InvalidRequestError
 from .files import reason
 from .yaml_files import BoundedLoader, open_yaml, pairs_of, value_of
@@ -38,7 +39,8 @@ class YamlNode:
 
     def text(self) -> str:
         """Return a scalar as it is written, such as "on", which YAML reads as true; else ''."""
-        return str(self.node.value) if isinstance(self.node, yaml.ScalarNode) else ''
+        node = self.node
+        return valid_text(str(node.value)) if isinstance(node, yaml.ScalarNode) else ''
 
     def pairs(self, expected: str) -> list[tuple[str, YamlNode, YamlNode]]:
         """Return the names of a mapping, each with the nodes of the name and of its value.
@@ -47,7 +49,8 @@ class YamlNode:
         """
         if not isinstance(self.node, yaml.MappingNode):
             raise self.error(f'this is not {expected}')
-        return [(str(key.value), YamlNode(self.loader, key), YamlNode(self.loader, value))
+        return [(YamlNode(self.loader, key).text(), YamlNode(self.loader, key),
+                 YamlNode(self.loader, value))
                 for key, value in pairs_of(self.loader, self.node)]
 
     @property

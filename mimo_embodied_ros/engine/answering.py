@@ -20,6 +20,7 @@ from mimo_embodied_ros.core.grammar import grammar_of
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.readers import END_THINK, split_reasoning
+from mimo_embodied_ros.core.schemas import schema_of
 
 from .interface import GenerationStats, Reply
 
@@ -110,11 +111,18 @@ def _can_mend(engine: Engine, query: Query, error: MimoError, seconds: float) ->
     is greedy: a reasoning that went on to the limit, or was repeated, would be the same again. The
     second try does what the first one did, so that it needs about the same ``seconds``.
     """
-    if not query.retry or not engine.holds_grammars or not grammar_of(query) or query.structured:
+    if not query.retry or query.structured or not _can_hold(engine, query):
         return False
     if query.deadline is not None and query.deadline - time.monotonic() < seconds:
         return False
     return error.reply.finish_reason == 'stop' or split_reasoning(error.raw_text)[1] != ''
+
+
+def _can_hold(engine: Engine, query: Query) -> bool:
+    """Whether the engine can hold the answer to its grammar, or to its schema."""
+    if not grammar_of(query):
+        return False
+    return engine.holds_grammars or (engine.holds_schemas and schema_of(query) is not None)
 
 
 def _failed_twice(first: MimoError, second: MimoError) -> MimoError:

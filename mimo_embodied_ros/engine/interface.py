@@ -29,7 +29,7 @@ _ALLOWED = {
     'dtype': ('auto', 'bfloat16', 'float32'),
     'attention': ('sdpa', 'eager', 'flash_attention_2'),
     'quantization': ('none', '8bit', '4bit'),
-    'structured_style': ('auto', 'vllm', 'llama', 'none'),
+    'structured_style': ('auto', 'vllm', 'guided', 'llama', 'openai', 'none'),
 }
 _MINIMUM = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0,
             'draft_tokens': 0}
@@ -190,9 +190,10 @@ class EngineConfig:
         connect_timeout: seconds until a server must have taken the connection.
         first_token_timeout: seconds from then until its first token; its queue counts.
         token_timeout: seconds between two tokens.
-        structured_style: how servers take the grammar of an answer: 'vllm' (structured_outputs),
-            'llama' (llama-server with llguidance), 'none', or 'auto': as the server names itself,
-            and none where it then does not hold its answer to a grammar.
+        structured_style: how servers take the form of an answer: 'vllm' (structured_outputs),
+            'guided' (guided_grammar of vLLM before 0.12), 'llama' (llama-server with llguidance),
+            'openai' (response_format with a JSON schema), 'none', or 'auto': each server is tried,
+            by what it says of itself, and takes none where it holds no answer.
 
     Raises:
         InvalidRequestError: a setting is out of its range. float16 is always refused: activations
@@ -331,6 +332,11 @@ class Engine(Protocol):
     @property
     def lost(self) -> bool:
         """Whether it can never answer again; never true of servers, which may recover."""
+        ...
+
+    @property
+    def holds_schemas(self) -> bool:
+        """Whether it holds those answers that have a JSON schema, by the schema or a grammar."""
         ...
 
     def generate(

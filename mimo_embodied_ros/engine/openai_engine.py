@@ -16,6 +16,7 @@ from mimo_embodied_ros.core.errors import (
     ModelNotReadyError,
     QueueFullError,
 )
+from mimo_embodied_ros.core.masking import hide
 from mimo_embodied_ros.core.prompts import CONTROL_TOKEN, warm_up_prompt
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 
@@ -32,9 +33,10 @@ from .interface import (
 )
 from .openai_server import EndedEarlyError, Server, chat_request, wait_for
 from .openai_stream import StreamedReply
+from .openai_styles import HOLD_GRAMMARS, HOLD_SCHEMAS, AnswerForm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from mimo_embodied_ros.core.prompts import Prompt
 
@@ -57,7 +59,7 @@ class OpenAIEngine:
     status 5xx, no or a broken stream of chat chunks       BackendError
     status 401 or 403 (key), 404 (model), a redirect       ModelNotReadyError
     status 429, also after two pauses                      QueueFullError
-    any other status 4xx, or no way to hold a grammar      InvalidRequestError
+    any other status 4xx, or no way to hold an answer      InvalidRequestError
     =====================================================  =======================
 
     Attributes:
@@ -101,8 +103,16 @@ class OpenAIEngine:
     @property
     def holds_grammars(self) -> bool:
         """Whether all servers that were tried do; ``warm_up`` tries them."""
-        known = [server.holds_grammars for server in self._servers]
-        return True in known and False not in known
+        return self._all_hold(HOLD_GRAMMARS)
+
+    @property
+    def holds_schemas(self) -> bool:
+        """Whether all servers that were tried do, some of them perhaps by grammars."""
+        return self._all_hold(HOLD_SCHEMAS)
+
+    def _all_hold(self, styles: Collection[str]) -> bool:
+        known = [server.style for server in self._servers if server.style]
+        return bool(known) and all(style in styles for style in known)
 
     def health(self) -> tuple[ServerHealth, ...]:
         """Return the health of each server, known from its latest requests."""
@@ -134,7 +144,7 @@ class OpenAIEngine:
     def warm_up(self) -> Reply:
         """Ask every server about the smallest and the largest image; at least one must answer.
 
-        Those that answer are also tried with a grammar.
+        Those that answer are also tried with the form of an answer.
 
         The larger image must add as many prompt tokens as it has more image tokens. Otherwise the
         server resizes images once more, and all coordinates would be wrong without an error.
@@ -149,7 +159,7 @@ class OpenAIEngine:
                         prompt, prompt.max_new_tokens, None, EarlyEnd(None, None), [server])
                     for prompt in prompts
                 )
-                asyncio.run(server.try_grammars(EarlyEnd(None, None)))
+                asyncio.run(server.find_style(EarlyEnd(None, None)))
             except MimoError as error:
                 errors.append(error)
                 continue
@@ -195,9 +205,10 @@ class OpenAIEngine:
             return Reply('', end.reason, GenerationStats())
         reply = StreamedReply(prompt, on_text)
         request = chat_request(self._config.model, prompt, max_new_tokens)
+        form = AnswerForm(prompt.grammar, prompt.schema)
         reply.preprocessed = time.monotonic()
         try:
-            reason = asyncio.run(_ask_in_turn(servers, request, prompt.grammar, reply, end))
+            reason = asyncio.run(_ask_in_turn(servers, request, form, reply, end))
         except EndedEarlyError:
             reason = end.reason
         return reply.reply(reason)
@@ -206,7 +217,7 @@ class OpenAIEngine:
 async def _ask_in_turn(
     servers: Sequence[Server],
     request: dict[str, Any],
-    grammar: str,
+    form: AnswerForm,
     reply: StreamedReply,
     end: EarlyEnd,
 ) -> str:
@@ -215,7 +226,7 @@ async def _ask_in_turn(
         errors: list[MimoError] = []
         # sorted() is stable: servers keep their order otherwise
         for server in sorted(servers, key=Server.is_resting):
-            outcome = await server.ask(request, grammar, reply, end)
+            outcome = await server.ask(request, form, reply, end)
             if isinstance(outcome, str):
                 return outcome
             errors.append(outcome)
@@ -232,6 +243,7 @@ def _base_url(url: str) -> str:
 
 def _read_key(variable: str) -> str:
     key = os.environ.get(variable, '').strip() if variable else ''
+    hide(key)
     if variable and not key:
         raise ModelNotReadyError(
             f'the environment variable {variable}, which api_key_env names, is not set; put the '

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.masking import hide
 
 _SCHEMES = ('http', 'https', 'socks5', 'socks5h')
 
@@ -44,7 +45,9 @@ def find_proxy(url: str) -> ProxySetting | None:
     for scheme in (parts.scheme, 'all'):
         for variable in (f'{scheme}_proxy', f'{scheme}_proxy'.upper()):
             if value := os.environ.get(variable, '').strip():
-                return ProxySetting(variable, _proxy(variable, value, host))
+                proxy = _proxy(variable, value, host)
+                hide(proxy.auth[1] if proxy.auth else '')
+                return ProxySetting(variable, proxy)
     return None
 
 

@@ -7,6 +7,9 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from mimo_embodied_ros.core.characters import TextJoiner, valid_text
+from mimo_embodied_ros.core.masking import mask
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -55,7 +58,16 @@ def describe(body: bytes) -> str:
             text = title[1]
         elif text.lstrip().startswith('<'):
             text = re.sub(r'(?s)<[^>]*>', ' ', text)
-    return ' '.join(text.split())[:300]
+    return excerpt(text)
+
+
+def excerpt(value: Any, length: int = 300) -> str:
+    """Return the beginning of what a server sent, on one line, to be quoted in a message.
+
+    Secrets are masked before it is cut, since half a key has no form of its own.
+    """
+    text = ''.join(c if c.isprintable() else ' ' for c in valid_text(str(value)))
+    return mask(' '.join(text.split()))[:length]
 
 
 def _message(value: Any) -> str:
@@ -124,6 +136,7 @@ class CompletionReader:
         self._body = b''  # all of it where it is JSON, else its beginning
         self._begun = self._is_json = self._done = False
         self._content = ''  # without reasoning
+        self._reasoning_joiner, self._content_joiner = TextJoiner(), TextJoiner()
 
     def feed(self, data: bytes) -> bool:
         """Take bytes of the body; return whether the rest is not needed.
@@ -188,7 +201,7 @@ class CompletionReader:
             return
         if not isinstance(chunk, dict):
             if kind == b'error':
-                raise StreamError(f'reports an error ({_message(chunk)[:300]})')
+                raise StreamError(f'reports an error ({excerpt(_message(chunk))})')
             if kind in _CHUNKS:
                 raise _no_completion(chunk)
             return
@@ -196,9 +209,9 @@ class CompletionReader:
         if kind == b'error' or error or chunk.get('object') == 'error':
             code = (error if isinstance(error, dict) else chunk).get('code')
             raise StreamError(
-                f'reports an error ({_message(chunk)[:300]})',
+                f'reports an error ({excerpt(_message(chunk))})',
                 code if type(code) is int and 400 <= code < 600 else 0)
-        reasoning, content, finish = self._choice(chunk)
+        reasoning, content, finish = self._joined(*self._choice(chunk))
         self._content += content
         if self._reply.add(reasoning, content, chunk.get('usage')):
             self._done, finish = True, 'repetition'  # closing the connection stops the server
@@ -206,10 +219,20 @@ class CompletionReader:
             if finish.lower() not in _FINISH:
                 raise StreamError(
                     f'ended its answer after {len(self._reply.text)} characters with '
-                    f'finish_reason {finish[:100]!r} instead of stop or length')
+                    f'finish_reason {excerpt(finish, 100)!r} instead of stop or length')
             self.finish, self.finished = _FINISH[finish.lower()], time.monotonic()
             if self.finish == 'stop':
                 self._reply.close()
+
+    def _joined(self, reasoning: str, content: str, finish: str) -> tuple[str, str, str]:
+        """Return what can be sent on of the pieces of both texts, which may be cut anywhere."""
+        reasoning = self._reasoning_joiner.feed(reasoning)
+        if content or finish:
+            reasoning += self._reasoning_joiner.end()
+        content = self._content_joiner.feed(content)
+        if finish:
+            content += self._content_joiner.end()
+        return reasoning, content, finish
 
     def _choice(self, chunk: dict[str, Any]) -> tuple[str, str, str]:
         """Return reasoning, content and finish reason of the first choice; empty if missing."""
@@ -227,17 +250,17 @@ class CompletionReader:
         reasoning = _text(part.get('reasoning_content') or part.get('reasoning'))
         if not choice.get('delta') and self._reply.text:
             # the whole answer, after its parts
-            if content and content != self._content:
+            if content and valid_text(content) != self._content:
                 raise StreamError('sent its answer twice, and in different words')
             content = reasoning = ''
         finish = choice.get('finish_reason') or ''
         if not isinstance(finish, str):
-            raise StreamError(f'sent a finish_reason that is no string ({str(finish)[:200]})')
+            raise StreamError(f'sent a finish_reason that is no string ({excerpt(finish, 200)})')
         return reasoning, content, finish * (finish != 'null')
 
 
 def _no_completion(chunk: Any) -> StreamError:
-    return StreamError(f'sent a chunk that is no chat completion ({str(chunk)[:200]})')
+    return StreamError(f'sent a chunk that is no chat completion ({excerpt(chunk, 200)})')
 
 
 def _values(data: bytes) -> Iterator[Any]:
@@ -261,6 +284,5 @@ def _text(value: Any) -> str:
         part.get('text') if isinstance(part, dict) and part.get('type') == 'text' else part
         for part in parts]
     if not all(isinstance(text, str) for text in texts):
-        raise StreamError(f'sent a chunk whose text is no string ({str(value)[:200]})')
-    # half a UTF-16 pair, which JSON can hold, cannot be sent on
-    return ''.join(texts).encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
+        raise StreamError(f'sent a chunk whose text is no string ({excerpt(value, 200)})')
+    return ''.join(texts)

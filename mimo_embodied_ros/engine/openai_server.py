@@ -11,7 +11,6 @@ import base64
 import contextlib
 import io
 import json
-import re
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,8 +30,9 @@ from mimo_embodied_ros.core.prompts import NO_THINK, Prompt
 
 from .interface import EarlyEnd, EngineConfig, ServerHealth
 from .openai_proxy import find_proxy
-from .openai_reader import CompletionReader, StreamError, describe
+from .openai_reader import CompletionReader, StreamError, describe, excerpt
 from .openai_stream import StreamedReply
+from .openai_styles import HOLD_SCHEMAS, REFUSAL, TRIAL, AnswerForm, candidates, is_held
 
 if TYPE_CHECKING:
     import ssl
@@ -44,11 +44,8 @@ if TYPE_CHECKING:
 _POLL_S = 0.02  # how often cancel and deadline are checked while a request waits
 _USAGE_S = 1.0  # for so long after the end of an answer its counts of tokens are waited for
 _MAX_ERROR = 20_000  # bytes that are read of an error
-# The servers that take grammars, and how they call themselves as owner of their model.
-_GRAMMAR_STYLES = {'vllm': 'vllm', 'llama': 'llamacpp'}
-_GRAMMAR_WORDS = re.compile(r'(?i)structured|guided|guidance|grammar|\blark\b')
-# Allows one answer only, and has what the grammars of answers have (core/grammar.py).
-_TRIAL = 'start: "held"\nreasoning[lazy]: /(?s:<think>.*<\\/think>)/\n'
+_TRIAL_TOKENS = 16
+_OTHER_STYLE = 'structured_style to the way in which this server takes the form of an answer'
 _RECOVERY_S = 10.0  # for so long after a failure the other servers are tried first
 
 
@@ -66,7 +63,15 @@ class EndedEarlyError(Exception):
 
 
 class Server:
-    """One server; ``health`` is known from its latest requests."""
+    """One server.
+
+    Attributes:
+        health: is known from its latest requests.
+        style: how it takes the form of an answer, as in ``EngineConfig.structured_style``; empty
+            as long as that has not been tried. It is tried again after the server was lost, since
+            another one may answer then.
+
+    """
 
     def __init__(self, url: str, config: EngineConfig, key: str, tls: ssl.SSLContext) -> None:
         """Take the settings; nothing is sent yet.
@@ -90,13 +95,9 @@ class Server:
         if key:
             self._headers['Authorization'] = f'Bearer {key}'
         self._proxy = find_proxy(url)
-        self._grammar_style = ''
+        self.style = ''
+        self._is_style_known = False
         self.health = ServerHealth(url)
-
-    @property
-    def holds_grammars(self) -> bool | None:
-        """Whether it holds answers to grammars; None as long as that has not been tried."""
-        return self._grammar_style != 'none' if self._grammar_style else None
 
     def is_resting(self) -> bool:
         """Whether it failed so recently that the other servers are tried first."""
@@ -104,13 +105,13 @@ class Server:
         return health.healthy is False and time.monotonic() < health.checked + _RECOVERY_S
 
     async def ask(
-        self, request: dict[str, Any], grammar: str, reply: StreamedReply, end: EarlyEnd
+        self, request: dict[str, Any], form: AnswerForm, reply: StreamedReply, end: EarlyEnd
     ) -> str | MimoError:
         """Stream an answer into ``reply``.
 
         Args:
-            request: the fields of the request, without the grammar.
-            grammar: of the answer, in llguidance's Lark; empty is none.
+            request: the fields of the request, without those that hold its answer.
+            form: that the answer is held to.
             reply: gets the text.
             end: ends the answer early.
 
@@ -124,83 +125,98 @@ class Server:
 
         """
         try:
-            if grammar:
-                await self._try_grammars(end)
-                if not self.holds_grammars:
-                    return InvalidRequestError(
-                        f'{self._url} holds no answer to a grammar; set structured to false, or '
-                        'structured_style to the way in which this server takes grammars')
-                request = {**request, **_grammar_fields(self._grammar_style, grammar)}
+            if form.grammar:
+                await self._find_style(end)
+                try:
+                    request = {**request, **self._fields(form)}
+                except InvalidRequestError as refusal:
+                    return refusal  # another server may hold it
             return await self._connect(request, reply, end)
         except ServerError as failure:
             error = failure.error
             answered = isinstance(error, (InvalidRequestError, BackendError))
-            if grammar and answered and _GRAMMAR_WORDS.search(str(error)):
-                error = InvalidRequestError(
-                    f'{self._url} refuses the grammar of the answer ({_brief(error)}); set '
-                    'structured to false, or structured_style to the way in which this server '
-                    'takes grammars')
+            if form.grammar and answered and not reply.text and REFUSAL.search(str(error)):
+                return InvalidRequestError(
+                    f'{self._url} refuses the form of the answer ({excerpt(error)}); set '
+                    f'structured to false, or {_OTHER_STYLE}')
             error.raw_text = reply.text
             if isinstance(error, InvalidRequestError):
                 raise error from failure.__cause__
             self._note(healthy=False, last_error=str(error))
+            if isinstance(error, BackendUnreachableError):
+                self._is_style_known = False
             if reply.text:
                 raise error from failure.__cause__
             return error
 
-    async def try_grammars(self, end: EarlyEnd) -> None:
-        """Find out whether it holds answers to grammars, if that is not known yet.
+    def _fields(self, form: AnswerForm) -> dict[str, Any]:
+        """Return the fields that hold an answer; raises InvalidRequestError if it cannot be."""
+        if self.style == 'none':
+            raise InvalidRequestError(
+                f'{self._url} holds no answer to a form; set structured to false, or '
+                f'{_OTHER_STYLE}')
+        try:
+            return form.fields(self.style)
+        except InvalidRequestError as error:
+            raise InvalidRequestError(f'{self._url} {error}') from error
+
+    async def find_style(self, end: EarlyEnd) -> None:
+        """Find out how it holds answers to a form, if that is not known yet.
 
         Raises:
-            ModelNotReadyError: it does not, though the settings say how it takes them.
+            ModelNotReadyError: it does not in the way that the settings name.
             EndedEarlyError: the request was cancelled, or its deadline passed.
 
         """
-        with contextlib.suppress(ServerError):  # it is tried again with the first grammar
-            await self._try_grammars(end)
-        if self.holds_grammars is False and self._config.structured_style in _GRAMMAR_STYLES:
+        with contextlib.suppress(ServerError):  # it is tried again with the first form
+            await self._find_style(end)
+        if self.style == 'none' and self._config.structured_style in HOLD_SCHEMAS:
             raise ModelNotReadyError(
-                f'{self._url} does not hold its answer to a grammar that is sent in the way of '
+                f'{self._url} does not hold its answer to a form that is sent in the way of '
                 f'{self._config.structured_style}; set structured_style to auto or none')
 
-    async def _try_grammars(self, end: EarlyEnd) -> None:
-        """Send a grammar with one answer: some servers ignore fields that they do not know."""
-        if self._grammar_style:
+    async def _find_style(self, end: EarlyEnd) -> None:
+        """Send a form with one answer: some servers ignore fields that they do not know."""
+        if self._is_style_known:
             return
-        style = self._config.structured_style
-        if style == 'auto':
+        styles: tuple[str, ...] = (self._config.structured_style,)
+        if styles == ('auto',):
             start = time.monotonic()
-            style = await self._run(
-                self._named_style(), end, lambda: (start, self._config.connect_timeout))
-        if style in _GRAMMAR_STYLES:
-            prompt = Prompt('Is it held?' + NO_THINK, (), (), 8)
-            reply = StreamedReply(prompt, None)
-            request = chat_request(self._config.model, prompt, prompt.max_new_tokens)
-            try:
-                await self._connect(request | _grammar_fields(style, _TRIAL), reply, end)
-            except ServerError as failure:
-                if not isinstance(failure.error, (InvalidRequestError, BackendError)):
-                    raise
-            if reply.text.strip() != 'held':
-                style = 'none'
-        self._grammar_style = style
+            styles = candidates(await self._run(
+                self._models(), end, lambda: (start, self._config.connect_timeout)))
+        found = 'none'
+        for style in styles:
+            if style != 'none' and await self._holds(style, end):
+                found = style
+                break
+        self.style, self._is_style_known = found, True
 
-    async def _named_style(self) -> str:
-        """The way in which a server takes grammars, by what it says about its model."""
+    async def _holds(self, style: str, end: EarlyEnd) -> bool:
+        """Whether it gives the only answer that a form allows."""
+        prompt = Prompt('Is it held?' + NO_THINK, (), (), _TRIAL_TOKENS)
+        reply = StreamedReply(prompt, None)
+        request = chat_request(self._config.model, prompt, prompt.max_new_tokens)
+        try:
+            await self._connect(request | TRIAL.fields(style), reply, end)
+        except ServerError as failure:
+            if not isinstance(failure.error, (InvalidRequestError, BackendError)):
+                raise
+        return is_held(style, reply.text)
+
+    async def _models(self) -> Any:
+        """What it says about its models; None if nothing."""
         async with self._client() as client, client.stream(
             'GET', f'{self._url}/models'
         ) as response:
             if response.status_code in (404, 405, 501):
-                return 'none'  # it says nothing about itself
+                return None
             if not response.is_success:
                 raise ServerError(await self._refused(response))
             await response.aread()
         try:
-            models = response.json()['data']
-            owners = {model['owned_by'] for model in models}
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return 'none'
-        return next((style for style, owner in _GRAMMAR_STYLES.items() if owner in owners), 'none')
+            return response.json()
+        except (ValueError, RecursionError):
+            return None
 
     def _note(self, **changes: Any) -> None:
         self.health = replace(self.health, checked=time.monotonic(), **changes)
@@ -297,7 +313,7 @@ class Server:
         status, answer = response.status_code, describe(body)
         if not answer.startswith(str(status)):
             answer = f'{status} {answer}'.strip()
-        return self._refusal(status, answer + f', Retry-After: {wait[:40]}' * bool(wait))
+        return self._refusal(status, answer + f', Retry-After: {excerpt(wait, 40)}' * bool(wait))
 
     def _refusal(self, status: int, answer: str) -> MimoError:
         """Return the error for a status, which may also come in the middle of an answer."""
@@ -349,13 +365,6 @@ def chat_request(model: str, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
     }
 
 
-def _grammar_fields(style: str, grammar: str) -> dict[str, Any]:
-    """The fields that hold an answer to a grammar in llguidance's Lark."""
-    if style == 'llama':
-        return {'grammar': f'%llguidance {{}}\n{grammar}'}
-    return {'structured_outputs': {'grammar': grammar}}
-
-
 async def wait_for(
     work: Coroutine[Any, Any, T], limit: Callable[[], float], end: EarlyEnd
 ) -> asyncio.Task[T] | None:
@@ -386,5 +395,5 @@ async def wait_for(
             await asyncio.wait((task,))
 
 
-def _brief(error: BaseException) -> str:
-    return (' '.join(str(error).split()) or type(error).__name__)[:300]
+def _brief(error: Exception) -> str:
+    return excerpt(error) or type(error).__name__

@@ -117,6 +117,11 @@ class TransformersEngine:
         """Whether the device has failed, or the engine is closed."""
         return self._failed or self._batch is None
 
+    @property
+    def holds_schemas(self) -> bool:
+        """Whether it holds grammars, which all answers with a schema have, too."""
+        return self.holds_grammars
+
     def generate(
         self,
         prompt: Prompt,

@@ -102,6 +102,7 @@ class Execution:
         """
         self._mimo, self._config, self._state = mimo, config, state
         self._control, self._report_to = control, report
+        self._held = True  # answers yes or no to the form of such an answer
 
     def run(self) -> None:
         """Execute until the instruction is done.
@@ -348,11 +349,21 @@ class Execution:
             return None, str(error)
 
     def _ask_yes_no(self, task: str, text: str) -> bool:
-        answer = self._ask(self._mimo.answer_spatial, text, task=task, structured=True).answer
+        try:
+            answer = self._answer(task, text)
+        except InvalidRequestError:
+            if not self._held:
+                raise
+            self._held = False  # a model that cannot be held to a form is asked all the same
+            answer = self._answer(task, text)
         if answer.answer_type != SpatialAnswer.YES_NO:
             msg = f'the model answers neither yes nor no to {text!r}: {answer.answer}'
             raise ParseError(msg)
         return bool(answer.yes)
+
+    def _answer(self, task: str, text: str) -> Any:
+        return self._ask(
+            self._mimo.answer_spatial, text, task=task, structured=self._held).answer
 
     def _view(self) -> dict[str, Any]:
         # an image from before the end of the last step does not show its result

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros import msg
+from mimo_embodied_ros.core.characters import valid_values
 from mimo_embodied_ros.core.errors import (
     InvalidRequestError,
     MimoError,
@@ -161,7 +162,7 @@ class StateFile:
             msg_ = '; '.join(filter(None, (f'there is no plan to resume: {reason}', self.old())))
             raise InvalidRequestError(msg_)
         try:
-            fields = parse_json(self.path.read_text('utf-8'))
+            fields = valid_values(parse_json(self.path.read_text('utf-8')))
             if fields.pop('version') != _VERSION:
                 raise ValueError('another release of this package wrote it')  # noqa: TRY301
             robot, skills = fields.pop('robot'), dict(fields.pop('skills'))

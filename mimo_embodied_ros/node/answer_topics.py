@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros import msg
-from mimo_embodied_ros.ros.messages import outcome_message
+from mimo_embodied_ros.ros.messages import outcome_message, sendable
 from mimo_embodied_ros.ros.request_kinds import KINDS
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class AnswerTopics:
 
         """
         answer, trajectory = fields.get(kind.result_field), fields.get('trajectory')
-        outcome = outcome_message(kind, request, queries, fields)
+        outcome = sendable(outcome_message(kind, request, queries, fields))
         self._outcomes.publish(outcome)
         if answer is not None:
             self._answers[kind.topic].publish(answer)

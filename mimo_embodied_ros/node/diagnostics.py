@@ -1,4 +1,4 @@
-"""Statuses for ``/diagnostics``: the model, its memory and servers, cameras and odometry."""
+"""Statuses for ``/diagnostics``: model, memory, servers, recording, cameras and odometry."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from mimo_embodied_ros.core.errors import MimoError, ResultCode
+from mimo_embodied_ros.ros.messages import sendable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.ros.streams import Stream
 
     from .faults import Fault
+    from .recorder import Recorder
 
 PERIOD_S = 1.0
 _LATENCIES = 100  # number of the latest answers whose latency is kept
@@ -159,6 +161,16 @@ def server_status(health: ServerHealth, now: float) -> DiagnosticStatus:
     return _status(f'server {health.url}', level, message, values)
 
 
+def recorder_status(recorder: Recorder) -> DiagnosticStatus:
+    """The status of the recording: whether the latest answer was written."""
+    level, message = DiagnosticStatus.OK, f'answers are recorded in {recorder.folder}'
+    if recorder.problem:
+        level = DiagnosticStatus.WARN
+        message = f'the latest answer was not recorded: {recorder.problem}'
+    return _status('recorder', level, message, {
+        'folder': recorder.folder, 'recorded': recorder.recorded, 'lost': recorder.lost})
+
+
 def camera_status(
     name: str, images: Stream, age_s: float | None, max_age_s: float,
     malformed: Mapping[str, int], problems: Sequence[Fault],
@@ -229,6 +241,6 @@ def diagnostics(node: Node, statuses: Iterable[DiagnosticStatus]) -> DiagnosticA
 
 
 def _status(name: str, level: bytes, message: str, values: dict[str, Any]) -> DiagnosticStatus:
-    return DiagnosticStatus(
+    return sendable(DiagnosticStatus(
         name=name, level=level, message=message,
-        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros import msg as interfaces
-from mimo_embodied_ros.ros.messages import duration
+from mimo_embodied_ros.ros.messages import duration, sendable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +41,8 @@ def fill_stats(
 
 def model_message(model: ModelInfo) -> Any:
     """The message about the model that is loaded."""
-    return interfaces.ModelInfo(
+    return sendable(interfaces.ModelInfo(
         name=model.name, architecture=model.architecture, backend=model.backend,
         device=model.device, dtype=model.dtype, parameters=model.parameters,
         min_pixels=model.min_pixels, max_pixels=model.max_pixels,
-        context_length=model.context_length)
+        context_length=model.context_length))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.task import Future
 
+from mimo_embodied_ros.core.characters import valid_text
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.engine.answering import State
 from mimo_embodied_ros.ros.messages import duration
@@ -74,7 +75,7 @@ class GoalRequest(ServedRequest):
 
     def _publish_feedback(self, state: State, text: str, tokens: int) -> None:
         self._handle.publish_feedback(self.kind.action.Feedback(
-            state=int(state), delta=text, tokens=tokens,
+            state=int(state), delta=valid_text(text), tokens=tokens,
             elapsed=duration(time.monotonic() - self.arrived)))
 
 

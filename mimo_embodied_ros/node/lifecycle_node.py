@@ -39,6 +39,7 @@ from .diagnostics import (
     diagnostics,
     memory_status,
     model_status,
+    recorder_status,
     server_status,
 )
 from .engine_messages import model_message
@@ -250,6 +251,8 @@ class MimoEmbodied(ManagedNode):
             statuses += [server_status(health, now) for health in engine.health()]
         if session is not None:
             statuses += session.intake.diagnoses(self.settings.max_image_age)
+            if session.recorder is not None:
+                statuses.append(recorder_status(session.recorder))
         self._diagnostics_publisher.publish(diagnostics(self, statuses))
 
     def _on_parameters(self, changed: Sequence[Parameter]) -> SetParametersResult:

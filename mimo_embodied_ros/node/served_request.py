@@ -148,11 +148,10 @@ class ServedRequest(Job):
 
         """
         session, settings = self.session, self.host.settings
-        wanted = self.message.structured and session.engine.holds_grammars
         query = replace(
             query, max_new_tokens=query.max_new_tokens or settings.max_new_tokens,
-            deadline=self.deadline, structured=settings.structured or query.structured or wanted,
-            retry=settings.retry_structured)
+            deadline=self.deadline, retry=settings.retry_structured,
+            structured=settings.structured or self.message.structured or query.structured)
         self.queries.append(query)
         compute = partial(answer_query, session.engine, query, on_progress=self.progress,
                           cancelled=self.stopped)
@@ -213,6 +212,7 @@ class ServedRequest(Job):
                       'raw_text': error.raw_text or ''.join(self._text),
                       'reasoning': error.reasoning}
         self.stats.total_time = messages.duration(taken)
+        fields = messages.sendable(fields)
         fields['stats'] = self.stats
         try:
             if self.host.context.ok():  # else the process ends, and nobody listens any more

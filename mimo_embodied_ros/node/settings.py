@@ -70,8 +70,9 @@ MODEL = (
               'counts.', (0.001, 3600.0), unit='s'),
     Parameter('token_timeout', 10.0, 'Seconds between two tokens of a server.', (0.001, 3600.0),
               unit='s'),
-    Parameter('structured_style', 'auto', 'How the servers take the grammar of an answer: vllm, '
-              'llama (llama-server with llguidance), none, or auto: as each server names itself.'),
+    Parameter('structured_style', 'auto', 'How the servers take the form of an answer: vllm, '
+              'guided (vLLM before 0.12), llama (llama-server with llguidance), openai (JSON '
+              'schemas), none, or auto: each server is tried.'),
 )
 REQUESTS = (
     Parameter('max_queue', 8, 'Number of requests that may wait; more fail with QUEUE_FULL.',
@@ -89,7 +90,7 @@ REQUESTS = (
               'advice is valid.',
               (0.0, 60.0), unit='s', live=True),
     Parameter('structured', False, 'Constrain points, boxes, numbers and choices to a grammar '
-              'while they are written.', live=True),
+              'while they are written; INVALID_REQUEST where the model cannot.', live=True),
     Parameter('retry_structured', True, 'Where an answer cannot be read, ask once more with the '
               'answer constrained so, if there is time for it.', live=True),
     Parameter('tasks_file', '', 'YAML file with further tasks, in the form of '
@@ -115,8 +116,8 @@ SENSORS = (
 RECORDING = (
     Parameter('record_to', '', 'Folder in which answers are recorded, as answers.jsonl and '
               'images; empty: no recording.', path=True),
-    Parameter('record_max_mb', 1000, 'Megabytes that this folder may hold; when it is full, '
-              'recording stops.', (1, 100_000_000), unit='MB'),
+    Parameter('record_max_mb', 1000, 'Megabytes that this folder may hold; while it is full, '
+              'answers are not recorded.', (1, 100_000_000), unit='MB'),
 )
 LIFE = (
     Parameter('autostart', True, 'Configure and activate at once when started as a program.',

@@ -21,6 +21,7 @@ from mimo_embodied_ros.core.answers import (
     TaskPlan,
     TextAnswer,
 )
+from mimo_embodied_ros.core.characters import NOT_VALID, valid_text
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 from mimo_embodied_ros.core.query import subject
 from mimo_embodied_ros.geometry.lifting import PositionStatus
@@ -56,6 +57,27 @@ _ANSWER_TYPES = {
 }
 # The constants THINK_DEFAULT, THINK_ON and THINK_OFF, which all requests share.
 _THINKING = (None, True, False)
+
+
+def sendable(value: Any) -> Any:
+    """Return a value for a message whose texts all can be sent; messages are changed in place.
+
+    Args:
+        value: a message, a text, a list, tuple or mapping of them, or anything else, which is
+            kept.
+
+    """
+    if isinstance(value, str):
+        return valid_text(value) if NOT_VALID.search(value) else value
+    if isinstance(value, (list, tuple)):
+        return [sendable(item) for item in value]
+    if isinstance(value, dict):
+        return {name: sendable(item) for name, item in value.items()}
+    if hasattr(value, 'get_fields_and_field_types'):
+        for name, kind in value.get_fields_and_field_types().items():
+            if 'string' in kind or '/' in kind:
+                setattr(value, name, sendable(getattr(value, name)))
+    return value
 
 
 def thinking_of(request: Any) -> bool | None:

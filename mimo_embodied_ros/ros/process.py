@@ -10,6 +10,7 @@ import rclpy
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
+from mimo_embodied_ros.core.characters import valid_text
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
 from mimo_embodied_ros.core.files import expand, reason
 
@@ -104,12 +105,15 @@ def init(args: Sequence[str], **options: Any) -> None:
         args += ['--ros-args', '--disable-external-lib-logs']
     try:
         rclpy.init(args=args, **options)
+    except UnicodeEncodeError as error:
+        msg = f'{error.object!r} is not UTF-8; see the arguments after --ros-args'
+        raise InvalidRequestError(msg) from error
     except (RuntimeError, NameValidationException) as error:
         msg = f'{ros_reason(error)}; see the arguments after --ros-args'
         raise InvalidRequestError(msg) from error
     if unwritable:
-        rclpy.logging.get_logger('rcl').warning(
-            f'there is no file with the log ({unwritable}); set ROS_LOG_DIR to have one')
+        rclpy.logging.get_logger('rcl').warning(valid_text(
+            f'there is no file with the log ({unwritable}); set ROS_LOG_DIR to have one'))
 
 
 def _made(make: Callable[[], Any]) -> Any:

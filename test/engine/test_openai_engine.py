@@ -568,7 +568,7 @@ def test_requests_that_are_never_sent(serve: Callable[..., Server]) -> None:
         ({'servers': ('https://me:hunter2@host/v1',)}, 'api_key_env'),
         ({'servers': ('https://host/v1?key=hunter2',)}, 'api_key_env'),
         ({'api_key_env': 'sk-hunter2'}, 'name of an environment variable'),
-        ({'structured_style': 'gbnf'}, 'auto, vllm, llama, none'),
+        ({'structured_style': 'gbnf'}, 'auto, vllm, guided, llama, openai, none'),
         ({'connect_timeout': 0.0}, 'connect_timeout'),
         ({'first_token_timeout': -1.0}, 'first_token_timeout'),
         ({'token_timeout': float('nan')}, 'token_timeout'),

@@ -18,7 +18,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.time import Time
 from std_msgs.msg import Header
 
-from mimo_embodied_ros import action, msg
+from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.ros.images import encode_image
 from support.openai_server import Handler, Server
@@ -52,9 +52,15 @@ class Oracle:
         handler.say(words, finish='stop')
 
     @property
+    def asked(self) -> list[Handler]:
+        """All requests after those of the warm-up: two sizes of images, and a form of answers."""
+        return [request for request in self.server.requests[2:]
+                if not request.prompt.startswith('Is it held?')]
+
+    @property
     def prompts(self) -> list[str]:
-        """The prompts of all requests after the two of the warm-up."""
-        return [request.prompt for request in self.server.requests[2:]]
+        """The prompts of these."""
+        return [request.prompt for request in self.asked]
 
 
 @pytest.fixture
@@ -147,7 +153,7 @@ def test_driving_advice_with_cameras_all_around(
               for n in range(6)]
     result = drive(images=images, trajectory=True, locate_hazards=True).result
     assert result.error_code == ResultCode.NONE
-    assert [len(r.body['messages'][0]['content']) - 1 for r in oracle.server.requests[2:]] == [
+    assert [len(r.body['messages'][0]['content']) - 1 for r in oracle.asked] == [
         6, 1, 6]  # the hazards are those of the front view
     assert 'the front view, front left view' in oracle.prompts[0]
     assert 'Follow the road.' in oracle.prompts[0]
@@ -238,7 +244,15 @@ def test_plans_of_skills_are_held_where_the_server_can(ros: Any, owner: str) -> 
         assert ('structured_outputs' in body) is held
         if held:
             assert 'pick up' in body['structured_outputs']['grammar']
-        # who sets structured gets no answer that is not held
+        # who sets structured gets no answer that is not held: a goal, a service, the parameter
+        question = {'question': 'Is it red?', 'task': 'yes_no', 'thinking': 2}
+        result = robot.ask(
+            action.AnswerSpatial, 'answer_spatial', structured=True, **question).result
+        assert result.error_code == (ResultCode.NONE if held else ResultCode.INVALID_REQUEST)
+        assert ('structured_style' in result.error_msg) is not held
+        response = robot.call(
+            srv.GetSpatialAnswer, 'get_spatial_answer', structured=True, **question)
+        assert response.error_code == result.error_code
         assert robot.node.set_parameters(parameters(structured=True))[0].successful
         robot.see()
         result = robot.ask(

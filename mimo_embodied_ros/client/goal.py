@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from .spinner import Spinner
 
 
-_ENDED = {GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED}
-_ROUNDS_ENDED = 10  # of the spinner's watching, a second or two
+_ASK_AGAIN_S = 5.0  # until the result is asked for again, and then twice as long each time
 
 
 class ActionGoal(Request):
@@ -40,7 +39,7 @@ class ActionGoal(Request):
         self._id = goal_id and UUID(uuid=list(goal_id))
         self._handle: Any = None  # of the accepted goal
         self._sent_at = 0.0
-        self._rounds_ended = 0  # how often it was looked at after its status said that it has ended
+        self._ask_again_s, self._ask_again_at = _ASK_AGAIN_S, 0.0
         self._feedback: Any = None
         self._text = ''
 
@@ -76,10 +75,9 @@ class ActionGoal(Request):
             self.end(error=SendGoalError(
                 f'the server of {self.name} did not accept the goal within {self._wait_s:g} s; '
                 'it is busy, or was killed just before'))
-        if self._handle is not None and self._handle.status in _ENDED and not self._settled:
-            self._rounds_ended += 1
-            if self._rounds_ended == _ROUNDS_ENDED:  # a server may lose a response on the way
-                self._ask_for_result()
+        if self._handle is not None and not self._settled and (
+                time.monotonic() > self._ask_again_at):
+            self._ask_for_result()  # a server may lose a response on the way
 
     def _on_feedback(self, message: Any) -> None:
         self._feedback = message.feedback
@@ -99,11 +97,14 @@ class ActionGoal(Request):
         self._ask_for_result()
 
     def _ask_for_result(self) -> None:
-        self._awaited = self._handle.get_result_async()
-        self._awaited.add_done_callback(self._on_result)
+        self._ask_again_at = time.monotonic() + self._ask_again_s
+        self._ask_again_s *= 2
+        future = self._handle.get_result_async()
+        future.add_done_callback(self._on_result)
+        self._awaited.append(future)
 
     def _on_result(self, future: Any) -> None:
-        if future.cancelled():
+        if future.cancelled() or self._settled:
             return
         reply = future.result()
         if reply.status == GoalStatus.STATUS_UNKNOWN:

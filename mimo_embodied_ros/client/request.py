@@ -57,7 +57,7 @@ class Request(ABC):
         self._sent = self._cancelled = False
         self._settled = False  # see is_settled
         self._servers: frozenset[bytes] = frozenset()  # those that it was sent to
-        self._awaited: Any = None  # rclpy's future of what the server says next
+        self._awaited: list[Any] = []  # rclpy's futures of what the server says
         self._server_seen = time.monotonic()  # when one of them was last there
 
     def is_done(self) -> bool:
@@ -167,11 +167,11 @@ class Request(ABC):
             if self._client is None:
                 self._client = self._spinner.client(self.name, self._connect)
             if self._is_server_there():
-                self._awaited = self._send()
+                self._awaited.append(self._send())
         except Exception as error:  # what cannot be sent ends this request alone
             self.end(error=InvalidRequestError(f'{self.name} cannot be asked that: {error}'))
             return
-        if self._awaited is None:
+        if not self._awaited:
             self._end_if_late(
                 'there is no server for {} after {:g} s; start it (mimo-embodied serve, or '
                 'ros2 launch mimo_embodied_ros mimo_embodied.launch.py), or give the name of its '
@@ -181,7 +181,7 @@ class Request(ABC):
         # after sending: a server is in the graph before anything can be sent to it
         self._servers = self._look_for_servers()
         self._server_seen = time.monotonic()
-        self._awaited.add_done_callback(self._on_response)
+        self._awaited[0].add_done_callback(self._on_response)
 
     def _watch_servers(self) -> None:
         if self._settled:
@@ -200,7 +200,8 @@ class Request(ABC):
     def _lose(self, reason: str) -> None:
         self._settled = True
         self.end(error=SendGoalError(reason))
-        self._awaited.cancel()  # else rclpy keeps it for ever
+        for future in self._awaited:
+            future.cancel()  # else rclpy keeps it for ever
 
     def _end_if_late(self, reason: str) -> None:
         if time.monotonic() - self._server_seen > self._wait_s:

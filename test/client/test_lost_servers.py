@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS is not installed')
 
-from action_msgs.msg import GoalInfo, GoalStatus, GoalStatusArray
+from action_msgs.msg import GoalStatus, GoalStatusArray
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
@@ -146,13 +146,14 @@ def test_a_goal_that_is_accepted_too_late_is_cancelled(ros: Any, caller: Node) -
         wait_for(lambda: not mimo.given_up(ACTION))
 
 
-def test_a_result_that_is_lost_on_the_way_is_asked_for_again(ros: Any, caller: Node) -> None:
+def test_a_result_that_is_lost_on_the_way_is_asked_for_again(
+    ros: Any, caller: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As happens where a server answers before the client's reader is known to it."""
+    monkeypatch.setattr('mimo_embodied_ros.client.goal._ASK_AGAIN_S', 0.2)
     node, impl, asked = ros.node('head'), RunSkill.Impl, []
 
-    async def accept(request: Any, response: Any) -> Any:
-        status.publish(GoalStatusArray(status_list=[GoalStatus(
-            goal_info=GoalInfo(goal_id=request.goal_id), status=GoalStatus.STATUS_SUCCEEDED)]))
+    def accept(_: Any, response: Any) -> Any:
         response.accepted = True
         return response
 
@@ -163,7 +164,7 @@ def test_a_result_that_is_lost_on_the_way_is_asked_for_again(ros: Any, caller: N
         response.status = GoalStatus.STATUS_SUCCEEDED
         return response
 
-    status = node.create_publisher(
+    node.create_publisher(
         GoalStatusArray, f'{ACTION}/_action/status', qos_profile_action_status_default)
     node.create_publisher(impl.FeedbackMessage, f'{ACTION}/_action/feedback', 10)
     node.create_service(impl.CancelGoalService, f'{ACTION}/_action/cancel_goal', lambda _, r: r)
@@ -172,7 +173,7 @@ def test_a_result_that_is_lost_on_the_way_is_asked_for_again(ros: Any, caller: N
                         callback_group=ReentrantCallbackGroup())
     with MimoClient(caller, wait_s=WAIT_S) as mimo:
         assert act(mimo).result(WAIT_S) == RunSkill.Result()
-    assert len(asked) == 2
+    assert len(asked) >= 2
 
 
 def test_a_server_that_is_killed_and_started_anew_is_not_taken_for_the_first_one(

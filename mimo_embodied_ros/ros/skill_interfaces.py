@@ -69,14 +69,15 @@ def absent_servers(node: Node, skills: Mapping[str, Skill]) -> list[str]:
         skills: by name.
 
     """
-    served = dict(node.get_service_names_and_types())
+    typed = dict(node.get_service_names_and_types())  # those that have only clients, too
     absent: dict[str, None] = {}
     for call in (call for skill in skills.values() for call in skill.runs):
         name = node.resolve_service_name(call.name)
-        types = served.get(f'{name}/_action/send_goal' if call.action else name, [])
+        service = f'{name}/_action/send_goal' if call.action else name
+        types = typed.get(service, [])
         expected = f'{call.type}_SendGoal' if call.action else call.type
         kind = 'action' if call.action else 'service'
-        if not types:
+        if not node.count_services(service):
             absent[f'the {kind} {name} ({call.type}) has no server'] = None
         elif expected not in types:
             other = ', '.join(types).replace('_SendGoal', '')

@@ -25,7 +25,7 @@ PROGRAM = """
 import sys
 for absent in sys.argv.pop(1).split():
     sys.modules[absent] = None
-from mimo_embodied_ros.cli.doctor import _skills
+from mimo_embodied_ros.cli.main import main
 sys.exit(main(['doctor', *sys.argv[1:]]))
 """
 

@@ -138,18 +138,19 @@ def test_a_node_that_only_plans_is_told_which_types_it_cannot_check(tmp_path: Pa
 
 def test_servers_that_are_absent_or_of_another_type_are_named(ros: Any, tmp_path: Path) -> None:
     node = ros.node('robot', namespace='/r')
+    node.create_client(SetBool, '/s')  # a client is no server
     skills = load_checked_skills(written(tmp_path, SKILL + RUN.replace('/a', 'a', 1) + 'goal: {}\n'
                                          '  - ' + SET + 'request: {}\n'))
     assert absent_servers(node, skills) == [
         'the action /r/a (mimo_embodied_ros/action/RunSkill) has no server',
         'the service /s (std_srvs/srv/SetBool) has no server']
-    wrong = node.create_service(Trigger, '/s', lambda _, response: response)
-    ros.wait_for(lambda: 'the service /s is of type std_srvs/srv/Trigger, not std_srvs/srv/SetBool'
-                 in absent_servers(node, skills))
-    ros.call(node.destroy_service, wrong)
     node.create_service(SetBool, '/s', lambda _, response: response)
     from rclpy.action import ActionServer
 
     server = ros.call(ActionServer, node, RunSkill, 'a', lambda _: RunSkill.Result())
     ros.wait_for(lambda: not absent_servers(node, skills))
     ros.call(server.destroy)
+    ros.wait_for(lambda: len(absent_servers(node, skills)) == 1)
+    node.create_service(Trigger, 'a/_action/send_goal', lambda _, response: response)
+    ros.wait_for(lambda: [*absent_servers(node, skills)] == [
+        'the action /r/a is of type std_srvs/srv/Trigger, not mimo_embodied_ros/action/RunSkill'])

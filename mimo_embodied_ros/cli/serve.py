@@ -14,7 +14,7 @@ def add_commands(commands: Any) -> None:
     for name, module, summary, description, example in (
         ('serve', 'node.lifecycle_node', 'run the ROS 2 node',
          'Run the ROS 2 node mimo_embodied: load the model, subscribe and serve.',
-         'mimo-embodied serve -p camera.image_topic:=/camera/color/image_raw'),
+         'mimo-embodied serve -p camera.image_topic:=/camera/camera/color/image_raw'),
         ('view', 'viewer.viewer_node', 'draw the answers of the node, for RViz and Foxglove',
          'Run the ROS 2 node mimo_viewer: draw the answers of mimo_embodied for subscribers.',
          'mimo-embodied view -p node:=mimo_embodied -r __ns:=/robot1'),

@@ -28,6 +28,7 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.msg import ExecutionStatus, TaskPlan
+from mimo_embodied_ros.program import run
 from mimo_embodied_ros.ros import process
 from mimo_embodied_ros.ros.parameters import read_table
 
@@ -226,4 +227,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    run(main)

@@ -16,6 +16,7 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.node import Node
 
 from mimo_embodied_ros.core.skill_files import load_skills
+from mimo_embodied_ros.program import run
 from mimo_embodied_ros.ros import process
 from mimo_embodied_ros.ros.simulated_motion import simulate_motion
 
@@ -134,4 +135,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    run(main)

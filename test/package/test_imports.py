@@ -19,6 +19,8 @@ SOURCE = ROOT / PACKAGE
 ALLOWED = {
     '__init__': set(),
     'core': set(),
+    'program': set(),
+    'launching': {'core'},
     'share': {'core'},
     'annotate': {'core'},
     'bags': {'core'},
@@ -29,14 +31,15 @@ ALLOWED = {
     'evaluation': {'core', 'engine', 'annotate', 'pictures'},
     'embedded': {'core', 'worlds', 'engine', 'share', 'evaluation'},
     'ros': {'core', 'geometry', 'pictures', 'msg', 'srv', 'action'},
-    'node': {'core', 'engine', 'geometry', 'ros', 'share', 'pictures', 'msg', 'srv', 'action'},
-    'viewer': {'core', 'ros', 'annotate', 'pictures', 'msg', 'srv'},
+    'node': {'core', 'engine', 'geometry', 'program', 'ros', 'share', 'pictures', 'msg', 'srv',
+             'action'},
+    'viewer': {'core', 'program', 'ros', 'annotate', 'pictures', 'msg', 'srv'},
     'client': {'core', 'ros', 'srv'},
     'trees': {'core', 'client', 'pictures', 'msg', 'action'},
-    'execution': {'core', 'geometry', 'ros', 'client', 'msg', 'action'},
+    'execution': {'core', 'program', 'geometry', 'ros', 'client', 'msg', 'action'},
     'simulation': {'core', 'geometry', 'worlds', 'ros', 'share', 'action'},
     'cli': {'core', 'engine', 'evaluation', 'ros', 'node', 'viewer', 'execution', 'share',
-            'annotate', 'bags', 'pictures', 'msg', 'srv', 'action', 'client', 'trees',
+            'annotate', 'program', 'bags', 'pictures', 'msg', 'srv', 'action', 'client', 'trees',
             'simulation'},
 }
 FILES = sorted(SOURCE.rglob('*.py'))

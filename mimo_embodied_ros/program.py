@@ -26,13 +26,17 @@ def run(main: Callable[[], int]) -> NoReturn:
         code = main()
     except KeyboardInterrupt:
         code = 0
-    signal.signal(signal.SIGINT, _ignore)
-    gc.freeze()  # else Python looks at each object once more before it ends, with torch for 1 s
+    _begin_to_end()
     raise SystemExit(code)
 
 
-def _interrupt(*_: Any) -> None:
+def _begin_to_end() -> None:
     signal.signal(signal.SIGINT, _ignore)
+    gc.freeze()  # else Python looks through all that was loaded before it ends, with torch for 1 s
+
+
+def _interrupt(*_: Any) -> None:
+    _begin_to_end()
     raise KeyboardInterrupt
 
 

@@ -70,7 +70,7 @@ def given_parameters(args: Sequence[str]) -> list[Section]:
         InvalidRequestError: a file of parameters can no longer be read.
 
     """
-    sections = []
+    sections: list[Section] = []
     for _, flag, value in _of_ros(args):
         if flag == '--params-file':
             path, content = _read(value)

@@ -40,7 +40,8 @@ def check_given(node: Node, args: Sequence[str]) -> list[str]:
     """
     full_name = node.get_fully_qualified_name()
     sections = given_parameters(args)
-    problems, warnings = [], []
+    problems: list[str] = []
+    warnings: list[str] = []
     for source, of_source in itertools.groupby(sections, lambda section: section.source):
         group = list(of_source)
         ours = [section for section in group if section.is_for(full_name)]

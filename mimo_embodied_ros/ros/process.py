@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -56,7 +55,6 @@ def run(
         if rclpy.ok():  # else the interrupt came between the executor's check and its wait
             raise
     finally:
-        gc.freeze()  # what was loaded ends with the process, so it need not be looked through
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()

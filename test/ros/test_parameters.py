@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -220,7 +221,9 @@ class Program:
 
         code = process.run(make, 'mimo_embodied', ['program', '--ros-args', *arguments],
                            start)
-        return code, self._capfd.readouterr().err
+        printed = self._capfd.readouterr().err
+        gc.collect()  # the next node of this name would warn of one that is still there
+        return code, printed
 
 
 @pytest.fixture
@@ -318,29 +321,30 @@ FOR_ALL = '/**:\n  ros__parameters:\n'
 OURS = '/**/mimo_embodied:\n  ros__parameters:\n'
 
 
-@pytest.mark.parametrize(('content', 'text'), [
-    (f'{OURS}    max_image_agee: 1.0\n',
-     'there is no parameter max_image_agee; max_image_age may be meant'),
-    (f'{OURS}    xyz: 1\n', 'there is no parameter xyz; see docs/parameters.md'),
-    (f'{OURS}    cameras: [front]\n    frnt:\n      image_topic: a\n',
-     'there is no parameter frnt.image_topic; front.image_topic may be meant'),
-    (f'{OURS}    camera:\n      image_topics: a\n', 'camera.image_topic may be meant'),
-    ('mimo_embodid:\n  ros__parameters:\n    timeout: 3.0\n',
-     'is for /mimo_embodid, and this node is /mimo_embodied; write /**/mimo_embodied'),
-    ('/robot2/mimo_embodied:\n  ros__parameters:\n    timeout: 3.0\n',
-     'is for /robot2/mimo_embodied, and this node is /mimo_embodied'),
-    ('a:\n  ros__parameters:\n    b: 3\n/c/*:\n  ros__parameters:\n    d: 3\n', 'is for /a, /c/*'),
-])
 def test_a_file_whose_parameters_the_node_does_not_have_ends_it_in_one_sentence(
-    program: Program, tmp_path: Path, content: str, text: str
+    program: Program, tmp_path: Path
 ) -> None:
     file = tmp_path / 'file.yaml'
-    file.write_text(content)
-    code, printed = program('--params-file', str(file))
-    assert code == 1
-    sentence, = printed.splitlines()
-    assert text in sentence
-    assert str(file) in sentence
+    for content, text in (
+        (f'{OURS}    max_image_agee: 1.0\n',
+         'there is no parameter max_image_agee; max_image_age may be meant'),
+        (f'{OURS}    xyz: 1\n', 'there is no parameter xyz; see docs/parameters.md'),
+        (f'{OURS}    cameras: [front]\n    frnt:\n      image_topic: a\n',
+         'there is no parameter frnt.image_topic; front.image_topic may be meant'),
+        (f'{OURS}    camera:\n      image_topics: a\n', 'camera.image_topic may be meant'),
+        ('mimo_embodid:\n  ros__parameters:\n    timeout: 3.0\n',
+         'is for /mimo_embodid, and this node is /mimo_embodied; write /**/mimo_embodied'),
+        ('/robot2/mimo_embodied:\n  ros__parameters:\n    timeout: 3.0\n',
+         'is for /robot2/mimo_embodied, and this node is /mimo_embodied'),
+        ('a:\n  ros__parameters:\n    b: 3\n/c/*:\n  ros__parameters:\n    d: 3\n',
+         'is for /a, /c/*'),
+    ):
+        file.write_text(content)
+        code, printed = program('--params-file', str(file))
+        assert code == 1, content
+        sentence, = printed.splitlines()
+        assert text in sentence
+        assert str(file) in sentence
 
 
 def test_arguments_with_parameters_that_the_node_does_not_have_end_it_in_one_sentence(
@@ -353,15 +357,13 @@ def test_arguments_with_parameters_that_the_node_does_not_have_end_it_in_one_sen
     assert '-p other:timeout:=1.0 is for other, and this node is /mimo_embodied' in sentence
 
 
-@pytest.mark.parametrize('make', [MimoExecutor, MimoViewer])
-def test_other_nodes_refuse_parameters_that_they_do_not_have(
-    program: Program, make: type[Any]
-) -> None:
-    code, printed = program('-p', 'nod:=a', '-p', f'skills_file:={CONFIG}/skills/tabletop.yaml',
-                            make=make)
-    assert code == 1
-    assert 'there is no parameter nod; node may be meant' in printed
-    assert len(printed.splitlines()) == 1
+def test_other_nodes_refuse_parameters_that_they_do_not_have(program: Program) -> None:
+    skills = f'skills_file:={CONFIG}/skills/tabletop.yaml'
+    for make, arguments in ((MimoExecutor, ['-p', skills]), (MimoViewer, [])):
+        code, printed = program('-p', 'nod:=a', *arguments, make=make)
+        assert code == 1
+        assert 'there is no parameter nod; node may be meant' in printed
+        assert len(printed.splitlines()) == 1
 
 
 def test_parameters_of_other_nodes_in_a_shared_file_are_told_and_passed_over(
@@ -381,19 +383,19 @@ def test_parameters_of_other_nodes_in_a_shared_file_are_told_and_passed_over(
     assert warning.endswith('it has no effect on this node')
 
 
-@pytest.mark.parametrize('name', [
-    'mimo_embodied', '/robot1/mimo_embodied', '/**', '/*', '/*/*', '/**/mimo_embodied',
-    '/*/mimo_embodied', '/robot1/**', '/robot1/*', '/robot2/**', '/*/**/*'])
-@pytest.mark.parametrize('namespace', ['', '/robot1'])
+@pytest.mark.parametrize('namespace', ['/', '/robot1'])
 def test_a_section_is_for_the_nodes_that_ros_gives_it_to(
-    ros: Any, tmp_path: Path, name: str, namespace: str
+    ros: Any, tmp_path: Path, namespace: str
 ) -> None:
     file = tmp_path / 'file.yaml'
-    file.write_text(f'{name}:\n  ros__parameters:\n    here: 1\n')
-    arguments = ['--ros-args', '--params-file', str(file), '-r', f'__ns:={namespace or "/"}']
-    node = ros.node('mimo_embodied', cli_args=arguments)
-    section, = given_parameters(arguments)
-    assert section.is_for(node.get_fully_qualified_name()) is ('here' in node._parameter_overrides)
+    for name in ('mimo_embodied', '/robot1/mimo_embodied', '/**', '/*', '/*/*', '/robot2/**',
+                 '/**/mimo_embodied', '/*/mimo_embodied', '/robot1/**', '/robot1/*', '/*/**/*'):
+        file.write_text(f'{name}:\n  ros__parameters:\n    here: 1\n')
+        arguments = ['--ros-args', '--params-file', str(file), '-r', f'__ns:={namespace}']
+        node = ros.node('mimo_embodied', cli_args=arguments)
+        section, = given_parameters(arguments)
+        given = 'here' in node._parameter_overrides
+        assert section.is_for(node.get_fully_qualified_name()) is given, name
 
 
 def test_an_active_node_names_itself_and_qualities_that_no_topic_has(

@@ -106,7 +106,7 @@ class Ros:
         """Stop to spin, destroy everything, and raise what a callback raised."""
         # In this order: a shutdown pulls the ground from under what is being executed.
         self._closing = True
-        self.executor.wake()
+        self.executor.create_task(lambda: None)  # else it would wait to the end of spin_once
         self._thread.join(timeout=WAIT_S)
         for node in self._nodes:
             node.destroy_node()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -12,7 +13,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import expand, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _FAILED = {1, 2}  # exit codes of programs that could not start, or got wrong arguments
 _COLOUR = re.compile(r'(^|.*/)color/image_raw(/compressed)?')  # as realsense2_camera names it
@@ -79,21 +80,17 @@ def follow_image(parameters: dict[str, Any], files: Iterable[str], camera: str =
 
 
 def _last(parameter: str, files: Iterable[str]) -> str:
-    """The last text of a parameter in files, whatever node it is for; empty where there is none."""
-    found = ''
+    """The last value of a parameter in files, of whatever node; empty where there is none."""
+    contents = (yaml.safe_load(Path(file).read_bytes()) for file in files)
+    found = [str(value) for content in contents for name, value in _by_full_name(content)
+             if name.endswith(f'.{parameter}')]
+    return found[-1] if found else ''
 
-    def look(content: Any, path: Sequence[str]) -> None:
-        nonlocal found
-        if not path and isinstance(content, str):
-            found = content
-        elif isinstance(content, dict):
-            for key, inner in content.items():
-                look(inner, path[1:] if path and key == path[0] else path)
 
-    for file in files:
-        with open(file, 'rb') as opened:  # noqa: PTH123
-            look(yaml.safe_load(opened), parameter.split('.'))
-    return found
+def _by_full_name(values: Any, above: str = '') -> Iterator[tuple[str, Any]]:
+    for name, value in (values.items() if isinstance(values, dict) else ()):
+        yield f'{above}.{name}', value
+        yield from _by_full_name(value, f'{above}.{name}')
 
 
 def misspelt(given: Iterable[str], arguments: Sequence[str]) -> list[str]:

@@ -1,20 +1,24 @@
-"""Runs a program that ends quietly when it is interrupted, and only once."""
+"""Runs a program that ends quietly when it is interrupted."""
 
 from __future__ import annotations
 
-import gc
+import math
 import signal
+import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_AGAIN_S = 10.0  # a later Ctrl-C is another one, since a library may have lost the first
+_last = -math.inf
+
 
 def run(main: Callable[[], int]) -> NoReturn:
     """Run the main function of a program, and end the process with its exit code.
 
-    The first Ctrl-C is a KeyboardInterrupt, and exit code 0 where ``main`` does not handle it. The
-    next ones do nothing, since they would break what the first one ends.
+    Ctrl-C is a KeyboardInterrupt, and exit code 0 where ``main`` does not handle it. When it is
+    pressed again soon nothing happens, since that would break what ends already.
 
     Args:
         main: returns the exit code; what is slow to import is best imported there.
@@ -26,19 +30,22 @@ def run(main: Callable[[], int]) -> NoReturn:
         code = main()
     except KeyboardInterrupt:
         code = 0
-    _begin_to_end()
+    except Exception:
+        if not interrupted():
+            raise
+        code = 0
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise SystemExit(code)
 
 
-def _begin_to_end() -> None:
-    signal.signal(signal.SIGINT, _ignore)
-    gc.freeze()  # else Python looks through all that was loaded before it ends, with torch for 1 s
+def interrupted() -> bool:
+    """Whether Ctrl-C was pressed; a library that is being imported may turn it into an error."""
+    return _last > -math.inf
 
 
 def _interrupt(*_: Any) -> None:
-    _begin_to_end()
+    global _last  # noqa: PLW0603 - signals are of the process
+    if time.monotonic() < _last + _AGAIN_S:
+        return
+    _last = time.monotonic()
     raise KeyboardInterrupt
-
-
-def _ignore(*_: Any) -> None:
-    pass

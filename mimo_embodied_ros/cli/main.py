@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.core.files import reason
-from mimo_embodied_ros.program import run
+from mimo_embodied_ros.program import interrupted, run
 
 from .output import close_output, flush_output, open_output
 
@@ -55,15 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MimoError as error:
         return _failed(f'{error.code.name}: {error}')
     except KeyboardInterrupt:
-        return close_output(0 if words and words[0] in _UNTIL_INTERRUPTED else _INTERRUPTED)
+        return _interrupted(words)
     except BrokenPipeError:  # as with `| head -1`, which has what it wants
         return close_output(_PIPE_CLOSED)
     except OSError as error:
         return _failed(reason(error))
     except ImportError as error:
+        if interrupted():
+            return _interrupted(words)
         text = ' '.join(str(error).split())
         return _failed(f'{text}; `mimo-embodied doctor` says what to install')
     return code
+
+
+def _interrupted(words: Sequence[str]) -> int:
+    return close_output(0 if words and words[0] in _UNTIL_INTERRUPTED else _INTERRUPTED)
 
 
 def _failed(sentence: str) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mimo_embodied_ros.share import carry_large_images
+
 if TYPE_CHECKING:
     import argparse
 
@@ -34,6 +36,8 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Start the node with all options as ``--ros-args``."""
+    if options.module != 'execution.executor_node':  # which gets no images
+        carry_large_images()
     main = import_module(f'mimo_embodied_ros.{options.module}').main
     arguments = ['--ros-args']
     if options.params_file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ def run(
         if rclpy.ok():  # else the interrupt came between the executor's check and its wait
             raise
     finally:
+        gc.freeze()  # else Python looks through all that was loaded while it ends, for seconds
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()

@@ -25,7 +25,7 @@ ALLOWED = {
     'annotate': {'core'},
     'bags': {'core'},
     'pictures': {'core'},
-    'engine': {'core'},
+    'engine': {'core', 'share'},
     'geometry': {'core'},
     'worlds': {'core', 'geometry'},
     'evaluation': {'core', 'engine', 'annotate', 'pictures'},

@@ -222,7 +222,8 @@ class Program:
         code = process.run(make, 'mimo_embodied', ['program', '--ros-args', *arguments],
                            start)
         printed = self._capfd.readouterr().err
-        gc.collect()  # the next node of this name would warn of one that is still there
+        gc.unfreeze()  # the next node of this name would warn of one that is still there
+        gc.collect()
         return code, printed
 
 

@@ -132,6 +132,8 @@ class Intake:
             if not problems.get(camera.image):
                 problems[camera.image] = (faults.clock(camera.image, now_ns)
                                           or faults.loss(camera.image))
+            if not problems.get(camera.depth):
+                problems[camera.depth] = faults.loss(camera.depth)
             present = self._fault_log.update(
                 (*problems.items(), (camera.image, camera.picture_fault)))
             newest = camera.image.newest

@@ -295,6 +295,19 @@ def test_the_program_of_the_node_ends_with_0_when_it_is_interrupted_at_once(ros:
     assert (process.returncode, error) == (0, '')
 
 
+def test_play_carries_large_images_unless_the_user_has_a_profile(ros: Ros) -> None:
+    code = ('import os, sys; from mimo_embodied_ros.cli.main import main\n'
+            'from mimo_embodied_ros.share import fast_dds_variable\n'
+            'os.environ.update(dict.fromkeys([fast_dds_variable()] * len(sys.argv[2:]), "mine"))\n'
+            'main(["play", sys.argv[1], "--rate", "1000", "--quiet"])\n'
+            'print(os.environ[fast_dds_variable()])')
+    profile = ROOT / 'config' / 'fastdds_large_images.xml'
+    carried = run_python(code, BAG, environment=ros.environment).stdout.strip()
+    assert Path(carried).read_text('utf-8') == profile.read_text('utf-8')
+    kept = run_python(code, BAG, 'mine', environment=ros.environment).stdout
+    assert kept.splitlines()[-1] == 'mine'  # after what Fast DDS says of a file that is not there
+
+
 def test_a_program_handles_an_interrupt_once_and_returns_its_code() -> None:
     code = ('import os, signal; from mimo_embodied_ros.program import interrupted, run\n'
             'press = lambda: os.kill(os.getpid(), signal.SIGINT)\n'

@@ -281,11 +281,13 @@ class Intake:
         age = self._age(message)
         if max_age_s and age > max_age_s:
             camera.frame(message, None, spatial=False)  # raises where even the stamp is unreadable
-            msg = (
-                f'the newest image of {camera.settings.name} is {age:.2f} s old and the limit is '
-                f'{max_age_s:g} s; raise max_image_age, or see whether the camera still publishes '
-                'and whether both clocks agree (use_sim_time with a bag)'
-            )
+            silent = time.monotonic() - message.arrived > faults.SILENCE_S
+            fault = self._why_silent(camera.image) if silent else faults.loss(camera.image)
+            why = fault.text if fault else (
+                'raise max_image_age, or see whether the camera still publishes and whether both '
+                'clocks agree (use_sim_time with a bag)')
+            msg = (f'the newest image of {camera.settings.name} is {age:.2f} s old and the limit '
+                   f'is {max_age_s:g} s; {why}')
             raise StaleImageError(msg if message.stamp_ns else faults.no_stamp(camera.image).text)
         return camera.frame(message, self.odometry_at(message.stamp_ns), spatial=spatial)
 

@@ -251,9 +251,11 @@ def test_lost_depth_and_camera_info_are_explained_by_what_is_wrong_with_their_to
 ) -> None:
     camera = robot.node.session.intake.cameras['camera']
 
-    def problem(*, info: bool, depth_frame: str) -> tuple[ResultCode, str]:
+    def problem(
+        *, info: bool, depth_frame: str, age_s: float = 0.0
+    ) -> tuple[ResultCode, str]:
         """The error of a request with an image, with camera info, and with depth of a frame."""
-        header = robot.see()
+        header = robot.see(age_s=age_s)
         if info:
             robot.info.publish(CameraInfo(header=header, width=640, height=480, k=K))
             robot.ros.wait_for(lambda: camera.info.poll() or camera.info.newest)
@@ -276,6 +278,10 @@ def test_lost_depth_and_camera_info_are_explained_by_what_is_wrong_with_their_to
     assert code is ResultCode.NO_CAMERA_INFO
     assert 'is not registered' in text
     assert '/robot publishes /depth/camera_info and nothing arrives' in text
+    camera.depth._counted, camera.depth.rate, camera.depth.loss = False, 0.5, 14.0  # as measured
+    code, text = problem(info=False, depth_frame='', age_s=0.5)  # so that no depth belongs to it
+    assert code is ResultCode.NO_DEPTH
+    assert '0.6 MB arrive on /depth/image 0.5 times a second, and 14.0 a second get lost' in text
     camera.depth.forget()
     robot.ros.call(robot.other.destroy_publisher, robot.depth)
     robot.ros.wait_for(lambda: not robot.node.count_publishers('/depth/image'))

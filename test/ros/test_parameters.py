@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -185,6 +186,23 @@ def test_a_wrong_value_is_refused_with_what_is_expected(
 ) -> None:
     with pytest.raises(InvalidRequestError, match=text):
         MimoEmbodied(context=ros.context, parameter_overrides=[Parameter(name, value=value)])
+
+
+@pytest.mark.parametrize(('given', 'changed', 'text'), [
+    ({}, {'cameras': ['front left']}, 'cameras is .*without spaces'),
+    ({'side.clip_rate': 'fast'}, {'cameras': ['side']}, "side.clip_rate is 'fast'; give a number"),
+    ({}, {'device': 'gpu'}, "device 'gpu' is not known"),
+])
+def test_a_wrong_value_fails_configuring_in_one_sentence(
+    ros: Any, capfd: Any, given: dict[str, Any], changed: dict[str, Any], text: str
+) -> None:
+    node = ros.node('mimo_embodied', MimoEmbodied, parameter_overrides=[
+        Parameter(name, value=value) for name, value in given.items()])
+    node.set_parameters([Parameter(name, value=value) for name, value in changed.items()])
+    assert ros.call(node.trigger_configure) is TransitionCallbackReturn.FAILURE
+    sentence, = capfd.readouterr().err.splitlines()
+    assert 'not configured, INVALID_REQUEST' in sentence
+    assert re.search(text, sentence)
 
 
 @pytest.mark.parametrize(('kind', 'name', 'value'), [

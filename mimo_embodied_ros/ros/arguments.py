@@ -78,8 +78,15 @@ def given_parameters(args: Sequence[str]) -> list[Section]:
         elif _RULES.get(flag) == _PARAMETER:
             name, _, text = value.partition(':=')
             node, _, name = name.rpartition(':')
-            sections.append(Section(f'{flag} {value}', node or '/**', {name: yaml.safe_load(text)}))
+            sections.append(Section(f'{flag} {value}', node or '/**', {name: _value(text)}))
     return sections
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:  # rcl takes more for a text
+        return text
 
 
 def _of_ros(args: Sequence[str]) -> Iterator[tuple[int, str, str]]:
@@ -103,7 +110,7 @@ def _sections(source: str, content: dict[str, Any], above: str = '') -> Iterator
 
 
 def _by_full_name(values: Any, above: str = '') -> Iterator[tuple[str, Any]]:
-    for name, value in (values or {}).items():
+    for name, value in (values.items() if isinstance(values, dict) else ()):
         if isinstance(value, dict):
             yield from _by_full_name(value, f'{above}{name}.')
         else:

@@ -11,7 +11,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError
 from .arguments import given_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rclpy.node import Node
 
@@ -47,8 +47,12 @@ def check_given(node: Node, args: Sequence[str]) -> list[str]:
         ours = [section for section in group if section.is_for(full_name)]
         if not ours:
             problems.append(_for_others(source, group, full_name))
+        known = _known(node, {name: value for section in ours
+                              for name, value in section.values.items()})
         for section in ours:
-            sentences = [f'{source}: {text}' for text in _unknown(node, section.values)]
+            sentences = [
+                f'{source}: {_absent(name, known)}' for name in section.values
+                if name not in known and not name.startswith(_QUALITIES)]
             (warnings if section.shared else problems).extend(sentences)
     if problems:
         raise InvalidRequestError('; '.join(problems))
@@ -61,14 +65,10 @@ def _for_others(source: str, sections: Iterable[Section], full_name: str) -> str
             f'/**/{full_name.rpartition("/")[2]}')
 
 
-def _unknown(node: Node, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with each of the values that the node has no parameter for."""
+def _known(node: Node, values: Mapping[str, Any]) -> set[str]:
+    """Names of the parameters that a node has, now or with the values of one source."""
     known = {*node.get_parameters_by_prefix('')}
-    if hasattr(node, 'parameters_with'):
-        known |= node.parameters_with(values)
-    for name in values:
-        if name not in known and not name.startswith(_QUALITIES):
-            yield _absent(name, known)
+    return known | node.parameters_with(values) if hasattr(node, 'parameters_with') else known
 
 
 def _absent(name: str, known: Iterable[str]) -> str:

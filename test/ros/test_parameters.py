@@ -392,10 +392,11 @@ def test_parameters_of_other_nodes_in_a_shared_file_are_told_and_passed_over(
     shared.write_text(f'{FOR_ALL}    max_image_agee: 1.0\n    use_sim_time: true\n'
                       'amcl:\n  ros__parameters:\n    alpha: 1.0\n')
     # the cameras of a file that another one replaces are parameters, too
-    own.write_text(f'{OURS}    cameras: [front]\n    front:\n      image_topic: a\n'
+    own.write_text('/mimo_embodied:\n  ros__parameters:\n    cameras: [front]\n'
+                   f'{OURS}    front:\n      image_topic: a\n'
                    '    qos_overrides./a.subscription.reliability: reliable\n')
     code, printed = program('--params-file', str(shared), '--params-file', str(own),
-                            '-p', 'cameras:=[back]')
+                            '-p', 'cameras:=[back]', '-p', 'model:=!of_mine')
     assert code == 0
     warning, = printed.splitlines()
     assert f'{shared}: there is no parameter max_image_agee; max_image_age may' in warning

@@ -85,7 +85,7 @@ def given_parameters(args: Sequence[str]) -> list[Section]:
 def _value(text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:  # rcl takes more for a text
+    except (yaml.YAMLError, ValueError):  # such as 2020-13-45, which is a text for rcl
         return text
 
 

@@ -396,7 +396,7 @@ def test_parameters_of_other_nodes_in_a_shared_file_are_told_and_passed_over(
                    f'{OURS}    front:\n      image_topic: a\n'
                    '    qos_overrides./a.subscription.reliability: reliable\n')
     code, printed = program('--params-file', str(shared), '--params-file', str(own),
-                            '-p', 'cameras:=[back]', '-p', 'model:=!of_mine')
+                            '-p', 'cameras:=[back]', '-p', 'model:=2020-13-45')
     assert code == 0
     warning, = printed.splitlines()
     assert f'{shared}: there is no parameter max_image_agee; max_image_age may' in warning

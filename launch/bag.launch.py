@@ -19,6 +19,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.event_handlers import OnStateTransition
 
 from launch import LaunchContext, LaunchDescription
+from mimo_embodied_ros.launching import end_failed_launch
 
 LAUNCH = Path(__file__).resolve().parent
 SHARE = LAUNCH.parent
@@ -44,7 +45,7 @@ def _play(context: LaunchContext) -> list[RegisterEventHandler]:
     except (LookupError, OSError):  # not in the ament index, or no index
         command = ['mimo-embodied', 'play', '--quiet']
     command += [bag, '--rate', rate, *['--loop'] * (loop == 'true'), '--clock']
-    player = ExecuteProcess(cmd=command, output='screen')
+    player = ExecuteProcess(cmd=command, output='screen', on_exit=end_failed_launch)
     return [RegisterEventHandler(
         OnStateTransition(goal_state='active', entities=[player], handle_once=True))]
 

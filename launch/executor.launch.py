@@ -13,6 +13,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
+from mimo_embodied_ros.launching import end_failed_launch
 
 SHARE = Path(__file__).resolve().parent.parent
 STATE = Path.home() / '.ros' / 'mimo_executor' / 'plan.json'
@@ -41,6 +42,7 @@ def generate_launch_description() -> LaunchDescription:
         Node(
             package='mimo_embodied_ros', executable='mimo_executor', name='mimo_executor',
             namespace=LaunchConfiguration('namespace'), output='screen',
+            on_exit=end_failed_launch,
             parameters=[{name: ParameterValue(LaunchConfiguration(name), value_type=str)
                          for name, *_ in ARGUMENTS},
                         {'use_sim_time': ParameterValue(

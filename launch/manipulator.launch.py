@@ -1,7 +1,7 @@
 """A manipulator with an RGB-D camera: ``ros2 launch mimo_embodied_ros manipulator.launch.py``.
 
-The default topics are those of realsense2_camera; ``image_topic``, ``depth_topic`` and
-``camera_info_topic`` set others.
+The default topics are those of realsense2_camera with ``align_depth.enable:=true``;
+``image_topic``, ``depth_topic`` and ``camera_info_topic`` set others.
 """
 
 from pathlib import Path

@@ -7,10 +7,12 @@ this file.
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 
 from launch import LaunchContext, LaunchDescription
+from mimo_embodied_ros.launching import end_failed_launch, existing_file, follow_image, misspelt
 
 LAUNCH = Path(__file__).resolve().parent
 CONFIG = LAUNCH.parent / 'config'
@@ -33,8 +35,10 @@ PARAMETERS = (
     ('image_topic', 'camera.image_topic', 'Topic with Image or CompressedImage.', None),
     ('image_transport', 'camera.image_transport', 'Type of image_topic.',
      ('', 'raw', 'compressed')),
-    ('camera_info_topic', 'camera.camera_info_topic', 'Topic with CameraInfo of the camera.', None),
-    ('depth_topic', 'camera.depth_topic', 'Topic with depth registered to the image.', None),
+    ('camera_info_topic', 'camera.camera_info_topic',
+     'Topic with CameraInfo of the camera; with image_topic: the one beside the image.', None),
+    ('depth_topic', 'camera.depth_topic',
+     'Topic with depth registered to the image; of RealSense it follows image_topic.', None),
     ('odometry_topic', 'odometry_topic', 'Topic with Odometry of the base.', None),
     ('skills_file', 'skills_file', 'YAML file with the skills of the robot, for its plans.', None),
     ('use_sim_time', 'use_sim_time', 'Take the time from /clock, with a bag or a simulator.',
@@ -45,18 +49,27 @@ PARAMETERS = (
 
 
 def _start(context: LaunchContext) -> list[LifecycleNode]:
-    """Start the node; arguments with a value override the files."""
+    """Start the node; arguments with a value override the files.
+
+    A node that cannot start, for instance since a parameter is wrong, ends the launch.
+    """
+    arguments = [name for name, *_ in (*ARGUMENTS, *PARAMETERS)]
+    for sentence in misspelt(context.argv, arguments):
+        get_logger('mimo_embodied').warning(sentence)
     overrides = {}
     for argument, parameter, _, _ in PARAMETERS:
         value = LaunchConfiguration(argument).perform(context)
         if value:
             overrides[parameter] = value == 'true' if value in {'true', 'false'} else value
-    given = (LaunchConfiguration(name).perform(context) for name in ('params_file', 'robot_file'))
-    files = [str(Path(name).expanduser()) for name in given if name]
+    given = ((name, LaunchConfiguration(name).perform(context))
+             for name in ('params_file', 'robot_file'))
+    files = [existing_file(argument, name) for argument, name in given if name]
+    follow_image(overrides, files)
+    respawn = LaunchConfiguration('respawn').perform(context) == 'true'
     return [LifecycleNode(
         package='mimo_embodied_ros', executable='mimo_embodied', name='mimo_embodied',
         namespace=LaunchConfiguration('namespace'), output='screen',
-        respawn=LaunchConfiguration('respawn').perform(context) == 'true', respawn_delay=5.0,
+        respawn=respawn, respawn_delay=5.0, on_exit=None if respawn else end_failed_launch,
         parameters=[*files, overrides])]
 
 

@@ -1,7 +1,7 @@
 """A mobile base with an RGB-D camera: ``ros2 launch mimo_embodied_ros mobile_base.launch.py``.
 
-The default topics are those of realsense2_camera, and ``odom``; ``image_topic``, ``depth_topic``,
-``camera_info_topic`` and ``odometry_topic`` set others.
+The default topics are those of realsense2_camera with ``align_depth.enable:=true``, and ``odom``;
+``image_topic``, ``depth_topic``, ``camera_info_topic`` and ``odometry_topic`` set others.
 """
 
 from pathlib import Path

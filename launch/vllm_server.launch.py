@@ -4,10 +4,14 @@ vLLM does not come with this package: ``pip install vllm``, best into an environ
 name its program with ``vllm:=``. See docs/remote.md.
 """
 
+import shutil
+from pathlib import Path
+
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchContext, LaunchDescription
+from mimo_embodied_ros.launching import end_failed_launch
 
 # The program: name, default, description.
 PROGRAM = (
@@ -32,15 +36,20 @@ FLAGS = (
 
 
 def _start(context: LaunchContext) -> list[ExecuteProcess]:
-    """Start the server.
+    """Start the server; it ends the launch where it fails.
 
     It gets no reasoning parser: <think> is no token of this model, and the node splits the text.
     """
-    command = [LaunchConfiguration('vllm'), 'serve', LaunchConfiguration('model')]
+    program = LaunchConfiguration('vllm').perform(context)
+    if shutil.which(Path(program).expanduser()) is None:
+        msg = (f'there is no program {program}; run `pip install vllm`, best in an environment of '
+               'its own, and give its path with vllm:=')
+        raise FileNotFoundError(msg)
+    command = [str(Path(program).expanduser()), 'serve', LaunchConfiguration('model')]
     for name, *_ in FLAGS:
         if value := LaunchConfiguration(name).perform(context):
             command += [f'--{name.replace("_", "-")}', value]
-    return [ExecuteProcess(cmd=command, output='screen')]
+    return [ExecuteProcess(cmd=command, output='screen', on_exit=end_failed_launch)]
 
 
 def generate_launch_description() -> LaunchDescription:

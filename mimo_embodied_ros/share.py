@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,6 +30,25 @@ def share_folder() -> Path:
             return folder
     msg = f'no folder {PACKAGE}/models in {", ".join(map(str, folders))}; install the package'
     raise ModelNotReadyError(msg)
+
+
+def install_command(requirements: str) -> str:
+    """Return the command that installs what a part of this package needs, such as ``model``."""
+    try:
+        folder = share_folder() / 'requirements'
+    except ModelNotReadyError:  # not installed completely
+        folder = Path('requirements')
+    return f'pip install -r {shlex.quote(str(folder / requirements) + ".txt")}'
+
+
+def carry_large_images() -> None:
+    """Let Fast DDS carry large images in this process, as the launch files do.
+
+    Call it before rclpy is initialised; processes that are started later inherit it. A profile that
+    the user has set is kept.
+    """
+    profile = share_folder() / 'config' / 'fastdds_large_images.xml'
+    os.environ.setdefault(fast_dds_variable(), str(profile))
 
 
 def fast_dds_variable() -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.engine.checkpoint import check_memory, free_host_memory, open_checkpoint
 from mimo_embodied_ros.engine.libraries import hide_notes
-from mimo_embodied_ros.share import PACKAGE, embedded_model
+from mimo_embodied_ros.share import PACKAGE, embedded_model, install_command
 
 from .output import model_argument, print_json
 
@@ -109,13 +109,13 @@ def examine(model: str, skills: str = '') -> Iterator[Finding]:
     engine = [
         _module('torch', 'torch', 'no model runs in this process', 'pip install torch'),
         _module('transformers', 'transformers', 'no model runs in this process',
-                'pip install -r requirements/model.txt'),
+                install_command('model')),
         _module('safetensors', 'safetensors', 'no model can be read', 'pip install safetensors'),
     ]
     if all(finding.state == OK for finding in engine):  # incompatible versions show here
         used = _module(f'{PACKAGE}.engine.transformers_engine', PACKAGE,
                        'no model runs in this process',
-                       'install the versions in requirements/model.txt')
+                       install_command('model'))
         engine.append(dataclasses.replace(used, name='engine'))
     for finding in engine:  # these are needed, so absent means broken
         yield dataclasses.replace(finding, state=OK if finding.state == OK else BROKEN)

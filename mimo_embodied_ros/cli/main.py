@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.core.files import reason
+from mimo_embodied_ros.program import interrupted, run
 
 from .output import close_output, flush_output, open_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
 _COMMANDS = ('ask', 'eval_dataset', 'serve', 'play', 'demo', 'demo_pick', 'doctor')
+_UNTIL_INTERRUPTED = ('serve', 'view', 'execute', 'play')  # Ctrl-C is the way to end them
 _INTERRUPTED, _PIPE_CLOSED = 130, 141  # as the shell says for SIGINT and SIGPIPE
 
 
@@ -28,7 +31,8 @@ def parser() -> argparse.ArgumentParser:
         prog='mimo-embodied',
         description='Ask MiMo-Embodied about what a robot sees: in a picture, or as a ROS 2 node.',
         epilog='"mimo-embodied COMMAND --help" explains a command. Exit code: 1 when a command '
-               'failed, with the reason on stderr; 2 after wrong arguments; 130 after Ctrl-C.',
+               'failed, with the reason on stderr; 2 after wrong arguments; after Ctrl-C 0 of '
+               f'{", ".join(_UNTIL_INTERRUPTED)}, and 130 of the others.',
     )
     commands = top.add_subparsers(title='commands', metavar='COMMAND', required=True)
     for name in _COMMANDS:
@@ -38,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 1 when it failed, with one sentence on stderr."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
         open_output()
         try:
@@ -50,15 +55,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MimoError as error:
         return _failed(f'{error.code.name}: {error}')
     except KeyboardInterrupt:
-        return close_output(_INTERRUPTED)
+        return _interrupted(words)
     except BrokenPipeError:  # as with `| head -1`, which has what it wants
         return close_output(_PIPE_CLOSED)
     except OSError as error:
         return _failed(reason(error))
     except ImportError as error:
+        if interrupted():
+            return _interrupted(words)
         text = ' '.join(str(error).split())
         return _failed(f'{text}; `mimo-embodied doctor` says what to install')
     return code
+
+
+def _interrupted(words: Sequence[str]) -> int:
+    return close_output(0 if words and words[0] in _UNTIL_INTERRUPTED else _INTERRUPTED)
 
 
 def _failed(sentence: str) -> int:
@@ -66,5 +77,10 @@ def _failed(sentence: str) -> int:
     return close_output(1)
 
 
+def program() -> NoReturn:
+    """Run the command of the command line, and end the process with its exit code."""
+    run(main)
+
+
 if __name__ == '__main__':
-    raise SystemExit(main())
+    program()

@@ -27,9 +27,14 @@ this page from the tables in the code; `ros2 param describe /mimo_embodied NAME`
 *changes* says when a new value takes effect: **live**: with the next request; **configure**: when
 the node is configured the next time (while it is configured, changes are refused); **start**: only
 when the program starts. A value of another type or outside of its range or choices is refused, and
-the error says what is allowed; `60` is taken for `60.0`, and `[]` is a list of texts. A parameter
-that a node does not have is told in its log, with the name that may be meant. In paths, `~` is the
-user's home. Names of topics are relative to the node's namespace and can be remapped.
+the error says what is allowed; `60` is taken for `60.0`, and `[]` is a list of texts. In paths, `~`
+is the user's home. Names of topics are relative to the node's namespace and can be remapped.
+
+A node does not start with a parameter that it does not have, nor with a file or argument that is
+for nodes of other names only: it ends with exit code 1 and says which name may be meant, and the
+launch files here end with it. What a file gives to nodes of all names (`/**`) is told in the log
+and passed over. A file is compared with its own `cameras`, so a `robot_file` may replace those of a
+`params_file`.
 """
 _SECTIONS = (
     ('Sensors', '', settings.SENSORS),

@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
     from mimo_embodied_ros.bags import BagPlayer
     from mimo_embodied_ros.core.errors import InvalidRequestError
     from mimo_embodied_ros.ros import process
+    from mimo_embodied_ros.share import carry_large_images
 
     remap = {}
     for rule in options.remap:
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
             msg = f'--remap {rule}: give FROM:=TO'
             raise InvalidRequestError(msg)
         remap[old] = new
+    carry_large_images()
     # the interrupt is handled here, so that the progress line stays complete
     process.init([], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('mimo_embodied_play')

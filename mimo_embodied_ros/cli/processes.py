@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from mimo_embodied_ros.share import fast_dds_variable, share_folder
+from mimo_embodied_ros.share import carry_large_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +26,7 @@ def keep_apart(domain: str) -> None:
     """
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ.setdefault('ROS_DOMAIN_ID', domain)
-    profile = share_folder() / 'config' / 'fastdds_large_images.xml'
-    os.environ.setdefault(fast_dds_variable(), str(profile))
+    carry_large_images()
 
 
 def node_command(parameters: Mapping[str, str]) -> list[str]:

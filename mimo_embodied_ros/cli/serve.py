@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mimo_embodied_ros.share import carry_large_images
+
 if TYPE_CHECKING:
     import argparse
 
@@ -14,7 +16,7 @@ def add_commands(commands: Any) -> None:
     for name, module, summary, description, example in (
         ('serve', 'node.lifecycle_node', 'run the ROS 2 node',
          'Run the ROS 2 node mimo_embodied: load the model, subscribe and serve.',
-         'mimo-embodied serve -p camera.image_topic:=/camera/color/image_raw'),
+         'mimo-embodied serve -p camera.image_topic:=/camera/camera/color/image_raw'),
         ('view', 'viewer.viewer_node', 'draw the answers of the node, for RViz and Foxglove',
          'Run the ROS 2 node mimo_viewer: draw the answers of mimo_embodied for subscribers.',
          'mimo-embodied view -p node:=mimo_embodied -r __ns:=/robot1'),
@@ -34,6 +36,8 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Start the node with all options as ``--ros-args``."""
+    if options.module != 'execution.executor_node':  # which gets no images
+        carry_large_images()
     main = import_module(f'mimo_embodied_ros.{options.module}').main
     arguments = ['--ros-args']
     if options.params_file:

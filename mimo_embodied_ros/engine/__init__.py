@@ -6,6 +6,7 @@ torch and transformers, or httpx2, are imported only when a model is loaded.
 from __future__ import annotations
 
 from mimo_embodied_ros.core.errors import ModelNotReadyError
+from mimo_embodied_ros.share import install_command
 
 from .interface import (
     Cancelled,
@@ -62,7 +63,7 @@ def load_engine(
         except ImportError as error:
             raise ModelNotReadyError(
                 f'a model on servers needs httpx2, and it cannot be imported ({error}); '
-                'run `pip install "mimo_embodied_ros[remote]"`'
+                f'run `{install_command("remote")}`'
             ) from error
         return OpenAIEngine(config)
 
@@ -71,7 +72,7 @@ def load_engine(
     except ImportError as error:
         raise ModelNotReadyError(
             'a model in this process needs torch and transformers, and they cannot be imported '
-            f'({error}); run `pip install "mimo_embodied_ros[model]"`'
+            f'({error}); run `{install_command("model")}`'
         ) from error
 
     return TransformersEngine(config, on_progress, cancelled)

@@ -29,6 +29,7 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.files import reason
 from mimo_embodied_ros.msg import ExecutionStatus, TaskPlan
+from mimo_embodied_ros.program import run
 from mimo_embodied_ros.ros import process
 from mimo_embodied_ros.ros.parameters import read_table
 from mimo_embodied_ros.ros.skill_interfaces import absent_servers, load_checked_skills
@@ -38,6 +39,7 @@ from .executor import Execution, ExecutionConfig
 from .executor_parameters import PARAMETERS
 from .plan_state import PlanState, StateFile, is_over
 from .policy import load_policy
+from .progress_log import ProgressLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,15 +149,15 @@ class MimoExecutor(Node):
         if self._control is not None:
             busy = QueueFullError(
                 'the executor is executing another plan; wait for its end, or cancel it')
-            handle.abort()
-            return _result(PlanState(''), busy)
+            return self._refuse(handle, busy)
         try:
             state = self._state_of(handle.request)
         except MimoError as error:
-            handle.abort()
-            return _result(PlanState(''), error)
+            return self._refuse(handle, error)
         self._control = control = Control()
         control.pause(paused=self._paused)
+        log = ProgressLog(self.get_logger().info)
+        self.get_logger().info(f'goal accepted: {state.instruction!r}')
         ended = Future(executor=self.executor)
 
         def report(state: PlanState, phase: int, step: Any, attempt: int, text: str) -> None:
@@ -164,6 +166,7 @@ class MimoExecutor(Node):
                 raise CancelledError(msg)
             if not control.shutting_down:  # else the cancelled step could not be resumed
                 self._save(state)
+            log.report(state.plans, step, attempt, text)
             self._report(handle, state, phase, step, attempt, text)
 
         assert self._mimo is not None
@@ -193,6 +196,11 @@ class MimoExecutor(Node):
                 f'the plan can be resumed, {self._state_file.path} stays: send a goal with resume')
         self._end_goal(handle, state, failure)
         return _result(state, failure)
+
+    def _refuse(self, handle: ServerGoalHandle, error: Exception) -> ExecutePlan.Result:
+        self.get_logger().warning(f'goal refused: {error}')
+        handle.abort()
+        return _result(PlanState(''), error)
 
     def _state_of(self, goal: ExecutePlan.Goal) -> PlanState:
         """The state that a goal begins from."""
@@ -253,10 +261,12 @@ class MimoExecutor(Node):
         self, handle: ServerGoalHandle, state: PlanState, error: Exception | None
     ) -> None:
         if error is None:
+            self.get_logger().info(f'{state.instruction!r} is done, with plan {state.plans}')
             handle.succeed()
             return
         self._report(handle, state, ExecutionStatus.ENDED, None, 0, str(error))
         if isinstance(error, CancelledError) and handle.is_cancel_requested:
+            self.get_logger().info(f'{state.instruction!r} was cancelled')
             handle.canceled()
         else:
             self.get_logger().warning(f'{state.instruction!r} failed: {error}')
@@ -276,4 +286,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    run(main)

@@ -16,6 +16,7 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 
+from mimo_embodied_ros.program import run
 from mimo_embodied_ros.ros import process
 from mimo_embodied_ros.ros.fields import fields_of, interface_class, set_fields
 from mimo_embodied_ros.ros.simulated_motion import simulate_motion
@@ -142,4 +143,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    run(main)

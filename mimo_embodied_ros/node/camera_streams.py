@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar('T')
 _DEPTH_TOLERANCE_NS = 50_000_000  # largest difference of the stamps of an image and its depth
+_DEPTH_BYTES = 2  # of a pixel in 16UC1
 _KEPT = 8  # messages of depth and of camera info, to find the one that belongs to an image
 
 
@@ -53,7 +54,7 @@ class CameraStreams:
 
     def __init__(self, node: LifecycleNode, settings: CameraSettings, limits: PixelLimits) -> None:
         """Prepare its streams; ``limits`` are the areas that the model sees."""
-        self.settings, self._limits = settings, limits
+        self._node, self.settings, self._limits = node, settings, limits
         name = settings.name
         self.malformed: Counter[str] = Counter()
         stream = partial(Stream, node, malformed=self.malformed)
@@ -116,6 +117,8 @@ class CameraStreams:
         if error := self._no_depth(frame, depth):
             errors.append(error)
             depth = None
+        if info is None and frame.stamp_ns:
+            errors.append(NoCameraInfoError(self._why_missing(self.info)))
         lens = usable(self._intrinsics, self.info, info, frame.width, frame.height)
         metres, depth_frame = usable(self._depths, self.depth, depth) or (None, '')
         view = None
@@ -123,6 +126,10 @@ class CameraStreams:
         if metres is not None and not self.settings.depth_registered and (
                 depth_frame not in {'', frame.frame_id}):
             depth_info, (rows, columns) = self.depth_info.nearest(frame.stamp_ns), metres.shape
+            if depth_info is None:
+                errors.append(NoCameraInfoError(
+                    'the depth image is not registered (set depth_registered where it is), and '
+                    f'its camera info is missing: {self._why_missing(self.depth_info)}'))
             view = View(depth_frame, usable(
                 self._depth_intrinsics, self.depth_info, depth_info, columns, rows))
         no_3d = min(errors, key=lambda error: error.code, default=None)
@@ -132,17 +139,32 @@ class CameraStreams:
         """Why the depth with the nearest stamp is not that of the image; None where it is."""
         if not frame.stamp_ns:
             return NoDepthError(faults.no_stamp(self.image).text)
-        if depth is None:
-            return None
+        if depth is None:  # without a topic there can be none
+            return NoDepthError(self._why_missing(self.depth, frame)) if self.depth.name else None
         if not depth.stamp_ns:
             return NoDepthError(faults.no_stamp(self.depth).text)
         apart_ns = abs(depth.stamp_ns - frame.stamp_ns)
         if apart_ns <= _DEPTH_TOLERANCE_NS:
             return None
+        newest = self.depth.newest
+        if newest and time.monotonic() - newest.arrived > faults.SILENCE_S:
+            return NoDepthError(self._why_missing(self.depth))
+        if fault := faults.loss(self.depth):
+            return NoDepthError(fault.text)
         return NoDepthError(
             f'the nearest depth image on {self.depth.topic} is {apart_ns / 1e9:.3f} s from the '
             f'image of {self.settings.name}, more than {_DEPTH_TOLERANCE_NS / 1e9:g} s; see '
             'whether it is still published and whether both clocks agree')
+
+    def _why_missing(self, stream: Stream, frame: Frame | None = None) -> str:
+        """Why nothing arrives on a topic; a depth image is as large as the picture of a frame."""
+        fault, quality = None, stream.quality
+        raw = frame is not None and not self.settings.depth_compressed
+        if quality is not None:
+            fault = faults.silence(
+                stream, quality, self._node.get_publishers_info_by_topic(stream.topic), needed=True,
+                size=_DEPTH_BYTES * frame.width * frame.height if frame and raw else 0)
+        return fault.text if fault else f'nothing has arrived on {stream.topic} yet; ask again'
 
     def is_complete(self, wait_s: float) -> bool:
         """Whether depth and camera info have arrived, or need not be waited for any longer."""

@@ -7,9 +7,10 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from rclpy.qos import QoSCompatibility, qos_check_compatible
+from sensor_msgs.msg import CompressedImage, Image
 
 from mimo_embodied_ros.ros.streams import type_name
-from mimo_embodied_ros.share import share_folder
+from mimo_embodied_ros.share import fast_dds_variable, share_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +29,7 @@ _BEHIND_S = 1.0  # more than any camera takes from its stamp to the arrival
 _LARGE_BYTES = 500_000  # about a segment of Fast DDS' default shared memory
 _REPEAT_S = 60.0  # a fault that comes back after so long is logged again
 _UNNAMED = '_NODE_NAME_UNKNOWN_'  # until discovery has told the name
-_PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+_IMAGES = Image, CompressedImage
 
 
 class Fault(NamedTuple):
@@ -61,7 +62,8 @@ class FaultLog:
 
 
 def silence(
-    stream: Stream, quality: QoSProfile, publishers: Sequence[TopicEndpointInfo]
+    stream: Stream, quality: QoSProfile, publishers: Sequence[TopicEndpointInfo], *,
+    needed: bool = False, size: int = 0,
 ) -> Fault | None:
     """Why no message of a topic arrives; None for an optional topic without a publisher.
 
@@ -69,11 +71,13 @@ def silence(
         stream: of the topic.
         quality: of service of the subscription.
         publishers: all publishers of the topic in the graph.
+        needed: whether a request needs the topic, though it is optional.
+        size: of its messages, bytes, as far as it is known; else 0.
 
     """
     topic, kind = stream.topic, type_name(stream.kind)
     if not publishers:
-        return None if stream.optional else Fault('no publisher', (
+        return None if stream.optional and not needed else Fault('no publisher', (
             f'nothing publishes {topic}; start the camera, or set {stream.parameter} to its topic '
             '(ros2 topic list names them)'))
     fitting = [p for p in publishers if p.topic_type == kind]
@@ -92,8 +96,12 @@ def silence(
             f'{_name(fitting[0])} offers'))
     why = (f'{stream.loss:.1f} messages a second get lost' if stream.loss else
            'either it sends nothing (ros2 topic hz), or its messages get lost')
+    size = len(stream.newest.data) if stream.newest else size
+    large = stream.kind in _IMAGES if not size else size >= _LARGE_BYTES
+    hint = f' (about {size / 1e6:.1f} MB each)' * (size >= _LARGE_BYTES)
     return Fault('silent', (
-        f'{_name(fitting[0])} publishes {topic} and nothing arrives; {why}. {_large_messages()}'))
+        f'{_name(fitting[0])} publishes {topic}{hint} and nothing arrives; {why}'
+        + f'. {_large_messages()}' * large))
 
 
 def _name(publisher: TopicEndpointInfo) -> str:
@@ -199,10 +207,11 @@ def of_picture(images: Stream, picture: Picture) -> Fault | None:
 
 
 def _large_messages() -> str:
-    profile = os.environ.get(_PROFILES[0]) or os.environ.get(_PROFILES[1])
+    variable = fast_dds_variable()
+    profile = os.environ.get(variable)
     if profile:
         return ('Large messages need a transport that carries them: start the driver of the '
                 f'camera with the profile of this node, {profile}, too')
     shipped = share_folder() / 'config' / 'fastdds_large_images.xml'
     return ('Fast DDS loses large messages by default: start this node and the driver of the '
-            f'camera with {_PROFILES[0]}={shipped} (with Kilted {_PROFILES[1]})')
+            f'camera with {variable}={shipped}')

@@ -126,6 +126,8 @@ class Intake:
             if not problems.get(camera.image):
                 problems[camera.image] = (self._clock_watch.fault(camera.image)
                                           or faults.loss(camera.image))
+            if not problems.get(camera.depth):
+                problems[camera.depth] = faults.loss(camera.depth)
             present = self._fault_log.update(
                 (*problems.items(), (camera.image, camera.picture_fault)))
             newest = camera.image.newest
@@ -281,11 +283,13 @@ class Intake:
         age = self._age(message)
         if max_age_s and age > max_age_s:
             camera.frame(message, None, spatial=False)  # raises where even the stamp is unreadable
-            msg = (
-                f'the newest image of {camera.settings.name} is {age:.2f} s old and the limit is '
-                f'{max_age_s:g} s; raise max_image_age, or see whether the camera still publishes '
-                'and whether both clocks agree (use_sim_time with a bag)'
-            )
+            silent = time.monotonic() - message.arrived > faults.SILENCE_S
+            fault = self._why_silent(camera.image) if silent else faults.loss(camera.image)
+            why = fault.text if fault else (
+                'raise max_image_age, or see whether the camera still publishes and whether both '
+                'clocks agree (use_sim_time with a bag)')
+            msg = (f'the newest image of {camera.settings.name} is {age:.2f} s old and the limit '
+                   f'is {max_age_s:g} s; {why}')
             if camera.image.refused is not None:
                 msg = f'{camera.image.refused}; {msg}'
             raise StaleImageError(msg if message.stamp_ns else faults.no_stamp(camera.image).text)

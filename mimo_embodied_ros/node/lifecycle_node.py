@@ -26,10 +26,13 @@ from mimo_embodied_ros import msg, srv
 from mimo_embodied_ros.core.errors import CancelledError, MimoError, ModelNotReadyError
 from mimo_embodied_ros.engine import DeviceLostError
 from mimo_embodied_ros.engine.loader import Loader
+from mimo_embodied_ros.program import run
 from mimo_embodied_ros.ros import process
 from mimo_embodied_ros.ros.bond import Bond
+from mimo_embodied_ros.ros.given_parameters import unused_qualities
 from mimo_embodied_ros.ros.managed_node import ManagedNode
 from mimo_embodied_ros.ros.parameters import ros_reason, take_numbers_of_both_kinds
+from mimo_embodied_ros.ros.request_kinds import KINDS
 
 from .answer_topics import AnswerTopics
 from .calls import serve_calls
@@ -45,11 +48,11 @@ from .diagnostics import (
 from .engine_messages import model_message
 from .goals import GoalServers
 from .session import Session
-from .settings import NODE, parameter_refusal, read_settings
+from .settings import NODE, by_name, parameter_refusal, read_settings
 from .standing_queries import StandingQueries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rclpy.lifecycle import LifecycleState
     from rclpy.parameter import Parameter
@@ -158,8 +161,19 @@ class MimoEmbodied(ManagedNode):
             self.get_logger().error(
                 f'not activated: {ros_reason(error)}; see qos_overrides among the parameters')
             return TransitionCallbackReturn.ERROR
+        for sentence in unused_qualities(self):
+            self.get_logger().warning(sentence)
+        self.get_logger().info(self._introduction())
         self._bond = Bond(self, self.settings.bond_heartbeat_period)
         return super().on_activate(state)
+
+    def _introduction(self) -> str:
+        """What an active node is, in one line."""
+        assert self.engine is not None
+        name = self.get_fully_qualified_name()
+        return (f'active: model {self.engine.info.name}, '
+                f'cameras {", ".join(camera.name for camera in self.settings.cameras)}, actions '
+                f'{", ".join(f"{name}/{kind.action_name}" for kind in KINDS)}')
 
     @_log_exceptions
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -235,6 +249,12 @@ class MimoEmbodied(ManagedNode):
         self.hanging = True  # libraries may not survive their own end
         self.in_executor(process.give_up, str(error))
 
+    @staticmethod
+    def parameters_with(values: Mapping[str, Any]) -> set[str]:
+        """Return the names of the node's parameters with these values: each camera has its own."""
+        cameras = values.get('cameras')
+        return {*by_name(cameras if isinstance(cameras, list) else ())}
+
     # -- what the node tells of itself, and what may be changed while it runs
 
     def _publish_diagnostics(self) -> None:
@@ -301,4 +321,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    run(main)

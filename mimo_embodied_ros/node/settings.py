@@ -284,8 +284,9 @@ def read_settings(node: Node) -> Settings:
         engine['model'] = engine['model'] or embedded_model()
     engine['servers'] = tuple(engine['servers'])
     names = list(sensors['cameras'])
-    if not names or not all(names) or len(set(names)) < len(names):
-        msg = f'parameter cameras is {names}; give one or more, each with a name of its own'
+    if not names or len(set(names)) < len(names) or any(name.split() != [name] for name in names):
+        msg = (f'parameter cameras is {names}; give one or more, each with a name of its own, '
+               'without spaces')
         raise InvalidRequestError(msg)
     check_topic(node, sensors['odometry_topic'], 'parameter odometry_topic')
     tasks = known_tasks(requests.pop('tasks_file'))

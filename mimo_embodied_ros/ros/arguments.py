@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,36 @@ from mimo_embodied_ros.core.files import expand, reason, yaml_reason
 from mimo_embodied_ros.core.yaml_files import read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 _PARAMETER, _NAMES = 'NAME:=VALUE', 'FROM:=TO'
 _RULES = {'-p': _PARAMETER, '--param': _PARAMETER, '-r': _NAMES, '--remap': _NAMES}
+
+
+@dataclass(frozen=True)
+class Section:
+    """Parameters of one section of a file, or of one argument.
+
+    Attributes:
+        source: the file or the argument.
+        node: name of the node, in which ``*`` stands for one part and ``**`` for any number.
+        values: by the full names of the parameters.
+        shared: whether they are for nodes of all names.
+
+    """
+
+    source: str
+    node: str
+    values: dict[str, Any]
+    shared: bool = False
+
+    def is_for(self, node: str) -> bool:
+        """Whether a node of this full name gets the parameters; as rcl decides it."""
+        pattern = '/' + re.escape(self.node).lstrip('/')
+        for stars, parts in ((r'/\*\*', r'(/\w+)*'), (r'/\*', r'/\w+')):
+            pattern = pattern.replace(stars, parts)
+        return re.fullmatch(pattern, node) is not None
 
 
 def checked_arguments(args: Sequence[str]) -> list[str]:
@@ -28,15 +56,67 @@ def checked_arguments(args: Sequence[str]) -> list[str]:
 
     """
     args = list(args)
-    of_ros = False
-    for index, (flag, value) in enumerate(pairwise(args)):
-        if flag in {'--ros-args', '--'}:
-            of_ros = flag == '--ros-args'
-        elif of_ros and flag == '--params-file':
-            args[index + 1] = _parameter_file(value)
-        elif of_ros and flag in _RULES:
+    for index, flag, value in _of_ros(args):
+        if flag == '--params-file':
+            path, _ = _read(value)
+            args[index] = str(path)
+        elif flag in _RULES:
             _check_rule(flag, value)
     return args
+
+
+def given_parameters(args: Sequence[str]) -> list[Section]:
+    """Return the parameters in arguments that have been checked, in their order.
+
+    Raises:
+        InvalidRequestError: a file of parameters can no longer be read.
+
+    """
+    sections: list[Section] = []
+    for _, flag, value in _of_ros(args):
+        if flag == '--params-file':
+            path, content = _read(value)
+            sections += _sections(str(path), content)
+        elif _RULES.get(flag) == _PARAMETER:
+            name, _, text = value.partition(':=')
+            node, _, name = name.rpartition(':')
+            sections.append(Section(f'{flag} {value}', node or '/**', {name: _value(text)}))
+    return sections
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):  # such as 2020-13-45, which is a text for rcl
+        return text
+
+
+def _of_ros(args: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+    """Yield each flag of ROS with the argument after it, and the place of that argument."""
+    of_ros = False
+    for index, (flag, value) in enumerate(pairwise(args), 1):
+        if flag in {'--ros-args', '--'}:
+            of_ros = flag == '--ros-args'
+        elif of_ros:
+            yield index, flag, value
+
+
+def _sections(source: str, content: dict[str, Any], above: str = '') -> Iterator[Section]:
+    for name, inner in content.items():
+        node = f'{above}/{name}'.replace('//', '/')
+        if 'ros__parameters' in inner:
+            values = dict(_by_full_name(inner['ros__parameters']))
+            yield Section(source, node, values, shared=str(name).endswith('*'))
+        else:
+            yield from _sections(source, inner, node)
+
+
+def _by_full_name(values: Any, above: str = '') -> Iterator[tuple[str, Any]]:
+    for name, value in (values.items() if isinstance(values, dict) else ()):
+        if isinstance(value, dict):
+            yield from _by_full_name(value, f'{above}{name}.')
+        else:
+            yield f'{above}{name}', value
 
 
 def _check_rule(flag: str, text: str) -> None:
@@ -47,8 +127,8 @@ def _check_rule(flag: str, text: str) -> None:
         raise InvalidRequestError(msg)
 
 
-def _parameter_file(name: str) -> str:
-    """Return the path of a file of parameters; rcl says less of what is wrong with one.
+def _read(name: str) -> tuple[Path, dict[str, Any]]:
+    """Return path and content of a file of parameters; rcl says less of what is wrong with one.
 
     Raises:
         InvalidRequestError: it cannot be read, or is not a file of parameters.
@@ -67,7 +147,7 @@ def _parameter_file(name: str) -> str:
     if problem:
         msg = f'{path}: {problem}; see the files in config/ for examples'
         raise InvalidRequestError(msg)
-    return str(path)
+    return path, content
 
 
 def _problem(content: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from rclpy.node import Node
 
@@ -193,22 +192,6 @@ def check_topic(node: Node, topic: str, origin: str) -> None:
 def ros_reason(error: Exception) -> str:
     """Return what an exception of rclpy says, without the place in the sources of ROS."""
     return re.sub(r',? at \S+:\d+|\s\^$', '', ' '.join(str(error).split()))
-
-
-def unknown_parameters(node: Node) -> list[str]:
-    """A sentence for each parameter that was given and that the node does not have.
-
-    ROS passes over them in silence, so that a parameter that is written wrong has no effect.
-    """
-    given: Sequence[str] = [*getattr(node, '_parameter_overrides', ())]  # rclpy tells no other way
-    known = [*node.get_parameters_by_prefix('')]
-    sentences = []
-    for name in given:
-        if name not in known and not name.startswith('qos_overrides.'):
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f'; {near[0]} may be meant' if near else ''
-            sentences.append(f'there is no parameter {name}, so it has no effect{hint}')
-    return sentences
 
 
 def read_table(node: Node, table: Iterable[Parameter]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,7 +16,8 @@ from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
 from mimo_embodied_ros.core.files import expand, reason
 
 from .arguments import checked_arguments
-from .parameters import ros_reason, unknown_parameters
+from .given_parameters import check_given
+from .parameters import ros_reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -53,10 +55,11 @@ def run(
 
     """
     node, code = None, 0
+    args = sys.argv if args is None else args
     try:
-        init(sys.argv if args is None else args)
+        init(args)
         node = _made(make)
-        for sentence in unknown_parameters(node):
+        for sentence in check_given(node, args):
             node.get_logger().warning(sentence)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
@@ -78,6 +81,7 @@ def run(
         if rclpy.ok():  # else the interrupt came between the executor's check and its wait
             raise
     finally:
+        gc.freeze()  # else Python looks through all that was loaded while it ends, for seconds
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()

@@ -34,6 +34,7 @@ from mimo_embodied_ros import msg, srv
 from mimo_embodied_ros.annotate import MARK, PLAN, Canvas
 from mimo_embodied_ros.core.errors import BadEncodingError, MimoError, ResultCode
 from mimo_embodied_ros.pictures import jpeg
+from mimo_embodied_ros.program import run
 from mimo_embodied_ros.ros import messages, process
 from mimo_embodied_ros.ros.images import decode_compressed, decode_image, encode_image
 from mimo_embodied_ros.ros.parameters import read_table
@@ -384,4 +385,4 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    run(main)

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -235,9 +236,12 @@ class Interrupted:
             [*COMMAND_LINE, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, cwd=AWAY, env=environment, start_new_session=True)
 
-    def interrupt(self) -> tuple[int, str]:
-        """Press Ctrl-C; return the exit code and what stood on stderr."""
+    def interrupt(self, *, often: bool = False) -> tuple[int, str]:
+        """Press Ctrl-C, or press it until the end; return the exit code and the rest of stderr."""
         os.killpg(self.process.pid, signal.SIGINT)
+        while often and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            time.sleep(0.002)
         _, error = self.process.communicate(timeout=WAIT_S * 5)
         return self.process.returncode, error
 
@@ -254,6 +258,80 @@ def test_an_interrupt_ends_a_demo_with_its_nodes_quietly(ros: Ros, tmp_path: Pat
     program = Interrupted(ros.environment, 'demo-pick', '--out', tmp_path)
     wait_for((tmp_path / 'executor.log').exists, WAIT_S)
     assert program.interrupt() == (130, '')
+
+
+@pytest.mark.parametrize('command', [
+    ('play', BAG, '--loop'), ('serve',), ('view',),
+    ('execute', '-p', f'skills_file:={ROOT}/config/skills/tabletop.yaml')], ids=lambda c: c[0])
+def test_what_runs_until_it_is_interrupted_then_ends_with_0(
+    ros: Ros, command: tuple[str | Path, ...]
+) -> None:
+    program, node = Interrupted(ros.environment, *command), ros.node('watcher')
+    wait_for(lambda: [name for name in node.get_node_names() if name.startswith('mimo_')])
+    code, error = program.interrupt(often=True)
+    assert code == 0
+    assert 'Traceback' not in error
+    assert 'Exception ignored' not in error
+
+
+@pytest.mark.parametrize('library', ['_multiarray_umath', 'cv2'])
+def test_a_node_that_is_interrupted_while_it_is_imported_ends_quietly(
+    ros: Ros, library: str
+) -> None:
+    program = Interrupted(ros.environment, 'serve')
+    maps = Path(f'/proc/{program.process.pid}/maps')
+    wait_for(lambda: library in maps.read_text())
+    code, error = program.interrupt(often=True)
+    assert code == 0
+    assert 'Traceback' not in error
+
+
+def test_the_program_of_the_node_ends_with_0_when_it_is_interrupted_at_once(ros: Ros) -> None:
+    program = Path(sys.prefix, 'lib', 'mimo_embodied_ros', 'mimo_embodied')
+    process = subprocess.Popen([program], stderr=subprocess.PIPE, text=True, env=ros.environment)
+    wait_for(lambda: 'cv2' in Path(f'/proc/{process.pid}/maps').read_text())
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=WAIT_S * 5)
+    assert (process.returncode, error) == (0, '')
+
+
+def test_play_carries_large_images_unless_the_user_has_a_profile(ros: Ros) -> None:
+    code = ('import os, sys; from mimo_embodied_ros.cli.main import main\n'
+            'from mimo_embodied_ros.share import fast_dds_variable\n'
+            'os.environ.update(dict.fromkeys([fast_dds_variable()] * len(sys.argv[2:]), "mine"))\n'
+            'main(["play", sys.argv[1], "--rate", "1000", "--quiet"])\n'
+            'print(os.environ[fast_dds_variable()])')
+    profile = ROOT / 'config' / 'fastdds_large_images.xml'
+    carried = run_python(code, BAG, environment=ros.environment).stdout.strip()
+    assert Path(carried).read_text('utf-8') == profile.read_text('utf-8')
+    kept = run_python(code, BAG, 'mine', environment=ros.environment).stdout
+    assert kept.splitlines()[-1] == 'mine'  # after what Fast DDS says of a file that is not there
+
+
+def test_a_program_handles_an_interrupt_once_and_returns_its_code() -> None:
+    code = ('import os, signal; from mimo_embodied_ros.program import interrupted, run\n'
+            'press = lambda: os.kill(os.getpid(), signal.SIGINT)\n'
+            'def main():\n'
+            '    try:\n        press()\n'
+            '    finally:\n        press()\n        print(interrupted())\n')
+    assert run_python(code + 'run(main)').stdout == 'True\n'
+    assert run_python(code + 'run(lambda: 3)', succeeds=False).returncode == 3
+    # a library that is imported may turn the interrupt into another error
+    assert run_python(code + 'run(lambda: main() or 1 / 0)').stderr == ''
+    converted = ('def other():\n    try:\n        press()\n'
+                 '    except BaseException:\n        1 / 0\n')
+    assert run_python(code + converted + 'run(other)').stderr == ''
+    failing = run_python(code + 'run(lambda: 1 / 0)', succeeds=False)
+    assert 'ZeroDivisionError' in failing.stderr
+
+
+def test_a_node_ends_without_a_look_at_all_that_was_loaded(ros: Ros) -> None:
+    done = run_python(
+        'import atexit, gc, sys; from mimo_embodied_ros.viewer import viewer_node\n'
+        'atexit.register(lambda: print(gc.get_freeze_count() > 0))\n'
+        'sys.exit(viewer_node.main(["--ros-args", "-p", "jpeg_quality:=-1"]))',
+        environment=ros.environment, succeeds=False)
+    assert (done.returncode, done.stdout) == (1, 'True\n')
 
 
 @pytest.mark.parametrize(('logger', 'note'), [

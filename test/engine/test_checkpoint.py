@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +17,6 @@ from mimo_embodied_ros.core.errors import ModelNotReadyError, OutOfMemoryError
 from mimo_embodied_ros.engine import checkpoint as module
 from mimo_embodied_ros.engine.checkpoint import check_memory, free_host_memory, open_checkpoint
 from support.programs import run_python
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SHARDS = ('model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors')
 
@@ -220,18 +218,23 @@ def test_hub_name_in_the_cache(folder: Path, tmp_path: Path) -> None:
     assert '`hf download XiaomiMiMo/MiMo-Embodied-7B preprocessor_config.json`' in answer
 
 
-def test_torch_is_not_installed() -> None:
+@pytest.mark.parametrize(('package', 'backend'), [('torch', 'transformers'), ('httpx2', 'openai')])
+def test_a_package_that_is_not_installed_is_named_with_the_file_of_requirements(
+    package: str, backend: str
+) -> None:
     program = """
 import sys
-sys.modules['torch'] = None
+sys.modules[sys.argv[1]] = None
 from mimo_embodied_ros.core.errors import ModelNotReadyError
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 try:
-    load_engine(EngineConfig('models/mimo_tiny'))
+    load_engine(EngineConfig('models/mimo_tiny', backend=sys.argv[2]))
 except ModelNotReadyError as error:
     print(error)
 """
-    assert 'pip install "mimo_embodied_ros[model]"' in run_python(program).stdout
+    advice = re.search(r'`pip install -r (.*)`', run_python(program, package, backend).stdout)
+    assert advice
+    assert package in Path(advice[1]).read_text('utf-8')
 
 
 def test_memory(folder: Path) -> None:

@@ -192,7 +192,7 @@ def test_each_step_of_a_plan_is_done_by_the_robots_own_calls(make: Any) -> None:
     assert request.feedback().status.phase == Status.ENDED
 
 
-def test_a_step_that_fails_is_repeated(make: Any) -> None:
+def test_a_step_that_fails_is_repeated(make: Any, capfd: Any) -> None:
     world = make(NO_CHECKS, check_goal=False)
     world.mock.fail(LIFT)
     result = world.goal(plan=world.plan()).result(5 * WAIT_S)
@@ -200,6 +200,17 @@ def test_a_step_that_fails_is_repeated(make: Any) -> None:
     assert [s.status for s in result.history] == [
         msg.TaskStep.FAILED, msg.TaskStep.SUCCEEDED, msg.TaskStep.SUCCEEDED]
     assert 'told to fail' in result.history[0].problem
+    refused = error_of(world.goal(instruction=''))
+    # the goal, its steps and its end are told in the log, in a line each
+    lines = [line.partition('[mimo_executor]: ')[2]
+             for line in capfd.readouterr().err.splitlines() if '[mimo_executor]: ' in line]
+    assert f"goal accepted: '{INSTRUCTION}'" in lines[0]
+    assert lines[1:6:2] == ['step 1 begins: pick up the red cube',
+                            'step 1 begins, attempt 2: pick up the red cube',
+                            'step 2 begins: put the red cube in the blue bowl']
+    assert lines[2].startswith('step 1 failed: ')
+    assert lines[4:7:2] == ['step 1 done', 'step 2 done']
+    assert lines[7:] == [f"'{INSTRUCTION}' is done, with plan 1", f'goal refused: {refused}']
     assert result.plans == 1
 
 

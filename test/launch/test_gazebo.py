@@ -152,10 +152,11 @@ def used() -> dict[str, str]:
         values = parameters_in(CONFIG / file)
         kinds = {'camera.image_topic': 'sensor_msgs/msg/Image',
                  'camera.depth_topic': 'sensor_msgs/msg/Image',
-                 'camera.camera_info_topic': 'sensor_msgs/msg/CameraInfo',
                  'odometry_topic': 'nav_msgs/msg/Odometry'}
         topics |= {f'/{namespace}/{values[name]}': kind
                    for name, kind in kinds.items() if values[name]}
+        beside, _, _ = values['camera.image_topic'].rpartition('/')
+        topics[f'/{namespace}/{beside}/camera_info'] = 'sensor_msgs/msg/CameraInfo'
     return topics
 
 

@@ -54,6 +54,13 @@ FILE = f"""
 LEFT = math.sqrt(0.5)  # z and w of a quarter turn to the left
 
 
+def flat_depth(header: Header) -> Image:
+    """A depth image of one distance."""
+    flat = np.full((480, 640), round(DEPTH * 1000), '<u2')
+    return Image(header=header, width=640, height=480, step=1280, encoding='16UC1',
+                 data=flat.tobytes())
+
+
 class Seeing(Robot):
     """A robot with depth, and odometry from 50 ms before and after each image."""
 
@@ -89,10 +96,7 @@ class Seeing(Robot):
         for publisher, name in ((self.info, FRAME), (self.depth_info, frame)):
             publisher.publish(CameraInfo(
                 header=Header(stamp=header.stamp, frame_id=name), width=640, height=480, k=K))
-        flat = np.full((480, 640), round(DEPTH * 1000), '<u2')
-        self.depth.publish(Image(
-            header=Header(stamp=header.stamp, frame_id=frame), width=640, height=480, step=1280,
-            encoding='16UC1', data=flat.tobytes()))
+        self.depth.publish(flat_depth(Header(stamp=header.stamp, frame_id=frame)))
 
         def ready() -> bool:
             intake = self.node.session.intake
@@ -290,6 +294,50 @@ def test_the_camera_of_depth_that_is_not_usable_leaves_the_pixels(robot: Seeing)
     assert result.affordances.points
 
 
+def test_lost_depth_and_camera_info_are_explained_by_what_is_wrong_with_their_topics(
+    robot: Seeing
+) -> None:
+    camera = robot.node.session.intake.cameras['camera']
+
+    def problem(
+        *, info: bool, depth_frame: str, age_s: float = 0.0
+    ) -> tuple[ResultCode, str]:
+        """The error of a request with an image, with camera info, and with depth of a frame."""
+        header = robot.see(age_s=age_s)
+        if info:
+            robot.info.publish(CameraInfo(header=header, width=640, height=480, k=K))
+            robot.ros.wait_for(lambda: camera.info.poll() or camera.info.newest)
+        if depth_frame:
+            robot.depth.publish(flat_depth(Header(stamp=header.stamp, frame_id=depth_frame)))
+            robot.ros.wait_for(lambda: camera.depth.poll() or camera.depth.newest)
+        result = robot.find('base_link')
+        assert result.affordances.points
+        return ResultCode(result.error_code), result.error_msg
+
+    code, text = problem(info=False, depth_frame='')
+    assert code is ResultCode.NO_CAMERA_INFO
+    assert '/robot publishes /camera/camera_info and nothing arrives' in text
+    assert 'large' not in text  # camera info is small
+    code, text = problem(info=True, depth_frame='')
+    assert code is ResultCode.NO_DEPTH
+    assert '/robot publishes /depth/image (about 0.6 MB each) and nothing arrives' in text
+    assert 'fastdds_large_images.xml' in text
+    code, text = problem(info=False, depth_frame='depth_optical_frame')
+    assert code is ResultCode.NO_CAMERA_INFO
+    assert 'is not registered' in text
+    assert '/robot publishes /depth/camera_info and nothing arrives' in text
+    camera.depth._counted, camera.depth.rate, camera.depth.loss = False, 0.5, 14.0  # as measured
+    code, text = problem(info=False, depth_frame='', age_s=0.5)  # so that no depth belongs to it
+    assert code is ResultCode.NO_DEPTH
+    assert '0.6 MB arrive on /depth/image 0.5 times a second, and 14.0 a second get lost' in text
+    camera.depth.forget()
+    robot.ros.call(robot.other.destroy_publisher, robot.depth)
+    robot.ros.wait_for(lambda: not robot.node.count_publishers('/depth/image'))
+    code, text = problem(info=True, depth_frame='')
+    assert code is ResultCode.NO_DEPTH
+    assert 'nothing publishes /depth/image; start the camera, or set camera.depth_topic' in text
+
+
 def test_an_image_without_a_stamp_has_no_3d_and_says_so(robot: Seeing) -> None:
     stream = robot.node.session.intake.cameras['camera'].image
     robot.camera.publish(encode_image(SCENE.pixels, Header(frame_id=FRAME)))
@@ -371,7 +419,7 @@ def test_an_example_names_what_is_missing(ros: Any, tmp_path: Path) -> None:
     done = run_program(sys.executable, EXAMPLES / 'grasp.py', 'red cube',
                        environment=ros.environment, succeeds=False)
     assert done.returncode != 0
-    assert 'depth_topic' in done.stderr or 'camera_info_topic' in done.stderr
+    assert 'publishes /camera/camera_info and nothing arrives' in done.stderr
 
 
 # -- without a graph

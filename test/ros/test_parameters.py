@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +23,9 @@ from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from mimo_embodied_ros.node import settings
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
 from mimo_embodied_ros.ros import process
+from mimo_embodied_ros.ros.arguments import given_parameters
 from mimo_embodied_ros.viewer.viewer_node import MimoViewer
-from support.paths import DOCS
+from support.paths import CONFIG, DOCS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,6 +176,7 @@ def test_a_running_node_takes_what_changes_nothing(
     ('cameras', [], r'cameras is \[\]; give one or more'),
     ('camera.image_transport', 'theora', "camera.image_transport is 'theora'; give one of raw"),
     ('tasks_file', '~no_such_user/a', 'home folder of this user is not known'),
+    ('cameras', ['front left'], "cameras is .'front left'.; give one or more, .*without spaces"),
     ('cameras', ['a-b'], "name of the camera, gives the topic 'a-b/image_raw': .*another name"),
     ('camera.depth_topic', 'a//b', "camera.depth_topic.* gives the topic 'a//b': "),
     ('odometry_topic', '1 2', "odometry_topic gives the topic '1 2': "),
@@ -182,6 +186,23 @@ def test_a_wrong_value_is_refused_with_what_is_expected(
 ) -> None:
     with pytest.raises(InvalidRequestError, match=text):
         MimoEmbodied(context=ros.context, parameter_overrides=[Parameter(name, value=value)])
+
+
+@pytest.mark.parametrize(('given', 'changed', 'text'), [
+    ({}, {'cameras': ['front left']}, 'cameras is .*without spaces'),
+    ({'side.clip_rate': 'fast'}, {'cameras': ['side']}, "side.clip_rate is 'fast'; give a number"),
+    ({}, {'device': 'gpu'}, "device 'gpu' is not known"),
+])
+def test_a_wrong_value_fails_configuring_in_one_sentence(
+    ros: Any, capfd: Any, given: dict[str, Any], changed: dict[str, Any], text: str
+) -> None:
+    node = ros.node('mimo_embodied', MimoEmbodied, parameter_overrides=[
+        Parameter(name, value=value) for name, value in given.items()])
+    node.set_parameters([Parameter(name, value=value) for name, value in changed.items()])
+    assert ros.call(node.trigger_configure) is TransitionCallbackReturn.FAILURE
+    sentence, = capfd.readouterr().err.splitlines()
+    assert 'not configured, INVALID_REQUEST' in sentence
+    assert re.search(text, sentence)
 
 
 @pytest.mark.parametrize(('kind', 'name', 'value'), [
@@ -213,12 +234,15 @@ class Program:
     def __call__(self, *arguments: str, make: type[Any] = MimoEmbodied) -> tuple[int, str]:
         """Return the exit code and what was printed."""
         def start(node: MimoEmbodied) -> bool:
-            self.settings = node.settings
+            self.settings = getattr(node, 'settings', None)
             raise KeyboardInterrupt
 
         code = process.run(make, 'mimo_embodied', ['program', '--ros-args', *arguments],
                            start)
-        return code, self._capfd.readouterr().err
+        printed = self._capfd.readouterr().err
+        gc.unfreeze()  # the next node of this name would warn of one that is still there
+        gc.collect()
+        return code, printed
 
 
 @pytest.fixture
@@ -312,11 +336,96 @@ def test_a_quality_of_service_that_is_not_known_is_told(ros: Any, capfd: Any) ->
     assert 'Traceback' not in printed
 
 
-def test_parameters_that_are_not_there_are_told(program: Program) -> None:
-    code, printed = program('-p', 'timeot:=3.0', '-p', 'xyz:=1', '-p', 'use_sim_time:=true', '-p',
-                            'qos_overrides./a.subscription.reliability:=reliable')
+FOR_ALL = '/**:\n  ros__parameters:\n'
+OURS = '/**/mimo_embodied:\n  ros__parameters:\n'
+
+
+def test_a_file_whose_parameters_the_node_does_not_have_ends_it_in_one_sentence(
+    program: Program, tmp_path: Path
+) -> None:
+    file = tmp_path / 'file.yaml'
+    for content, text in (
+        (f'{OURS}    max_image_agee: 1.0\n',
+         'there is no parameter max_image_agee; max_image_age may be meant'),
+        (f'{OURS}    xyz: 1\n', 'there is no parameter xyz; see docs/parameters.md'),
+        (f'{OURS}    cameras: [front]\n    frnt:\n      image_topic: a\n',
+         'there is no parameter frnt.image_topic; front.image_topic may be meant'),
+        (f'{OURS}    camera:\n      image_topics: a\n', 'camera.image_topic may be meant'),
+        ('mimo_embodid:\n  ros__parameters:\n    timeout: 3.0\n',
+         'is for /mimo_embodid, and this node is /mimo_embodied; write /**/mimo_embodied'),
+        ('/robot2/mimo_embodied:\n  ros__parameters:\n    timeout: 3.0\n',
+         'is for /robot2/mimo_embodied, and this node is /mimo_embodied'),
+        ('a:\n  ros__parameters:\n    b: 3\n/c/*:\n  ros__parameters:\n    d: 3\n',
+         'is for /a, /c/*'),
+    ):
+        file.write_text(content)
+        code, printed = program('--params-file', str(file))
+        assert code == 1, content
+        sentence, = printed.splitlines()
+        assert text in sentence
+        assert str(file) in sentence
+
+
+def test_arguments_with_parameters_that_the_node_does_not_have_end_it_in_one_sentence(
+    program: Program
+) -> None:
+    code, printed = program('-p', 'timeot:=3.0', '-p', 'other:timeout:=1.0', '-p', 'max_steps:=3')
+    assert code == 1
+    sentence, = printed.splitlines()
+    assert '-p timeot:=3.0: there is no parameter timeot; timeout may be meant' in sentence
+    assert '-p other:timeout:=1.0 is for other, and this node is /mimo_embodied' in sentence
+
+
+def test_other_nodes_refuse_parameters_that_they_do_not_have(program: Program) -> None:
+    skills = f'skills_file:={CONFIG}/skills/tabletop.yaml'
+    for make, arguments in ((MimoExecutor, ['-p', skills]), (MimoViewer, [])):
+        code, printed = program('-p', 'nod:=a', *arguments, make=make)
+        assert code == 1
+        assert 'there is no parameter nod; node may be meant' in printed
+        assert len(printed.splitlines()) == 1
+
+
+def test_parameters_of_other_nodes_in_a_shared_file_are_told_and_passed_over(
+    program: Program, tmp_path: Path
+) -> None:
+    shared, own = tmp_path / 'shared.yaml', tmp_path / 'own.yaml'
+    shared.write_text(f'{FOR_ALL}    max_image_agee: 1.0\n    use_sim_time: true\n'
+                      'amcl:\n  ros__parameters:\n    alpha: 1.0\n')
+    # the cameras of a file that another one replaces are parameters, too
+    own.write_text('/mimo_embodied:\n  ros__parameters:\n    cameras: [front]\n'
+                   f'{OURS}    front:\n      image_topic: a\n'
+                   '    qos_overrides./a.subscription.reliability: reliable\n')
+    code, printed = program('--params-file', str(shared), '--params-file', str(own),
+                            '-p', 'cameras:=[back]', '-p', 'model:=2020-13-45')
     assert code == 0
-    warnings = printed.splitlines()
-    assert len(warnings) == 2
-    assert 'no parameter timeot, so it has no effect; timeout may be meant' in warnings[0]
-    assert warnings[1].endswith('no parameter xyz, so it has no effect')
+    warning, = printed.splitlines()
+    assert f'{shared}: there is no parameter max_image_agee; max_image_age may' in warning
+    assert warning.endswith('it has no effect on this node')
+
+
+@pytest.mark.parametrize('namespace', ['/', '/robot1'])
+def test_a_section_is_for_the_nodes_that_ros_gives_it_to(
+    ros: Any, tmp_path: Path, namespace: str
+) -> None:
+    file = tmp_path / 'file.yaml'
+    for name in ('mimo_embodied', '/robot1/mimo_embodied', '/**', '/*', '/*/*', '/robot2/**',
+                 '/**/mimo_embodied', '/*/mimo_embodied', '/robot1/**', '/robot1/*', '/*/**/*'):
+        file.write_text(f'{name}:\n  ros__parameters:\n    here: 1\n')
+        arguments = ['--ros-args', '--params-file', str(file), '-r', f'__ns:={namespace}']
+        node = ros.node('mimo_embodied', cli_args=arguments)
+        section, = given_parameters(arguments)
+        given = 'here' in node._parameter_overrides
+        assert section.is_for(node.get_fully_qualified_name()) is given, name
+
+
+def test_an_active_node_names_itself_and_qualities_that_no_topic_has(
+    ros: Any, capfd: Any
+) -> None:
+    node = ros.node('mimo_embodied', MimoEmbodied, parameter_overrides=[
+        Parameter('qos_overrides./camera/image_rw.subscription.reliability', value='reliable')])
+    assert ros.call(node.trigger_configure) is TransitionCallbackReturn.SUCCESS
+    assert ros.call(node.trigger_activate) is TransitionCallbackReturn.SUCCESS
+    printed = capfd.readouterr().err
+    assert ('qos_overrides./camera/image_rw.subscription.reliability; '
+            'qos_overrides./camera/image_raw.subscription.reliability may be meant') in printed
+    assert 'active: model mimo_tiny, cameras camera, actions /mimo_embodied/plan_task, ' in printed

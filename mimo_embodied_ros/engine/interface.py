@@ -21,6 +21,10 @@ OnText = Callable[[str, int], None]
 Cancelled = Callable[[], bool]
 """Called once a token; True stops the answer."""
 
+Deadline = float | Callable[[], float | None] | None
+"""``time.monotonic()`` seconds at which the answer ends, or a function that is asked for them once
+a token and must not block; None is no limit."""
+
 OnProgress = Callable[[float], None]
 """Receives the share of the weights that are loaded, 0 to 1, every few seconds."""
 
@@ -292,14 +296,15 @@ class EarlyEnd:
     """
 
     cancelled: Cancelled | None
-    deadline: float | None
+    deadline: Deadline
     reason: str = ''
 
     def reached(self) -> bool:
         """Whether the answer is to end now."""
+        deadline = self.deadline() if callable(self.deadline) else self.deadline
         if self.cancelled is not None and self.cancelled():
             self.reason = 'cancelled'
-        elif self.deadline is not None and time.monotonic() >= self.deadline:
+        elif deadline is not None and time.monotonic() >= deadline:
             self.reason = 'deadline'
         return self.reason != ''
 
@@ -332,7 +337,7 @@ class Engine(Protocol):
         max_new_tokens: int,
         on_text: OnText | None = None,
         cancelled: Cancelled | None = None,
-        deadline: float | None = None,
+        deadline: Deadline = None,
     ) -> Reply:
         """Answer a prompt; decoding is greedy, so that the same prompt gives the same answer.
 
@@ -344,7 +349,7 @@ class Engine(Protocol):
                 from here.
             cancelled: called once a token and while the answer waits, from the thread that decodes
                 all answers, so that it must not block.
-            deadline: ``time.monotonic()`` seconds at which the answer ends.
+            deadline: when the answer ends.
 
         Raises:
             ModelNotReadyError: the engine is closed; a server requires another key or does not

@@ -21,6 +21,7 @@ from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 
 from .interface import (
     Cancelled,
+    Deadline,
     EarlyEnd,
     EngineConfig,
     GenerationStats,
@@ -116,7 +117,7 @@ class OpenAIEngine:
         max_new_tokens: int,
         on_text: OnText | None = None,
         cancelled: Cancelled | None = None,
-        deadline: float | None = None,
+        deadline: Deadline = None,
     ) -> Reply:
         """Answer a prompt; see ``Engine.generate``.
 

@@ -22,6 +22,7 @@ from .checkpoint import ARCHITECTURE, first_line, open_adapter, open_checkpoint
 from .generation import Generation
 from .interface import (
     Cancelled,
+    Deadline,
     EarlyEnd,
     EngineConfig,
     GenerationStats,
@@ -112,7 +113,7 @@ class TransformersEngine:
         max_new_tokens: int,
         on_text: OnText | None = None,
         cancelled: Cancelled | None = None,
-        deadline: float | None = None,
+        deadline: Deadline = None,
     ) -> Reply:
         """Answer a prompt; see ``Engine.generate``.
 

@@ -22,7 +22,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ModelN
 from mimo_embodied_ros.core.query import subject
 from mimo_embodied_ros.engine.answer_cache import query_key
 from mimo_embodied_ros.engine.answering import State, answer_query
-from mimo_embodied_ros.engine.scheduler import Job
+from mimo_embodied_ros.engine.job import Job
 from mimo_embodied_ros.ros import messages
 
 from .driving import plan_driving
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.answers import Answer
     from mimo_embodied_ros.core.query import Query
-    from mimo_embodied_ros.engine import Reply
+    from mimo_embodied_ros.engine import Engine, Reply
+    from mimo_embodied_ros.engine.answer_cache import Computation
     from mimo_embodied_ros.ros.request_kinds import Kind
 
     from .answer_topics import AnswerTopics
@@ -155,11 +156,9 @@ class ServedRequest(Job):
             deadline=self.deadline, structured=settings.structured or query.structured or wanted,
             retry=settings.retry_structured)
         self.queries.append(query)
-        compute = partial(answer_query, session.engine, query, on_progress=self.progress,
-                          cancelled=self.stopped)
         try:
             (answer, reply), shared = session.answers.get_or_compute(
-                query_key(query), compute, self.check)
+                self, query_key(query), partial(_answer, session.engine, query), self.progress)
         except MimoError as error:
             if isinstance(error, ModelNotReadyError):
                 self.host.in_executor(self.host.lose_model, error)
@@ -168,7 +167,6 @@ class ServedRequest(Job):
                 self._note_attempts(error.reply, str(error))
             raise
         if shared:  # another request had the costs
-            self.progress(State.ANSWERING, reply.text, reply.stats.completion_tokens)
             reply = replace(reply, stats=replace(
                 reply.stats, preprocess_s=0.0, first_token_s=0.0, total_s=0.0))
         else:
@@ -234,3 +232,11 @@ class ServedRequest(Job):
 
     def on_end(self, fields: dict[str, Any]) -> None:
         """It has ended; ``fields`` are those of the result."""
+
+
+def _answer(
+    engine: Engine, query: Query, computation: Computation[tuple[Answer, Reply]]
+) -> tuple[Answer, Reply]:
+    """Ask the model for all requests that want this answer."""
+    return answer_query(engine, query, on_progress=computation.progress,
+                        cancelled=computation.cancelled, deadline=computation.deadline)

@@ -116,10 +116,7 @@ class Computation(Generic[T]):
 
     def cancelled(self) -> bool:
         """Whether no job wants the answer any more; it does not block."""
-        for asker in self._askers:
-            if asker.error is None and not asker.job.stopped():
-                return False
-        return True
+        return all(asker.error or asker.job.stopped() for asker in self._askers)
 
     def deadline(self) -> float | None:
         """``time.monotonic()`` seconds after which no job wants it; None: there is no limit."""

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Set as AbstractSet
 
 _REMEMBERED = 1000  # callers
 
@@ -36,7 +36,7 @@ class Turns:
         """Return the place of a caller that waits; the lowest goes next, of equals the oldest."""
         return self._places.get(caller, self._newcomers)
 
-    def begin(self, caller: str, waiting: Set[str]) -> None:
+    def begin(self, caller: str, waiting: AbstractSet[str]) -> None:
         """Let a caller wait beside others; no effect if it, or another newcomer, waits already."""
         place = max(self.place(caller), 2 * self._served - 1)
         if caller in self._places:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from mimo_embodied_ros.core.errors import ModelNotReadyError
 
+from .early_end import Cancelled
 from .interface import (
-    Cancelled,
     Engine,
     EngineConfig,
     GenerationStats,

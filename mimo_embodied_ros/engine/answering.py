@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.answers import Answer
     from mimo_embodied_ros.core.query import Query
 
-    from .interface import Deadline, Engine
+    from .early_end import Deadline
+    from .interface import Engine
 
 OnState = Callable[['State', str, int], None]
 UNREAD = (ParseError, EmptyAnswerError, OutputTruncatedError)

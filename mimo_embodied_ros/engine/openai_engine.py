@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import ssl
@@ -19,10 +20,8 @@ from mimo_embodied_ros.core.errors import (
 from mimo_embodied_ros.core.prompts import CONTROL_TOKEN, warm_up_prompt
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 
+from .early_end import EarlyEnd
 from .interface import (
-    Cancelled,
-    Deadline,
-    EarlyEnd,
     EngineConfig,
     GenerationStats,
     MemoryUse,
@@ -36,8 +35,11 @@ from .openai_stream import StreamedReply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from mimo_embodied_ros.core.prompts import Prompt
+
+    from .early_end import Cancelled, Deadline
 
 # MiMo-Embodied was evaluated with 4 to 4096 image tokens (XiaomiMiMo/MiMo-Embodied, README).
 DEFAULT_LIMITS = PixelLimits(4 * FACTOR**2, 4096 * FACTOR**2)
@@ -105,6 +107,10 @@ class OpenAIEngine:
     def health(self) -> tuple[ServerHealth, ...]:
         """Return the health of each server, known from its latest requests."""
         return tuple(server.health for server in self._servers)
+
+    def keep_images(self) -> AbstractContextManager[None]:
+        """Keep nothing: servers have caches of their own."""
+        return contextlib.nullcontext()
 
     def memory(self) -> MemoryUse:
         """Return zeros, because the model is in other processes."""

@@ -31,6 +31,7 @@ from .calls import serve_calls
 from .diagnostics import (
     PERIOD_S,
     RequestStatistics,
+    cache_advice,
     diagnostics,
     memory_status,
     model_status,
@@ -83,6 +84,7 @@ class MimoEmbodied(LifecycleNode):
     engine: Engine | None = None
     session: Session | None = None
     _goals: GoalServers | None = None
+    _cache_needed = 0
 
     def __init__(self, name: str = NAME, **options: Any) -> None:
         """Declare parameters and open the servers; nothing is loaded yet."""
@@ -210,7 +212,11 @@ class MimoEmbodied(LifecycleNode):
         statuses = [model_status(
             None if engine is None else engine.info, waiting, running, self.statistics)]
         if engine is not None:
-            statuses.append(memory_status(engine.memory()))
+            memory = engine.memory()
+            if memory.cache_needed > self._cache_needed:  # once for each size
+                self.get_logger().warning(cache_advice(memory))
+                self._cache_needed = memory.cache_needed
+            statuses.append(memory_status(memory))
             now = time.monotonic()
             statuses += [server_status(health, now) for health in engine.health()]
         if session is not None:

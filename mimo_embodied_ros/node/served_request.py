@@ -135,9 +135,10 @@ class ServedRequest(Job):
             age_ns = self.host.get_clock().now().nanoseconds - frame.stamp_ns
             self.stats.image_age = messages.duration(age_ns / 1e9)
         try:
-            if self.kind.action is action.PlanDriving:
-                return plan_driving(self, task, frames)
-            return answer_question(self, task, frames)
+            with session.engine.keep_images():
+                if self.kind.action is action.PlanDriving:
+                    return plan_driving(self, task, frames)
+                return answer_question(self, task, frames)
         finally:
             if self.replies:
                 fill_stats(self.stats, session.engine.info, self.replies)

@@ -52,7 +52,8 @@ for a small model. torch {about['torch']}, transformers {about['transformers']}.
 
 {_targets(report)}
 
-{answers['compared']} answers of both sides were compared token by token: they are {same}.
+{answers['compared']} answers of both sides were compared token by token, in float32: they are
+{same}.
 
 Milliseconds, median and quartiles; of `decode_one_stream`, a token:
 

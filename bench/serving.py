@@ -2,7 +2,8 @@
 
 Each engine goes from a query to the text of its answer, on the same frames. They are measured in
 turn within each repetition, because the load of a machine changes. The same run checks that greedy
-answers have the same tokens. Run it by ``make bench``.
+answers have the same tokens, in float32 (``EngineConfig.deterministic`` says why). Run it by
+``make bench``.
 """
 
 from __future__ import annotations

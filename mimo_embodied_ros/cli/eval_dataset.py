@@ -76,7 +76,8 @@ def run(options: argparse.Namespace) -> int:
     model = options.model or embedded_model()
     engine = load_engine(
         EngineConfig(model=model, device=options.device, adapter=options.adapter,
-                     quantization=options.quantization, stop_early=options.stop_early),
+                     quantization=options.quantization, stop_early=options.stop_early,
+                     deterministic=True),
         say_progress)
     try:
         outcomes = evaluate(

@@ -8,8 +8,8 @@ from __future__ import annotations
 from mimo_embodied_ros.core.errors import ModelNotReadyError
 from mimo_embodied_ros.share import install_command
 
+from .early_end import Cancelled
 from .interface import (
-    Cancelled,
     DeviceLostError,
     Engine,
     EngineConfig,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.answers import Answer
     from mimo_embodied_ros.core.query import Query
 
+    from .early_end import Deadline
     from .interface import Engine
 
 OnState = Callable[['State', str, int], None]
@@ -65,6 +66,7 @@ def answer_query(
     *,
     on_progress: OnState | None = None,
     cancelled: Callable[[], bool] | None = None,
+    deadline: Deadline = None,
 ) -> tuple[Answer, Reply]:
     """Answer a query.
 
@@ -77,6 +79,7 @@ def answer_query(
         query: the request with its frames and deadline.
         on_progress: called with the state, the new text and the number of tokens of this try.
         cancelled: called at every token; True ends the generation.
+        deadline: when the generation ends, instead of the query's deadline.
 
     Returns:
         The answer in pixels of the original images, and the engine's reply; its durations include
@@ -90,7 +93,7 @@ def answer_query(
     """
     begin = time.monotonic()
     try:
-        return _try(engine, query, on_progress, cancelled)
+        return _try(engine, query, on_progress, cancelled, deadline)
     except UNREAD as error:
         if not _can_mend(engine, query, error, time.monotonic() - begin):
             raise
@@ -98,7 +101,8 @@ def answer_query(
     if on_progress is not None:
         on_progress(State.PREPROCESSING, '', 0)
     try:
-        answer, reply = _try(engine, replace(query, structured=True), on_progress, cancelled)
+        answer, reply = _try(
+            engine, replace(query, structured=True), on_progress, cancelled, deadline)
     except MimoError as second:
         raise _failed_twice(first, second) from second
     return answer, _after(first.reply, reply)
@@ -153,7 +157,7 @@ def _after(first: Reply, second: Reply) -> Reply:
 
 def _try(
     engine: Engine, query: Query, on_progress: OnState | None,
-    cancelled: Callable[[], bool] | None,
+    cancelled: Callable[[], bool] | None, deadline: Deadline,
 ) -> tuple[Answer, Reply]:
     """Ask once; raises as `answer_query` does."""
     if query.deadline is not None and time.monotonic() >= query.deadline:
@@ -167,7 +171,7 @@ def _try(
         max_new_tokens=prompt.max_new_tokens,
         on_text=_Progress(on_progress, query.thinks).add if on_progress is not None else None,
         cancelled=cancelled,
-        deadline=query.deadline,
+        deadline=deadline or query.deadline,
     )
     stats, resized_s = reply.stats, built - begin
     reply = replace(reply, stats=replace(

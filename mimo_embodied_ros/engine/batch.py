@@ -52,7 +52,7 @@ class Batch:
 
     def __init__(
         self, model: Any, capacity: int, cache_bytes: int, longest_draft: int,
-        explain: Callable[[Exception], Exception],
+        explain: Callable[[Exception], Exception], *, deterministic: bool = False,
     ) -> None:
         """Start the thread.
 
@@ -62,15 +62,18 @@ class Batch:
             cache_bytes: size of the cache of image features and prompt prefixes.
             longest_draft: tokens that are drafted at once; 0 is none.
             explain: converts an exception of the model into the one that the caller gets.
+            deterministic: one answer at a time, without drafts, and prefixes by themselves, so
+                that rounding does not depend on other requests.
 
         Raises:
             ModelNotReadyError: the decoder does not support the model.
 
         """
-        self._capacity, self._explain = capacity, explain
+        self._capacity = 1 if deterministic else capacity
+        self._explain, self._deterministic = explain, deterministic
         self._decoder = Decoder(model)
         self.vision = Vision(model, self._decoder, cache_bytes)
-        self._drafter = Drafter(longest_draft)
+        self._drafter = Drafter(0 if deterministic else longest_draft)
         self._rows: list[_Row] = []
         self._waiting: deque[Generation] = deque()
         self._changed = threading.Condition()
@@ -176,6 +179,7 @@ class Batch:
         """Read the prompts of several answers in one pass, and write their first tokens."""
         first = len(self._rows)
         prompts, lengths, starts = [], [], []
+        new = self._deterministic and self.vision.read_prefix(group[0].encoded, first)
         for generation in group:
             prompt = self.vision.embed(generation.encoded)
             prompts.append(prompt)
@@ -195,7 +199,7 @@ class Batch:
         tokens = _choose(logits[:, None], group)
         for number, (generation, prompt) in enumerate(zip(group, prompts, strict=True)):
             self.vision.keep_prefix(generation.encoded, prompt, first + number)
-            generation.reused = prompt.start
+            generation.reused = 0 if new else prompt.start
             self._rows.append(_Row(
                 generation, prompt.start + lengths[number], int(prompt.positions[-1].max()) + 1,
                 tokens[number]))

@@ -3,7 +3,9 @@
 This is speculative decoding without a second model: the draft is what followed the same few tokens
 in earlier answers (the n-grams of prompt lookup, github.com/apoorvumang/prompt-lookup-decoding, but
 of answers). Tasks have fixed formats, so that much of an answer can be predicted. The model reads a
-draft in one pass, as it reads a prompt, and only tokens that it would have written itself are kept.
+draft in one pass, as it reads a prompt, and only tokens that it prefers itself are kept. In float32
+these are the ones that it would have written without a draft; in bfloat16 a pass over several
+tokens is rounded otherwise than one token, so that of two about equal tokens the other may win.
 """
 
 from __future__ import annotations

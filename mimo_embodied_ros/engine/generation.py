@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
-    from .interface import EarlyEnd, OnText
+    from .early_end import EarlyEnd
+    from .interface import OnText
     from .processor import EncodedPrompt
     from .structured import GrammarMatcher
 

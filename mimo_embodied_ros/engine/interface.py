@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -12,14 +11,15 @@ from urllib.parse import urlsplit
 from mimo_embodied_ros.core.errors import InvalidRequestError, ModelNotReadyError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from mimo_embodied_ros.core.prompts import Prompt
     from mimo_embodied_ros.core.resize import PixelLimits
 
+    from .early_end import Cancelled, Deadline
+
 OnText = Callable[[str, int], None]
 """Receives new text (never half a character) and the number of tokens generated so far."""
-
-Cancelled = Callable[[], bool]
-"""Called once a token, or once a weight; True stops the answer, or the load."""
 
 OnProgress = Callable[[float], None]
 """Receives the share of the weights that are loaded, 0 to 1, every few seconds."""
@@ -101,6 +101,7 @@ class ModelInfo:
         min_pixels: smallest image area that the model gets, pixels.
         max_pixels: largest image area that the model gets, pixels.
         context_length: limit of tokens of prompt and answer together.
+        deterministic: the answer to a prompt does not depend on other prompts, whatever the dtype.
 
     """
 
@@ -113,6 +114,7 @@ class ModelInfo:
     min_pixels: int
     max_pixels: int
     context_length: int
+    deterministic: bool = False
 
     def __str__(self) -> str:
         """Describe the model on one line."""
@@ -145,15 +147,19 @@ class MemoryUse:
     """Memory of a model in this process, in bytes.
 
     Attributes:
-        cache: of image features and prompt prefixes that are kept for further questions.
+        cache: of image features, and of keys and values of prompt prefixes, that are kept for
+            further questions.
         device: GPU memory that this process has reserved; 0 without a GPU.
         device_total: memory of the GPU; 0 without a GPU.
+        cache_needed: what the images of one request took of the cache, the most so far, where that
+            was more than ``cache_mb``; 0: all did fit.
 
     """
 
     cache: int = 0
     device: int = 0
     device_total: int = 0
+    cache_needed: int = 0
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ class EngineConfig:
         model: directory of a checkpoint, or its name on the Hugging Face hub; with 'openai' the
             name by which the servers know it.
         backend: 'transformers', in this process, or 'openai', on servers with OpenAI's interface.
-            The settings from ``device`` to ``draft_tokens`` are for the former, those from
+            The settings from ``device`` to ``deterministic`` are for the former, those from
             ``servers`` on for the latter.
         device: 'auto' (the first GPU if there is one), 'cpu', 'cuda' or 'cuda:<n>'.
         dtype: 'auto' (bfloat16 on a GPU, float32 on a CPU, where bfloat16 decodes slower),
@@ -176,11 +182,14 @@ class EngineConfig:
             which more threads would slow down, and else PyTorch's choice.
         max_batch: answers that are decoded at once; more wait.
         cache_mb: megabytes for image features and prompt prefixes, which the next question about
-            the same images reuses.
+            the same images reuses. What requests in flight use is kept beyond it.
         stop_early: end an answer that is held to a grammar when nothing can follow, without
             waiting for the model to end it.
-        draft_tokens: tokens that are drafted from earlier answers and checked in one step; the
-            answers stay the same. 0 is none.
+        draft_tokens: tokens that are drafted from earlier answers and checked in one step. 0 is
+            none. In float32 the answers stay the same; in bfloat16 drafts, like other answers in
+            the batch, change how sums are rounded, and so a few answers in a hundred.
+        deterministic: answer one prompt at a time, without drafts, so that the same prompt gets
+            the same answer in bfloat16, too, whatever was asked before or is asked beside it.
         min_pixels: smallest image area, pixels; 0 is the checkpoint's. Servers do not report
             theirs: 0 is then 3136, and the value must be the one that the server uses.
         max_pixels: largest image area, pixels; 0 is the checkpoint's, with servers 3211264,
@@ -216,6 +225,7 @@ class EngineConfig:
     cache_mb: int = 512
     stop_early: bool = True
     draft_tokens: int = 8
+    deterministic: bool = False
     servers: tuple[str, ...] = ('http://127.0.0.1:8000/v1',)
     api_key_env: str = ''
     connect_timeout: float = 2.0
@@ -247,7 +257,16 @@ class EngineConfig:
             if getattr(self, name) < minimum:
                 raise InvalidRequestError(
                     f'{name} is {getattr(self, name)}; it is {minimum} or more')
+        if self.deterministic and self.backend == 'openai':
+            raise InvalidRequestError(
+                'deterministic is true, but servers decide by themselves what they compute '
+                "together; leave it false, or use backend 'transformers'")
         self._check_servers()
+
+    @property
+    def at_once(self) -> int:
+        """How many answers are decoded at once."""
+        return 1 if self.deterministic else self.max_batch
 
     def _check_servers(self) -> None:
         if self.backend == 'openai' and not self.servers:
@@ -278,30 +297,6 @@ class EngineConfig:
         for name in ('connect_timeout', 'first_token_timeout', 'token_timeout'):
             if not getattr(self, name) > 0:
                 raise InvalidRequestError(f'{name} is {getattr(self, name)} s; it is above 0')
-
-
-@dataclass
-class EarlyEnd:
-    """Whether an answer is to end before the model ends it, and why.
-
-    Attributes:
-        cancelled: of the caller of ``generate``.
-        deadline: of the caller of ``generate``.
-        reason: 'cancelled' or 'deadline' once ``reached`` has returned True.
-
-    """
-
-    cancelled: Cancelled | None
-    deadline: float | None
-    reason: str = ''
-
-    def reached(self) -> bool:
-        """Whether the answer is to end now."""
-        if self.cancelled is not None and self.cancelled():
-            self.reason = 'cancelled'
-        elif self.deadline is not None and time.monotonic() >= self.deadline:
-            self.reason = 'deadline'
-        return self.reason != ''
 
 
 class DeviceLostError(ModelNotReadyError):
@@ -346,9 +341,13 @@ class Engine(Protocol):
         max_new_tokens: int,
         on_text: OnText | None = None,
         cancelled: Cancelled | None = None,
-        deadline: float | None = None,
+        deadline: Deadline = None,
     ) -> Reply:
-        """Answer a prompt; decoding is greedy, so that the same prompt gives the same answer.
+        """Answer a prompt; decoding is greedy.
+
+        In float32 the same prompt gives the same answer. In bfloat16 it does where the engine is
+        ``deterministic``; else two tokens that are about equally likely may change places,
+        because rounding depends on what is computed together.
 
         Args:
             prompt: from ``build_prompt`` with this engine's ``limits``.
@@ -358,7 +357,7 @@ class Engine(Protocol):
                 from here.
             cancelled: called once a token and while the answer waits, from the thread that decodes
                 all answers, so that it must not block.
-            deadline: ``time.monotonic()`` seconds at which the answer ends.
+            deadline: when the answer ends.
 
         Raises:
             ModelNotReadyError: the engine is closed; a server requires another key or does not
@@ -372,6 +371,14 @@ class Engine(Protocol):
                 that a server had sent. The engine stays usable after all these errors unless it is
                 closed.
 
+        """
+        ...
+
+    def keep_images(self) -> AbstractContextManager[None]:
+        """Keep what the model computes of images, for the further questions of a request.
+
+        It holds for the questions that this thread asks until the context ends, however little
+        ``cache_mb`` is. ``generate`` does the same for one question.
         """
         ...
 

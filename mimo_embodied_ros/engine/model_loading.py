@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from .interface import Cancelled, EngineConfig, OnProgress
+    from .early_end import Cancelled
+    from .interface import EngineConfig, OnProgress
 
 # Names of modules in adapters that were trained with transformers before 4.52.
 _OLD_NAMES = {

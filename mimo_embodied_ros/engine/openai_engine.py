@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 import ssl
@@ -20,9 +21,8 @@ from mimo_embodied_ros.core.masking import hide
 from mimo_embodied_ros.core.prompts import CONTROL_TOKEN, warm_up_prompt
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 
+from .early_end import EarlyEnd
 from .interface import (
-    Cancelled,
-    EarlyEnd,
     EngineConfig,
     GenerationStats,
     MemoryUse,
@@ -37,8 +37,11 @@ from .openai_styles import HOLD_GRAMMARS, HOLD_SCHEMAS, AnswerForm
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+    from contextlib import AbstractContextManager
 
     from mimo_embodied_ros.core.prompts import Prompt
+
+    from .early_end import Cancelled, Deadline
 
 # MiMo-Embodied was evaluated with 4 to 4096 image tokens (XiaomiMiMo/MiMo-Embodied, README).
 DEFAULT_LIMITS = PixelLimits(4 * FACTOR**2, 4096 * FACTOR**2)
@@ -118,6 +121,10 @@ class OpenAIEngine:
         """Return the health of each server, known from its latest requests."""
         return tuple(server.health for server in self._servers)
 
+    def keep_images(self) -> AbstractContextManager[None]:
+        """Keep nothing: servers have caches of their own."""
+        return contextlib.nullcontext()
+
     def memory(self) -> MemoryUse:
         """Return zeros, because the model is in other processes."""
         return MemoryUse()
@@ -129,7 +136,7 @@ class OpenAIEngine:
         max_new_tokens: int,
         on_text: OnText | None = None,
         cancelled: Cancelled | None = None,
-        deadline: float | None = None,
+        deadline: Deadline = None,
     ) -> Reply:
         """Answer a prompt; see ``Engine.generate``.
 

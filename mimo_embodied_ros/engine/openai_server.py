@@ -28,7 +28,7 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.prompts import NO_THINK, Prompt
 
-from .interface import EarlyEnd, EngineConfig, ServerHealth
+from .interface import EngineConfig, ServerHealth
 from .openai_proxy import find_proxy
 from .openai_reader import CompletionReader, StreamError, describe, excerpt
 from .openai_stream import StreamedReply
@@ -37,6 +37,8 @@ from .openai_styles import HOLD_SCHEMAS, REFUSAL, TRIAL, AnswerForm, candidates,
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Coroutine
+
+    from .early_end import EarlyEnd
 
     T = TypeVar('T')
     Patience = Callable[[], tuple[float, float]]

@@ -25,6 +25,7 @@ from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 from .patches import Patcher
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -170,6 +171,11 @@ class EncodedImage:
                 self._patches = self._patcher(self._pixels)
             return self._patches
 
+    def forget_patches(self) -> None:
+        """Free the patches, which the vision tower has read; they take as much as its features."""
+        with self._lock:
+            self._patches = None
+
 
 @dataclass(frozen=True)
 class EncodedPrompt:
@@ -191,6 +197,11 @@ class EncodedPrompt:
     images: tuple[EncodedImage, ...]
     image_token: int
     image_tokens: int
+
+    @property
+    def keys(self) -> tuple[Hashable, ...]:
+        """Of the prefix and of each image; none without images."""
+        return (self.key, *(image.key for image in self.images)) if self.images else ()
 
 
 class PromptEncoder:

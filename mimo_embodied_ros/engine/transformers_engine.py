@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,10 +22,9 @@ from mimo_embodied_ros.core.prompts import Prompt, warm_up_prompt
 from .batch import Batch
 from .checkpoint import ARCHITECTURE, first_line, open_adapter, open_checkpoint
 from .device import check_device, is_device_failure
+from .early_end import EarlyEnd
 from .generation import Generation
 from .interface import (
-    Cancelled,
-    EarlyEnd,
     EngineConfig,
     GenerationStats,
     MemoryUse,
@@ -42,8 +43,15 @@ from .model_loading import (
     load_model,
     read_stop_tokens,
 )
+from .prefix_cache import Hold
 from .processor import PromptEncoder, load_processor, read_limits
 from .structured import GrammarCompiler, supports_grammars
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .early_end import Cancelled, Deadline
+    from .processor import EncodedPrompt
 
 _SMALL = 10_000_000  # parameters; below, one CPU thread is faster than several
 
@@ -80,6 +88,7 @@ class TransformersEngine:
         self.limits = read_limits(self._processor, config.min_pixels, config.max_pixels)
         self._closing = threading.Lock()
         self._failed = False
+        self._request = threading.local()  # what the request of this thread holds
         self._stop_early = config.stop_early
         self._model: Any = load_model(
             checkpoint, device, dtype, config, quantization, on_progress, cancelled)
@@ -93,7 +102,7 @@ class TransformersEngine:
         self._grammars = GrammarCompiler(self._processor.tokenizer, self._stop_tokens)
         self._batch: Batch | None = Batch(
             self._model, config.max_batch, config.cache_mb * 10**6, config.draft_tokens,
-            self._explain)
+            self._explain, deterministic=config.deterministic)
         self.info = ModelInfo(
             name=checkpoint.name + (f'+{adapter.name}' if adapter else ''),
             architecture=ARCHITECTURE,
@@ -105,6 +114,7 @@ class TransformersEngine:
             min_pixels=self.limits.min_pixels,
             max_pixels=self.limits.max_pixels,
             context_length=self._model.config.get_text_config().max_position_embeddings,
+            deterministic=config.deterministic,
         )
 
     @property
@@ -129,7 +139,7 @@ class TransformersEngine:
         max_new_tokens: int,
         on_text: OnText | None = None,
         cancelled: Cancelled | None = None,
-        deadline: float | None = None,
+        deadline: Deadline = None,
     ) -> Reply:
         """Answer a prompt; see ``Engine.generate``.
 
@@ -143,6 +153,30 @@ class TransformersEngine:
             raise ModelNotReadyError(f'{self.info.name} has been closed; load it again')
         start = time.monotonic()
         encoded = self._encoder.encode(prompt)
+        with self.keep_images():
+            self._request.hold.add(encoded.keys)
+            return self._generate(
+                batch, prompt, encoded, start, max_new_tokens, on_text,
+                EarlyEnd(cancelled, deadline))
+
+    @contextlib.contextmanager
+    def keep_images(self) -> Iterator[None]:
+        """Keep what is computed of the images of this thread's questions; see ``Engine``."""
+        batch = self._batch
+        if batch is None or hasattr(self._request, 'hold'):
+            yield
+            return
+        self._request.hold = Hold(batch.vision.cache)
+        try:
+            yield
+        finally:
+            self._request.hold.release()
+            del self._request.hold
+
+    def _generate(
+        self, batch: Batch, prompt: Prompt, encoded: EncodedPrompt, start: float,
+        max_new_tokens: int, on_text: OnText | None, end: EarlyEnd,
+    ) -> Reply:
         length = len(encoded.tokens)
         room = self.info.context_length - length
         if room < 1:
@@ -155,7 +189,7 @@ class TransformersEngine:
         preprocessed = time.monotonic()
         generation = Generation(
             encoded, min(max_new_tokens, room), self._processor.tokenizer.backend_tokenizer,
-            self._stop_tokens, EarlyEnd(cancelled, deadline),
+            self._stop_tokens, end,
             self._grammars.matcher(prompt.grammar) if prompt.grammar else None,
             stop_early=self._stop_early)
         batch.submit(generation)
@@ -183,11 +217,14 @@ class TransformersEngine:
     def memory(self) -> MemoryUse:
         """Return the size of the cache of images, and the reserved and total memory of the GPU."""
         batch, device = self._batch, torch.device(self.info.device)
-        cache = batch.vision.cache.bytes if batch is not None else 0
-        if device.type != 'cuda':
-            return MemoryUse(cache)
-        return MemoryUse(cache, torch.cuda.memory_reserved(device),
-                         torch.cuda.get_device_properties(device).total_memory)
+        use = MemoryUse()
+        if batch is not None:
+            cache = batch.vision.cache
+            use = MemoryUse(cache.bytes, cache_needed=cache.needed)
+        if device.type == 'cuda':
+            use = replace(use, device=torch.cuda.memory_reserved(device),
+                          device_total=torch.cuda.get_device_properties(device).total_memory)
+        return use
 
     def close(self) -> None:
         """Complete the answers in progress and free the weights."""

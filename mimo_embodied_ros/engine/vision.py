@@ -6,7 +6,7 @@ Both are cached for the next question about the same images.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -81,6 +81,27 @@ class Vision:
             position = int(prompt.positions[: encoded.prefix].max()) + 1
             self.cache.put(encoded.key, Prefix(cache, position), cache)
 
+    def read_prefix(self, encoded: EncodedPrompt, row: int) -> bool:
+        """Read a prompt's prefix by itself and keep it, unless it is kept already.
+
+        Where prefix and text are read in one pass, they are rounded otherwise than where the
+        prefix comes from the cache. It uses a free row of the decoder.
+
+        Returns:
+            Whether it was read now.
+
+        """
+        if encoded.key is None or self.cache.get(encoded.key) is not None:
+            return False
+        encoded = replace(encoded, tokens=encoded.tokens[: encoded.prefix])
+        prompt = self.embed(encoded)
+        self._decoder.reserve(row + 1, encoded.prefix)
+        self._decoder.forward(
+            prompt.hidden[None], prompt.positions[None], row, [0],
+            last=torch.tensor([encoded.prefix - 1], device=self._decoder.device))
+        self.keep_prefix(encoded, prompt, row)
+        return True
+
     def _features(self, image: EncodedImage) -> torch.Tensor:
         """Return the vision tower's features of an image, (tokens, hidden size)."""
         features = self.cache.get(image.key)
@@ -90,4 +111,5 @@ class Vision:
                 image.patches().to(device), torch.tensor([image.grid], device=device))
             features = torch.cat(tuple(getattr(output, 'pooler_output', output)))
             self.cache.put(image.key, features, features)
+            image.forget_patches()
         return features  # type: ignore[no-any-return]

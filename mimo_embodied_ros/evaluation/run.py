@@ -180,6 +180,8 @@ def evaluate(
     replies = Replies(out / 'replies.jsonl', {
         'model': info.name, 'dtype': info.dtype, 'min_pixels': info.min_pixels,
         'max_pixels': info.max_pixels,
+        # in float32 all answers are the same, deterministic or not
+        **({'deterministic': True} if info.deterministic and info.dtype != 'float32' else {}),
         # only what is not usual, so that older runs can continue
         **({'retry': True} if retry else {}), **({} if stop_early else {'stop_early': False})})
     outcomes = []

@@ -138,7 +138,18 @@ def memory_status(use: MemoryUse) -> DiagnosticStatus:
         values['GPU (MB)'] = f'{use.device / 1e6:.0f}'
         values['GPU total (MB)'] = f'{use.device_total / 1e6:.0f}'
     message = ', '.join(f'{name} {value}' for name, value in values.items())
+    if use.cache_needed:
+        values['cache needed (MB)'] = f'{math.ceil(use.cache_needed / 1e6)}'
+        message += f'; {cache_advice(use)}'
     return _status('memory', DiagnosticStatus.OK, message, values)
+
+
+def cache_advice(use: MemoryUse) -> str:
+    """Say what does not fit into the cache, and what to do."""
+    needed = math.ceil(use.cache_needed / 1e6)
+    return (f'the images of a request take {needed} MB of the cache, which is more than cache_mb, '
+            'so that the next request about them reads them again; set cache_mb to '
+            f'{needed} if there is memory for it, or lower max_pixels')
 
 
 def _resident() -> int:

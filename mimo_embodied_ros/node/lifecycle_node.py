@@ -39,6 +39,7 @@ from .calls import serve_calls
 from .diagnostics import (
     PERIOD_S,
     RequestStatistics,
+    cache_advice,
     diagnostics,
     memory_status,
     model_status,
@@ -96,6 +97,7 @@ class MimoEmbodied(ManagedNode):
     _bond: Bond | None = None
     _loader: Loader | None = None
     _loaded: float | None = None  # the share of the weights, while they are loaded
+    _cache_needed = 0
 
     def __init__(self, name: str = NAME, **options: Any) -> None:
         """Declare parameters and open the servers; nothing is loaded yet."""
@@ -266,7 +268,11 @@ class MimoEmbodied(ManagedNode):
             None if engine is None else engine.info, waiting, running, self.statistics,
             self._loaded)]
         if engine is not None:
-            statuses.append(memory_status(engine.memory()))
+            memory = engine.memory()
+            if memory.cache_needed > self._cache_needed:  # once for each size
+                self.get_logger().warning(cache_advice(memory))
+                self._cache_needed = memory.cache_needed
+            statuses.append(memory_status(memory))
             now = time.monotonic()
             statuses += [server_status(health, now) for health in engine.health()]
         if session is not None:

@@ -22,7 +22,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ModelN
 from mimo_embodied_ros.core.query import subject
 from mimo_embodied_ros.engine.answer_cache import query_key
 from mimo_embodied_ros.engine.answering import State, answer_query
-from mimo_embodied_ros.engine.scheduler import Job
+from mimo_embodied_ros.engine.job import Job
 from mimo_embodied_ros.ros import messages
 
 from .driving import plan_driving
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.answers import Answer
     from mimo_embodied_ros.core.query import Query
-    from mimo_embodied_ros.engine import Reply
+    from mimo_embodied_ros.engine import Engine, Reply
+    from mimo_embodied_ros.engine.answer_cache import Computation
     from mimo_embodied_ros.ros.request_kinds import Kind
 
     from .answer_topics import AnswerTopics
@@ -133,9 +134,10 @@ class ServedRequest(Job):
         if frame is not None and now_ns:  # before the first /clock nobody knows it
             self.stats.image_age = messages.duration((now_ns - frame.stamp_ns) / 1e9)
         try:
-            if self.kind.action is action.PlanDriving:
-                return plan_driving(self, task, frames)
-            return answer_question(self, task, frames)
+            with session.engine.keep_images():
+                if self.kind.action is action.PlanDriving:
+                    return plan_driving(self, task, frames)
+                return answer_question(self, task, frames)
         finally:
             if self.replies:
                 fill_stats(self.stats, session.engine.info, self.replies)
@@ -153,11 +155,9 @@ class ServedRequest(Job):
             deadline=self.deadline, retry=settings.retry_structured,
             structured=settings.structured or self.message.structured or query.structured)
         self.queries.append(query)
-        compute = partial(answer_query, session.engine, query, on_progress=self.progress,
-                          cancelled=self.stopped)
         try:
             (answer, reply), shared = session.answers.get_or_compute(
-                query_key(query), compute, self.check)
+                self, query_key(query), partial(_answer, session.engine, query), self.progress)
         except MimoError as error:
             if session.engine.lost and isinstance(error, ModelNotReadyError):
                 self.host.in_executor(self.host.lose_model, error)
@@ -166,7 +166,6 @@ class ServedRequest(Job):
                 self._note_attempts(error.reply, str(error))
             raise
         if shared:  # another request had the costs
-            self.progress(State.ANSWERING, reply.text, reply.stats.completion_tokens)
             reply = replace(reply, stats=replace(
                 reply.stats, preprocess_s=0.0, first_token_s=0.0, total_s=0.0))
         else:
@@ -233,3 +232,11 @@ class ServedRequest(Job):
 
     def on_end(self, fields: dict[str, Any]) -> None:
         """It has ended; ``fields`` are those of the result."""
+
+
+def _answer(
+    engine: Engine, query: Query, computation: Computation[tuple[Answer, Reply]]
+) -> tuple[Answer, Reply]:
+    """Ask the model for all requests that want this answer."""
+    return answer_query(engine, query, on_progress=computation.progress,
+                        cancelled=computation.cancelled, deadline=computation.deadline)

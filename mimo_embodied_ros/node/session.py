@@ -41,12 +41,12 @@ class Session:
         self.intake = Intake(node, settings, engine.limits)
         self.registration = SharedRegistration()
         self.transforms = Transforms(node, settings.extrinsics, settings.tf_buffer)
-        self.answers: AnswerCache[tuple[Answer, Reply]] = AnswerCache()
         self.recorder: Recorder | None = None
         if settings.record_to:
             self.recorder = Recorder(settings.record_to, settings.record_max_mb * 10**6,
                                      engine.limits, node.get_logger().warning)
-        self.scheduler = Scheduler(settings.max_queue, settings.engine.max_batch)
+        self.scheduler = Scheduler(settings.max_queue, settings.engine.at_once)
+        self.answers: AnswerCache[tuple[Answer, Reply]] = AnswerCache(self.scheduler)
         self.scheduler.start()
 
     def close(self) -> None:

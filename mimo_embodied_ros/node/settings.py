@@ -54,11 +54,15 @@ MODEL = (
     Parameter('max_batch', 8, 'Number of requests that are answered at once; more wait.',
               (1, 256)),
     Parameter('cache_mb', 512, 'Megabytes for the cache of image features and prompt prefixes, '
-              'which serves further questions about the same images.', (0, 1_000_000), unit='MB'),
+              'which serves further questions about the same images. What the requests in '
+              'progress use is kept beyond it, until they end.', (0, 1_000_000), unit='MB'),
     Parameter('stop_early', True, 'End an answer that is held to its grammar (structured) when '
               'nothing can follow, before the model ends it.'),
     Parameter('draft_tokens', 8, 'Tokens that are guessed from earlier answers and checked in one '
               'step (speculative decoding); 0: none.', (0, 64), unit='tokens'),
+    Parameter('deterministic', False, 'Answer one request at a time, without guessed tokens, so '
+              'that an answer does not depend on other requests. In float32 it does not anyway; in '
+              'bfloat16 rounding changes a few in a hundred.'),
     # with openai only
     Parameter('servers', ['http://127.0.0.1:8000/v1'],
               'URLs of the servers, the preferred one first; the others are asked where it fails.'),

@@ -23,8 +23,10 @@ from mimo_embodied_ros.core.errors import (
     QueueFullError,
     RequestTimeoutError,
 )
-from mimo_embodied_ros.engine.scheduler import Job, Scheduler
-from support.waiting import WAIT_S
+from mimo_embodied_ros.engine.job import Job
+from mimo_embodied_ros.engine.scheduler import Scheduler
+from mimo_embodied_ros.engine.turns import Turns
+from support.waiting import WAIT_S, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,10 +126,12 @@ def test_what_free_runners_are_about_to_take_does_not_fill_the_queue() -> None:
             made.submit(KeptJob())
 
 
-def order_of(jobs: list[dict[str, Any]]) -> list[int]:
+def order_of(jobs: list[dict[str, Any]], known: str = '') -> list[int]:
     """Let one runner serve jobs that all wait; their numbers in the order in which they ran."""
     order: list[int] = []
     with scheduler(capacity=len(jobs) + 1) as made:
+        for caller in known:
+            assert waiting(made, caller=caller, work=lambda _: 'once').end == 'once'
         first = running(made, caller='nobody else')
         waiting_jobs = [waiting(made, work=lambda _, n=number: order.append(n), **options)
                  for number, options in enumerate(jobs)]
@@ -142,7 +146,7 @@ def order_of(jobs: list[dict[str, Any]]) -> list[int]:
     'priority': st.integers(0, 2), 'caller': st.sampled_from('abc'),
     'preemptible': st.booleans()}), max_size=24))
 def test_the_order(jobs: list[dict[str, Any]]) -> None:
-    order = order_of(jobs)
+    order = order_of(jobs, known='abc')
     assert sorted(order) == list(range(len(jobs)))
     levels = [(jobs[n]['preemptible'], -jobs[n]['priority']) for n in order]
     assert levels == sorted(levels)  # standing queries last, then by priority
@@ -164,6 +168,176 @@ def test_the_order(jobs: list[dict[str, Any]]) -> None:
 def test_callers_take_turns_however_much_one_asks() -> None:
     order = order_of([{'caller': 'greedy'}] * 4 + [{'caller': 'modest'}] * 2)
     assert order == [0, 4, 1, 5, 2, 3]
+
+
+def test_new_names_take_one_turn_together() -> None:
+    """A new name each time, before and after a known caller's jobs, gets every second turn."""
+    new = [{'caller': f'new {n}'} for n in range(6)]
+    known = [{'caller': 'a'}] * 3
+    assert order_of(new[:3] + known + new[3:], known='a') == [3, 0, 4, 1, 5, 2, 6, 7, 8]
+    assert order_of(known + new, known='a') == [0, 3, 1, 4, 2, 5, 6, 7, 8]
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.lists(st.sampled_from(['new', 'b', 'c']), max_size=4), min_size=30, max_size=60))
+def test_whoever_asks_steadily_is_passed_once_by_each_other(arrivals: list[list[str]]) -> None:
+    """Whatever others ask, between two turns of a caller each known one and all new ones have one.
+
+    It is a queue of 8 jobs, of which one is always the steady caller's.
+    """
+    turns, numbers = Turns(), itertools.count()
+    for caller in ('steady', 'b', 'c'):
+        turns.serve(caller)
+    known, passed, served = {'steady', 'b', 'c'}, [], 0
+    queue: list[str] = []
+    turns.begin('steady', set())
+    queue.append('steady')
+    for asked in arrivals:
+        for name in asked[:8 - len(queue)]:
+            caller = f'new {next(numbers)}' if name == 'new' else name
+            turns.begin(caller, set(queue))
+            queue.append(caller)
+        caller = min(queue, key=turns.place)
+        queue.remove(caller)
+        share = caller if caller in known else 'new'
+        turns.serve(caller)
+        if caller == 'steady':
+            passed, served = [], served + 1
+            turns.begin('steady', set(queue))
+            queue.append('steady')
+        else:
+            assert share not in passed
+            passed.append(share)
+    assert served >= len(arrivals) // 4
+
+
+def test_only_the_latest_callers_are_remembered() -> None:
+    turns = Turns()
+    for number in range(5000):
+        turns.serve(f'caller {number}')
+    assert len(turns._places) == 1000
+    assert turns.place('caller 4999') != turns.place('never heard of')
+    assert turns.place('caller 3999') == turns.place('never heard of')
+
+
+# -- jobs that wait for the answer of another one
+
+
+def joining(made: Scheduler, other: KeptJob, **options: Any) -> KeptJob:
+    """Submit a job that waits for the end of another one, and then for a runner."""
+    def join(job: KeptJob) -> str:
+        with made.joined(job, other):
+            job.running.set()
+            while not other.over.wait(0.001):
+                job.check()
+        if job.let_go.is_set():
+            return 'shared'
+        made.resume(job)
+        return job.hold()
+
+    return running(made, work=join, **options)
+
+
+def test_jobs_that_wait_for_another_take_no_runner() -> None:
+    with scheduler(runners=2) as made:
+        first = running(made)
+        joined = [joining(made, first) for _ in range(5)]
+        assert made.running == 1
+        assert len(made) == 5
+        urgent = running(made, priority=9)  # runs at once
+        assert made.running == 2
+        for job in (*joined, first, urgent):
+            job.let_go.set()
+        assert [job.end for job in (*joined, first, urgent)] == ['shared'] * 5 + ['answer'] * 2
+        wait_for(lambda: len(made._threads) == 2)
+
+
+def test_jobs_that_wait_for_another_fill_the_queue() -> None:
+    with scheduler(capacity=2, runners=2) as made:
+        first = running(made)
+        for _ in range(2):
+            joining(made, first)
+        running(made)  # by the free runner
+        with pytest.raises(QueueFullError):
+            made.submit(KeptJob())
+
+
+@pytest.mark.parametrize(('priority', 'expected'), [(0, 'other'), (9, 'joined')])
+def test_what_an_urgent_job_waits_for_is_as_urgent(priority: int, expected: str) -> None:
+    """Over two jobs, when the first one has to wait for a runner again."""
+    with scheduler(runners=2) as made:
+        first = running(made)
+        joined = joining(made, first)
+        second = joining(made, joined)
+        joining(made, second, priority=priority)
+        running(made)
+        urgent = waiting(made, priority=10)
+        other = waiting(made, priority=5)
+        joined.running.clear()
+        first.let_go.set()
+        assert urgent.running.wait(WAIT_S)
+        wait_for(lambda: len(made._waiting) == 2)
+        urgent.let_go.set()
+        assert {'joined': joined, 'other': other}[expected].running.wait(WAIT_S)
+        assert len(made._waiting) == 1
+
+
+def test_a_deadline_ends_a_job_whose_work_goes_on_for_another() -> None:
+    def work(job: KeptJob) -> str:
+        job.running.set()
+        assert job.let_go.wait(WAIT_S)
+        return 'for the other'
+
+    with scheduler(runners=2) as made:
+        first = running(made, work=work)
+        waits = joining(made, first)
+        first.deadline = time.monotonic()
+        made.cancel(waiting(made))  # so that the scheduler looks at deadlines
+        ended, busy = first.over.wait(WAIT_S), first in made._running
+        first.let_go.set()
+        assert ended
+        assert busy  # the model is
+        assert first.end is RequestTimeoutError
+        assert 'no answer within' in str(first.ends[0][1])
+        assert not waits.over.is_set()
+
+
+@pytest.mark.parametrize('stops', ['cancel', 'deadline', 'stop'])
+def test_a_job_that_waits_for_a_runner_again_can_be_ended(stops: str) -> None:
+    with scheduler(runners=2) as made:
+        first = running(made)
+        joined = joining(made, first)
+        for _ in range(2):
+            waiting(made, priority=10)
+        first.let_go.set()
+        wait_for(lambda: joined in made._waiting)
+        if stops == 'cancel':
+            made.cancel(joined)
+        elif stops == 'stop':
+            made.stop()
+        else:
+            joined.deadline = time.monotonic()
+            waiting(made)  # so that the scheduler looks at deadlines
+        assert joined.end is {'cancel': CancelledError, 'deadline': RequestTimeoutError,
+                              'stop': PreemptedError}[stops]
+        assert len(joined.ends) == 1
+
+
+def test_a_standing_query_is_stopped_with_those_that_joined_it_but_not_if_a_goal_did() -> None:
+    with scheduler(runners=2) as made:
+        wanted = running(made, preemptible=True)
+        goal = joining(made, wanted)
+        running(made)
+        waits = waiting(made)
+        assert not wanted.stopped()
+        made.cancel(goal)
+        made.cancel(waits)
+    with scheduler(runners=2) as made:
+        leader = running(made, preemptible=True)
+        follower = joining(made, leader, preemptible=True)
+        running(made)
+        waiting(made)
+        assert leader.end is follower.end is PreemptedError
 
 
 def test_a_deadline_ends_what_waits_at_once() -> None:

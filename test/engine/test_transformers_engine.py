@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ from mimo_embodied_ros.engine.processor import ImageTextProcessor, PromptEncoder
 from mimo_embodied_ros.engine.repetition import SPAN
 from support.prompts import LIMITS, make_prompt
 from support.random_model import CONTEXT
-from support.waiting import WAIT_S
+from support.waiting import WAIT_S, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -389,6 +390,97 @@ def test_a_small_prefix_cache_changes_no_answer(random_model: Path, megabytes: i
     assert once == twice
     assert engine._batch.vision.cache.bytes <= megabytes * 10**6
     assert bool(len(engine._batch.vision.cache)) is bool(megabytes)
+    engine.close()
+
+
+def counted(engine: Any) -> list[int]:
+    """A list that grows with each image that the vision tower reads."""
+    seen: list[int] = []
+    engine._model.model.visual.register_forward_hook(lambda *_: seen.append(1))
+    return seen
+
+
+def begun(engine: Any, prompt: Prompt, release: threading.Event) -> threading.Thread:
+    """A question whose first token is written, and that goes on until it is released."""
+    started = threading.Event()
+
+    def hold() -> bool:
+        started.set()
+        return release.wait(0.01)
+
+    thread = threading.Thread(target=engine.generate, args=(prompt,),
+                              kwargs={'max_new_tokens': CONTEXT, 'cancelled': hold,
+                                      'on_text': lambda *_: started.set()})
+    thread.start()
+    assert started.wait(WAIT_S)
+    return thread
+
+
+def test_questions_in_flight_share_an_image_that_is_larger_than_the_cache(
+    random_model: Path
+) -> None:
+    engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1, cache_mb=0))
+    seen, release = counted(engine), threading.Event()
+    first = begun(engine, make_prompt('the cube'), release)
+    try:
+        for text in ('the bowl', 'the cup'):
+            assert engine.generate(make_prompt(text), max_new_tokens=2).stats.reused_tokens > 0
+        assert len(seen) == 1
+        assert engine.memory().cache > 0
+    finally:
+        release.set()
+        first.join(WAIT_S)
+    assert engine.memory().cache == 0
+    assert engine.generate(make_prompt('the plate'), max_new_tokens=2).stats.reused_tokens == 0
+    engine.close()
+
+
+def test_the_images_of_a_request_are_read_once_for_all_of_its_questions(
+    random_model: Path
+) -> None:
+    """Six views, one of them alone, and all again, as PlanDriving asks; others ask meanwhile."""
+    engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1, cache_mb=0))
+    seen = counted(engine)
+    views = make_prompt('decide', images=6)
+    front = Prompt('where?', views.images[:1], views.resizes[:1], 40)
+    with engine.keep_images():
+        for number, prompt in enumerate((views, front, replace(views, text='draw a path'))):
+            engine.generate(prompt, max_new_tokens=2)
+            with ThreadPoolExecutor(1) as other:
+                other.submit(engine.generate, make_prompt(seed=number + 1), max_new_tokens=2)
+        assert len(seen) == 6 + 3
+    assert engine.memory().cache == 0
+    assert engine.memory().cache_needed == 0  # no cache was wanted
+    engine.close()
+
+
+def test_what_does_not_fit_into_the_cache_is_told(random_model: Path) -> None:
+    engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1))
+    cache = engine._batch.vision.cache
+    engine.generate(make_prompt(), max_new_tokens=2)
+    one = cache.bytes
+    assert one > 0
+    assert engine.memory().cache_needed == 0
+    cache._capacity = one - 1
+    engine.generate(make_prompt(), max_new_tokens=2)
+    assert engine.memory().cache_needed == one
+    assert cache.bytes < one
+    engine.generate(make_prompt(images=3), max_new_tokens=2)
+    assert engine.memory().cache_needed > one
+    engine.close()
+
+
+def test_patches_are_freed_when_the_vision_tower_has_read_them(random_model: Path) -> None:
+    engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1))
+    release = threading.Event()
+    first = begun(engine, make_prompt(), release)
+    try:
+        (image,) = engine._encoder._images.values()
+        wait_for(lambda: image.key in engine._batch.vision.cache)
+        assert image._patches is None
+    finally:
+        release.set()
+        first.join(WAIT_S)
     engine.close()
 
 

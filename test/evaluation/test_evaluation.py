@@ -30,6 +30,7 @@ from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.evaluation import metrics, report, run
 from mimo_embodied_ros.evaluation.ground_truth import KINDS
 from mimo_embodied_ros.evaluation.layouts import read_dataset
+from mimo_embodied_ros.share import embedded_model
 from mimo_embodied_ros.worlds import table_scene
 from support.paths import ROOT
 from support.programs import COMMAND_LINE
@@ -526,6 +527,7 @@ def test_only_on_request_are_questions_asked_twice_and_do_answers_end_themselves
 
     def load(config: EngineConfig, *arguments: Any) -> Engine:
         ends_early.append(config.stop_early)
+        assert config.deterministic
         return load_engine(config, *arguments)
 
     monkeypatch.setattr('mimo_embodied_ros.cli.eval_dataset.load_engine', load)
@@ -545,6 +547,26 @@ def test_only_on_request_are_questions_asked_twice_and_do_answers_end_themselves
     capsys.readouterr()
     assert main(['eval', str(file), '--out', str(tmp_path / 'out0'), '--retry']) == 1
     assert 'another folder' in capsys.readouterr().err
+
+
+def test_replies_in_bfloat16_are_not_mixed_with_those_that_other_questions_may_change(
+    tmp_path: Path
+) -> None:
+    pytest.importorskip('torch')
+    file, _ = draw_dataset(tmp_path, 1)
+    records = read_dataset(file)
+    for dtype, deterministic, noted in (('float32', True, None), ('bfloat16', True, True),
+                                        ('bfloat16', False, None)):
+        engine = load_engine(EngineConfig(
+            embedded_model(), device='cpu', dtype=dtype, deterministic=deterministic))
+        out = tmp_path / dtype
+        if deterministic:
+            run.evaluate(engine, records, out)
+            assert lines_on_disk(out)[0].get('deterministic') is noted
+        else:
+            with pytest.raises(InvalidRequestError, match='another folder'):
+                run.evaluate(engine, records, out)
+        engine.close()
 
 
 def test_a_changed_question_is_asked_again_and_another_model_is_refused(

@@ -86,6 +86,9 @@ def test_memory() -> None:
     on_gpu = memory_status(MemoryUse(0, 17_000_000_000, 24_000_000_000))
     assert values(on_gpu)['GPU (MB)'] == '17000'
     assert 'GPU total (MB) 24000' in on_gpu.message
+    too_large = memory_status(MemoryUse(cache_needed=1_600_000_001))
+    assert 'set cache_mb to 1601' in too_large.message
+    assert values(too_large)['cache needed (MB)'] == '1601'
 
 
 @pytest.mark.parametrize(('health', 'level', 'message', 'seconds'), [

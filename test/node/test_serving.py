@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import signal
 import subprocess
@@ -32,7 +33,7 @@ from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import OutOfMemoryError, ResultCode
 from mimo_embodied_ros.ros import messages
 from mimo_embodied_ros.ros.images import encode_image
-from mimo_embodied_ros.worlds import table_scene
+from mimo_embodied_ros.worlds import road_scene, table_scene
 from support.robot import FRAME, Robot
 from support.tabletop import SCENE
 from support.waiting import WAIT_S, wait_for
@@ -78,6 +79,74 @@ def test_equal_questions_about_a_frame_are_answered_once(robot: Robot) -> None:
     robot.see()
     spatial(robot)
     assert len(prompts) == 4
+
+
+def held(robot: Robot, text: str = LEFT) -> tuple[list[Any], threading.Event]:
+    """Let questions of this text wait for the event; returns their prompts and the event."""
+    asked, release, generate = [], threading.Event(), robot.node.engine.generate
+
+    def hold(prompt: Any, **options: Any) -> Any:
+        if text in prompt.text:
+            asked.append(prompt)
+            wait_for(lambda: release.is_set() or options['cancelled']())
+        return generate(prompt, **options)
+
+    robot.node.engine.generate = hold
+    return asked, release
+
+
+def test_equal_questions_leave_the_runners_to_others(ros: Any) -> None:
+    """Four equal ones with four runners; each has its own feedback and its own cancel."""
+    robot = Robot(ros, max_batch=4).start()
+    asked, release = held(robot)
+    robot.see()
+    feedback: list[list[Any]] = [[] for _ in range(4)]
+    try:
+        handles = [robot.send(action.AnswerSpatial, 'answer_spatial', heard, question=LEFT)
+                   for heard in feedback]
+        scheduler = robot.node.session.scheduler
+        ros.wait_for(lambda: len(scheduler) == 3)
+        assert scheduler.running == len(asked) == 1
+        urgent = spatial(robot, 'Is the red cube right of the blue bowl?', priority=9)
+        assert urgent.error_code == ResultCode.NONE
+        assert len(scheduler) == 3
+        first = next(job for job in list(scheduler._running))
+        leading = next(h for h in handles if robot.node._goals._requests[bytes(h.goal_id.uuid)]
+                       is first)
+        ros.wait_for(leading.cancel_goal_async().done)
+        assert robot.result(leading).result.error_code == ResultCode.CANCELLED
+    finally:
+        release.set()
+    others = [(h, heard) for h, heard in zip(handles, feedback) if h is not leading]
+    for handle, heard in others:
+        result = robot.result(handle).result
+        assert result.error_code == ResultCode.NONE
+        ros.wait_for(lambda h=heard, r=result: ''.join(f.delta for f in h) == r.raw_text)
+    assert len(asked) == 1
+
+
+def test_driving_advice_reads_its_image_once_whatever_the_cache_holds(
+    ros: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Three questions of one request; the node says what would keep the image for others."""
+    robot = Robot(ros, odometry_topic='odom').start()
+    robot.node.engine._batch.vision.cache._capacity = 1000  # bytes; an image takes more
+    odometry = robot.other.create_publisher(Odometry, 'odom', 1)
+    ros.wait_for(odometry.get_subscription_count)
+    seen: list[int] = []
+    robot.node.engine._model.model.visual.register_forward_hook(lambda *_: seen.append(1))
+    prompts = robot.prompts()
+    road = road_scene.draw_road(random.Random(3), 1280, 720).pixels
+    header = robot.see(road)
+    odometry.publish(Odometry(header=header, child_frame_id='base_link'))
+    ros.wait_for(lambda: robot.node.session.intake.odometry_at(0) is not None)
+    result = robot.ask(action.PlanDriving, 'plan_driving', locate_hazards=True,
+                       trajectory=True).result
+    assert len(prompts) >= 3, result.error_msg
+    assert len(seen) == 1
+    needed = robot.node.engine.memory().cache_needed
+    assert needed > 1000
+    ros.wait_for(lambda: f'set cache_mb to {math.ceil(needed / 1e6)}' in capfd.readouterr().err)
 
 
 def test_images_in_goals_are_the_same_if_their_pixels_are(robot: Robot) -> None:

@@ -28,7 +28,9 @@ class Generation:
 
     Attributes:
         encoded: the prompt.
+        longest: tokens of the prompt and the longest answer that is allowed.
         matcher: says which tokens the grammar allows next; None allows all.
+        arrived: ``time.monotonic()`` seconds.
         tokens: written so far.
         context: the same behind the last tokens of the prompt, as the drafter needs them.
         reason: why it ended, as in ``Reply.finish_reason``; empty while it goes on.
@@ -56,6 +58,8 @@ class Generation:
 
         """
         self.encoded, self.matcher = encoded, matcher
+        self.arrived = time.monotonic()
+        self.longest = len(encoded.tokens) + max_tokens
         self.tokens: list[int] = []
         self.context: list[int] = encoded.tokens[-CONTEXT:].tolist()
         self.reason = ''
@@ -71,6 +75,11 @@ class Generation:
         self._text = ''
         self._changed = threading.Condition()
         self._streamed = self._finished = False
+
+    @property
+    def remaining(self) -> int:
+        """How many tokens may still be written."""
+        return self._max_tokens - len(self.tokens)
 
     def go_on(self) -> bool:
         """Whether to begin or continue: no end yet, not cancelled, and before the deadline."""

@@ -33,7 +33,7 @@ _ALLOWED = {
     'structured_style': ('auto', 'vllm', 'llama', 'none'),
 }
 _MINIMUM = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0,
-            'draft_tokens': 0}
+            'draft_tokens': 0, 'kv_cache_mb': 0, 'most_images': 1, 'longest_answer': 1}
 
 
 @dataclass(frozen=True)
@@ -149,12 +149,18 @@ class MemoryUse:
         cache: of image features and prompt prefixes that are kept for further questions.
         device: GPU memory that this process has reserved; 0 without a GPU.
         device_total: memory of the GPU; 0 without a GPU.
+        keys_values: of the answers that are being written.
+        keys_values_budget: what they may take at most.
+        preempted: how often an answer was put back for lack of memory, and went on later.
 
     """
 
     cache: int = 0
     device: int = 0
     device_total: int = 0
+    keys_values: int = 0
+    keys_values_budget: int = 0
+    preempted: int = 0
 
 
 @dataclass(frozen=True)
@@ -178,6 +184,11 @@ class EngineConfig:
         max_batch: answers that are decoded at once; more wait.
         cache_mb: megabytes for image features and prompt prefixes, which the next question about
             the same images reuses.
+        kv_cache_mb: megabytes for the keys and values of the answers that are being written; what
+            does not fit waits. 0 is measured: what is left of a GPU's memory after the largest
+            request, or half of the memory that a machine or container has free.
+        most_images: images of the largest request for which there must be memory.
+        longest_answer: tokens of its answer; a request may ask for more if that fits.
         stop_early: end an answer that is held to a grammar when nothing can follow, without
             waiting for the model to end it.
         draft_tokens: tokens that are drafted from earlier answers and checked in one step; the
@@ -214,6 +225,9 @@ class EngineConfig:
     threads: int = 0
     max_batch: int = 8
     cache_mb: int = 512
+    kv_cache_mb: int = 0
+    most_images: int = 1
+    longest_answer: int = 4096
     stop_early: bool = True
     draft_tokens: int = 8
     servers: tuple[str, ...] = ('http://127.0.0.1:8000/v1',)
@@ -350,9 +364,11 @@ class Engine(Protocol):
             ModelNotReadyError: the engine is closed; a server requires another key or does not
                 have the model.
             InvalidRequestError: the prompt leaves no room in the context, holds a control token,
-                or ``max_new_tokens`` is below 1; a server refuses the request.
+                or ``max_new_tokens`` is below 1; prompt and answer never fit into memory; a server
+                refuses the request.
             QueueFullError: a server has too many requests.
-            OutOfMemoryError: the device has too little memory for this request.
+            OutOfMemoryError: the device has too little memory to begin this request, even alone.
+                An answer that has begun waits for memory instead.
             BackendUnreachableError: no server answers, or the connection broke during the answer.
             BackendError: the model failed. ``raw_text`` of this and the error above is the text
                 that a server had sent. The engine stays usable after all these errors unless it is

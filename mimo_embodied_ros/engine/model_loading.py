@@ -15,6 +15,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from mimo_embodied_ros.core.errors import MimoError, ModelNotReadyError, OutOfMemoryError
 
 from .checkpoint import Checkpoint, check_memory, first_line, free_host_memory
+from .kv_memory import is_out_of_memory
 from .libraries import hide_notes
 
 if TYPE_CHECKING:
@@ -244,11 +245,3 @@ def read_stop_tokens(
     tokens = model.generation_config.eos_token_id
     tokens = tokens if isinstance(tokens, list) else [tokens]
     return frozenset({*tokens, tokenizer.eos_token_id} - {None})
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that the device or the machine has too little memory."""
-    # PyTorch's allocator for CPUs raises a plain RuntimeError
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )

@@ -6,7 +6,7 @@ Both are cached for the next question about the same images.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +14,10 @@ import torch
 from .prefix_cache import Prefix, TensorCache
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .decoder import Decoder
+    from .kv_memory import Row
     from .processor import EncodedImage, EncodedPrompt
 
 
@@ -34,6 +37,16 @@ class EmbeddedPrompt:
     positions: torch.Tensor
     start: int
     prefix: Prefix | None
+
+    def with_text(self, embed: torch.nn.Embedding, tokens: Sequence[int]) -> EmbeddedPrompt:
+        """Return the prompt with the tokens of a text behind it."""
+        device = self.hidden.device
+        hidden = torch.cat([self.hidden, embed(torch.tensor(tokens, device=device))])
+        # the three positions of a text's token are the same
+        places = self.positions[-1].max() + 1 + torch.arange(len(tokens), device=device)
+        if self.positions.ndim > 1:
+            places = places[:, None].expand(-1, 3)
+        return replace(self, hidden=hidden, positions=torch.cat([self.positions, places]))
 
 
 class Vision:
@@ -74,7 +87,7 @@ class Vision:
         positions, _ = self._model.get_rope_index(tokens[None], image_grid_thw=grids, **options)
         return EmbeddedPrompt(hidden, positions[:, 0].T, 0, None)
 
-    def keep_prefix(self, encoded: EncodedPrompt, prompt: EmbeddedPrompt, row: int) -> None:
+    def keep_prefix(self, encoded: EncodedPrompt, prompt: EmbeddedPrompt, row: Row) -> None:
         """Copy the prefix of a prompt from a decoder row to the cache, if it is not there yet."""
         if encoded.key is not None and prompt.prefix is None:
             cache = self._decoder.copy_prefix(row, encoded.prefix)

@@ -114,8 +114,10 @@ class Decoder:
             rotated = qkv[:, :, : heads + groups]
             rotated.copy_(
                 torch.addcmul(rotated * cos, rotated.index_select(-1, self._partner), sin))
-            parts = [self._attend(run, run.layers[number], qkv[run.part]) for run in runs]
-            attended = parts[0] if len(parts) == 1 else torch.cat(parts)
+            if len(runs) == 1:
+                attended = self._attend(runs[0], number, qkv)
+            else:
+                attended = torch.cat([self._attend(run, number, qkv[run.part]) for run in runs])
             hidden = hidden + layer.out(attended)
             gate, up = layer.gate_up(layer.norm_out(hidden)).chunk(2, -1)
             hidden = hidden + layer.down(layer.activation(gate) * up)
@@ -145,14 +147,13 @@ class Decoder:
                 # query heads that share a key head are treated as further tokens
                 each = self._heads // self._groups if tokens > 1 else 1
                 mask = mask.repeat_interleave(each, 1)[:, None] if each > 1 else mask[:, None]
-            layers = [layer[first : first + size, :end] for layer in slab.layers]
+            layers = [layer.narrow(0, first, size).narrow(1, 0, end) for layer in slab.layers]
             found.append(_Run(part, layers, self._numbers[:size, None], written, mask))
         return found
 
-    def _attend(
-        self, run: _Run, keys_values: torch.Tensor, qkv: torch.Tensor
-    ) -> torch.Tensor:
+    def _attend(self, run: _Run, number: int, qkv: torch.Tensor) -> torch.Tensor:
         """Write keys and values of new tokens, and return (rows, tokens, heads * head size)."""
+        keys_values = run.layers[number]
         rows, tokens, _, width = qkv.shape
         heads, groups = self._heads, self._groups
         each = heads // groups  # query heads that share a key head

@@ -20,7 +20,8 @@ from mimo_embodied_ros.core.errors import ModelNotReadyError
 
 from .decoder import Decoder
 from .drafts import Drafter
-from .kv_memory import free_memory, is_out_of_memory
+from .generation import choose_tokens
+from .kv_memory import Shortage, free_memory, is_out_of_memory
 from .vision import Vision
 
 if TYPE_CHECKING:
@@ -28,12 +29,8 @@ if TYPE_CHECKING:
 
     from .generation import Generation
     from .kv_memory import Row
-    from .vision import EmbeddedPrompt
 
 _CLOSED = 'the model has been closed; load it again'
-_PASS = 2048  # tokens that the model reads at once, which bounds the memory of a pass
-_RETRY_S = 0.2  # until an answer is tried again for which there was no memory
-_RECOVER_S = 5.0  # until as many answers are written at once as before memory ended
 _IDLE_S = 1.0  # until an idle process gives the memory of a GPU back
 _logger = logging.getLogger(__name__)
 
@@ -57,6 +54,10 @@ class _Row:
     position: int
     tokens: list[int]
 
+    def place(self) -> tuple[int, int]:
+        """Sort key by which neighbours in memory are neighbours."""
+        return self.memory.slab.length, self.memory.index
+
 
 class Batch:
     """One thread that owns the model and decodes up to ``capacity`` answers at once.
@@ -64,7 +65,7 @@ class Batch:
     Attributes:
         vision: embeds prompts, and keeps what is known of images.
         memory: the keys and values.
-        preempted: how often an answer left the batch for lack of memory.
+        shortage: whether memory has ended before the budget did.
 
     """
 
@@ -89,14 +90,13 @@ class Batch:
         self._decoder = Decoder(model)
         self.memory = self._decoder.memory
         self.vision = Vision(model, self._decoder, cache_bytes)
-        self.preempted = 0
+        self.shortage = Shortage()
         self._drafter = Drafter(longest_draft)
         self._rows: list[_Row] = []
         # oldest first; those that were preempted are older than those that never began
         self._waiting: deque[Generation] = deque()
         self._changed = threading.Condition()
         self._open = True
-        self._allowed, self._recovers, self._retries = 0, 0.0, 0.0  # after memory has ended
         self._thread = threading.Thread(target=self._run, name='model', daemon=True)
 
     def start(self) -> None:
@@ -173,7 +173,7 @@ class Batch:
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
         if not self._rows:  # what waits may have to wait for memory
-            pause = self._retries - time.monotonic()
+            pause = self.shortage.retries - time.monotonic()
             if pause > 0:
                 self._changed.wait(pause)
 
@@ -184,13 +184,11 @@ class Batch:
 
         The first one for which there is none lets nobody pass, so that its turn comes.
         """
-        now = time.monotonic()
         room = self._capacity - len(self._rows)
-        memory = self.memory.budget if now >= self._recovers else self._allowed
-        memory -= self._promised()
+        memory = self.shortage.limit(self.memory.budget) - self._promised()
         joining: list[Generation] = []
         still_waiting: deque[Generation] = deque()
-        alone = not self._rows and now >= self._retries
+        alone = not self._rows and time.monotonic() >= self.shortage.retries
         for generation in self._waiting:
             if not generation.go_on():  # cancelled or past its deadline while it waited
                 generation.finish()
@@ -206,7 +204,10 @@ class Batch:
 
     def _promised(self) -> int:
         """Bytes that the answers in the batch may come to need."""
-        return sum(self.memory.cost(row.generation.longest) for row in self._rows)
+        promised = 0
+        for row in self._rows:
+            promised += self.memory.cost(row.generation.longest)
+        return promised
 
     def _join(self, joining: Sequence[Generation]) -> None:
         together: list[Generation] = []
@@ -245,16 +246,21 @@ class Batch:
 
     def _begin(self, group: Sequence[Generation]) -> None:
         """Read prompts, with what is written of their answers, and write the next tokens."""
-        group = sorted(group, key=lambda g: len(g.encoded.tokens))  # rows of a slab together
-        prompts = [self._embed(generation) for generation in group]
+        prompts, sizes = [], []
+        for generation in group:
+            prompt = self.vision.embed(generation.encoded)
+            if generation.tokens:
+                prompt = prompt.with_text(self._decoder.embed, generation.tokens)
+            prompts.append(prompt)
+            sizes.append(prompt.start + len(prompt.hidden) + 1)
         rows: list[Row] = []
         try:
-            rows += self.memory.add([p.start + len(p.hidden) + 1 for p in prompts])
+            rows += self.memory.add(sizes)
             for row, prompt in zip(rows, prompts, strict=True):
                 if prompt.prefix is not None:
                     self._decoder.restore_prefix(row, prompt.prefix.cache)
-            logits = self._read(prompts, rows)
-            tokens = _choose(logits[:, None], group)
+            logits = self._decoder.read(prompts, rows)
+            tokens = choose_tokens(logits[:, None], group)
             for generation, prompt, row in zip(group, prompts, rows, strict=True):
                 self.vision.keep_prefix(generation.encoded, prompt, row)
         except Exception:
@@ -270,30 +276,6 @@ class Batch:
         self._rows += begun
         self._write(begun)
 
-    def _embed(self, generation: Generation) -> EmbeddedPrompt:
-        """Embed a prompt, and behind it what is written of the answer."""
-        prompt = self.vision.embed(generation.encoded)
-        if generation.tokens:
-            prompt = prompt.with_text(self._decoder.embed, generation.tokens)
-        return prompt
-
-    def _read(self, prompts: Sequence[EmbeddedPrompt], rows: Sequence[Row]) -> torch.Tensor:
-        """Read the prompts, in parts if they are long; returns logits (prompts, vocabulary)."""
-        lengths = [len(prompt.hidden) for prompt in prompts]
-        if len(prompts) * max(lengths) > _PASS and len(prompts) > 1:
-            return torch.cat([
-                self._read([prompt], [row]) for prompt, row in zip(prompts, rows, strict=True)])
-        pad = torch.nn.utils.rnn.pad_sequence
-        hidden = pad([prompt.hidden for prompt in prompts], batch_first=True)
-        positions = pad([prompt.positions for prompt in prompts], batch_first=True)
-        for done in range(0, max(lengths), _PASS):
-            part = slice(done, done + _PASS)
-            last = [min(length, done + _PASS) - done - 1 for length in lengths]
-            logits = self._decoder.forward(
-                hidden[:, part], positions[:, part], rows, [p.start + done for p in prompts],
-                last=torch.tensor(last, device=self._decoder.device))
-        return logits
-
     # -- writing
 
     def _step(self) -> None:
@@ -301,7 +283,7 @@ class Batch:
         freed = False
         while self._rows:
             # neighbours in memory are read in one operation
-            self._rows.sort(key=lambda row: (row.memory.slab.length, row.memory.index))
+            self._rows.sort(key=_Row.place)
             try:
                 tokens = self._next(self._rows)
             except Exception as error:
@@ -338,7 +320,8 @@ class Batch:
     def _next(self, rows: Sequence[_Row]) -> list[list[int]]:
         """Return the tokens that follow in some rows."""
         device = self._decoder.device
-        drafts, lengths, generations, width = [], [], [], 1
+        drafts, lengths, generations, memories, width = [], [], [], [], 1
+        needs = []
         for row in rows:
             # the matcher of a grammar allows only one token at a time
             draft = [] if row.generation.matcher else self._drafter.draft(row.generation.context)
@@ -346,10 +329,10 @@ class Batch:
             drafts.append(draft)
             lengths.append(row.length)
             generations.append(row.generation)
+            memories.append(row.memory)
+            needs.append((row.memory, row.length + len(draft) + 2))
             width = max(width, 1 + len(draft))
-        self.memory.grow(
-            (row.memory, row.length + len(draft) + 2)
-            for row, draft in zip(rows, drafts, strict=True))
+        self.memory.grow(needs)
         inputs = []
         for row, draft in zip(rows, drafts, strict=True):
             # the padding of shorter drafts is read, too, and overwritten by later tokens
@@ -358,10 +341,9 @@ class Batch:
             inputs.append([row.tokens[-1], *draft, *padding, *positions])
         read = torch.tensor(inputs, device=device)
         logits = self._decoder.forward(
-            self._decoder.embed(read[:, :width]), read[:, width:],
-            [row.memory for row in rows], lengths)
+            self._decoder.embed(read[:, :width]), read[:, width:], memories, lengths)
         accepted = []
-        for tokens, draft in zip(_choose(logits, generations), drafts, strict=True):
+        for tokens, draft in zip(choose_tokens(logits, generations), drafts, strict=True):
             agreed = 0
             while agreed < len(draft) and draft[agreed] == tokens[agreed]:
                 agreed += 1
@@ -396,13 +378,10 @@ class Batch:
 
     def _put_back(self, generation: Generation) -> None:
         """Let an answer wait at the head of the queue, and let no more join than are there."""
-        self.preempted += 1
-        self._allowed, now = self._promised(), time.monotonic()
-        if now >= self._recovers:
+        if self.shortage.note(self._promised()):
             _logger.warning(
-                'the device has too little memory for %d answers at once: one waits, and goes on '
-                'after its %d tokens', len(self._rows) + 1, len(generation.tokens))
-        self._recovers, self._retries = now + _RECOVER_S, now + _RETRY_S
+                'the device has too little memory for %d answers at once; the youngest waits',
+                len(self._rows) + 1)
         with self._changed:
             self._waiting.appendleft(generation)
 
@@ -411,20 +390,3 @@ class Batch:
         self.vision.cache.clear()
         self.memory.trim()
         free_memory()
-
-
-def _choose(logits: torch.Tensor, generations: Sequence[Generation]) -> list[list[int]]:
-    """Return the most likely tokens of each answer.
-
-    Args:
-        logits: (answers, tokens, vocabulary).
-        generations: the answers; a grammar limits the first token.
-
-    """
-    logits = logits.float()
-    for row, generation in zip(logits[:, 0], generations, strict=True):
-        if generation.matcher is not None:
-            allowed = torch.from_numpy(generation.matcher.allowed(len(row))).to(row.device)
-            row.masked_fill_(~allowed, float('-inf'))
-    tokens: list[list[int]] = logits.argmax(-1).tolist()
-    return tokens

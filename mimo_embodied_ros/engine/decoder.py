@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .kv_memory import Row
+    from .vision import EmbeddedPrompt
+
+_PASS = 2048  # tokens that are read at once, which bounds the memory of a pass
 
 
 class Decoder:
@@ -80,6 +83,26 @@ class Decoder:
         """Write the result of ``copy_prefix`` to the beginning of a row."""
         for layer, part in zip(row.slab.layers, prefix, strict=True):
             layer[row.index, : len(part)] = part
+
+    def read(self, prompts: Sequence[EmbeddedPrompt], rows: Sequence[Row]) -> torch.Tensor:
+        """Read prompts, in parts if they are long; returns logits (prompts, vocabulary)."""
+        hidden, positions, starts, lengths = [], [], [], []
+        for prompt in prompts:
+            hidden.append(prompt.hidden)
+            positions.append(prompt.positions)
+            starts.append(prompt.start)
+            lengths.append(len(prompt.hidden))
+        if len(prompts) > 1 and len(prompts) * max(lengths) > _PASS:
+            return torch.cat([
+                self.read([prompt], [row]) for prompt, row in zip(prompts, rows, strict=True)])
+        pad = torch.nn.utils.rnn.pad_sequence
+        last = torch.tensor(lengths, device=self.device) - 1
+        tokens, places = pad(hidden, batch_first=True), pad(positions, batch_first=True)
+        while tokens.shape[1] > _PASS:  # of a single prompt
+            self.forward(tokens[:, :_PASS], places[:, :_PASS], rows, starts, last * 0)
+            tokens, places = tokens[:, _PASS:], places[:, _PASS:]
+            starts, last = [starts[0] + _PASS], last - _PASS
+        return self.forward(tokens, places, rows, starts, last)
 
     def forward(
         self,

@@ -6,13 +6,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import torch
 from tokenizers.decoders import DecodeStream
 
 from .drafts import CONTEXT
 from .repetition import RepetitionDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from tokenizers import Tokenizer
 
@@ -157,3 +158,20 @@ class Generation:
         if self.error is not None:
             raise self.error
         return self._text
+
+
+def choose_tokens(logits: torch.Tensor, generations: Sequence[Generation]) -> list[list[int]]:
+    """Return the most likely tokens of each answer.
+
+    Args:
+        logits: (answers, tokens, vocabulary).
+        generations: the answers; a grammar limits the first token.
+
+    """
+    logits = logits.float()
+    for row, generation in zip(logits[:, 0], generations, strict=True):
+        if generation.matcher is not None:
+            allowed = torch.from_numpy(generation.matcher.allowed(len(row))).to(row.device)
+            row.masked_fill_(~allowed, float('-inf'))
+    tokens: list[list[int]] = logits.argmax(-1).tolist()
+    return tokens

@@ -184,9 +184,7 @@ class EngineConfig:
         max_batch: answers that are decoded at once; more wait.
         cache_mb: megabytes for image features and prompt prefixes, which the next question about
             the same images reuses.
-        kv_cache_mb: megabytes for the keys and values of the answers that are being written; what
-            does not fit waits. 0 is measured: what is left of a GPU's memory after the largest
-            request, or half of the memory that a machine or container has free.
+        kv_cache_mb: megabytes for keys and values; answers wait until theirs fit. 0: measured.
         most_images: images of the largest request for which there must be memory.
         longest_answer: tokens of its answer; a request may ask for more if that fits.
         stop_early: end an answer that is held to a grammar when nothing can follow, without
@@ -364,11 +362,9 @@ class Engine(Protocol):
             ModelNotReadyError: the engine is closed; a server requires another key or does not
                 have the model.
             InvalidRequestError: the prompt leaves no room in the context, holds a control token,
-                or ``max_new_tokens`` is below 1; prompt and answer never fit into memory; a server
-                refuses the request.
+                or never fits into memory; ``max_new_tokens`` is below 1; a server refuses it.
             QueueFullError: a server has too many requests.
-            OutOfMemoryError: the device has too little memory to begin this request, even alone.
-                An answer that has begun waits for memory instead.
+            OutOfMemoryError: the device has too little memory to begin it; what has begun waits.
             BackendUnreachableError: no server answers, or the connection broke during the answer.
             BackendError: the model failed. ``raw_text`` of this and the error above is the text
                 that a server had sent. The engine stays usable after all these errors unless it is

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import math
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,8 @@ BLOCK = 256
 """Rows grow by so many tokens, longer ones by up to an eighth."""
 _HOST_SHARE = 0.5  # of the free memory of the machine or its container
 _GPU_MARGIN = 0.05  # of the GPU's memory: what fragments, and other programs
+_RETRY_S = 0.2  # until an answer is tried again for which there was no memory
+_RECOVER_S = 5.0  # until as many answers are written at once as before memory ended
 _COPIED = 2  # layers that are in memory twice while a row moves to another slab
 
 
@@ -52,7 +55,7 @@ class _Slab:
     @property
     def size(self) -> int:
         """Rows that there is memory for in all layers."""
-        return min(len(layer) for layer in self.layers)
+        return min(map(len, self.layers))
 
 
 @dataclass(eq=False)
@@ -139,7 +142,7 @@ class KVMemory:
 
     def add(self, tokens: Sequence[int]) -> list[Row]:
         """Return a new row for each of so many tokens; nothing has changed if memory ends."""
-        lengths = [row_length(count) for count in tokens]
+        lengths = list(map(row_length, tokens))
         for length in set(lengths):
             slab = self._slab(length)
             wanted = len(slab.rows) + lengths.count(length)
@@ -273,6 +276,39 @@ class KVMemory:
                 layer[[one.index, other.index]] = layer[[other.index, one.index]]
             slab.rows[one.index], slab.rows[other.index] = other, one
             one.index, other.index = other.index, one.index
+
+
+class Shortage:
+    """What follows when a device's memory has ended before the budget did.
+
+    Attributes:
+        count: how often it has.
+        retries: ``time.monotonic()`` seconds before which an answer alone is not tried again.
+
+    """
+
+    def __init__(self) -> None:
+        """Begin with enough memory."""
+        self.count, self.retries = 0, 0.0
+        self._allowed, self._recovers = 0, 0.0
+
+    def limit(self, budget: int) -> int:
+        """Return the bytes that answers may come to need: the budget, or for a while less."""
+        return budget if time.monotonic() >= self._recovers else min(budget, self._allowed)
+
+    def note(self, promised: int) -> bool:
+        """Count one, after which no more than ``promised`` bytes are allowed for a while.
+
+        Returns:
+            Whether the last one is long ago.
+
+        """
+        now = time.monotonic()
+        first = now >= self._recovers
+        self.count += 1
+        self._allowed = promised
+        self._recovers, self.retries = now + _RECOVER_S, now + _RETRY_S
+        return first
 
 
 def is_out_of_memory(error: BaseException) -> bool:

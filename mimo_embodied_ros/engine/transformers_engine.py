@@ -246,7 +246,7 @@ class TransformersEngine:
         use = MemoryUse()
         if batch is not None:
             use = replace(use, cache=batch.vision.cache.bytes, keys_values=batch.memory.bytes,
-                          keys_values_budget=batch.memory.budget, preempted=batch.preempted)
+                          keys_values_budget=batch.memory.budget, preempted=batch.shortage.count)
         if device.type == 'cuda':
             use = replace(use, device=torch.cuda.memory_reserved(device),
                           device_total=torch.cuda.get_device_properties(device).total_memory)

@@ -71,12 +71,53 @@ def test_a_row_costs_what_it_holds() -> None:
     assert memory.bytes == 0
 
 
+class Contents:
+    """Rows with a copy of what each holds."""
+
+    def __init__(self, memory: KVMemory, rng: random.Random) -> None:
+        self.memory, self.rng, self.lost = memory, rng, 0
+        self.rows: dict[Any, torch.Tensor] = {}
+
+    def act(self) -> None:
+        """Let rows join, grow or end."""
+        some = self.rng.sample(list(self.rows), min(3, len(self.rows)))
+        action = self.rng.choice(('add', 'grow', 'grow', 'remove', 'trim'))
+        if action == 'add' and len(self.rows) < 9:
+            for row in self.memory.add([self.rng.choice((100, 300, 700)) for _ in range(2)]):
+                self.rows[row] = torch.randn(3, 90, 2, 4)
+                for layer, part in zip(row.slab.layers, self.rows[row], strict=True):
+                    layer[row.index, :90] = part
+        elif action == 'grow':
+            self.memory.grow([(row, row.slab.length + self.rng.choice((0, 1))) for row in some])
+        elif action == 'remove':
+            self.remove(some[:1])
+        elif action == 'trim':
+            self.memory.trim()
+
+    def remove(self, rows: list[Any]) -> None:
+        for row in rows:
+            self.memory.remove(row)
+            del self.rows[row]
+
+    def drop_lost(self) -> None:
+        lost = [row for row in self.rows if row.lost]
+        self.lost += len(lost)
+        self.remove(lost)
+
+    def check(self) -> None:
+        for row, content in self.rows.items():
+            for layer, part in zip(row.slab.layers, content, strict=True):
+                assert torch.equal(layer[row.index, :90], part)
+                assert layer[row.index].isfinite().all()
+        assert self.memory.bytes == sum(
+            layer.nbytes for slab in self.memory._slabs.values() for layer in slab.layers)
+
+
 def test_rows_keep_their_contents_whatever_moves_and_fails() -> None:
     """Compared with a copy of each, over random joins, growth, ends and failing allocations."""
     rng, memory = random.Random(0), KVMemory(3, (2, 4), torch.float32, torch.device('cpu'))
-    noise = torch.Generator().manual_seed(0)
-    rows: dict[Any, torch.Tensor] = {}
-    allocate, failing, lost = memory.allocate, [0.0], 0
+    contents = Contents(memory, rng)
+    allocate, failing = memory.allocate, [0.0]
 
     def sometimes(shape: Any) -> torch.Tensor:
         if rng.random() < failing[0]:
@@ -84,39 +125,16 @@ def test_rows_keep_their_contents_whatever_moves_and_fails() -> None:
         return allocate(shape).fill_(float('nan'))
 
     memory.allocate = sometimes
-    for step in range(300):
+    for _ in range(300):
         failing[0] = rng.choice((0.0, 0.0, 0.3))
-        action = rng.choice(('add', 'grow', 'grow', 'remove', 'trim'))
         try:
-            if action == 'add' and len(rows) < 9:
-                for row in memory.add([rng.choice((100, 300, 700)) for _ in range(2)]):
-                    rows[row] = torch.randn(3, 90, 2, 4, generator=noise)
-                    for layer, part in zip(row.slab.layers, rows[row], strict=True):
-                        layer[row.index, :90] = part
-            elif action == 'grow':
-                memory.grow([(row, row.slab.length + rng.choice((0, 1)))
-                             for row in rng.sample(list(rows), min(3, len(rows)))])
-            elif action == 'remove' and rows:
-                row = rng.choice(list(rows))
-                memory.remove(row)
-                del rows[row]
-            elif action == 'trim':
-                memory.trim()
+            contents.act()
         except torch.OutOfMemoryError:
-            for row in [row for row in rows if row.lost]:
-                lost += 1
-                memory.remove(row)
-                del rows[row]
-        for row, content in rows.items():
-            for layer, part in zip(row.slab.layers, content, strict=True):
-                assert torch.equal(layer[row.index, :90], part), step
-                assert layer[row.index].isfinite().all()
-        assert memory.bytes == sum(
-            layer.nbytes for slab in memory._slabs.values() for layer in slab.layers)
-    assert lost
+            contents.drop_lost()
+        contents.check()
+    assert contents.lost
     failing[0] = 0.0
-    for row in rows:
-        memory.remove(row)
+    contents.remove(list(contents.rows))
     memory.trim()
     assert memory.bytes == 0
 
@@ -265,12 +283,12 @@ def test_an_answer_that_waits_for_memory_keeps_its_deadline(engine: Any) -> None
 def test_a_long_prompt_is_read_in_parts(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mimo_embodied_ros.engine import batch
+    from mimo_embodied_ros.engine import decoder
 
     prompt = make_prompt('the blue bowl ' * 20, seed=5, images=2)
     whole = engine.generate(prompt, max_new_tokens=30)
     engine._batch.vision.cache.clear()
-    monkeypatch.setattr(batch, '_PASS', 17)
+    monkeypatch.setattr(decoder, '_PASS', 17)
     most = [0]
     Failures(engine, lambda tokens, _: most.append(tokens) is not None)
     assert engine.generate(prompt, max_new_tokens=30).text == whole.text

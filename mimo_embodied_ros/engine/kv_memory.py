@@ -134,7 +134,8 @@ class KVMemory:
             free, total = torch.cuda.mem_get_info(self.device)
             self.limit(int(free - _GPU_MARGIN * total) - kept)
         else:
-            self.limit(int(_HOST_SHARE * (free_host_memory() - kept)))
+            free = free_host_memory()
+            self.limit(int(_HOST_SHARE * (free - min(kept, free // 2))))
 
     def cost(self, tokens: int) -> int:
         """Return the bytes of a row with so many tokens."""

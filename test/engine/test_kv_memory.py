@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONG = 300  # tokens of an answer: more than a block
-CACHE = 512_000_000  # bytes, the default
 
 
 def load(random_model: Path, **settings: Any) -> Any:
@@ -143,15 +142,17 @@ def test_the_budget_is_measured_and_the_largest_request_must_fit(
     random_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half of what a machine or container has free; two layers of it are for copying."""
-    monkeypatch.setattr(kv_memory, 'free_host_memory', lambda: CACHE + 80_000_000)
-    engine = load(random_model)
-    assert engine.memory().keys_values_budget == 20_000_000
-    engine.close()
-    monkeypatch.setattr(kv_memory, 'free_host_memory', lambda: CACHE + 1_000_000)
+    monkeypatch.setattr(kv_memory, 'free_host_memory', lambda: 80_000_000)
+    # the cache of images comes first, but leaves half
+    for megabytes, budget in ((0, 20_000_000), (20, 15_000_000), (512, 10_000_000)):
+        engine = load(random_model, cache_mb=megabytes)
+        assert engine.memory().keys_values_budget == budget
+        engine.close()
+    monkeypatch.setattr(kv_memory, 'free_host_memory', lambda: 1_000_000)
     with pytest.raises(OutOfMemoryError, match=r'2 images of \d+ pixels and an answer of 300 '
                        r'tokens, needs 0.3 MB .* has 0.2 MB .*lower max_pixels, '
                        r'max_new_tokens or the number of cameras'):
-        load(random_model, most_images=2)
+        load(random_model, most_images=2, cache_mb=0)
     # as written in the parameters, without measuring
     engine = load(random_model, kv_cache_mb=3)
     assert engine.memory().keys_values_budget == 1_500_000

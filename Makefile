@@ -113,7 +113,8 @@ lint: $(INSTALLED)  ## run ruff and mypy
 fuzz: $(INSTALLED)  ## feed 100,000 made-up outputs to the parser
 	@cd test && ../$(BIN)/python -m support.fuzz_parse
 
-soak: $(INSTALLED)  ## send 10,000 goals to a node and count their ends; see bench_out/soak.json
+soak: $(INSTALLED)  ## send 10,000 goals to a node and 1,000 requests to a small device; see bench_out/soak.json
+	@$(BIN)/python bench/small_memory.py
 	@$(BIN)/python bench/soak.py
 
 eval: $(INSTALLED)  ## measure the embedded model on held-out scenes; see eval_out/report.json

@@ -105,10 +105,10 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
     )
 
 
-def warm_up_prompt(area: int, limits: PixelLimits) -> Prompt:
+def warm_up_prompt(area: int, limits: PixelLimits, shade: int = 128) -> Prompt:
     """Make a prompt with a grey, square image of about ``area`` pixels, for two tokens."""
     side = max(1, math.isqrt(area))
-    image, scale = resize(np.full((side, side, 3), 128, np.uint8), limits)
+    image, scale = resize(np.full((side, side, 3), shade, np.uint8), limits)
     return Prompt('What is in the image?' + NO_THINK, (image,), (scale,), 2)
 
 

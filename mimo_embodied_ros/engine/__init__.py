@@ -54,7 +54,8 @@ def load_engine(
         CancelledError: ``cancelled`` said so.
         InvalidRequestError: the smallest image area is above the largest.
         ModelNotReadyError: the model cannot be found, read or run here.
-        OutOfMemoryError: the device has too little memory for the weights.
+        OutOfMemoryError: the device has too little memory for the weights, or for the largest
+            request.
 
     """
     if config.backend == 'openai':

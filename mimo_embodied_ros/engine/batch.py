@@ -1,60 +1,79 @@
 """Continuous batching: answers to different prompts are decoded together.
 
-They join and leave the batch between two tokens.
+They join and leave the batch between two tokens. An answer joins when the memory for its longest
+form is there. Should memory end nevertheless, the youngest answer leaves the batch and joins it
+again later: the model reads its prompt and what it has written, and it goes on from there.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mimo_embodied_ros.core.errors import ModelNotReadyError, OutOfMemoryError
+from mimo_embodied_ros.core.errors import ModelNotReadyError
 
 from .decoder import Decoder
 from .drafts import Drafter
+from .generation import choose_tokens
+from .kv_memory import Shortage, free_memory, is_out_of_memory
 from .vision import Vision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .generation import Generation
+    from .kv_memory import Row
 
 _CLOSED = 'the model has been closed; load it again'
+_IDLE_S = 1.0  # until an idle process gives the memory of a GPU back
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class _Row:
-    """A row of the decoder's cache with the answer that it belongs to.
+    """An answer in the batch.
 
     Attributes:
         generation: the answer.
-        length: tokens in the cache.
+        memory: its keys and values.
+        length: tokens in the memory.
         position: of the token that comes next.
-        tokens: the newest ones; the last is not in the cache yet. Empty if the model failed.
+        tokens: the newest ones; the last is not in the memory yet. Empty if the model failed.
 
     """
 
     generation: Generation
+    memory: Row
     length: int
     position: int
     tokens: list[int]
 
+    def place(self) -> tuple[int, int]:
+        """Sort key by which neighbours in memory are neighbours."""
+        return self.memory.slab.length, self.memory.index
+
 
 class Batch:
-    """One thread that owns the model and decodes up to ``capacity`` answers at once."""
+    """One thread that owns the model and decodes up to ``capacity`` answers at once.
+
+    Attributes:
+        vision: embeds prompts, and keeps what is known of images.
+        memory: the keys and values.
+        shortage: whether memory has ended before the budget did.
+
+    """
 
     def __init__(
         self, model: Any, capacity: int, cache_bytes: int, longest_draft: int,
         explain: Callable[[Exception], Exception], *, deterministic: bool = False,
     ) -> None:
-        """Start the thread.
+        """Prepare; ``start`` starts the thread.
 
         Args:
             model: a ``Qwen2_5_VLForConditionalGeneration``.
@@ -72,14 +91,37 @@ class Batch:
         self._capacity = 1 if deterministic else capacity
         self._explain, self._deterministic = explain, deterministic
         self._decoder = Decoder(model)
+        self.memory = self._decoder.memory
         self.vision = Vision(model, self._decoder, cache_bytes)
+        self.shortage = Shortage()
         self._drafter = Drafter(0 if deterministic else longest_draft)
         self._rows: list[_Row] = []
+        # oldest first; those that were preempted are older than those that never began
         self._waiting: deque[Generation] = deque()
         self._changed = threading.Condition()
         self._open = True
         self._thread = threading.Thread(target=self._run, name='model', daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
         self._thread.start()
+
+    @torch.inference_mode()
+    def probe(self, generation: Generation) -> None:
+        """Write an answer in this thread, before ``start``, and keep nothing of it.
+
+        Raises:
+            Exception: of the model, as it is.
+
+        """
+        try:
+            self._begin([generation])
+            for row in self._rows:
+                self._next([row])
+        finally:
+            self._rows.clear()
+            self.memory.release()
+            self.vision.cache.clear()
 
     def submit(self, generation: Generation) -> None:
         """Queue an answer; it joins the batch as soon as there is room.
@@ -95,13 +137,13 @@ class Batch:
             self._changed.notify()
 
     def close(self) -> None:
-        """Complete the answers in progress, refuse those that wait, and end the thread."""
+        """Complete the answers that have begun, refuse the others, and end the thread."""
         with self._changed:
             self._open = False
-            waiting = list(self._waiting)
-            self._waiting.clear()
+            refused = [generation for generation in self._waiting if not generation.tokens]
+            self._waiting = deque(g for g in self._waiting if g.tokens)
             self._changed.notify()
-        for generation in waiting:
+        for generation in refused:
             generation.finish(ModelNotReadyError(_CLOSED))
         self._thread.join()
 
@@ -109,8 +151,7 @@ class Batch:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while self._open and not (self._waiting or self._rows):
-                    self._changed.wait()
+                self._wait()
                 if not (self._waiting or self._rows):
                     break
                 joining = self._next_to_join()
@@ -122,28 +163,57 @@ class Batch:
                 for generation in (*joining, *(row.generation for row in self._rows)):
                     generation.finish(self._explain(error))
                 self._rows.clear()
+                self.memory.release()
         self.vision.cache.clear()
-        self._decoder.release()
+        self.memory.release()
+
+    def _wait(self) -> None:
+        """Wait until there is something to do, or the batch is closed; the lock is held."""
+        idle = False
+        while self._open and not (self._waiting or self._rows):
+            if not self._changed.wait(None if idle else _IDLE_S) and not idle:
+                idle = True
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+        if not self._rows:  # what waits may have to wait for memory
+            pause = self.shortage.retries - time.monotonic()
+            if pause > 0:
+                self._changed.wait(pause)
 
     # -- joining
 
     def _next_to_join(self) -> list[Generation]:
-        """Take answers from the queue for which there is room; the lock is held."""
+        """Take answers from the queue for which there is room; the lock is held.
+
+        The first one for which there is none lets nobody pass, so that its turn comes.
+        """
         room = self._capacity - len(self._rows)
+        memory = self.shortage.limit(self.memory.budget) - self._promised()
         joining: list[Generation] = []
         still_waiting: deque[Generation] = deque()
+        alone = not self._rows and time.monotonic() >= self.shortage.retries
         for generation in self._waiting:
             if not generation.go_on():  # cancelled or past its deadline while it waited
                 generation.finish()
-            elif len(joining) < room:
+                continue
+            cost = self.memory.cost(generation.longest)
+            if not still_waiting and room and (cost <= memory or (alone and not joining)):
+                room, memory = room - 1, memory - cost
                 joining.append(generation)
             else:
                 still_waiting.append(generation)
         self._waiting = still_waiting
         return joining
 
+    def _promised(self) -> int:
+        """Bytes that the answers in the batch may come to need."""
+        promised = 0
+        for row in self._rows:
+            promised += self.memory.cost(row.generation.longest)
+        return promised
+
     def _join(self, joining: Sequence[Generation]) -> None:
-        together = []
+        together: list[Generation] = []
         for generation in joining:
             key = generation.encoded.key
             if key is None or self.vision.cache.get(key) is not None:
@@ -156,84 +226,117 @@ class Batch:
     def _read_prompts(self, group: Sequence[Generation], *, again: bool = False) -> None:
         """Begin answers; if that fails, begin each alone, so that only the faulty one ends.
 
-        If memory is short, the cache of images is cleared and the answer is begun ``again``.
+        If memory is short, unneeded memory is freed and the answer is begun ``again``, and after
+        that it waits until others have left the batch.
         """
         try:
             self._begin(group)
         except Exception as error:
-            failure = self._explain(error)
+            short, failure = is_out_of_memory(error), self._explain(error)
         else:
             return
         # outside of the handler: the error's frames hold tensors that may have to be freed
         if len(group) > 1:
             for generation in group:
                 self._read_prompts([generation])
-        elif isinstance(failure, OutOfMemoryError) and not again:
-            self.vision.cache.clear()
-            free_memory()
+        elif short and not again:
+            self._free()
             self._read_prompts(group, again=True)
+        elif short and (self._rows or (group[0].tokens and self._open)):
+            self._put_back(group[0])
         else:
             group[0].finish(failure)
 
     def _begin(self, group: Sequence[Generation]) -> None:
-        """Read the prompts of several answers in one pass, and write their first tokens."""
-        first = len(self._rows)
-        prompts, lengths, starts = [], [], []
-        new = self._deterministic and self.vision.read_prefix(group[0].encoded, first)
+        """Read prompts, with what is written of their answers, and write the next tokens."""
+        new = self._deterministic and self.vision.read_prefix(group[0].encoded)
+        prompts, sizes = [], []
         for generation in group:
             prompt = self.vision.embed(generation.encoded)
+            if generation.tokens:
+                prompt = prompt.with_text(self._decoder.embed, generation.tokens)
             prompts.append(prompt)
-            lengths.append(prompt.hidden.shape[0])
-            starts.append(prompt.start)
-        self._decoder.reserve(first + len(group), max(starts) + max(lengths))
-        hidden, positions = [], []
-        for row, prompt in enumerate(prompts, first):
-            if prompt.prefix is not None:
-                self._decoder.restore_prefix(row, prompt.prefix.cache)
-            hidden.append(prompt.hidden)
-            positions.append(prompt.positions)
-        pad = torch.nn.utils.rnn.pad_sequence
-        logits = self._decoder.forward(
-            pad(hidden, batch_first=True), pad(positions, batch_first=True), first, starts,
-            last=torch.tensor(lengths, device=self._decoder.device) - 1)
-        tokens = _choose(logits[:, None], group)
-        for number, (generation, prompt) in enumerate(zip(group, prompts, strict=True)):
-            self.vision.keep_prefix(generation.encoded, prompt, first + number)
-            generation.reused = 0 if new else prompt.start
-            self._rows.append(_Row(
-                generation, prompt.start + lengths[number], int(prompt.positions[-1].max()) + 1,
-                tokens[number]))
-        self._write(first)
+            sizes.append(prompt.start + len(prompt.hidden) + 1)
+        rows: list[Row] = []
+        try:
+            rows += self.memory.add(sizes)
+            for row, prompt in zip(rows, prompts, strict=True):
+                if prompt.prefix is not None:
+                    self._decoder.restore_prefix(row, prompt.prefix.cache)
+            logits = self._decoder.read(prompts, rows)
+            tokens = choose_tokens(logits[:, None], group)
+            for generation, prompt, row in zip(group, prompts, rows, strict=True):
+                self.vision.keep_prefix(generation.encoded, prompt, row)
+        except Exception:
+            for row in reversed(rows):
+                self.memory.remove(row)
+            raise
+        begun = []
+        for generation, prompt, row, first in zip(group, prompts, rows, tokens, strict=True):
+            if not generation.tokens:
+                generation.reused = 0 if new else prompt.start
+            begun.append(_Row(generation, row, prompt.start + len(prompt.hidden),
+                              int(prompt.positions[-1].max()) + 1, first))
+        self._rows += begun
+        self._write(begun)
 
     # -- writing
 
     def _step(self) -> None:
         """Write the next token of every answer, and the drafted tokens that were right."""
-        if not self._rows:
-            return
-        try:
-            tokens = self._next(0, len(self._rows))
-        except Exception:  # when each goes on alone, it shows which one fails
-            _logger.exception('the model failed; each answer goes on alone')
-            tokens = [self._alone(number) for number in range(len(self._rows))]
-        for row, written in zip(self._rows, tokens, strict=True):
-            row.length += len(written)
-            row.position += len(written)
-            row.tokens = written
-        self._write(0)
+        freed = False
+        while self._rows:
+            # neighbours in memory are read in one operation
+            self._rows.sort(key=_Row.place)
+            try:
+                tokens = self._next(self._rows)
+            except Exception as error:
+                short = is_out_of_memory(error)
+                if not short:
+                    _logger.exception('the model failed; each answer goes on alone')
+            else:
+                for row, written in zip(self._rows, tokens, strict=True):
+                    row.tokens = written
+                self._take(list(self._rows))
+                return
+            if not short:
+                self._advance_alone()
+                return
+            lost = [row for row in self._rows if row.memory.lost]
+            if freed and not lost:
+                lost = [max(self._rows, key=lambda row: row.generation.arrived)]
+            self._preempt(lost)
+            self._free()
+            freed = True
 
-    def _next(self, first: int, count: int) -> list[list[int]]:
-        """Return the tokens that follow in ``count`` rows from row ``first`` on."""
-        rows, device = self._rows[first : first + count], self._decoder.device
-        drafts, lengths, generations, width = [], [], [], 1
+    def _advance_alone(self) -> None:
+        """Write the next tokens of one answer after the other; it shows which one fails."""
+        for row in list(self._rows):
+            try:
+                row.tokens = self._next([row])[0]
+            except Exception as error:
+                if is_out_of_memory(error):
+                    self._preempt([row])
+                    continue
+                row.generation.error, row.tokens = self._explain(error), []
+            self._take([row])
+
+    def _next(self, rows: Sequence[_Row]) -> list[list[int]]:
+        """Return the tokens that follow in some rows."""
+        device = self._decoder.device
+        drafts, lengths, generations, memories, width = [], [], [], [], 1
+        needs = []
         for row in rows:
             # the matcher of a grammar allows only one token at a time
             draft = [] if row.generation.matcher else self._drafter.draft(row.generation.context)
+            draft = draft[: row.generation.remaining - 1]
             drafts.append(draft)
             lengths.append(row.length)
             generations.append(row.generation)
+            memories.append(row.memory)
+            needs.append((row.memory, row.length + len(draft) + 2))
             width = max(width, 1 + len(draft))
-        self._decoder.reserve(len(self._rows), max(lengths) + width)
+        self.memory.grow(needs)
         inputs = []
         for row, draft in zip(rows, drafts, strict=True):
             # the padding of shorter drafts is read, too, and overwritten by later tokens
@@ -242,55 +345,52 @@ class Batch:
             inputs.append([row.tokens[-1], *draft, *padding, *positions])
         read = torch.tensor(inputs, device=device)
         logits = self._decoder.forward(
-            self._decoder.embed(read[:, :width]), read[:, width:], first, lengths)
+            self._decoder.embed(read[:, :width]), read[:, width:], memories, lengths)
         accepted = []
-        for tokens, draft in zip(_choose(logits, generations), drafts, strict=True):
+        for tokens, draft in zip(choose_tokens(logits, generations), drafts, strict=True):
             agreed = 0
             while agreed < len(draft) and draft[agreed] == tokens[agreed]:
                 agreed += 1
             accepted.append(tokens[: agreed + 1])
         return accepted
 
-    def _alone(self, number: int) -> list[int]:
-        try:
-            return self._next(number, 1)[0]
-        except Exception as error:
-            self._rows[number].generation.error = self._explain(error)
-            return []
+    def _take(self, rows: Sequence[_Row]) -> None:
+        """Count the tokens that were read in a step, and write the newest ones."""
+        for row in rows:
+            row.length += len(row.tokens)
+            row.position += len(row.tokens)
+        self._write(rows)
 
-    def _write(self, first: int) -> None:
+    def _write(self, rows: Sequence[_Row]) -> None:
         """Give the rows' newest tokens to their answers; those that have ended leave."""
-        for number in reversed(range(first, len(self._rows))):
-            row = self._rows[number]
+        for row in rows:
             if row.tokens and all(map(row.generation.write, row.tokens)):
                 continue
             self._drafter.learn(row.generation.context)
             row.generation.finish()
-            last = self._rows.pop()
-            if last is not row:
-                self._decoder.move_row(len(self._rows), number, last.length)
-                self._rows[number] = last
+            self._rows.remove(row)
+            self.memory.remove(row.memory)
 
+    # -- short of memory
 
-def _choose(logits: torch.Tensor, generations: Sequence[Generation]) -> list[list[int]]:
-    """Return the most likely tokens of each answer.
+    def _preempt(self, rows: Sequence[_Row]) -> None:
+        """Let answers leave the batch; they join it again when there is memory."""
+        for row in sorted(rows, key=lambda row: -row.generation.arrived):
+            self._rows.remove(row)
+            self.memory.remove(row.memory)
+            self._put_back(row.generation)
 
-    Args:
-        logits: (answers, tokens, vocabulary).
-        generations: the answers; a grammar limits the first token.
+    def _put_back(self, generation: Generation) -> None:
+        """Let an answer wait at the head of the queue, and let no more join than are there."""
+        if self.shortage.note(self._promised()):
+            _logger.warning(
+                'the device has too little memory for %d answers at once; the youngest waits',
+                len(self._rows) + 1)
+        with self._changed:
+            self._waiting.appendleft(generation)
 
-    """
-    logits = logits.float()
-    for row, generation in zip(logits[:, 0], generations, strict=True):
-        if generation.matcher is not None:
-            allowed = torch.from_numpy(generation.matcher.allowed(len(row))).to(row.device)
-            row.masked_fill_(~allowed, float('-inf'))
-    tokens: list[list[int]] = logits.argmax(-1).tolist()
-    return tokens
-
-
-def free_memory() -> None:
-    """Free unreferenced memory, on the GPU as well."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    def _free(self) -> None:
+        """Free all memory but that of the answers in the batch."""
+        self.vision.cache.clear()
+        self.memory.trim()
+        free_memory()

@@ -1,4 +1,4 @@
-"""The language model's forward pass: few operations a layer, over one KV cache of all answers.
+"""The language model's forward pass: few operations a layer, for all answers together.
 
 ``generate`` of transformers spends most of a small model's time in Python. This module uses the
 same weights and the same arithmetic (Qwen2.5-VL, arXiv:2502.13923; transformers'
@@ -8,26 +8,32 @@ modeling_qwen2_5_vl) without cache objects, new masks for each layer and nested 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from mimo_embodied_ros.core.errors import ModelNotReadyError
 
+from .kv_memory import BLOCK, KVMemory
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_COLUMNS = 256  # the cache grows by at least so many tokens
+    from .kv_memory import Row
+    from .vision import EmbeddedPrompt
+
+_PASS = 2048  # tokens that are read at once, which bounds the memory of a pass
 
 
 class Decoder:
-    """Runs the language model for answers in rows 0, 1, … of a cache of keys and values.
+    """Runs the language model for answers whose keys and values are in rows of ``memory``.
 
     A row holds the tokens of its prompt and its answer so far. Rows do not influence each other.
 
     Attributes:
         device: where the weights are, and where inputs must be.
+        memory: the keys and values.
         embed: takes tokens, (...) int64, to (..., hidden size).
 
     Raises:
@@ -63,53 +69,57 @@ class Decoder:
         self._partner = torch.arange(self._width, device=self.device).roll(self._width // 2)
         self._sign = torch.ones(self._width, device=self.device)
         self._sign[: self._width // 2] = -1
-        self._cache = self._empty(0, 0)
-        self._numbers = torch.arange(0, device=self.device)
+        self.memory = KVMemory(
+            len(self._layers), (2 * groups, self._width), self._dtype, self.device)
+        self._numbers = torch.arange(BLOCK, device=self.device)
 
-    def reserve(self, rows: int, columns: int) -> None:
-        """Make room for so many answers of so many tokens each; the contents are kept."""
-        _, have_rows, have_columns = self._cache.shape[:3]
-        if rows <= have_rows and columns <= have_columns:
-            return
-        rows = max(have_rows, 1 << (rows - 1).bit_length())
-        if columns > have_columns:  # doubled, so that a long answer is rarely copied
-            columns = max(2 * have_columns, -(-columns // _COLUMNS) * _COLUMNS)
-        grown = self._empty(rows, max(columns, have_columns))
-        grown[:, :have_rows, :have_columns] = self._cache
-        self._cache = grown
-        self._numbers = torch.arange(grown.shape[2], device=self.device)
-
-    def release(self) -> None:
-        """Free the cache's memory."""
-        self._cache = self._empty(0, 0)
-
-    def copy_prefix(self, row: int, length: int) -> torch.Tensor:
+    @staticmethod
+    def copy_prefix(row: Row, length: int) -> torch.Tensor:
         """Copy a row's first tokens: (layers, length, 2 * key heads, head size)."""
-        return self._cache[:, row, :length].clone()
+        return torch.stack([layer[row.index, :length] for layer in row.slab.layers])
 
-    def restore_prefix(self, row: int, prefix: torch.Tensor) -> None:
+    @staticmethod
+    def restore_prefix(row: Row, prefix: torch.Tensor) -> None:
         """Write the result of ``copy_prefix`` to the beginning of a row."""
-        self._cache[:, row, : prefix.shape[1]] = prefix
+        for layer, part in zip(row.slab.layers, prefix, strict=True):
+            layer[row.index, : len(part)] = part
 
-    def move_row(self, source: int, target: int, length: int) -> None:
-        """Copy a row's first tokens to another row."""
-        self._cache[:, target, :length] = self._cache[:, source, :length]
+    def read(self, prompts: Sequence[EmbeddedPrompt], rows: Sequence[Row]) -> torch.Tensor:
+        """Read prompts, in parts if they are long; returns logits (prompts, vocabulary)."""
+        hidden, positions, starts, lengths = [], [], [], []
+        for prompt in prompts:
+            hidden.append(prompt.hidden)
+            positions.append(prompt.positions)
+            starts.append(prompt.start)
+            lengths.append(len(prompt.hidden))
+        if len(prompts) > 1 and len(prompts) * max(lengths) > _PASS:
+            return torch.cat([
+                self.read([prompt], [row]) for prompt, row in zip(prompts, rows, strict=True)])
+        pad = torch.nn.utils.rnn.pad_sequence
+        last = torch.tensor(lengths, device=self.device) - 1
+        tokens, places = pad(hidden, batch_first=True), pad(positions, batch_first=True)
+        while tokens.shape[1] > _PASS:  # of a single prompt
+            self.forward(tokens[:, :_PASS], places[:, :_PASS], rows, starts, last * 0)
+            tokens, places = tokens[:, _PASS:], places[:, _PASS:]
+            starts, last = [starts[0] + _PASS], last - _PASS
+        return self.forward(tokens, places, rows, starts, last)
 
     def forward(
         self,
         hidden: torch.Tensor,
         positions: torch.Tensor,
-        first: int,
+        rows: Sequence[Row],
         starts: Sequence[int],
         last: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Read tokens into rows ``first``, ``first + 1``, … and predict the tokens after them.
+        """Read tokens into rows and predict the tokens after them.
 
         Args:
             hidden: (rows, tokens, hidden size), embedded.
             positions: (rows, tokens) if time, row and column are the same for each token, else
                 (rows, tokens, 3).
-            first: number of the first row.
+            rows: where to; fastest where neighbours in a slab are neighbours here. Each has room
+                for its tokens and one more.
             starts: tokens that each row holds already.
             last: (rows,) index of each row's last token, if shorter rows are padded at their end;
                 None: the logits of all tokens are wanted.
@@ -118,44 +128,66 @@ class Decoder:
             Logits (rows, vocabulary) after each row's last token, or (rows, tokens, vocabulary).
 
         """
-        rows, tokens = hidden.shape[:2]
+        count, tokens = hidden.shape[:2]
         heads, groups, width = self._heads, self._groups, self._width
-        each = heads // groups  # query heads that share a key head
         cos, sin = self._rotary_embedding(positions)
-        end = max(starts) + tokens
-        cache = self._cache[:, first : first + rows, :end]
-        begin = torch.tensor(starts, device=self.device)[:, None]
-        places = begin + self._numbers[:tokens]
-        row = self._numbers[:rows, None]
-        mask = None
-        if rows > 1 or tokens > 1:
-            visible = self._numbers[:end] <= places[:, :, None]  # (rows, tokens, end)
-            mask = torch.zeros(visible.shape, dtype=self._dtype, device=self.device)
-            mask = mask.masked_fill_(~visible, float('-inf'))
-            # query heads that share a key head are treated as further tokens
-            mask = mask.repeat_interleave(each, 1)[:, None] if tokens > 1 else mask[:, None]
-        for layer, keys_values in zip(self._layers, cache, strict=True):
-            qkv = layer.qkv(layer.norm_in(hidden)).view(rows, tokens, heads + 2 * groups, width)
+        runs = self._runs(rows, starts, tokens)
+        for number, layer in enumerate(self._layers):
+            qkv = layer.qkv(layer.norm_in(hidden)).view(count, tokens, heads + 2 * groups, width)
             rotated = qkv[:, :, : heads + groups]
             rotated.copy_(
                 torch.addcmul(rotated * cos, rotated.index_select(-1, self._partner), sin))
-            keys_values[row, places] = qkv[:, :, heads:]
-            query = qkv[:, :, :heads].view(rows, tokens, groups, each, width)
-            query = query.transpose(1, 2).reshape(rows, groups, tokens * each, width)
-            attended = F.scaled_dot_product_attention(
-                query, keys_values[:, :, :groups].transpose(1, 2),
-                keys_values[:, :, groups:].transpose(1, 2), attn_mask=mask)
-            attended = attended.view(rows, groups, tokens, each, width).transpose(1, 2)
-            hidden = hidden + layer.out(attended.reshape(rows, tokens, heads * width))
+            if len(runs) == 1:
+                attended = self._attend(runs[0], number, qkv)
+            else:
+                attended = torch.cat([self._attend(run, number, qkv[run.part]) for run in runs])
+            hidden = hidden + layer.out(attended)
             gate, up = layer.gate_up(layer.norm_out(hidden)).chunk(2, -1)
             hidden = hidden + layer.down(layer.activation(gate) * up)
-        ends = hidden if last is None else hidden[self._numbers[:rows], last]
+        ends = hidden if last is None else hidden[self._numbers[:count], last]
         return self._head(self._norm(ends))  # type: ignore[no-any-return]
 
-    def _empty(self, rows: int, columns: int) -> torch.Tensor:
-        return torch.zeros(
-            len(self._layers), rows, columns, 2 * self._groups, self._width,
-            dtype=self._dtype, device=self.device)
+    def _runs(self, rows: Sequence[Row], starts: Sequence[int], tokens: int) -> list[_Run]:
+        """Return where neighbouring rows write their tokens, and what each token sees."""
+        longest = max(starts) + tokens
+        if longest > len(self._numbers):
+            self._numbers = torch.arange(2 * longest, device=self.device)
+        places = torch.tensor(starts, device=self.device)[:, None] + self._numbers[:tokens]
+        found = []
+        for begin, size, first, slab in KVMemory.runs(rows):
+            part = slice(begin, begin + size)
+            end = max(starts[part]) + tokens
+            written = places[part]
+            if end > slab.length:
+                # Padding beyond the row goes to its last place, which no token has yet; one that
+                # comes there overwrites it.
+                end, written = slab.length, written.clamp(max=slab.length - 1)
+            mask = None
+            if size > 1 or tokens > 1:
+                visible = self._numbers[:end] <= written[:, :, None]  # (rows, tokens, end)
+                mask = torch.zeros(visible.shape, dtype=self._dtype, device=self.device)
+                mask = mask.masked_fill_(~visible, float('-inf'))
+                # query heads that share a key head are treated as further tokens
+                each = self._heads // self._groups if tokens > 1 else 1
+                mask = mask.repeat_interleave(each, 1)[:, None] if each > 1 else mask[:, None]
+            layers = [layer.narrow(0, first, size).narrow(1, 0, end) for layer in slab.layers]
+            found.append(_Run(part, layers, self._numbers[:size, None], written, mask))
+        return found
+
+    def _attend(self, run: _Run, number: int, qkv: torch.Tensor) -> torch.Tensor:
+        """Write keys and values of new tokens, and return (rows, tokens, heads * head size)."""
+        keys_values = run.layers[number]
+        rows, tokens, _, width = qkv.shape
+        heads, groups = self._heads, self._groups
+        each = heads // groups  # query heads that share a key head
+        keys_values[run.rows, run.places] = qkv[:, :, heads:]
+        query = qkv[:, :, :heads].view(rows, tokens, groups, each, width)
+        query = query.transpose(1, 2).reshape(rows, groups, tokens * each, width)
+        attended = F.scaled_dot_product_attention(
+            query, keys_values[:, :, :groups].transpose(1, 2),
+            keys_values[:, :, groups:].transpose(1, 2), attn_mask=run.mask)
+        attended = attended.view(rows, groups, tokens, each, width).transpose(1, 2)
+        return attended.reshape(rows, tokens, heads * width)
 
     def _rotary_embedding(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosine and sine (rows, tokens, 1, head size) of the rotary embedding."""
@@ -164,6 +196,25 @@ class Decoder:
         angles = torch.cat((angles, angles), -1)[:, :, None]
         cos, sin = angles.cos() * self._scaling, angles.sin() * self._scaling
         return cos.to(self._dtype), (sin * self._sign).to(self._dtype)
+
+
+class _Run(NamedTuple):
+    """Neighbouring rows of a slab, prepared for all layers of a pass.
+
+    Attributes:
+        part: of the batch that they are.
+        layers: keys and values of each layer, (rows, tokens so far, 2 * key heads, head size).
+        rows: (rows, 1) index.
+        places: (rows, tokens) where each new token is written.
+        mask: (rows, 1, tokens, tokens so far), what each token sees; None: everything.
+
+    """
+
+    part: slice
+    layers: list[torch.Tensor]
+    rows: torch.Tensor
+    places: torch.Tensor
+    mask: torch.Tensor | None
 
 
 class _Layer:

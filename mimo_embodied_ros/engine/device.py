@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from .batch import free_memory
 from .checkpoint import first_line
 from .interface import DeviceLostError
+from .kv_memory import free_memory
 
 
 def is_device_failure(error: Exception) -> bool:

@@ -6,13 +6,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import torch
 from tokenizers.decoders import DecodeStream
 
 from .drafts import CONTEXT
 from .repetition import RepetitionDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from tokenizers import Tokenizer
 
@@ -29,7 +30,9 @@ class Generation:
 
     Attributes:
         encoded: the prompt.
+        longest: tokens of the prompt and the longest answer that is allowed.
         matcher: says which tokens the grammar allows next; None allows all.
+        arrived: ``time.monotonic()`` seconds.
         tokens: written so far.
         context: the same behind the last tokens of the prompt, as the drafter needs them.
         reason: why it ended, as in ``Reply.finish_reason``; empty while it goes on.
@@ -57,6 +60,8 @@ class Generation:
 
         """
         self.encoded, self.matcher = encoded, matcher
+        self.arrived = time.monotonic()
+        self.longest = len(encoded.tokens) + max_tokens
         self.tokens: list[int] = []
         self.context: list[int] = encoded.tokens[-CONTEXT:].tolist()
         self.reason = ''
@@ -72,6 +77,11 @@ class Generation:
         self._text = ''
         self._changed = threading.Condition()
         self._streamed = self._finished = False
+
+    @property
+    def remaining(self) -> int:
+        """How many tokens may still be written."""
+        return self._max_tokens - len(self.tokens)
 
     def go_on(self) -> bool:
         """Whether to begin or continue: no end yet, not cancelled, and before the deadline."""
@@ -149,3 +159,20 @@ class Generation:
         if self.error is not None:
             raise self.error
         return self._text
+
+
+def choose_tokens(logits: torch.Tensor, generations: Sequence[Generation]) -> list[list[int]]:
+    """Return the most likely tokens of each answer.
+
+    Args:
+        logits: (answers, tokens, vocabulary).
+        generations: the answers; a grammar limits the first token.
+
+    """
+    logits = logits.float()
+    for row, generation in zip(logits[:, 0], generations, strict=True):
+        if generation.matcher is not None:
+            allowed = torch.from_numpy(generation.matcher.allowed(len(row))).to(row.device)
+            row.masked_fill_(~allowed, float('-inf'))
+    tokens: list[list[int]] = logits.argmax(-1).tolist()
+    return tokens

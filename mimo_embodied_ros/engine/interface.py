@@ -32,7 +32,7 @@ _ALLOWED = {
     'structured_style': ('auto', 'vllm', 'guided', 'llama', 'openai', 'none'),
 }
 _MINIMUM = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0,
-            'draft_tokens': 0}
+            'draft_tokens': 0, 'kv_cache_mb': 0, 'most_images': 1, 'longest_answer': 1}
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,9 @@ class MemoryUse:
         device_total: memory of the GPU; 0 without a GPU.
         cache_needed: what the images of one request took of the cache, the most so far, where that
             was more than ``cache_mb``; 0: all did fit.
+        keys_values: of the answers that are being written.
+        keys_values_budget: what they may take at most.
+        preempted: how often an answer was put back for lack of memory, and went on later.
 
     """
 
@@ -160,6 +163,9 @@ class MemoryUse:
     device: int = 0
     device_total: int = 0
     cache_needed: int = 0
+    keys_values: int = 0
+    keys_values_budget: int = 0
+    preempted: int = 0
 
 
 @dataclass(frozen=True)
@@ -183,6 +189,9 @@ class EngineConfig:
         max_batch: answers that are decoded at once; more wait.
         cache_mb: megabytes for image features and prompt prefixes, which the next question about
             the same images reuses. What requests in flight use is kept beyond it.
+        kv_cache_mb: megabytes for keys and values; answers wait until theirs fit. 0: measured.
+        most_images: images of the largest request for which there must be memory.
+        longest_answer: tokens of its answer; a request may ask for more if that fits.
         stop_early: end an answer that is held to a grammar when nothing can follow, without
             waiting for the model to end it.
         draft_tokens: tokens that are drafted from earlier answers and checked in one step. 0 is
@@ -223,6 +232,9 @@ class EngineConfig:
     threads: int = 0
     max_batch: int = 8
     cache_mb: int = 512
+    kv_cache_mb: int = 0
+    most_images: int = 1
+    longest_answer: int = 4096
     stop_early: bool = True
     draft_tokens: int = 8
     deterministic: bool = False
@@ -363,9 +375,9 @@ class Engine(Protocol):
             ModelNotReadyError: the engine is closed; a server requires another key or does not
                 have the model.
             InvalidRequestError: the prompt leaves no room in the context, holds a control token,
-                or ``max_new_tokens`` is below 1; a server refuses the request.
+                or never fits into memory; ``max_new_tokens`` is below 1; a server refuses it.
             QueueFullError: a server has too many requests.
-            OutOfMemoryError: the device has too little memory for this request.
+            OutOfMemoryError: the device has too little memory to begin it; what has begun waits.
             BackendUnreachableError: no server answers, or the connection broke during the answer.
             BackendError: the model failed. ``raw_text`` of this and the error above is the text
                 that a server had sent. The engine stays usable after all these errors unless it is

@@ -21,6 +21,7 @@ from mimo_embodied_ros.core.errors import (
 
 from .checkpoint import Checkpoint, check_memory, first_line, free_host_memory
 from .device import check_device, is_device_failure
+from .kv_memory import is_out_of_memory
 from .libraries import hide_notes
 
 if TYPE_CHECKING:
@@ -266,12 +267,3 @@ def read_stop_tokens(
     tokens = model.generation_config.eos_token_id
     tokens = tokens if isinstance(tokens, list) else [tokens]
     return frozenset({*tokens, tokenizer.eos_token_id} - {None})
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that the device or the machine has too little memory."""
-    # PyTorch's allocator for CPUs, and what allocates beside its allocator for GPUs
-    texts = "can't allocate memory", 'CUDA error: out of memory'
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from dataclasses import replace
@@ -34,12 +35,12 @@ from .interface import (
     Reply,
     ServerHealth,
 )
+from .kv_memory import is_out_of_memory
 from .model_loading import (
     add_adapter,
     choose_device,
     choose_dtype,
     choose_quantization,
-    is_out_of_memory,
     load_model,
     read_stop_tokens,
 )
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from .early_end import Cancelled, Deadline
     from .processor import EncodedPrompt
 
+_logger = logging.getLogger(__name__)
 _SMALL = 10_000_000  # parameters; below, one CPU thread is faster than several
 
 
@@ -68,7 +70,8 @@ class TransformersEngine:
     Raises:
         InvalidRequestError: the smallest image area is above the largest.
         ModelNotReadyError: the model cannot be found, read or run here.
-        OutOfMemoryError: the device has too little memory for the weights.
+        OutOfMemoryError: the device has too little memory for the weights, or for the largest
+            request.
 
     """
 
@@ -100,7 +103,7 @@ class TransformersEngine:
         self._stop_tokens = read_stop_tokens(self._model, self._processor.tokenizer)
         self._encoder = PromptEncoder(self._processor)
         self._grammars = GrammarCompiler(self._processor.tokenizer, self._stop_tokens)
-        self._batch: Batch | None = Batch(
+        batch = Batch(
             self._model, config.max_batch, config.cache_mb * 10**6, config.draft_tokens,
             self._explain, deterministic=config.deterministic)
         self.info = ModelInfo(
@@ -116,6 +119,74 @@ class TransformersEngine:
             context_length=self._model.config.get_text_config().max_position_embeddings,
             deterministic=config.deterministic,
         )
+        self._fit_memory(batch, config, probe=small or device.type == 'cuda')
+        batch.start()
+        self._batch: Batch | None = batch
+
+    def _fit_memory(self, batch: Batch, config: EngineConfig, *, probe: bool) -> None:
+        """Answer the largest request once, and divide what memory is left then.
+
+        Args:
+            batch: not started.
+            config: says what the largest request is.
+            probe: whether it is answered; large models take minutes for that on a CPU.
+
+        Raises:
+            OutOfMemoryError: it does not fit.
+
+        """
+        encoded = self._largest_prompt(config.most_images)
+        prompt = len(encoded.tokens)
+        longest = min(prompt + config.longest_answer, self.info.context_length)
+        needed, memory = batch.memory.cost(longest), batch.memory
+        request = (
+            f'the largest request, {len(encoded.images)} images of {self.limits.max_pixels} '
+            f'pixels and an answer of {longest - prompt} tokens, needs {needed / 1e6:.1f} MB for '
+            f'keys and values of {longest} tokens')
+        if probe:
+            try:
+                batch.probe(self._generation(encoded, 2, EarlyEnd(None, None)))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise self._explain(error) from error
+                raise OutOfMemoryError(
+                    f'{request} and more beside them, and {self.info.device} has too little '
+                    f'memory ({first_line(error)}); lower max_pixels or the number of cameras, or '
+                    'end other programs that use it'
+                ) from error
+        if config.kv_cache_mb:
+            memory.limit(config.kv_cache_mb * 10**6)
+        else:
+            # the prefix of a request in flight is kept, however large
+            memory.measure(max(config.cache_mb * 10**6, prompt * memory.token_bytes))
+        if needed > memory.budget:
+            raise OutOfMemoryError(
+                f'{request}, and {self.info.device} has {memory.budget / 1e6:.1f} MB for them; '
+                'lower max_pixels, max_new_tokens or the number of cameras, or raise kv_cache_mb '
+                'if it is set')
+        _logger.info(
+            'keys and values: %.0f MB, enough for %d answers like the largest request at once',
+            memory.budget / 1e6, memory.budget // needed)
+
+    def _largest_prompt(self, images: int) -> EncodedPrompt:
+        """Encode a prompt with so many of the largest images, or fewer if the context is short."""
+        prompts = [warm_up_prompt(self.limits.max_pixels, self.limits, shade)
+                   for shade in range(images)]
+        while True:
+            encoded = self._encoder.encode(replace(
+                prompts[0], images=tuple(p.images[0] for p in prompts),
+                resizes=tuple(p.resizes[0] for p in prompts)))
+            if len(prompts) == 1 or len(encoded.tokens) < self.info.context_length:
+                return encoded
+            prompts.pop()
+
+    def _generation(
+        self, encoded: EncodedPrompt, max_tokens: int, end: EarlyEnd, grammar: str = ''
+    ) -> Generation:
+        return Generation(
+            encoded, max_tokens, self._processor.tokenizer.backend_tokenizer, self._stop_tokens,
+            end, self._grammars.matcher(grammar) if grammar else None,
+            stop_early=self._stop_early)
 
     @property
     def holds_grammars(self) -> bool:
@@ -185,13 +256,18 @@ class TransformersEngine:
                 f'the context of {self.info.name} {self.info.context_length}, which leaves no '
                 'room for an answer; send fewer or smaller images (max_pixels) or a shorter text'
             )
+        longest = min(max_new_tokens, room)
+        needed, budget = batch.memory.cost(length + longest), batch.memory.budget
+        if needed > budget:
+            raise InvalidRequestError(
+                f'the prompt has {length} tokens, {encoded.image_tokens} of them for images, and '
+                f'its answer up to {longest}: their keys and values need {needed / 1e6:.1f} MB '
+                f'and {self.info.device} has {budget / 1e6:.1f} MB for them; send fewer or smaller '
+                'images (max_pixels) or allow fewer tokens (max_new_tokens)'
+            )
         batch.vision.make_patches(encoded)
         preprocessed = time.monotonic()
-        generation = Generation(
-            encoded, min(max_new_tokens, room), self._processor.tokenizer.backend_tokenizer,
-            self._stop_tokens, end,
-            self._grammars.matcher(prompt.grammar) if prompt.grammar else None,
-            stop_early=self._stop_early)
+        generation = self._generation(encoded, longest, end, prompt.grammar)
         batch.submit(generation)
         text = generation.result(on_text)
         stats = GenerationStats(
@@ -215,12 +291,14 @@ class TransformersEngine:
         return ()
 
     def memory(self) -> MemoryUse:
-        """Return the size of the cache of images, and the reserved and total memory of the GPU."""
+        """Return what the model holds beside its weights, and what the GPU has."""
         batch, device = self._batch, torch.device(self.info.device)
         use = MemoryUse()
         if batch is not None:
-            cache = batch.vision.cache
-            use = MemoryUse(cache.bytes, cache_needed=cache.needed)
+            cache, rows = batch.vision.cache, batch.memory
+            use = MemoryUse(
+                cache=cache.bytes, cache_needed=cache.needed, keys_values=rows.bytes,
+                keys_values_budget=rows.budget, preempted=batch.shortage.count)
         if device.type == 'cuda':
             use = replace(use, device=torch.cuda.memory_reserved(device),
                           device_total=torch.cuda.get_device_properties(device).total_memory)

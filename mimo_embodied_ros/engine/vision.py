@@ -14,7 +14,10 @@ import torch
 from .prefix_cache import Prefix, TensorCache
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .decoder import Decoder
+    from .kv_memory import Row
     from .processor import EncodedImage, EncodedPrompt
 
 
@@ -34,6 +37,16 @@ class EmbeddedPrompt:
     positions: torch.Tensor
     start: int
     prefix: Prefix | None
+
+    def with_text(self, embed: torch.nn.Embedding, tokens: Sequence[int]) -> EmbeddedPrompt:
+        """Return the prompt with the tokens of a text behind it."""
+        device = self.hidden.device
+        hidden = torch.cat([self.hidden, embed(torch.tensor(tokens, device=device))])
+        # the three positions of a text's token are the same
+        places = self.positions[-1].max() + 1 + torch.arange(len(tokens), device=device)
+        if self.positions.ndim > 1:
+            places = places[:, None].expand(-1, 3)
+        return replace(self, hidden=hidden, positions=torch.cat([self.positions, places]))
 
 
 class Vision:
@@ -74,18 +87,18 @@ class Vision:
         positions, _ = self._model.get_rope_index(tokens[None], image_grid_thw=grids, **options)
         return EmbeddedPrompt(hidden, positions[:, 0].T, 0, None)
 
-    def keep_prefix(self, encoded: EncodedPrompt, prompt: EmbeddedPrompt, row: int) -> None:
+    def keep_prefix(self, encoded: EncodedPrompt, prompt: EmbeddedPrompt, row: Row) -> None:
         """Copy the prefix of a prompt from a decoder row to the cache, if it is not there yet."""
         if encoded.key is not None and prompt.prefix is None:
             cache = self._decoder.copy_prefix(row, encoded.prefix)
             position = int(prompt.positions[: encoded.prefix].max()) + 1
             self.cache.put(encoded.key, Prefix(cache, position), cache)
 
-    def read_prefix(self, encoded: EncodedPrompt, row: int) -> bool:
+    def read_prefix(self, encoded: EncodedPrompt) -> bool:
         """Read a prompt's prefix by itself and keep it, unless it is kept already.
 
         Where prefix and text are read in one pass, they are rounded otherwise than where the
-        prefix comes from the cache. It uses a free row of the decoder.
+        prefix comes from the cache.
 
         Returns:
             Whether it was read now.
@@ -95,11 +108,12 @@ class Vision:
             return False
         encoded = replace(encoded, tokens=encoded.tokens[: encoded.prefix])
         prompt = self.embed(encoded)
-        self._decoder.reserve(row + 1, encoded.prefix)
-        self._decoder.forward(
-            prompt.hidden[None], prompt.positions[None], row, [0],
-            last=torch.tensor([encoded.prefix - 1], device=self._decoder.device))
-        self.keep_prefix(encoded, prompt, row)
+        (row,) = self._decoder.memory.add([encoded.prefix + 1])
+        try:
+            self._decoder.read([prompt], [row])
+            self.keep_prefix(encoded, prompt, row)
+        finally:
+            self._decoder.memory.remove(row)
         return True
 
     def _features(self, image: EncodedImage) -> torch.Tensor:

@@ -134,6 +134,10 @@ def model_status(
 def memory_status(use: MemoryUse) -> DiagnosticStatus:
     """The status of memory: what this process and its model hold."""
     values = {'process (MB)': f'{_resident() / 1e6:.0f}', 'cache (MB)': f'{use.cache / 1e6:.0f}'}
+    if use.keys_values_budget:
+        values['keys and values (MB)'] = f'{use.keys_values / 1e6:.1f}'
+        values['keys and values at most (MB)'] = f'{use.keys_values_budget / 1e6:.1f}'
+        values['answers put back'] = str(use.preempted)
     if use.device_total:
         values['GPU (MB)'] = f'{use.device / 1e6:.0f}'
         values['GPU total (MB)'] = f'{use.device_total / 1e6:.0f}'

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.prompts import THINKING_TOKENS
 from mimo_embodied_ros.core.skills import MAX_STEPS
 from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig
@@ -56,6 +57,10 @@ MODEL = (
     Parameter('cache_mb', 512, 'Megabytes for the cache of image features and prompt prefixes, '
               'which serves further questions about the same images. What the requests in '
               'progress use is kept beyond it, until they end.', (0, 1_000_000), unit='MB'),
+    Parameter('kv_cache_mb', 0, 'Megabytes for the keys and values of the answers that are being '
+              'written; answers wait until theirs fit. 0: what the largest request leaves of the '
+              "GPU's memory, or half of what machine or container have free.", (0, 1_000_000),
+              unit='MB'),
     Parameter('stop_early', True, 'End an answer that is held to its grammar (structured) when '
               'nothing can follow, before the model ends it.'),
     Parameter('draft_tokens', 8, 'Tokens that are guessed from earlier answers and checked in one '
@@ -295,7 +300,11 @@ def read_settings(node: Node) -> Settings:
     check_topic(node, sensors['odometry_topic'], 'parameter odometry_topic')
     tasks = known_tasks(requests.pop('tasks_file'))
     extrinsics, skills = sensors['extrinsics_file'], requests.pop('skills_file')
-    return Settings(EngineConfig(**engine), tuple(_camera(node, name) for name in names),
+    cameras = tuple(_camera(node, name) for name in names)
+    # the largest request: all cameras with their clips, and the longest answer
+    images = sum(max(1, camera.clip_frames) for camera in cameras)
+    longest = requests['max_new_tokens'] or THINKING_TOKENS + max(t.tokens for t in tasks.values())
+    return Settings(EngineConfig(**engine, most_images=images, longest_answer=longest), cameras,
                     sensors['odometry_topic'],
                     load_extrinsics(extrinsics) if extrinsics else Extrinsics(),
                     sensors['tf_buffer'], **requests, **recording, **life, tasks=tasks,

@@ -83,6 +83,12 @@ def test_memory() -> None:
     assert values(status)['cache (MB)'] == '12'
     assert 10 < int(values(status)['process (MB)']) < 100_000
     assert 'GPU' not in status.message
+    assert 'keys' not in status.message  # a model on a server
+    local = values(memory_status(MemoryUse(
+        keys_values=1_500_000, keys_values_budget=7_000_000, preempted=3)))
+    assert local['keys and values (MB)'] == '1.5'
+    assert local['keys and values at most (MB)'] == '7.0'
+    assert local['answers put back'] == '3'
     on_gpu = memory_status(MemoryUse(0, 17_000_000_000, 24_000_000_000))
     assert values(on_gpu)['GPU (MB)'] == '17000'
     assert 'GPU total (MB) 24000' in on_gpu.message

@@ -413,6 +413,18 @@ def test_configure_fails_with_the_reason(ros: Any, log: Any) -> None:
     ros.wait_for(lambda: any('/nowhere/model' in line for line in log()))
 
 
+def test_configure_needs_memory_for_all_cameras_and_the_longest_answer(
+    ros: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = {'cameras': ['front', 'left', 'rear'], 'rear.clip_frames': 3}
+    robot = Robot(ros, **settings, max_new_tokens=500, kv_cache_mb=2)
+    assert robot.ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
+    said = capfd.readouterr().err
+    assert 'OUT_OF_MEMORY: the largest request, 5 images of 38416 pixels and' in said
+    assert 'an answer of 500 tokens' in said
+    assert 'lower max_pixels, max_new_tokens or the number of cameras, or raise kv_cache_mb' in said
+
+
 def test_list_cameras(robot: Robot) -> None:
     header = robot.see()
     (camera,) = robot.call(srv.ListCameras, 'list_cameras').cameras

@@ -27,7 +27,8 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.engine import EngineConfig, load_engine
-from mimo_embodied_ros.engine.scheduler import Job, Scheduler
+from mimo_embodied_ros.engine.job import Job
+from mimo_embodied_ros.engine.scheduler import Scheduler
 from mimo_embodied_ros.share import embedded_model
 from mimo_embodied_ros.worlds import table_scene
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import expand, reason
+from mimo_embodied_ros.core.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -81,10 +81,16 @@ def follow_image(parameters: dict[str, Any], files: Iterable[str], camera: str =
 
 def _last(parameter: str, files: Iterable[str]) -> str:
     """The last value of a parameter in files, of whatever node; empty where there is none."""
-    contents = (yaml.safe_load(Path(file).read_bytes()) for file in files)
-    found = [str(value) for content in contents for name, value in _by_full_name(content)
+    found = [str(value) for file in files for name, value in _by_full_name(_content(file))
              if name.endswith(f'.{parameter}')]
     return found[-1] if found else ''
+
+
+def _content(file: str) -> Any:
+    try:
+        return read_yaml(file)
+    except yaml.YAMLError:  # the node says what is wrong with it
+        return None
 
 
 def _by_full_name(values: Any, above: str = '') -> Iterator[tuple[str, Any]]:

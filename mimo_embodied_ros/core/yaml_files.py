@@ -70,9 +70,10 @@ def open_yaml(path: Path | str) -> tuple[BoundedLoader, yaml.Node | None]:
         msg = f'it has more than {MAX_BYTES:,} bytes; is it the right file?'
         raise yaml.YAMLError(msg)
     try:
-        loader = BoundedLoader(content.decode('utf-8'))
+        text = content.decode('utf-8')
     except ValueError as error:
         raise yaml.YAMLError(str(error)) from error
+    loader = BoundedLoader(text)
     return loader, loader.get_single_node()
 
 
@@ -85,6 +86,18 @@ def read_yaml(path: Path | str) -> Any:
 
     """
     loader, root = open_yaml(path)
+    return None if root is None else value_of(loader, root)
+
+
+def parse_yaml(text: str) -> Any:
+    """Return the value of a text.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or beyond the bounds.
+
+    """
+    loader = BoundedLoader(text)
+    root = loader.get_single_node()
     return None if root is None else value_of(loader, root)
 
 

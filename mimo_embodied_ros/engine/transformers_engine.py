@@ -147,6 +147,8 @@ class TransformersEngine:
             try:
                 batch.probe(self._generation(encoded, 2, EarlyEnd(None, None)))
             except Exception as error:
+                if is_device_failure(error):
+                    check_device(self.info.device)
                 if not is_out_of_memory(error):
                     raise self._explain(error) from error
                 raise OutOfMemoryError(

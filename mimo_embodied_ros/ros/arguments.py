@@ -12,7 +12,7 @@ import yaml
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import expand, reason, yaml_reason
-from mimo_embodied_ros.core.yaml_files import read_yaml
+from mimo_embodied_ros.core.yaml_files import parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,8 +86,8 @@ def given_parameters(args: Sequence[str]) -> list[Section]:
 
 def _value(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):  # such as 2020-13-45, which is a text for rcl
+        return parse_yaml(text)
+    except yaml.YAMLError:  # such as 2020-13-45, which is a text for rcl
         return text
 
 

@@ -239,7 +239,8 @@ class Interrupted:
     def interrupt(self, *, often: bool = False) -> tuple[int, str]:
         """Press Ctrl-C, or press it until the end; return the exit code and the rest of stderr."""
         os.killpg(self.process.pid, signal.SIGINT)
-        while often and self.process.poll() is None:
+        end = time.monotonic() + WAIT_S * 5
+        while often and self.process.poll() is None and time.monotonic() < end:
             self.process.send_signal(signal.SIGINT)
             time.sleep(0.002)
         _, error = self.process.communicate(timeout=WAIT_S * 5)

@@ -49,11 +49,11 @@ def one_skill(folder: Path, fields: str) -> Skill:
 
 def test_the_skills_that_are_shipped() -> None:
     assert set(ARM) == {'pick', 'place', 'open', 'close', 'push', 'pour', 'hand_over'}
-    assert set(BASE) == {'go_to', 'go_to_pose', 'look_at', 'follow', 'dock', 'wait'}
+    assert set(BASE) == {'go_to', 'go_to_pose', 'look_at', 'dock', 'wait'}
     calls = [call for skill in (ARM['pick'], ARM['place']) for call in skill.runs]
     assert {call.name for call in calls} == {'/move_action', '/gripper_controller/gripper_cmd'}
     assert {call.name for skill in BASE.values() for call in skill.runs} == {
-        '/navigate_to_pose', '/spin', '/follow_object', '/dock_robot', '/wait'}
+        '/navigate_to_pose', '/spin', '/dock_robot', '/wait'}
 
 
 def test_the_docstring_shows_a_skill_that_works(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     ('hand_over', 'give the cup to the person', {'object': 'cup'}),
     ('go_to_pose', 'go to the kitchen', {'pose': 'kitchen'}),
     ('go_to', 'go to the red door', {'place': 'red door'}),
-    ('follow', 'follow the dog for 12.5 seconds', {'object': 'dog', 'duration': '12.5'}),
+    ('wait', 'wait for 12.5 seconds', {'duration': '12.5'}),
     ('wait', 'wait', {}),
 ])
 def test_steps_are_read_by_the_words_for_a_skill(

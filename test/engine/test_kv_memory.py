@@ -143,8 +143,9 @@ def test_the_budget_is_measured_and_the_largest_request_must_fit(
 ) -> None:
     """Half of what a machine or container has free; two layers of it are for copying."""
     monkeypatch.setattr(kv_memory, 'free_host_memory', lambda: 80_000_000)
-    # the cache of images comes first, but leaves half
-    for megabytes, budget in ((0, 20_000_000), (20, 15_000_000), (512, 10_000_000)):
+    # the cache of images comes first, with 61,440 bytes of the largest request at least, but
+    # leaves half
+    for megabytes, budget in ((0, 19_984_640), (20, 15_000_000), (512, 10_000_000)):
         engine = load(random_model, cache_mb=megabytes)
         assert engine.memory().keys_values_budget == budget
         engine.close()

@@ -33,6 +33,7 @@ from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.core.errors import OutOfMemoryError, ResultCode
 from mimo_embodied_ros.ros import messages
 from mimo_embodied_ros.ros.images import encode_image
+from mimo_embodied_ros.ros.stamps import nanoseconds_of
 from mimo_embodied_ros.worlds import road_scene, table_scene
 from support.robot import FRAME, Robot
 from support.tabletop import SCENE
@@ -139,7 +140,8 @@ def test_driving_advice_reads_its_image_once_whatever_the_cache_holds(
     road = road_scene.draw_road(random.Random(3), 1280, 720).pixels
     header = robot.see(road)
     odometry.publish(Odometry(header=header, child_frame_id='base_link'))
-    ros.wait_for(lambda: robot.node.session.intake.odometry_at(0) is not None)
+    intake, stamp_ns = robot.node.session.intake, nanoseconds_of(header.stamp)
+    ros.wait_for(lambda: intake.odometry.at(stamp_ns) is not None)
     result = robot.ask(action.PlanDriving, 'plan_driving', locate_hazards=True,
                        trajectory=True).result
     assert len(prompts) >= 3, result.error_msg

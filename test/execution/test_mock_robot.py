@@ -41,9 +41,9 @@ nod:
 
 def run_skill(ros: Any, node: Any, client: ActionClient) -> int:
     """Send a goal; return its status at the end."""
-    goal = client.send_goal_async(RunSkill.Goal(skill='nod'))
+    goal = ros.call(client.send_goal_async, RunSkill.Goal(skill='nod'))
     ros.wait_for(goal.done)
-    result = goal.result().get_result_async()
+    result = ros.call(goal.result().get_result_async)
     ros.wait_for(result.done)
     return int(result.result().status)
 

@@ -330,7 +330,7 @@ def test_a_full_queue_refuses_and_queued_and_running_goals_can_be_cancelled(ros:
     refused = robot.ask(action.Ask, 'ask', question='three').result
     assert ResultCode(refused.error_code) is ResultCode.QUEUE_FULL
     for handle in (queued, running):
-        first, second = handle.cancel_goal_async(), handle.cancel_goal_async()
+        first, second = ros.call(handle.cancel_goal_async), ros.call(handle.cancel_goal_async)
         ros.wait_for(lambda a=first, b=second: a.done() and b.done())
         reply = robot.result(handle)
         assert reply.status == GoalStatus.STATUS_CANCELED
@@ -345,7 +345,7 @@ def test_a_goal_is_cancelled_while_the_model_writes(robot: Robot) -> None:
     handle = robot.send(action.PlanTask, 'plan_task', feedback,
                         instruction='put the red cube and the green ball in the blue bowl')
     robot.ros.wait_for(lambda: any(f.tokens for f in feedback))
-    cancel = handle.cancel_goal_async()
+    cancel = robot.ros.call(handle.cancel_goal_async)
     robot.ros.wait_for(cancel.done)
     reply = robot.result(handle)
     # the answer may have been complete when the cancel came
@@ -362,7 +362,7 @@ def test_urgent_goals_go_first(ros: Any) -> None:
     handles = [robot.send(action.Ask, 'ask', question=f'What do you see, {p}?', priority=p)
                for p in (0, 1, 5, 3)]
     for priority, handle in zip((0, 1, 5, 3), handles):
-        handle.get_result_async().add_done_callback(lambda _, p=priority: order.append(p))
+        ros.call(handle.get_result_async).add_done_callback(lambda _, p=priority: order.append(p))
     robot.see()
     ros.wait_for(lambda: len(order) == 4)
     assert order == [0, 5, 3, 1]  # the first was being served already

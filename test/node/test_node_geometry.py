@@ -197,7 +197,7 @@ def test_a_transform_that_is_late_is_waited_for_beside_everything_else(
     # a cancel ends the wait, and so does the limit
     drive(-3.0, -1.5, parent='earth', child='map')
     cancelled = ask('earth')
-    ros.wait_for(cancelled.cancel_goal_async().done)
+    ros.wait_for(ros.call(cancelled.cancel_goal_async).done)
     assert robot.result(cancelled).status == GoalStatus.STATUS_CANCELED
     robot.node.set_parameters([rclpy.parameter.Parameter('wait_for_transform', value=0.2)])
     result = robot.find('earth')

@@ -172,6 +172,6 @@ def test_the_way_of_a_cancel(ros: Any, trace: Trace) -> None:
         handle = robot.send(action.PlanTask, 'plan_task', instruction=INSTRUCTION)
         ros.wait_for(lambda: robot.node.session.scheduler.running)
         ros.wait_for(lambda: any(f.name == 'Job.is_over' for f in trace.functions))
-        ros.wait_for(handle.cancel_goal_async().done)
+        ros.wait_for(ros.call(handle.cancel_goal_async).done)
         assert robot.result(handle).result.error_code == ResultCode.CANCELLED
     check_page('A goal is cancelled', trace)

@@ -149,7 +149,7 @@ def test_a_second_try_can_be_cancelled(ros: Any, monkeypatch: pytest.MonkeyPatch
         feedback: list[Any] = []
         handle = robot.send(action.AnswerSpatial, 'answer_spatial', feedback, **UNREAD)
         ros.wait_for(lambda: any('5' in f.delta for f in feedback))
-        ros.wait_for(handle.cancel_goal_async().done)
+        ros.wait_for(ros.call(handle.cancel_goal_async).done)
         reply = robot.result(handle)
         assert reply.status == GoalStatus.STATUS_CANCELED
         assert reply.result.raw_text.startswith('0 1 2 ')  # not behind the first answer

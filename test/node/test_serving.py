@@ -114,7 +114,7 @@ def test_equal_questions_leave_the_runners_to_others(ros: Any) -> None:
         first = next(job for job in list(scheduler._running))
         leading = next(h for h in handles if robot.node._goals._requests[bytes(h.goal_id.uuid)]
                        is first)
-        ros.wait_for(leading.cancel_goal_async().done)
+        ros.wait_for(ros.call(leading.cancel_goal_async).done)
         assert robot.result(leading).result.error_code == ResultCode.CANCELLED
     finally:
         release.set()
@@ -209,7 +209,8 @@ def test_callers_take_turns(waiting: Robot) -> None:
     handles = [waiting.send(action.Ask, 'ask', question=f'What do you see, {name} {n}?',
                             caller=name) for name, n in asks]
     for (name, _), handle in zip(asks, handles):
-        handle.get_result_async().add_done_callback(lambda _, n=name: order.append(n))
+        waiting.ros.call(handle.get_result_async).add_done_callback(
+            lambda _, n=name: order.append(n))
     waiting.see()
     waiting.ros.wait_for(lambda: len(order) == len(asks))
     assert order == ['greedy', 'modest', 'greedy', 'modest', 'greedy', 'greedy']
@@ -272,9 +273,9 @@ def test_cancel_before_the_goal_is_acknowledged(robot: Robot) -> None:
     for _ in range(20):
         key = uuid.uuid4().bytes
         goal_id = UUID(uuid=list(key))
-        sent = client.send_goal_async(
-            action.PlanTask.Goal(instruction=LONG), goal_uuid=goal_id)
-        cancelled = cancel.call_async(CancelGoal.Request(goal_info=GoalInfo(goal_id=goal_id)))
+        sent, cancelled = robot.ros.call(lambda g=goal_id: (
+            client.send_goal_async(action.PlanTask.Goal(instruction=LONG), goal_uuid=g),
+            cancel.call_async(CancelGoal.Request(goal_info=GoalInfo(goal_id=g)))))
         robot.ros.wait_for(lambda a=cancelled, s=sent: a.done() and s.done())
         assert sent.result().accepted
         taken = bool(cancelled.result().goals_canceling)
@@ -294,10 +295,10 @@ def test_cancel_at_any_time_leads_to_the_end_that_its_answer_announces(robot: Ro
         feedback: list[Any] = []
         handle = robot.send(action.PlanTask, 'plan_task', feedback, instruction=LONG,
                             max_new_tokens=400 + tokens)  # so that no answer is shared
-        result = handle.get_result_async()
+        result = robot.ros.call(handle.get_result_async)
         robot.ros.wait_for(lambda f=feedback, r=result, t=tokens: (
             r.done() or t == 0 or any(m.tokens >= t for m in f)))
-        cancels = [handle.cancel_goal_async() for _ in range(2)]
+        cancels = [robot.ros.call(handle.cancel_goal_async) for _ in range(2)]
         robot.ros.wait_for(lambda c=cancels: all(future.done() for future in c))
         robot.ros.wait_for(result.done)
         key = bytes(handle.goal_id.uuid)
@@ -327,7 +328,7 @@ def test_cancel_while_positions_are_found(
     handle = robot.send(action.FindAffordances, 'find_affordances', query='red cube',
                         target_frame=FRAME)
     assert lifting.wait(WAIT_S)
-    cancel = handle.cancel_goal_async()
+    cancel = robot.ros.call(handle.cancel_goal_async)
     robot.ros.wait_for(cancel.done)
     reply = robot.result(handle)
     go.set()

@@ -56,9 +56,9 @@ class Robot:
         assert self.client.wait_for_server(WAIT_S)
 
     def find(self, query: str) -> Any:
-        sent = self.client.send_goal_async(action.FindAffordances.Goal(query=query))
+        sent = self.ros.call(self.client.send_goal_async, action.FindAffordances.Goal(query=query))
         self.ros.wait_for(sent.done)
-        result = sent.result().get_result_async()
+        result = self.ros.call(sent.result().get_result_async)
         self.ros.wait_for(result.done)
         assert result.result().result.error_code == ResultCode.NONE
         return result.result().result.affordances

@@ -51,12 +51,13 @@ class Robot:
                 at = self.simulation._extrinsics.lookup(OPTICAL_FRAME, FRAME, 0).apply(at)
             point.point = Point(**dict(zip('xyz', map(float, at))))
         field = 'place_at' if skill == 'place' else 'object_at'
-        future = self.client.send_goal_async(RunSkill.Goal(skill=skill, **{field: point}))
+        future = self.ros.call(
+            self.client.send_goal_async, RunSkill.Goal(skill=skill, **{field: point}))
         self.ros.wait_for(future.done)
         return future.result()
 
     def result(self, handle: Any) -> Any:
-        future = handle.get_result_async()
+        future = self.ros.call(handle.get_result_async)
         self.ros.wait_for(future.done)
         return future.result()
 
@@ -120,7 +121,7 @@ def test_it_does_one_skill_at_a_time_and_a_cancelled_one_does_nothing(robot: Rob
     busy = robot.do('place', 'blue bowl')
     assert busy.status == GoalStatus.STATUS_ABORTED
     assert 'is doing another skill' in busy.result.error_msg
-    handle.cancel_goal_async()
+    robot.ros.call(handle.cancel_goal_async)
     reply = robot.result(handle)
     assert (reply.status, reply.result.error_code) == (
         GoalStatus.STATUS_CANCELED, ResultCode.CANCELLED)

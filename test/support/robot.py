@@ -89,8 +89,9 @@ class Robot:
             client = self.clients[name] = self.ros.call(
                 ActionClient, self.other, kind, f'/mimo_embodied/{name}')
             assert client.wait_for_server(WAIT_S)
-        future = client.send_goal_async(
-            kind.Goal(**goal),
+        # here, rclpy could get the response before it notes that it waits for one
+        future = self.ros.call(
+            client.send_goal_async, kind.Goal(**goal),
             None if feedback is None else lambda m: feedback.append(m.feedback))
         self.ros.wait_for(future.done)
         handle = future.result()
@@ -99,7 +100,7 @@ class Robot:
 
     def result(self, handle: Any) -> Any:
         """Wait for the end of a goal and return its status and result."""
-        future = handle.get_result_async()
+        future = self.ros.call(handle.get_result_async)
         self.ros.wait_for(future.done)
         return future.result()
 

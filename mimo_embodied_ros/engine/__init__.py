@@ -8,11 +8,11 @@ from __future__ import annotations
 from mimo_embodied_ros.core.errors import ModelNotReadyError
 from mimo_embodied_ros.share import install_command
 
+from .config import EngineConfig
 from .early_end import Cancelled
 from .interface import (
     DeviceLostError,
     Engine,
-    EngineConfig,
     GenerationStats,
     MemoryUse,
     ModelInfo,

@@ -1,14 +1,12 @@
-"""The interface of engines, with their configuration, replies and statistics."""
+"""The interface of engines, with their replies and statistics."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
 
-from mimo_embodied_ros.core.errors import InvalidRequestError, ModelNotReadyError
+from mimo_embodied_ros.core.errors import ModelNotReadyError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -23,16 +21,6 @@ OnText = Callable[[str, int], None]
 
 OnProgress = Callable[[float], None]
 """Receives the share of the weights that are loaded, 0 to 1, every few seconds."""
-
-_ALLOWED = {
-    'backend': ('transformers', 'openai'),
-    'dtype': ('auto', 'bfloat16', 'float32'),
-    'attention': ('sdpa', 'eager', 'flash_attention_2'),
-    'quantization': ('none', '8bit', '4bit'),
-    'structured_style': ('auto', 'vllm', 'guided', 'llama', 'openai', 'none'),
-}
-_MINIMUM = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0,
-            'draft_tokens': 0, 'kv_cache_mb': 0, 'most_images': 1, 'longest_answer': 1}
 
 
 @dataclass(frozen=True)
@@ -166,149 +154,6 @@ class MemoryUse:
     keys_values: int = 0
     keys_values_budget: int = 0
     preempted: int = 0
-
-
-@dataclass(frozen=True)
-class EngineConfig:
-    """How to load a model, or where it is served.
-
-    Attributes:
-        model: directory of a checkpoint, or its name on the Hugging Face hub; with 'openai' the
-            name by which the servers know it.
-        backend: 'transformers', in this process, or 'openai', on servers with OpenAI's interface.
-            The settings from ``device`` to ``deterministic`` are for the former, those from
-            ``servers`` on for the latter.
-        device: 'auto' (the first GPU if there is one), 'cpu', 'cuda' or 'cuda:<n>'.
-        dtype: 'auto' (bfloat16 on a GPU, float32 on a CPU, where bfloat16 decodes slower),
-            'bfloat16' or 'float32'.
-        attention: 'sdpa', 'eager' or 'flash_attention_2'.
-        adapter: directory of a LoRA adapter, or its name on the hub; empty is none.
-        quantization: 'none', '8bit' or '4bit': of the language model's weights, by bitsandbytes.
-        threads: CPU threads for the whole process; 0 is one thread for a small model on a CPU,
-            which more threads would slow down, and else PyTorch's choice.
-        max_batch: answers that are decoded at once; more wait.
-        cache_mb: megabytes for image features and prompt prefixes, which the next question about
-            the same images reuses. What requests in flight use is kept beyond it.
-        kv_cache_mb: megabytes for keys and values; answers wait until theirs fit. 0: measured.
-        most_images: images of the largest request for which there must be memory.
-        longest_answer: tokens of its answer; a request may ask for more if that fits.
-        stop_early: end an answer that is held to a grammar when nothing can follow, without
-            waiting for the model to end it.
-        draft_tokens: tokens that are drafted from earlier answers and checked in one step. 0 is
-            none. In float32 the answers stay the same; in bfloat16 drafts, like other answers in
-            the batch, change how sums are rounded, and so a few answers in a hundred.
-        deterministic: answer one prompt at a time, without drafts, so that the same prompt gets
-            the same answer in bfloat16, too, whatever was asked before or is asked beside it.
-        min_pixels: smallest image area, pixels; 0 is the checkpoint's. Servers do not report
-            theirs: 0 is then 3136, and the value must be the one that the server uses.
-        max_pixels: largest image area, pixels; 0 is the checkpoint's, with servers 3211264,
-            MiMo-Embodied's 4096 tokens. It may be smaller than the server's.
-        servers: base URLs, the preferred one first; ``/v1`` is added to one without a path.
-        api_key_env: name of the environment variable that holds the servers' key; empty is none.
-        connect_timeout: seconds until a server must have taken the connection.
-        first_token_timeout: seconds from then until its first token; its queue counts.
-        token_timeout: seconds between two tokens.
-        structured_style: how servers take the form of an answer: 'vllm' (structured_outputs),
-            'guided' (guided_grammar of vLLM before 0.12), 'llama' (llama-server with llguidance),
-            'openai' (response_format with a JSON schema), 'none', or 'auto': each server is tried,
-            by what it says of itself, and takes none where it holds no answer.
-
-    Raises:
-        InvalidRequestError: a setting is out of its range. float16 is always refused: activations
-            of MiMo-Embodied's vision tower are larger than float16's largest number, and the model
-            then answers with exclamation marks only (XiaomiMiMo/MiMo-VL issue 8).
-
-    """
-
-    model: str
-    backend: str = 'transformers'
-    device: str = 'auto'
-    dtype: str = 'auto'
-    attention: str = 'sdpa'
-    adapter: str = ''
-    quantization: str = 'none'
-    min_pixels: int = 0
-    max_pixels: int = 0
-    threads: int = 0
-    max_batch: int = 8
-    cache_mb: int = 512
-    kv_cache_mb: int = 0
-    most_images: int = 1
-    longest_answer: int = 4096
-    stop_early: bool = True
-    draft_tokens: int = 8
-    deterministic: bool = False
-    servers: tuple[str, ...] = ('http://127.0.0.1:8000/v1',)
-    api_key_env: str = ''
-    connect_timeout: float = 2.0
-    first_token_timeout: float = 20.0
-    token_timeout: float = 10.0
-    structured_style: str = 'auto'
-
-    def __post_init__(self) -> None:
-        """Check all settings that do not depend on the machine."""
-        if self.dtype in ('float16', 'fp16', 'half'):
-            raise InvalidRequestError(
-                f"dtype '{self.dtype}' is refused: activations of MiMo-Embodied overflow in "
-                "float16 and every answer becomes '!!!!'; use 'auto', 'bfloat16' or 'float32'"
-            )
-        for name, allowed in _ALLOWED.items():
-            if getattr(self, name) not in allowed:
-                raise InvalidRequestError(
-                    f"{name} '{getattr(self, name)}' is not known; use one of {', '.join(allowed)}"
-                )
-        if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', self.device):
-            raise InvalidRequestError(
-                f"device '{self.device}' is not known; use 'auto', 'cpu', 'cuda' or 'cuda:<n>'"
-            )
-        if not self.model.strip():
-            raise InvalidRequestError(
-                'no model is named; give a directory or a name on the Hugging Face hub'
-            )
-        for name, minimum in _MINIMUM.items():
-            if getattr(self, name) < minimum:
-                raise InvalidRequestError(
-                    f'{name} is {getattr(self, name)}; it is {minimum} or more')
-        if self.deterministic and self.backend == 'openai':
-            raise InvalidRequestError(
-                'deterministic is true, but servers decide by themselves what they compute '
-                "together; leave it false, or use backend 'transformers'")
-        self._check_servers()
-
-    @property
-    def at_once(self) -> int:
-        """How many answers are decoded at once."""
-        return 1 if self.deterministic else self.max_batch
-
-    def _check_servers(self) -> None:
-        if self.backend == 'openai' and not self.servers:
-            raise InvalidRequestError('servers is empty; give the URL of at least one')
-        for url in self.servers:
-            if '@' in url or '?' in url:  # the message does not repeat it
-                raise InvalidRequestError(
-                    'servers holds a URL with a user, password or query; keep secrets in an '
-                    'environment variable and name it in api_key_env'
-                )
-            try:
-                parts = urlsplit(url)
-                is_url = parts.scheme in ('http', 'https') and bool(parts.hostname)
-                is_url = is_url and parts.port != 0 and not parts.fragment and url == url.strip()
-            except ValueError:  # of the port, or the brackets of an IPv6 address
-                is_url = False
-            if not is_url:
-                raise InvalidRequestError(
-                    f"servers holds '{url}', which is no URL of a server; write it like "
-                    'http://127.0.0.1:8000/v1'
-                )
-        if self.api_key_env and not re.fullmatch(r'[A-Za-z_]\w*', self.api_key_env, re.ASCII):
-            # the message does not repeat the value, which may be the key
-            raise InvalidRequestError(
-                'api_key_env is not the name of an environment variable; put the key into one and '
-                'give its name'
-            )
-        for name in ('connect_timeout', 'first_token_timeout', 'token_timeout'):
-            if not getattr(self, name) > 0:
-                raise InvalidRequestError(f'{name} is {getattr(self, name)} s; it is above 0')
 
 
 class DeviceLostError(ModelNotReadyError):

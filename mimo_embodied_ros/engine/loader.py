@@ -12,7 +12,8 @@ from mimo_embodied_ros.core.errors import CancelledError
 from . import load_engine
 
 if TYPE_CHECKING:
-    from .interface import Engine, EngineConfig, OnProgress
+    from .config import EngineConfig
+    from .interface import Engine, OnProgress
 
 _POLL_S = 0.02
 

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
+    from .config import EngineConfig
     from .early_end import Cancelled
-    from .interface import EngineConfig, OnProgress
+    from .interface import OnProgress
 
 # Names of modules in adapters that were trained with transformers before 4.52.
 _OLD_NAMES = {

@@ -23,7 +23,6 @@ from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 
 from .early_end import EarlyEnd
 from .interface import (
-    EngineConfig,
     GenerationStats,
     MemoryUse,
     ModelInfo,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.prompts import Prompt
 
+    from .config import EngineConfig
     from .early_end import Cancelled, Deadline
 
 # MiMo-Embodied was evaluated with 4 to 4096 image tokens (XiaomiMiMo/MiMo-Embodied, README).

@@ -28,7 +28,7 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.prompts import NO_THINK, Prompt
 
-from .interface import EngineConfig, ServerHealth
+from .interface import ServerHealth
 from .openai_proxy import find_proxy
 from .openai_reader import CompletionReader, StreamError, describe, excerpt
 from .openai_stream import StreamedReply
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Coroutine
 
+    from .config import EngineConfig
     from .early_end import EarlyEnd
 
     T = TypeVar('T')

@@ -26,7 +26,6 @@ from .device import check_device, is_device_failure
 from .early_end import EarlyEnd
 from .generation import Generation
 from .interface import (
-    EngineConfig,
     GenerationStats,
     MemoryUse,
     ModelInfo,
@@ -51,6 +50,7 @@ from .structured import GrammarCompiler, supports_grammars
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .config import EngineConfig
     from .early_end import Cancelled, Deadline
     from .processor import EncodedPrompt
 

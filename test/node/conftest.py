@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.openai_server import Server
     from support.robot import Robot
     from support.ros import Ros
 
@@ -17,3 +20,16 @@ def robot(ros: Ros) -> Robot:
     from support.robot import Robot
 
     return Robot(ros).start()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of a model that says yes to everything."""
+    from support.openai_server import Handler, Server
+
+    def say(handler: Handler) -> None:
+        handler.start()
+        handler.say('\\boxed{yes}', finish='stop')
+
+    with Server(say) as made:
+        yield made

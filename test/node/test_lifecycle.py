@@ -24,13 +24,14 @@ from rcl_interfaces.srv import GetParameters, SetParameters
 from mimo_embodied_ros import action
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.ros import process
-from support.openai_server import Handler, Server
-from support.robot import Robot
+from support.robot import Robot, remote
 from support.waiting import WAIT_S, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from support.openai_server import Server
 
 NODE = '/mimo_embodied'
 UNCONFIGURED, INACTIVE = State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_INACTIVE
@@ -81,21 +82,6 @@ class Manager:
     @property
     def state(self) -> int:
         return int(self.call(GetState, 'get_state').current_state.id)
-
-
-def say(handler: Handler) -> None:
-    handler.start()
-    handler.say('\\boxed{yes}', finish='stop')
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server(say) as made:
-        yield made
-
-
-def remote(ros: Any, server: Server, **values: Any) -> Robot:
-    return Robot(ros, backend='openai', model='mimo', servers=[server.url], **values)
 
 
 def test_only_what_a_state_allows_succeeds_and_the_node_goes_on(ros: Any, server: Server) -> None:
@@ -352,6 +338,7 @@ def test_a_model_on_a_server_is_never_lost(ros: Any, server: Server) -> None:
         reply = robot.ask(action.AnswerSpatial, 'answer_spatial', question='Is it red?')
         return ResultCode(reply.result.error_code)
 
+    well = server.behaviour
     for code in (401, 403, 404):
         server.behaviour = lambda handler, c=code: handler.send_error(c)
         assert ask() is ResultCode.MODEL_NOT_READY
@@ -359,5 +346,5 @@ def test_a_model_on_a_server_is_never_lost(ros: Any, server: Server) -> None:
             ros.wait_for(lambda n=name, c=code: str(c) in getattr(
                 statuses.get(f'mimo_embodied: {n}'), 'message', ''))
         assert robot.node.state == ACTIVE
-        server.behaviour = say
+        server.behaviour = well
         assert ask() is ResultCode.NONE

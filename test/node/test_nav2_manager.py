@@ -19,13 +19,12 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
 from mimo_embodied_ros import action
-from support.openai_server import Handler, Server
 from support.paths import ROOT
-from support.robot import Robot
+from support.robot import Robot, remote
 from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from support.openai_server import Server
 
 NAME = 'mimo_embodied'  # in node_names
 EXPECTED = {
@@ -102,21 +101,6 @@ class LifecycleManager:
 
         if bond is not None:
             self.ros.call(end)
-
-
-def say(handler: Handler) -> None:
-    handler.start()
-    handler.say('\\boxed{yes}', finish='stop')
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server(say) as made:
-        yield made
-
-
-def remote(ros: Any, server: Server, **values: Any) -> Robot:
-    return Robot(ros, backend='openai', model='mimo', servers=[server.url], **values)
 
 
 def test_a_node_is_led_by_the_manager(ros: Any, server: Server) -> None:

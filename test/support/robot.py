@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.prompts import Prompt
     from mimo_embodied_ros.worlds import table_scene
+    from support.openai_server import Server
     from support.ros import Ros
 
 FRAME = 'camera_optical_frame'
@@ -131,3 +132,8 @@ class Robot:
 
         engine.generate = watched
         return prompts
+
+
+def remote(ros: Any, server: Server, **values: Any) -> Robot:
+    """A robot whose model is on a server."""
+    return Robot(ros, backend='openai', model='mimo', servers=[server.url], **values)

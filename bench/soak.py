@@ -267,7 +267,7 @@ class Soak:
             request = SetStandingQuery.Request(
                 name=str(number), enabled=True, rate=5.0, kind=SetStandingQuery.Request.ASK,
                 text=f'standing {number}: What do you see?')
-            assert self.spin(stand.call_async(request).done, WAIT_S), 'the model did not load'
+            assert self.spin(self._agreed(stand, request), WAIT_S), 'the model did not load'
         self.every(CAMERA_S, self.publish)
         self.every(0.5, self.measure)
         begin = reported = time.monotonic()
@@ -286,6 +286,17 @@ class Soak:
         self.seconds = time.monotonic() - begin
         self.spin(lambda: all(self.ends[key] for key in list(self.sent_goals)[-100:]), 60)
         self.spin(lambda: False, 1)  # time for a goal to end a second time
+
+    def _agreed(self, client: Any, request: Any) -> Callable[[], bool]:
+        """Return what asks a service again until it agrees: the node refuses while it loads."""
+        futures = [client.call_async(request)]
+
+        def agreed() -> bool:
+            if futures[-1].done() and futures[-1].result().error_code:
+                futures.append(client.call_async(request))
+            return futures[-1].done()
+
+        return agreed
 
     def _lost(self, key: bytes, goal: SentGoal) -> str:
         """Describe a goal without a result."""

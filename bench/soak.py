@@ -263,11 +263,12 @@ class Soak:
             WAIT_S), 'the node did not start'
         stand = self.nodes[0].create_client(SetStandingQuery, f'{NAME}/set_standing_query')
         assert self.spin(stand.service_is_ready, WAIT_S)
+        assert self.spin(self._active(), WAIT_S), 'the model did not load'
         for number in range(2):
             request = SetStandingQuery.Request(
                 name=str(number), enabled=True, rate=5.0, kind=SetStandingQuery.Request.ASK,
                 text=f'standing {number}: What do you see?')
-            assert self.spin(self._agreed(stand, request), WAIT_S), 'the model did not load'
+            assert self.spin(stand.call_async(request).done, WAIT_S)
         self.every(CAMERA_S, self.publish)
         self.every(0.5, self.measure)
         begin = reported = time.monotonic()
@@ -287,16 +288,21 @@ class Soak:
         self.spin(lambda: all(self.ends[key] for key in list(self.sent_goals)[-100:]), 60)
         self.spin(lambda: False, 1)  # time for a goal to end a second time
 
-    def _agreed(self, client: Any, request: Any) -> Callable[[], bool]:
-        """Return what asks a service again until it agrees: the node refuses while it loads."""
-        futures = [client.call_async(request)]
+    def _active(self) -> Callable[[], bool]:
+        """Return what asks the node again whether it is active; goals fail while it loads."""
+        from lifecycle_msgs.msg import State
+        from lifecycle_msgs.srv import GetState
 
-        def agreed() -> bool:
-            if futures[-1].done() and futures[-1].result().error_code:
-                futures.append(client.call_async(request))
-            return futures[-1].done()
+        client = self.nodes[0].create_client(GetState, f'{NAME}/get_state')
+        futures: list[Any] = []
 
-        return agreed
+        def active() -> bool:
+            if client.service_is_ready() and (not futures or futures[-1].done()):
+                futures.append(client.call_async(GetState.Request()))
+            return any(f.done() and f.result().current_state.id == State.PRIMARY_STATE_ACTIVE
+                       for f in futures[-2:])
+
+        return active
 
     def _lost(self, key: bytes, goal: SentGoal) -> str:
         """Describe a goal without a result."""

@@ -140,6 +140,15 @@ class MimoClient:
         return [request for request in self._spinner.requests()
                 if request.name == name and request.is_given_up()]
 
+    def servers(self, name: str) -> frozenset[bytes]:
+        """The servers of a service in the graph, by ids that no other server ever has.
+
+        Where the middleware has no such ids, all that there are have the id ``b''``.
+        """
+        name = self.node.resolve_service_name(name)
+        return self._spinner.servers(name) or frozenset(
+            [b''] * min(1, self.node.count_services(name)))
+
     # -- the newest request, as with BasicNavigator
 
     def is_done(self) -> bool:

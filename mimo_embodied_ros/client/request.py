@@ -208,16 +208,12 @@ class Request(ABC):
             self.end(error=SendGoalError(reason.format(self.name, self._wait_s)))
 
     def _look_for_servers(self) -> frozenset[bytes]:
-        """The servers in the graph, by the ids of their endpoints, which no other server ever has.
-
-        A server that was killed stays in the graph until DDS misses it: 20 s with Fast DDS.
-        """
-        # the requests' readers have these names with every DDS; rclpy lists none of services
-        endpoints = self._spinner.own_node.get_subscriptions_info_by_topic(
-            f'rq{self._service_name()}Request', no_mangle=True) or self._other_endpoints()
-        if not endpoints and self._is_server_there():  # the middleware has no ids: any is the same
+        """The servers in the graph, by their ids."""
+        servers = self._spinner.servers(self._service_name()) or frozenset(
+            bytes(endpoint.endpoint_gid) for endpoint in self._other_endpoints())
+        if not servers and self._is_server_there():  # the middleware has no ids: any is the same
             return frozenset({b''})
-        return frozenset(bytes(endpoint.endpoint_gid) for endpoint in endpoints)
+        return servers
 
     def _other_endpoints(self) -> list[Any]:
         """Endpoints that tell servers apart where the middleware is not DDS."""

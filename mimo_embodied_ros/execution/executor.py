@@ -25,7 +25,14 @@ from mimo_embodied_ros.msg import ExecutionStatus, SkillArgument, SpatialAnswer,
 from mimo_embodied_ros.ros.placeholders import fill_placeholders, placeholder_values
 
 from .plan_state import HeldFact
-from .robot_calls import StillRunningError, goal_ids, make_call, stop_goals
+from .robot_calls import (
+    StillRunningError,
+    check_services,
+    find_servers,
+    goal_ids,
+    make_call,
+    stop_goals,
+)
 from .wording import argument_words, reworded
 
 if TYPE_CHECKING:
@@ -217,8 +224,8 @@ class Execution:
         for step in self._state.plan.steps:
             if step.status != TaskStep.EXECUTING:
                 continue
-            stop_goals(self._mimo, self._config.skills[step.skill].runs, self._state.goal_ids,
-                       self._control)
+            runs = self._config.skills[step.skill].runs
+            stop_goals(self._mimo, runs, self._state.goal_ids, self._control)
             # it stays EXECUTING until the answer, so that it is asked about after another restart
             if self._config.policies[step.skill].after:
                 self._control.checkpoint(self._report_paused, self._config.settle_s)
@@ -226,6 +233,7 @@ class Execution:
                 if self._ask_yes_no(_DONE, step.success_condition):
                     self._succeed(step, 0)
                     continue
+            check_services(self._mimo, runs, self._state.servers, self._control)
             step.status = TaskStep.PENDING
 
     def _do_step(self, step: Any) -> str:
@@ -277,6 +285,7 @@ class Execution:
             self._report(ExecutionStatus.LOOKING, step, attempt, step.description)
             self._find_things(step, words)
         skill, config = self._config.skills[step.skill], self._config
+        self._state.servers = find_servers(self._mimo, skill.runs, self._control)
         step.status, self._state.goal_ids = TaskStep.EXECUTING, goal_ids(skill.runs)
         self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
         values = placeholder_values(step, skill, config.target_frame, config.stand_off)

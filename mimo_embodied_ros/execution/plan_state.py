@@ -35,7 +35,8 @@ _NO_PLAN = {ResultCode.INVALID_REQUEST, ResultCode.OUTPUT_TRUNCATED, ResultCode.
             ResultCode.EMPTY_ANSWER, ResultCode.POINT_OUT_OF_IMAGE}
 # what the robot or the model says of a step, and not that a server or a camera is absent
 _OF_A_STEP = {*_OWN_RESULTS, *_NO_PLAN, ResultCode.UNKNOWN, ResultCode.TIMEOUT}
-_TYPES = {'instruction': str, 'cameras': list, 'plans': int, 'done': list, 'goal_ids': list}
+_TYPES = {'instruction': str, 'cameras': list, 'plans': int, 'done': list, 'goal_ids': list,
+          'servers': dict}
 
 
 @dataclass
@@ -59,6 +60,7 @@ class PlanState:
         held: facts that hold now.
         done: descriptions of steps that are done for good, such as "put red cube in blue bowl".
         goal_ids: of the calls of the newest step, as `robot_calls.goal_ids` gave them.
+        servers: of its services, as `robot_calls.find_servers` gave them.
 
     """
 
@@ -70,6 +72,7 @@ class PlanState:
     held: list[HeldFact] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     goal_ids: list[str] = field(default_factory=list)
+    servers: dict[str, list[str]] = field(default_factory=dict)
 
 
 def is_over(error: Exception | None, fault: MimoError | None, *, resumed: bool) -> bool:
@@ -138,7 +141,7 @@ class StateFile:
                     'plan': fields_of(state.plan), 'plans': state.plans,
                     'history': fields_of(state.history),
                     'held': [vars(held) for held in state.held], 'done': state.done,
-                    'goal_ids': state.goal_ids,
+                    'goal_ids': state.goal_ids, 'servers': state.servers,
                 }, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())

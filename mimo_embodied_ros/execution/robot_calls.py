@@ -74,6 +74,43 @@ def stop_goals(
             raise StillRunningError(msg) from error
 
 
+def find_servers(
+    mimo: MimoClient, calls: Sequence[Call], control: Control
+) -> dict[str, list[str]]:
+    """Wait for the servers of services; return their ids, hexadecimal, by the name of each."""
+    return {call.name: _ids_of_servers(mimo, call.name, control)
+            for call in calls if not call.action}
+
+
+def _ids_of_servers(mimo: MimoClient, name: str, control: Control) -> list[str]:
+    control.wait_until(lambda: bool(mimo.servers(name)), mimo.wait_s)
+    return sorted(id_.hex() for id_ in mimo.servers(name))
+
+
+def check_services(
+    mimo: MimoClient, calls: Sequence[Call], servers: Mapping[str, Sequence[str]],
+    control: Control,
+) -> None:
+    """Check that no service can still do what an executor has called that was killed meanwhile.
+
+    Args:
+        mimo: client that looks for the servers.
+        calls: of the skill that was under way.
+        servers: as `find_servers` gave them then.
+        control: cancels the wait.
+
+    Raises:
+        StillRunningError: a server of then is still there.
+
+    """
+    for name, ids in find_servers(mimo, calls, control).items():
+        if not set(ids).isdisjoint(servers.get(name, ())):
+            msg = (f'{name} may still be doing what it was asked before the executor was started '
+                   'again, since a service cannot be cancelled, so it is not called again; see '
+                   'what it does, and start its server again or send another plan')
+            raise StillRunningError(msg)
+
+
 def make_call(
     mimo: MimoClient, call: Call, fields: Mapping[str, Any], goal_id: str, control: Control
 ) -> None:

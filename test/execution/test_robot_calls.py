@@ -217,3 +217,30 @@ def test_a_goal_that_a_dead_executor_left_behind_ends_before_its_step_is_repeate
     ros.wait_for(lambda: slow.calls == 3)
     ros.call(slow.ends[2].set_result, None)
     resumed.result(WAIT_S)
+
+
+@pytest.mark.parametrize('same', [True, False])
+def test_a_service_that_a_dead_executor_has_called_is_not_called_beside_itself(
+    ros: Any, mimo: MimoClient, execute: Any, tmp_path: Path, same: bool
+) -> None:
+    slow = Slow(ros)
+    send = execute(state_file=str(tmp_path / 'plan.json'))
+    first = send('rest')
+    ros.wait_for(lambda: slow.calls)
+    (state,) = tmp_path.glob('plan*.json')
+    left = state.read_text()
+    ((name, (server,)),) = json.loads(left)['servers'].items()
+    assert (name, {bytes.fromhex(server)}) == (SERVICE, mimo.servers(SERVICE))
+    ros.call(slow.ends[0].set_result, None)
+    first.result(WAIT_S)
+    # as if the executor had been killed in the call, and the server only in the second case
+    state.write_text(left if same else left.replace(server, '00' * 16))
+    resumed = send('')
+    if same:
+        assert f'{SERVICE} may still be doing what it was asked before' in str(error_of(resumed))
+        assert slow.calls == 1
+        assert state.exists()
+        return
+    ros.wait_for(lambda: slow.calls == 2)
+    ros.call(slow.ends[1].set_result, None)
+    resumed.result(WAIT_S)

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.characters import TextJoiner, valid_text
+from mimo_embodied_ros.core.files import parse_json
 from mimo_embodied_ros.core.masking import mask
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def describe(body: bytes) -> str:
     """
     text = body.decode('utf-8', 'replace')
     try:
-        text = _message(json.loads(text)) or text
-    except (ValueError, RecursionError):
+        text = _message(parse_json(text)) or text
+    except ValueError:
         if title := re.search(r'(?is)<title[^>]*>(.*?)</title>', text):
             text = title[1]
         elif text.lstrip().startswith('<'):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.files import parse_json
 
 HOLD_GRAMMARS = ('vllm', 'guided', 'llama')
 HOLD_SCHEMAS = (*HOLD_GRAMMARS, 'openai')
@@ -67,8 +67,8 @@ def is_held(style: str, text: str) -> bool:
     if style in HOLD_GRAMMARS:
         return text.strip() == 'held'
     try:
-        return bool(json.loads(text) == {'answer': 'held'})
-    except (ValueError, RecursionError):
+        return bool(parse_json(text) == {'answer': 'held'})
+    except ValueError:
         return False
 
 

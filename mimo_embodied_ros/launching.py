@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +9,11 @@ import yaml
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import expand, reason
-from mimo_embodied_ros.core.yaml_files import read_yaml
+from mimo_embodied_ros.core.suggestions import suggestion
+from mimo_embodied_ros.core.yaml_files import by_full_name, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 _FAILED = {1, 2}  # exit codes of programs that could not start, or got wrong arguments
 _COLOUR = re.compile(r'(^|.*/)color/image_raw(/compressed)?')  # as realsense2_camera names it
@@ -81,7 +81,7 @@ def follow_image(parameters: dict[str, Any], files: Iterable[str], camera: str =
 
 def _last(parameter: str, files: Iterable[str]) -> str:
     """The last value of a parameter in files, of whatever node; empty where there is none."""
-    found = [str(value) for file in files for name, value in _by_full_name(_content(file))
+    found = [str(value) for file in files for name, value in by_full_name(_content(file))
              if name.endswith(f'.{parameter}')]
     return found[-1] if found else ''
 
@@ -93,12 +93,6 @@ def _content(file: str) -> Any:
         return None
 
 
-def _by_full_name(values: Any, above: str = '') -> Iterator[tuple[str, Any]]:
-    for name, value in (values.items() if isinstance(values, dict) else ()):
-        yield f'{above}.{name}', value
-        yield from _by_full_name(value, f'{above}.{name}')
-
-
 def misspelt(given: Iterable[str], arguments: Sequence[str]) -> list[str]:
     """Return a sentence for each argument that seems to be one of these; launch passes over it.
 
@@ -107,10 +101,6 @@ def misspelt(given: Iterable[str], arguments: Sequence[str]) -> list[str]:
         arguments: the names of those that there are.
 
     """
-    sentences = []
-    for name in (text.partition(':=')[0] for text in given):
-        near = difflib.get_close_matches(name, arguments, 1, 0.8)
-        if near and name not in arguments:
-            sentences.append(f'there is no launch argument {name} here, so it may have no effect; '
-                             f'{near[0]} may be meant')
-    return sentences
+    return [f'there is no launch argument {name} here, so it may have no effect; {meant}'
+            for name in (text.partition(':=')[0] for text in given)
+            if name not in arguments and (meant := suggestion(name, arguments, 0.8))]

@@ -14,6 +14,7 @@ from .characters import valid_values
 from .files import expand
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MAX_BYTES = 16_000_000
@@ -130,6 +131,15 @@ def pairs_of(loader: BoundedLoader, node: yaml.MappingNode) -> list[tuple[yaml.N
             merged.pop(key.value, None)
         node.value = [*merged.values(), *own]
     return list(node.value)
+
+
+def by_full_name(values: Any, above: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield the values in nested mappings, each with the names that lead to it, as ``a.b.c``."""
+    for name, value in (values.items() if isinstance(values, dict) else ()):
+        if isinstance(value, dict):
+            yield from by_full_name(value, f'{above}{name}.')
+        else:
+            yield f'{above}{name}', value
 
 
 def _check_aliases(root: yaml.Node) -> None:

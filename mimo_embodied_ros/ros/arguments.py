@@ -12,7 +12,7 @@ import yaml
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import expand, reason, yaml_reason
-from mimo_embodied_ros.core.yaml_files import parse_yaml, read_yaml
+from mimo_embodied_ros.core.yaml_files import by_full_name, parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -105,18 +105,10 @@ def _sections(source: str, content: dict[str, Any], above: str = '') -> Iterator
     for name, inner in content.items():
         node = f'{above}/{name}'.replace('//', '/')
         if 'ros__parameters' in inner:
-            values = dict(_by_full_name(inner['ros__parameters']))
+            values = dict(by_full_name(inner['ros__parameters']))
             yield Section(source, node, values, shared=str(name).endswith('*'))
         else:
             yield from _sections(source, inner, node)
-
-
-def _by_full_name(values: Any, above: str = '') -> Iterator[tuple[str, Any]]:
-    for name, value in (values.items() if isinstance(values, dict) else ()):
-        if isinstance(value, dict):
-            yield from _by_full_name(value, f'{above}{name}.')
-        else:
-            yield f'{above}{name}', value
 
 
 def _check_rule(flag: str, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import math
 import re
@@ -21,6 +20,7 @@ from rosidl_parser.definition import (
 )
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.suggestions import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,9 +59,8 @@ def interface_class(name: str) -> Any:
         msg = f'{name} is not installed ({error}); install {package}, or source its workspace'
         raise InvalidRequestError(msg) from error
     if not hasattr(module, type_name):
-        near = difflib.get_close_matches(type_name, dir(module), 1)
-        hint = (f'{near[0]} may be meant' if near
-                else f'"ros2 interface package {package}" lists what it has')
+        hint = suggestion(type_name, dir(module)) or (
+            f'"ros2 interface package {package}" lists what it has')
         msg = f'{name} is not installed: {package} has no {kind} of this name; {hint}'
         raise InvalidRequestError(msg)
     return getattr(module, type_name)
@@ -83,9 +82,8 @@ def set_fields(message: Any, fields: Mapping[str, Any]) -> Any:
     for name, value in fields.items():
         if name not in types:
             has = ', '.join(types) or 'none'
-            near = difflib.get_close_matches(str(name), types, 1)
-            hint = f'; {near[0]} may be meant' if near else ''
-            msg = f'{_name(message)} has no field {name}; it has {has}{hint}'
+            hint = '; '.join(filter(None, (has, suggestion(str(name), types))))
+            msg = f'{_name(message)} has no field {name}; it has {hint}'
             raise FieldError(msg, name)
         try:
             setattr(message, name, _value(types[name], value, getattr(message, name)))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.suggestions import suggestion
 
 from .arguments import given_parameters
 
@@ -72,8 +72,7 @@ def _known(node: Node, values: Mapping[str, Any]) -> set[str]:
 
 
 def _absent(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(known), 1)
-    hint = f'{near[0]} may be meant' if near else 'see docs/parameters.md'
+    hint = suggestion(name, known) or 'see docs/parameters.md'
     return f'there is no parameter {name}; {hint}'
 
 

@@ -137,22 +137,18 @@ def _programs(options: argparse.Namespace) -> Iterator[dict[Path, subprocess.Pop
 @contextlib.contextmanager
 def _spun(*nodes: Node) -> Iterator[None]:
     """Spin nodes in one thread."""
-    import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.executors import SingleThreadedExecutor
+
+    from mimo_embodied_ros.ros import process
 
     executor, closing = SingleThreadedExecutor(), threading.Event()
     for node in nodes:
         executor.add_node(node)
 
     def spin() -> None:
-        try:
+        with process.until_shutdown():  # an interrupt ends ROS first
             while not closing.is_set():
                 executor.spin_once(1.0)
-        except ExternalShutdownException:  # an interrupt ends ROS first
-            pass
-        except RuntimeError:
-            if rclpy.ok():  # else the interrupt came between the executor's check and its wait
-                raise
 
     thread = threading.Thread(target=spin, name='simulation', daemon=True)
     thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -20,7 +21,7 @@ from .given_parameters import check_given
 from .parameters import ros_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 
 LOST = 3
@@ -57,19 +58,20 @@ def run(
     node, code = None, 0
     args = sys.argv if args is None else args
     try:
-        init(args)
-        node = _made(make)
-        for sentence in check_given(node, args):
-            node.get_logger().warning(sentence)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        started = executor.create_task(start, node)
-        executor.spin_until_future_complete(started)
-        if started.done() and not started.result():
-            code = 1
-        else:
-            executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+        with until_shutdown():
+            init(args)
+            node = _made(make)
+            for sentence in check_given(node, args):
+                node.get_logger().warning(sentence)
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
+            started = executor.create_task(start, node)
+            executor.spin_until_future_complete(started)
+            if started.done() and not started.result():
+                code = 1
+            else:
+                executor.spin()
+    except KeyboardInterrupt:
         pass
     except _ProcessLostError as error:
         rclpy.logging.get_logger(name).fatal(f'{error}; the exit code is {LOST}')
@@ -77,9 +79,6 @@ def run(
     except MimoError as error:
         rclpy.logging.get_logger(name).fatal(f'{error.code.name}: {error}')
         code = 1
-    except RuntimeError:
-        if rclpy.ok():  # else the interrupt came between the executor's check and its wait
-            raise
     finally:
         gc.freeze()  # else Python looks through all that was loaded while it ends, for seconds
         if node is not None:
@@ -90,6 +89,18 @@ def run(
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+@contextlib.contextmanager
+def until_shutdown() -> Iterator[None]:
+    """End quietly what is done when ROS is shut down, as an interrupt does."""
+    try:
+        yield
+    except ExternalShutdownException:
+        pass
+    except RuntimeError:
+        if rclpy.ok():  # else the interrupt came between the executor's check and its wait
+            raise
 
 
 def init(args: Sequence[str], **options: Any) -> None:

@@ -18,6 +18,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from short_lease import short_lease
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -41,16 +43,7 @@ do:
     - {{action: {ACTION}, type: mimo_embodied_ros/action/RunSkill}}
     - {{service: {SERVICE}, type: mimo_embodied_ros/srv/GetAffordances}}
 """
-# the client misses a killed process after its lease, which is 20 s with Fast DDS
-LEASE = """<profiles xmlns="http://www.eprosima.com">
-  <participant profile_name="short_lease" is_default_profile="true"><rtps><builtin>
-    <discovery_config>
-      <leaseDuration><sec>2</sec></leaseDuration>
-      <leaseAnnouncement><sec>0</sec><nanosec>300000000</nanosec></leaseAnnouncement>
-    </discovery_config>
-  </builtin></rtps></participant>
-</profiles>
-"""
+LEASE_S = 2  # after which the client misses a killed process
 
 
 @dataclass
@@ -77,12 +70,9 @@ class DyingRobot:
         self.deaths = 0
         self.asked: list[Asked] = []
         (folder / 'robot.yaml').write_text(SKILLS)
-        (folder / 'lease.xml').write_text(LEASE)
         self.log = folder / 'robot.log'
         self.log.touch()
-        self.environment = {**environment, **{
-            f'{name}_DEFAULT_PROFILES_FILE': str(folder / 'lease.xml')
-            for name in ('FASTRTPS', 'FASTDDS')}}
+        self.environment = {**environment, **short_lease(folder, LEASE_S)}
         self.node = Node('operator', context=context)
         self.mimo = MimoClient(self.node, wait_s=SERVER_S)
         self.over = threading.Event()

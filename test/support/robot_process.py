@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from short_lease import short_lease
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -31,18 +33,7 @@ rest:
       expect: {{success: true}}
       timeout: 600
 """
-# others miss a killed process after its lease, which is 20 s with Fast DDS; shorter, so that a test
-# need not wait as long
-_LEASE = """<?xml version="1.0" encoding="UTF-8"?>
-<profiles xmlns="http://www.eprosima.com">
-  <participant profile_name="short_lease" is_default_profile="true"><rtps><builtin>
-    <discovery_config>
-      <leaseDuration><sec>1</sec></leaseDuration>
-      <leaseAnnouncement><sec>0</sec><nanosec>200000000</nanosec></leaseAnnouncement>
-    </discovery_config>
-  </builtin></rtps></participant>
-</profiles>
-"""
+_LEASE_S = 1  # after which others miss a killed process, so that a test need not wait longer
 
 
 class RobotProcess:
@@ -55,15 +46,13 @@ class RobotProcess:
 
     def __init__(self, ros: Ros, folder: Path, seconds: float = float('inf')) -> None:
         """Start to serve; actions and services take so long."""
-        self.skills, profile = folder / 'skills.yaml', folder / 'short_lease.xml'
+        self.skills = folder / 'skills.yaml'
         self.skills.write_text(SKILLS)
-        profile.write_text(_LEASE)
         self._process = subprocess.Popen(
             [sys.executable, '-m', 'mimo_embodied_ros.execution.mock_robot', str(self.skills),
              '--duration', str(seconds), '--service-duration', str(seconds)],
             stderr=subprocess.PIPE, text=True, cwd=folder,
-            env={**ros.environment, 'FASTRTPS_DEFAULT_PROFILES_FILE': str(profile),
-                 'FASTDDS_DEFAULT_PROFILES_FILE': str(profile)})
+            env={**ros.environment, **short_lease(folder, _LEASE_S)})
 
     def wait_for_calls(self, number: int) -> None:
         """Wait until it has said of so many more calls that it was asked them."""

@@ -172,10 +172,8 @@ class Request(ABC):
             self.end(error=InvalidRequestError(f'{self.name} cannot be asked that: {error}'))
             return
         if not self._awaited:
-            self._end_if_late(
-                'there is no server for {} after {:g} s; start it (mimo-embodied serve, or '
-                'ros2 launch mimo_embodied_ros mimo_embodied.launch.py), or give the name of its '
-                'node: MimoClient(node, server=...)')
+            if time.monotonic() - self._server_seen > self._wait_s:
+                self.end(error=no_server(self.name, self._wait_s))
             return
         self._sent = True
         # after sending: a server is in the graph before anything can be sent to it
@@ -202,10 +200,6 @@ class Request(ABC):
         self.end(error=SendGoalError(reason))
         for future in self._awaited:
             future.cancel()  # else rclpy keeps it for ever
-
-    def _end_if_late(self, reason: str) -> None:
-        if time.monotonic() - self._server_seen > self._wait_s:
-            self.end(error=SendGoalError(reason.format(self.name, self._wait_s)))
 
     def _look_for_servers(self) -> frozenset[bytes]:
         """The servers in the graph, by their ids."""
@@ -249,3 +243,11 @@ class Request(ABC):
             self._future.set_result(result)
         else:
             self._future.set_exception(error)
+
+
+def no_server(name: str, wait_s: float) -> SendGoalError:
+    """The error of a request whose server has not come within so many seconds."""
+    return SendGoalError(
+        f'there is no server for {name} after {wait_s:g} s; start it (mimo-embodied serve, or '
+        'ros2 launch mimo_embodied_ros mimo_embodied.launch.py), or give the name of its node: '
+        'MimoClient(node, server=...)')

@@ -233,7 +233,7 @@ class Execution:
                 if self._ask_yes_no(_DONE, step.success_condition):
                     self._succeed(step, 0)
                     continue
-            check_services(self._mimo, runs, self._state.servers, self._control)
+            check_services(self._mimo, self._state.servers, self._control)
             step.status = TaskStep.PENDING
 
     def _do_step(self, step: Any) -> str:
@@ -285,11 +285,15 @@ class Execution:
             self._report(ExecutionStatus.LOOKING, step, attempt, step.description)
             self._find_things(step, words)
         skill, config = self._config.skills[step.skill], self._config
-        self._state.servers = find_servers(self._mimo, skill.runs, self._control)
         step.status, self._state.goal_ids = TaskStep.EXECUTING, goal_ids(skill.runs)
+        self._state.servers = {}
         self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
         values = placeholder_values(step, skill, config.target_frame, config.stand_off)
         for call, goal_id in zip(skill.runs, self._state.goal_ids):
+            if not call.action:  # noted before it is called
+                self._state.servers[call.name] = self._noted(
+                    find_servers, self._mimo, call.name, self._control)
+                self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
             fields = fill_placeholders(call.fields, step, values)
             self._noted(make_call, self._mimo, call, fields, goal_id, self._control)
         self._control.checkpoint(self._report_paused, config.settle_s)

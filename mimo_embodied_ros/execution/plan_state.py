@@ -60,7 +60,7 @@ class PlanState:
         held: facts that hold now.
         done: descriptions of steps that are done for good, such as "put red cube in blue bowl".
         goal_ids: of the calls of the newest step, as `robot_calls.goal_ids` gave them.
-        servers: of its services, as `robot_calls.find_servers` gave them.
+        servers: by the services that it has called, as `robot_calls.find_servers` gave them.
 
     """
 

@@ -9,6 +9,7 @@ from action_msgs.msg import GoalInfo
 from action_msgs.srv import CancelGoal
 from unique_identifier_msgs.msg import UUID
 
+from mimo_embodied_ros.client.request import no_server
 from mimo_embodied_ros.core.errors import (
     CancelledError,
     MimoError,
@@ -74,37 +75,42 @@ def stop_goals(
             raise StillRunningError(msg) from error
 
 
-def find_servers(
-    mimo: MimoClient, calls: Sequence[Call], control: Control
-) -> dict[str, list[str]]:
-    """Wait for the servers of services; return their ids, hexadecimal, by the name of each."""
-    return {call.name: _ids_of_servers(mimo, call.name, control)
-            for call in calls if not call.action}
+def find_servers(mimo: MimoClient, name: str, control: Control) -> list[str]:
+    """Wait for the servers of a service; return their ids, hexadecimal.
+
+    Raises:
+        SendGoalError: there is none.
+        CancelledError: the plan was cancelled.
+
+    """
+    found = _present_servers(mimo, name, control)
+    if not found:
+        control.checkpoint(lambda: None)
+        raise no_server(mimo.node.resolve_service_name(name), mimo.wait_s)
+    return found
 
 
-def _ids_of_servers(mimo: MimoClient, name: str, control: Control) -> list[str]:
+def _present_servers(mimo: MimoClient, name: str, control: Control) -> list[str]:
     control.wait_until(lambda: bool(mimo.servers(name)), mimo.wait_s)
     return sorted(id_.hex() for id_ in mimo.servers(name))
 
 
 def check_services(
-    mimo: MimoClient, calls: Sequence[Call], servers: Mapping[str, Sequence[str]],
-    control: Control,
+    mimo: MimoClient, servers: Mapping[str, Sequence[str]], control: Control
 ) -> None:
     """Check that no service can still do what an executor has called that was killed meanwhile.
 
     Args:
         mimo: client that looks for the servers.
-        calls: of the skill that was under way.
-        servers: as `find_servers` gave them then.
+        servers: by the names of the services that were called, as `find_servers` gave them then.
         control: cancels the wait.
 
     Raises:
         StillRunningError: a server of then is still there.
 
     """
-    for name, ids in find_servers(mimo, calls, control).items():
-        if not set(ids).isdisjoint(servers.get(name, ())):
+    for name, ids in servers.items():
+        if not set(ids).isdisjoint(_present_servers(mimo, name, control)):
             msg = (f'{name} may still be doing what it was asked before the executor was started '
                    'again, since a service cannot be cancelled, so it is not called again; see '
                    'what it does, and start its server again or send another plan')

@@ -25,6 +25,9 @@ _PATTERNS = tuple(re.compile(pattern, re.IGNORECASE) for pattern in (
      rf'(?-i:(?=[^\s\'"<>]*(?:[0-9A-Z]|[._=+/~-]\w)|[^\s\'"<>]{{16}}){_VALUE}+)'),
     r'()(?<![A-Za-z0-9])(?:sk|pk|rk)-[A-Za-z0-9_*.-]{5,}[A-Za-z0-9_*-]',
     r'()(?<![A-Za-z0-9])(?:hf|gh[opsu]|xox[abp]|glpat|nvapi|gsk)[_-][A-Za-z0-9_-]{6,}',
+    # a JSON Web Token, and a key of Amazon's
+    r'()(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)+',
+    r'()(?-i:(?<![A-Za-z0-9])A[KS]IA[0-9A-Z]{12,})',
     # key=... and "api_key": "..."
     (r'((?<![A-Za-z0-9])(?:[a-z0-9]+[_-])*(?:(?:api[_-]?)?key|token|secret|password|passwd|pwd'
      rf'|signature|sig)(?:=|%3D|[\'"]\s*:\s*[\'"])){_VALUE}+'),

@@ -20,6 +20,8 @@ from mimo_embodied_ros.core.masking import hide, mask
     ('https://x/v1?page=2&access_token=abc#top', '?page=2&access_token=***#top'),
     ('{"apiKey": "abcd"}', '{"apiKey": "***"}'),
     ('x-api-key: 12345678', 'x-api-key: ***'),
+    ('token: eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_', 'token: ***'),
+    ('no access for AKIAIOSFODNN7EXAMPLE here', 'for *** here'),
 ])
 def test_what_looks_like_a_secret_is_masked(text: str, masked: str) -> None:
     assert masked in mask(text)

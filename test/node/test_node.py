@@ -359,13 +359,16 @@ def test_a_goal_is_cancelled_while_the_model_writes(robot: Robot) -> None:
 def test_urgent_goals_go_first(ros: Any) -> None:
     robot = Robot(ros, max_batch=1, wait_for_image=WAIT_S).start()
     order: list[int] = []
-    handles = [robot.send(action.Ask, 'ask', question=f'What do you see, {p}?', priority=p)
-               for p in (0, 1, 5, 3)]
+    handles = []
+    for priority in (0, 1, 5, 3):
+        handles.append(robot.send(
+            action.Ask, 'ask', question=f'What do you see, {priority}?', priority=priority))
+        ros.wait_for(lambda: robot.node.session.scheduler.running)  # the first is being served
     for priority, handle in zip((0, 1, 5, 3), handles):
         ros.call(handle.get_result_async).add_done_callback(lambda _, p=priority: order.append(p))
     robot.see()
     ros.wait_for(lambda: len(order) == 4)
-    assert order == [0, 5, 3, 1]  # the first was being served already
+    assert order == [0, 5, 3, 1]
 
 
 def test_the_life_of_the_node(ros: Any) -> None:

@@ -18,12 +18,14 @@ from .query import subject
 from .resize import PixelLimits, Resize, resize
 from .schemas import schema_of
 from .tasks import Media
+from .video import make_video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .frames import Odometry
     from .query import Query
+    from .video import Video
 
 # The tokenizer has no token for it; it works only as the last characters of the user's turn.
 NO_THINK = ' /no_think'
@@ -35,16 +37,20 @@ CONTROL_TOKEN = re.compile(r'<\|[^<>|\s]*\|>')
 
 @dataclass(frozen=True)
 class Prompt:
-    """One user's turn: the images, then the text.
+    """One user's turn: the images or videos, then the text.
 
     Attributes:
         text: what follows the images.
         images: (height, width, 3) uint8, RGB, at the sizes that the model sees.
-        resizes: the scale between each image and its frame.
+        resizes: the scale between each image, or each frame of the videos, and its frame.
         max_new_tokens: limit of tokens to generate.
         grammar: of the answer, see `core.grammar`; empty: none.
         schema: of the answer in JSON, see `core.schemas`, for servers that hold no grammars; None
             where the answer has none, or is not to be held.
+        videos: in the order of the views; a prompt has images or videos.
+        system: system prompt; empty: that of the chat template.
+        thinking_tokens: most tokens of the reasoning, after which the answer follows; 0: no limit
+            of its own.
 
     """
 
@@ -54,6 +60,9 @@ class Prompt:
     max_new_tokens: int
     grammar: str = ''
     schema: dict[str, Any] | None = None
+    videos: tuple[Video, ...] = ()
+    system: str = ''
+    thinking_tokens: int = 0
 
 
 def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
@@ -89,11 +98,18 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
         seconds = (query.frames[-1].stamp_ns - query.frames[0].stamp_ns) / 1e9
         values['duration'] = f'{seconds:.2f}'
     text = task.fill(**values)
-    images, resizes = [], []
-    for frame in query.frames:
-        pixels, scale = frame.resized(limits)
-        images.append(pixels)
-        resizes.append(scale)
+    images, videos, resizes = [], [], list[Resize]()
+    if task.media.is_video:
+        length = len(query.frames) // max(1, len(task.views))
+        for start in range(0, len(query.frames), length):
+            video, scales = make_video(query.frames[start : start + length], limits)
+            videos.append(video)
+            resizes += scales
+    else:
+        for frame in query.frames:
+            pixels, scale = frame.resized(limits)
+            images.append(pixels)
+            resizes.append(scale)
     thinks, grammar = query.thinks, grammar_of(query) if query.structured else ''
     return Prompt(
         text if thinks else text + NO_THINK,
@@ -102,6 +118,9 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
         query.max_new_tokens or task.tokens + (THINKING_TOKENS if thinks else 0),
         grammar,
         schema_of(query) if grammar else None,
+        tuple(videos),
+        task.system or query.system,
+        query.thinking_tokens if thinks else 0,
     )
 
 
@@ -125,16 +144,17 @@ def _check_media(query: Query) -> None:
             'image it is about; ask about one image at a time'
         )
         raise InvalidRequestError(msg)
-    if (media is Media.VIEWS and count != views) or (media is Media.CLIPS and count % views):
+    clips = media in (Media.CLIPS, Media.VIDEOS)
+    if (media is Media.VIEWS and count != views) or (clips and count % views):
         each = 'one image' if media is Media.VIEWS else 'equally many images'
         msg = (
             f'a {task.name} request has {count} images; send {each} of each view in this order: '
             f'{", ".join(task.views)}'
         )
         raise InvalidRequestError(msg)
-    if media in (Media.CLIP, Media.CLIPS):
+    if media.is_timed:
         stamps = [frame.stamp_ns for frame in query.frames]
-        length = count // views if media is Media.CLIPS else count
+        length = count // views if clips else count
         for start in range(0, count, length):
             clip = stamps[start : start + length]
             if any(later < earlier for earlier, later in itertools.pairwise(clip)):

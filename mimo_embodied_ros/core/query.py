@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import InvalidRequestError
-from .tasks import Media, Task
+from .tasks import Task
 
 if TYPE_CHECKING:
     from .frames import Frame, Odometry
@@ -24,6 +24,9 @@ class Query:
         text: the instruction, description or question, in plain words.
         frames: in the order in which the model sees them, as the task's ``media`` says.
         thinking: let the model write its reasoning before the answer; None: the task's default.
+        thinking_tokens: most tokens of the reasoning, after which the answer follows; 0: no limit
+            of its own.
+        system: system prompt of a task that has none; empty: that of the model's chat template.
         max_new_tokens: 0 means the task's default.
         deadline: ``time.monotonic()`` seconds after which an answer is of no use; None: no limit.
         options: choices, for the tasks that list them, without letters.
@@ -43,6 +46,8 @@ class Query:
     text: str
     frames: tuple[Frame, ...] = ()
     thinking: bool | None = None
+    thinking_tokens: int = 0
+    system: str = ''
     max_new_tokens: int = 0
     deadline: float | None = None
     options: tuple[str, ...] = ()
@@ -72,6 +77,6 @@ def subject(task: Task, frames: tuple[Frame, ...]) -> Frame | None:
 
     It is None where there are no frames. Of several clips it is that of the first clip.
     """
-    if not frames or task.media not in (Media.CLIP, Media.CLIPS):
+    if not frames or not task.media.is_timed:
         return frames[0] if frames else None
     return frames[len(frames) // max(1, len(task.views)) - 1]

@@ -19,9 +19,12 @@ A file maps the name of each task to its fields. This one is complete::
 ``media``
     The images that the model sees: image (the default; exactly one), images (one or more), clip
     (frames of one camera, oldest first), views (an image of each of ``views``), clips (equally many
-    frames of each of ``views``, view by view), any (also none).
+    frames of each of ``views``, view by view), video and videos (the same as one video, or as a
+    video of each of ``views``), any (also none).
 ``views``
     Names of the views in the order of the images.
+``system``
+    The system prompt; without it that of the request, the node, or the model's chat template.
 ``thinking``
     Whether the model writes its reasoning where the request does not say it (default: false).
 ``positions``
@@ -79,6 +82,18 @@ class Media(Enum):
     CLIP = 'clip'
     VIEWS = 'views'
     CLIPS = 'clips'
+    VIDEO = 'video'
+    VIDEOS = 'videos'
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it is frames of a camera in their order in time."""
+        return self in (Media.CLIP, Media.CLIPS, Media.VIDEO, Media.VIDEOS)
+
+    @property
+    def is_video(self) -> bool:
+        """Whether the model gets it as videos, not as images."""
+        return self in (Media.VIDEO, Media.VIDEOS)
 
 
 class Positions(Enum):
@@ -114,6 +129,7 @@ class Task:
     answer: AnswerKind
     media: Media = Media.IMAGE
     views: tuple[str, ...] = ()
+    system: str = ''
     thinking: bool = False
     positions: Positions | None = None
     options: str = ''
@@ -134,8 +150,8 @@ class Task:
             'the name is not made of small letters, digits and _': not re.fullmatch(
                 r'[a-z][a-z0-9_]*', self.name
             ),
-            'views belong to media views or clips, and those need them': (
-                bool(self.views) is not (self.media in (Media.VIEWS, Media.CLIPS))
+            'views belong to media views, clips or videos, and those need them': (
+                bool(self.views) is not (self.media in (Media.VIEWS, Media.CLIPS, Media.VIDEOS))
             ),
             'options and {options} in the prompt belong together': (
                 bool(self.options) is not self.uses('options')
@@ -194,6 +210,7 @@ _ENUMS: dict[str, type[Enum]] = {'answer': AnswerKind, 'media': Media, 'position
 _TYPES: dict[str, tuple[type, ...]] = {
     'prompt': (str,),
     'options': (str,),
+    'system': (str,),
     'thinking': (bool,),
     'tokens': (int,),
     'step': (int, float),

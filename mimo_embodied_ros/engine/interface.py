@@ -90,6 +90,8 @@ class ModelInfo:
         max_pixels: largest image area that the model gets, pixels.
         context_length: limit of tokens of prompt and answer together.
         deterministic: the answer to a prompt does not depend on other prompts, whatever the dtype.
+        profile: of the model's prompts and coordinates.
+        takes_video: prompts may have videos.
 
     """
 
@@ -103,6 +105,8 @@ class ModelInfo:
     max_pixels: int
     context_length: int
     deterministic: bool = False
+    profile: str = ''
+    takes_video: bool = False
 
     def __str__(self) -> str:
         """Describe the model on one line."""

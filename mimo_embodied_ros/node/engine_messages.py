@@ -45,4 +45,5 @@ def model_message(model: ModelInfo) -> Any:
         name=model.name, architecture=model.architecture, backend=model.backend,
         device=model.device, dtype=model.dtype, parameters=model.parameters,
         min_pixels=model.min_pixels, max_pixels=model.max_pixels,
-        context_length=model.context_length, deterministic=model.deterministic))
+        context_length=model.context_length, deterministic=model.deterministic,
+        profile=model.profile, takes_video=model.takes_video))

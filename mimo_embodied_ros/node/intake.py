@@ -19,7 +19,6 @@ from mimo_embodied_ros.core.errors import (
     StaleImageError,
 )
 from mimo_embodied_ros.core.frames import Frame
-from mimo_embodied_ros.core.tasks import Media
 from mimo_embodied_ros.msg import CameraStatus
 from mimo_embodied_ros.ros.images import decode_raw, decode_reduced
 from mimo_embodied_ros.ros.messages import seconds
@@ -231,7 +230,7 @@ class Intake:
             self.want(name)
         limits = age or settings.max_image_age, settings.wait_for_image, stopped
         spatial = bool(getattr(request, 'target_frame', ''))  # else no depth is decoded
-        if task.media in (Media.CLIP, Media.CLIPS):
+        if task.media.is_timed:
             clips = [self.clip(name, *limits, spatial=spatial) for name in names]
             length = min(map(len, clips))  # the clips of several views are equally long
             return tuple(frame for clip in clips for frame in clip[-length:])

@@ -89,12 +89,12 @@ def test_actions_share_names_of_goal_result_and_feedback() -> None:
         *(parts(f'action/{name}.action') for name in sorted(ACTIONS)), strict=True)
     for goal in goals:
         assert set(THINKING) < set(goal)
-        assert goal[-10:] == [
+        assert goal[-12:] == [
             'string[] cameras', 'sensor_msgs/Image[] images',
             'sensor_msgs/CompressedImage[] compressed_images',
             'builtin_interfaces/Duration max_image_age', 'builtin_interfaces/Duration timeout',
-            'uint8 thinking', 'uint32 max_new_tokens', 'bool structured', 'uint8 priority',
-            'string caller']
+            'uint8 thinking', 'string system_prompt', 'uint32 thinking_tokens',
+            'uint32 max_new_tokens', 'bool structured', 'uint8 priority', 'string caller']
     for result in results:
         assert result[-5:] == [
             'GenerationStats stats', 'uint16 error_code', 'string error_msg', 'string reasoning',

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import os
 import platform
+import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-OK, ABSENT, BROKEN = 'ok', 'absent', 'broken'
+OK, ABSENT, RISKY, BROKEN = 'ok', 'absent', 'risky', 'broken'
 
 # Modules that may be absent: module, name in PyPI, what does not work without it, and the remedy.
 _OPTIONAL = (
@@ -45,7 +46,8 @@ class Finding:
 
     Attributes:
         name: what was checked.
-        state: ok, absent (an optional part is missing) or broken (a needed part does not work).
+        state: ok, absent (an optional part is missing), risky (it works, but not in all uses) or
+            broken (a needed part does not work).
         found: version, size, or what is wrong.
         meaning: what does not work because of it; '' where the state is ok.
         remedy: what to do about it; '' where the state is ok or the meaning says it.
@@ -118,7 +120,8 @@ def examine(model: str, skills: str = '') -> Iterator[Finding]:
                        install_command('model'))
         engine.append(dataclasses.replace(used, name='engine'))
     for finding in engine:  # these are needed, so absent means broken
-        yield dataclasses.replace(finding, state=OK if finding.state == OK else BROKEN)
+        needed = dataclasses.replace(finding, state=OK if finding.state == OK else BROKEN)
+        yield _release(needed) if finding.name == 'transformers' else needed
     for module, package, meaning, remedy in _OPTIONAL:
         yield _module(module, package, meaning, remedy)
     torch_works = engine[0].state == OK
@@ -144,6 +147,19 @@ def _module(module: str, package: str, meaning: str, remedy: str) -> Finding:
         return Finding(module, OK, version(package))
     except PackageNotFoundError:
         return Finding(module, OK, '')
+
+
+def _release(transformers: Finding) -> Finding:
+    """Name a release of transformers that is known to put images at wrong positions."""
+    if transformers.state != OK or not re.match(r'5\.[345]\.', transformers.found):
+        return transformers
+    return dataclasses.replace(
+        transformers, state=RISKY,
+        meaning='this release multiplies the temporal start of images (5.3.0 to 5.5.3) and videos '
+                '(to 5.5.4) by tokens_per_second: models of this class find worse places, without '
+                'an error, in `transformers serve` and in code that calls `generate`; this package '
+                'computes its own positions',
+        remedy=install_command('model'))
 
 
 def _ros() -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -14,8 +15,10 @@ import pytest
 
 pytest.importorskip('torch')
 
+from packaging.specifiers import SpecifierSet
+
 from mimo_embodied_ros.cli.doctor import _skills
-from support.paths import EMBEDDED_MODEL, SKILL_FILES
+from support.paths import EMBEDDED_MODEL, ROOT, SKILL_FILES
 from support.programs import run_python
 
 # what takes seconds to import; also absent where a test is not about it
@@ -93,6 +96,37 @@ def test_a_library_that_does_not_import_is_broken(tmp_path: Path) -> None:
     assert code == 1
     assert findings['peft']['state'] == 'broken'
     assert 'built for another torch' in findings['peft']['found']
+
+
+@pytest.mark.parametrize(('release', 'state'), [
+    ('5.2.0', 'ok'), ('5.3.0', 'risky'), ('5.5.3', 'risky'), ('5.6.0', 'ok')])
+def test_releases_with_wrong_positions_are_named(
+    tmp_path: Path, release: str, state: str
+) -> None:
+    folder = tmp_path / f'transformers-{release}.dist-info'
+    folder.mkdir()
+    (folder / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: transformers\n'
+                                     f'Version: {release}\n')
+    code, findings, _ = doctor(without=LARGE, PYTHONPATH=str(tmp_path))
+    assert code == 0
+    found = findings['transformers']
+    assert (found['state'], found['found']) == (state, release)
+    if state == 'risky':
+        assert 'find worse places' in found['meaning']
+        assert '`transformers serve`' in found['meaning']
+        assert 'this package computes its own positions' in found['meaning']
+        assert 'requirements/model.txt' in found['remedy']
+
+
+@pytest.mark.parametrize(('release', 'admitted'), [
+    ('5.2.0', True), ('5.3.0', False), ('5.4.0', False), ('5.5.0', False), ('5.5.3', False),
+    ('5.6.0', True), ('5.23.0', True)])
+def test_releases_with_wrong_positions_are_not_installed(release: str, admitted: bool) -> None:
+    lines = (ROOT / 'requirements' / 'model.txt').read_text().splitlines()
+    (line,) = [line for line in lines if re.match('transformers.*>=', line) and "'3.11'" in line
+               and 'version >=' in line]
+    assert SpecifierSet(line.removeprefix('transformers').split(';')[0]).contains(
+        release) is admitted
 
 
 def test_a_damaged_model_is_named_with_its_remedy(tmp_path: Path) -> None:

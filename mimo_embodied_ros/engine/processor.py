@@ -292,19 +292,24 @@ class PromptEncoder:
         media_tokens = {self._processor.image_token_id, self._processor.video_token_id}
         tokens: list[int] = []
         image_at: list[bool] = []
-        remaining = iter(media)
         parts: list[int | Grid] = []
-        for token in head:  # the template has one for each image or video
-            grid = next(remaining).grid if token in media_tokens else None
-            count = grid.tokens if grid else 1
+        before, remaining = 0, iter(media)  # tokens of the text before an image or video
+        for token in head:
+            count = 1
+            if token in media_tokens:  # the template has one for each
+                grid = next(remaining).grid
+                count = grid.tokens
+                parts += [before, grid]
+                before = 0
+            else:
+                before += 1
             tokens += [token] * count
-            image_at += [grid is not None] * count
-            parts.append(grid or 1)
+            image_at += [token in media_tokens] * count
         prefix = len(tokens) if media else 0
         text = tokenizer(rest.replace(_TEXT, prompt.text), add_special_tokens=False)['input_ids']
         tokens += text
         image_at += [False] * len(text)
-        parts.append(len(text))
+        parts.append(before + len(text))
         return EncodedPrompt(
             torch.tensor(tokens),
             torch.from_numpy(mrope_positions(parts)) if media else None,

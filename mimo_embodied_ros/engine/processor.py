@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from transformers import PreTrainedTokenizerBase, Qwen2_5_VLConfig
+    from transformers import PreTrainedTokenizerBase
     from transformers.image_processing_utils import BaseImageProcessor
 
     from mimo_embodied_ros.core.prompts import Prompt
@@ -230,14 +230,12 @@ class PromptEncoder:
 
     """
 
-    def __init__(
-        self, processor: ImageTextProcessor, config: Qwen2_5_VLConfig | None = None
-    ) -> None:
+    def __init__(self, processor: ImageTextProcessor, config: Any = None) -> None:
         """Prepare.
 
         Args:
             processor: of the checkpoint.
-            config: of the checkpoint; without it no videos are taken.
+            config: ``Qwen2_5_VLConfig`` of the checkpoint; without it no videos are taken.
 
         Raises:
             ModelNotReadyError: the image processor does not work as `patches` expects.
@@ -251,15 +249,16 @@ class PromptEncoder:
         self.takes_video = config is not None and self._has_videos(config)
         self._tokens_per_second = config.vision_config.tokens_per_second if config else 0
 
-    def _has_videos(self, config: Qwen2_5_VLConfig) -> bool:
+    def _has_videos(self, config: Any) -> bool:
         """Whether tower, tokenizer and chat template know videos of pairs of frames."""
         token = self._processor.video_token_id
         try:
             head, _ = self._turn(0, 1)
         except TemplateError:
             return False
-        return (token == config.video_token_id and head.count(token) == 1
-                and self._patcher.times == config.vision_config.temporal_patch_size == PAIR)
+        return bool(
+            token == config.video_token_id and head.count(token) == 1
+            and self._patcher.times == config.vision_config.temporal_patch_size == PAIR)
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         """Tokenize a prompt and hash its images.

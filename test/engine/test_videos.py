@@ -102,6 +102,20 @@ def test_the_answer_is_that_of_plain_generate(engine: Engine, random_model: Path
     assert len(texts) == 3, 'the model must see the videos for this test to mean anything'
 
 
+def test_positions_are_not_those_of_the_library(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a release that gets them wrong changes no answer."""
+    def wrong(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    model = engine._batch.vision._model  # type: ignore[attr-defined]
+    for name in ('get_rope_index', 'get_vision_position_ids', 'compute_3d_position_ids'):
+        monkeypatch.setattr(model, name, wrong, raising=False)
+    for prompt in (make_prompt(seed=5, images=2), video_prompt(CLIP, LIMITS, seed=5)):
+        assert engine.generate(prompt, max_new_tokens=2).stats.completion_tokens == 2
+
+
 def test_the_embedded_models_answer_is_that_of_plain_generate() -> None:
     engine = load_engine(EngineConfig(str(EMBEDDED_MODEL), device='cpu', threads=1))
     assert engine.info.takes_video

@@ -14,7 +14,6 @@ import torch
 
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import Prompt
-from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.video import make_video
 from mimo_embodied_ros.engine.processor import load_processor, read_limits
 from support.paths import EMBEDDED_MODEL
@@ -22,6 +21,7 @@ from support.paths import EMBEDDED_MODEL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mimo_embodied_ros.core.resize import PixelLimits
     from mimo_embodied_ros.engine.processor import ImageTextProcessor
 
 # frames of each video, as (width, height) of each, and the seconds between them

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .resize import PixelLimits, Resize, resize, resize_to
+from .resize import PixelLimits, Resize, resize
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -115,11 +115,11 @@ class Frame:
         """Rows of the original image."""
         return self.size[1] if self.size else int(self.pixels.shape[0])
 
-    def resized(self, limits: PixelLimits) -> Resized:
+    def resized(self, target: PixelLimits | tuple[int, int]) -> Resized:
         """Return the image at the size that the model sees, and the scale; see ``core.resize``.
 
         Returns:
-            The same array for the same limits, also of a copy by ``dataclasses.replace``.
+            The same array for the same target, also of a copy by ``dataclasses.replace``.
 
         Raises:
             InvalidRequestError: as ``core.resize.resize`` does.
@@ -127,14 +127,6 @@ class Frame:
         """
         with self._resized.lock:
             images = self._resized.images
-            if limits not in images:
-                images[limits] = resize(self.pixels, limits, self.size)
-            return images[limits]
-
-    def resized_to(self, model_size: tuple[int, int]) -> Resized:
-        """Return the image at a given size (height, width), and the scale; else as `resized`."""
-        with self._resized.lock:
-            images = self._resized.images
-            if model_size not in images:
-                images[model_size] = resize_to(self.pixels, model_size, self.size)
-            return images[model_size]
+            if target not in images:
+                images[target] = resize(self.pixels, target, self.size)
+            return images[target]

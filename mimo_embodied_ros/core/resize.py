@@ -139,30 +139,10 @@ def stable_size(
 
 
 def resize(
-    pixels: NDArray[np.uint8], limits: PixelLimits, size: tuple[int, int] | None = None
+    pixels: NDArray[np.uint8], target: PixelLimits | tuple[int, int],
+    size: tuple[int, int] | None = None,
 ) -> tuple[NDArray[np.uint8], Resize]:
     """Resize an image to what the model sees.
-
-    Args:
-        pixels: (height, width, 3) uint8, RGB.
-        limits: image areas of the loaded processor.
-        size: (width, height) of the original image if ``pixels`` is a smaller copy of it.
-
-    Returns:
-        (model_height, model_width, 3) uint8, RGB, and the scale between the two.
-
-    Raises:
-        InvalidRequestError: as `stable_size` and `resize_to` do.
-
-    """
-    width, height = _original_size(pixels, size)
-    return resize_to(pixels, stable_size(height, width, limits), size)
-
-
-def resize_to(
-    pixels: NDArray[np.uint8], model_size: tuple[int, int], size: tuple[int, int] | None = None
-) -> tuple[NDArray[np.uint8], Resize]:
-    """Resize an image to a size that the model takes.
 
     The filter is PIL's bicubic one, as in the processor, whose own resize (also that of a remote
     server) then changes nothing. Much larger images are halved by means first, as PIL's
@@ -170,18 +150,22 @@ def resize_to(
 
     Args:
         pixels: (height, width, 3) uint8, RGB.
-        model_size: (height, width) in pixels, of `stable_size`.
+        target: image areas of the loaded processor, or a (height, width) of `stable_size`.
         size: (width, height) of the original image if ``pixels`` is a smaller copy of it.
 
     Returns:
         (model_height, model_width, 3) uint8, RGB, and the scale between the two.
 
     Raises:
-        InvalidRequestError: ``pixels`` is no such array.
+        InvalidRequestError: ``pixels`` is no such array, or as `stable_size` does.
 
     """
-    width, height = _original_size(pixels, size)
-    rows, columns = model_size
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        msg = f'pixels are {pixels.dtype} {pixels.shape}; give uint8 (height, width, 3), RGB'
+        raise InvalidRequestError(msg)
+    width, height = size or pixels.shape[1::-1]
+    rows, columns = (
+        stable_size(height, width, target) if isinstance(target, PixelLimits) else target)
     if (rows, columns) != pixels.shape[:2]:
         while min(pixels.shape[0] / rows, pixels.shape[1] / columns) >= 2 * _GAP:
             half = pixels.shape[1] // 2, pixels.shape[0] // 2
@@ -189,13 +173,3 @@ def resize_to(
         image = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BICUBIC)
         pixels = np.asarray(image)
     return pixels, Resize(width, height, columns, rows)
-
-
-def _original_size(
-    pixels: NDArray[np.uint8], size: tuple[int, int] | None
-) -> tuple[int, int]:
-    """Return (width, height) of the original of an image; refuse what is no image."""
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-        msg = f'pixels are {pixels.dtype} {pixels.shape}; give uint8 (height, width, 3), RGB'
-        raise InvalidRequestError(msg)
-    return size or (pixels.shape[1], pixels.shape[0])

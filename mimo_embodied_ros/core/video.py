@@ -90,7 +90,7 @@ def make_video(
     newest = frames[-1]
     size = stable_size(
         newest.height, newest.width, limits, video_limits(limits, len(frames)))
-    pixels, scales = zip(*[frame.resized_to(size) for frame in frames], strict=True)
+    pixels, scales = zip(*[frame.resized(size) for frame in frames], strict=True)
     return Video(pixels, _interval(frames)), scales
 
 

@@ -14,8 +14,6 @@ import torch
 from mimo_embodied_ros.core.errors import ModelNotReadyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
 _VALUES = 256
@@ -59,34 +57,19 @@ class Patcher:
                 'take the preprocessor_config.json that belongs to the model'
             )
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
-        """Cut one image, which is its own next frame.
+    def __call__(self, *frames: NDArray[np.uint8], video: bool = False) -> torch.Tensor:
+        """Cut an image, or frames of a video that follow each other.
 
         Args:
-            pixels: (height, width, 3) uint8, RGB; both sides are multiples of a token's side.
+            frames: (height, width, 3) uint8 each, RGB, of one size; both sides are multiples of a
+                token's side. As many as a patch holds, or fewer: then the last one is repeated.
+            video: normalise as the processor of videos does.
 
         Returns:
             (patches, 3 * times * patch * patch) float32; the patches of a token follow each other.
 
         """
-        return self._cut((pixels,), self._table)
-
-    def pair(self, frames: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-        """Cut frames of a video that follow each other, as the processor of videos does.
-
-        Args:
-            frames: as many as a patch holds, or fewer at the end, where the last one is repeated;
-                each as an image, all of one size.
-
-        Returns:
-            As for an image.
-
-        """
-        return self._cut(frames, self._video_table)
-
-    def _cut(
-        self, frames: Sequence[NDArray[np.uint8]], table: NDArray[np.float32]
-    ) -> torch.Tensor:
+        table = self._video_table if video else self._table
         rows, columns = (side // (self.patch * self._merge) for side in frames[0].shape[:2])
         out = np.empty(
             (rows, columns, self._merge, self._merge, 3, self.times, self.patch, self.patch),

@@ -6,7 +6,6 @@ The stock ``Qwen2_5_VLProcessor`` always builds a video processor, which needs t
 
 from __future__ import annotations
 
-import functools
 import struct
 import threading
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from .patches import Patcher
 from .positions import Grid, mrope_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Hashable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -158,14 +157,19 @@ class EncodedImage:
     Attributes:
         key: hash of the pixels.
         grid: 1, rows and columns, counted in patches.
+        tokens: 1, rows and columns, counted in tokens.
 
     """
 
     def __init__(
-        self, key: bytes, grid: tuple[int, int, int], cut: Callable[[], torch.Tensor]
+        self, key: bytes, frames: Sequence[NDArray[np.uint8]], patcher: Patcher, *, video: bool
     ) -> None:
-        """Take what makes the patches."""
-        self.key, self.grid, self._cut = key, grid, cut
+        """Take (height, width, 3) uint8, RGB, both sides multiples of FACTOR."""
+        self.key = key
+        height, width = frames[0].shape[:2]
+        self.grid = (1, height // patcher.patch, width // patcher.patch)
+        self.tokens = (1, height // FACTOR, width // FACTOR)
+        self._frames, self._patcher, self._is_video = frames, patcher, video
         self._patches: torch.Tensor | None = None
         self._lock = threading.Lock()
 
@@ -173,7 +177,7 @@ class EncodedImage:
         """Return (patches, channels * times * patch size squared) float32, normalised."""
         with self._lock:
             if self._patches is None:
-                self._patches = self._cut()
+                self._patches = self._patcher(*self._frames, video=self._is_video)
             return self._patches
 
     def forget_patches(self) -> None:
@@ -201,6 +205,7 @@ class EncodedPrompt:
         prefix: number of tokens up to the end of the last image; 0 without images.
         key: identifies the prefix; None without images.
         images: in the order of the prompt.
+        image_tokens: how many tokens stand for images.
 
     """
 
@@ -210,11 +215,7 @@ class EncodedPrompt:
     prefix: int
     key: tuple[Hashable, ...] | None
     images: tuple[EncodedImage, ...]
-
-    @property
-    def image_tokens(self) -> int:
-        """How many tokens stand for images."""
-        return int(self.image_at.sum())
+    image_tokens: int
 
     @property
     def keys(self) -> tuple[Hashable, ...]:
@@ -292,14 +293,18 @@ class PromptEncoder:
         tokens: list[int] = []
         image_at: list[bool] = []
         parts: list[int | Grid] = []
+        keys: list[Hashable] = []
+        images: list[EncodedImage] = []
         before, remaining = 0, iter(media)  # tokens of the text before an image or video
         for token in head:
             count = 1
             if token in media_tokens:  # the template has one for each
-                grid = next(remaining).grid
-                count = grid.tokens
-                parts += [before, grid]
+                medium = next(remaining)
+                count = medium.grid.tokens
+                parts += [before, medium.grid]
                 before = 0
+                keys.append(medium.key)
+                images += medium.images
             else:
                 before += 1
             tokens += [token] * count
@@ -314,26 +319,25 @@ class PromptEncoder:
             torch.from_numpy(mrope_positions(parts)) if media else None,
             torch.tensor(image_at),
             prefix,
-            tuple(medium.key for medium in media) or None,
-            tuple(image for medium in media for image in medium.images),
+            tuple(keys) or None,
+            tuple(images),
+            sum(image_at),
         )
 
     def _image(self, pixels: NDArray[np.uint8]) -> _Medium:
-        image = self._shared((pixels,), lambda: self._patcher(pixels))
-        return _Medium((image,), self._grid((image,)), image.key)
+        image = self._shared((pixels,))
+        return _Medium((image,), Grid(*image.tokens), image.key)
 
     def _video(self, video: Video) -> _Medium:
-        pairs = []
-        for start in range(0, len(video.frames), PAIR):
-            frames = video.frames[start : start + PAIR]
-            pairs.append(self._shared(
-                frames, functools.partial(self._patcher.pair, frames), b'video'))
+        pairs = [self._shared(video.frames[start : start + PAIR], video=True)
+                 for start in range(0, len(video.frames), PAIR)]
         step = self._tokens_per_second * video.pair_seconds
-        return _Medium(tuple(pairs), self._grid(pairs, step), (*(p.key for p in pairs), step))
+        _, rows, columns = pairs[0].tokens
+        return _Medium(tuple(pairs), Grid(len(pairs), rows, columns, step),
+                       (*(pair.key for pair in pairs), step))
 
     def _shared(
-        self, frames: Sequence[NDArray[np.uint8]], cut: Callable[[], torch.Tensor],
-        kind: bytes = b'image',
+        self, frames: Sequence[NDArray[np.uint8]], *, video: bool = False
     ) -> EncodedImage:
         """Return an image, or a pair of frames of a video, that equal ones share."""
         height, width = frames[0].shape[:2]
@@ -342,17 +346,11 @@ class PromptEncoder:
                 f'an image of {width}x{height} pixels reached the model; both sides must be '
                 f'multiples of {FACTOR}, as build_prompt makes them'
             )
-        content = blake2b(digest_size=16, salt=struct.pack('<II', height, width), person=kind)
+        content = blake2b(digest_size=16, salt=struct.pack('<II?', height, width, video))
         for frame in frames:
             content.update(np.ascontiguousarray(frame).data)
-        key, patch = content.digest(), self._patcher.patch
-        image = EncodedImage(key, (1, height // patch, width // patch), cut)
-        return self._images.setdefault(key, image)
-
-    def _grid(self, images: Sequence[EncodedImage], step: float = 0.0) -> Grid:
-        _, rows, columns = images[0].grid
-        merge = self._processor.image_processor.merge_size
-        return Grid(len(images), rows // merge, columns // merge, step)
+        image = EncodedImage(content.digest(), frames, self._patcher, video=video)
+        return self._images.setdefault(image.key, image)
 
     def _turn(self, images: int, videos: int) -> tuple[list[int], str]:
         """Return the chat template's tokens up to the last medium's end, and the text after it."""

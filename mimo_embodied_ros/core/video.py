@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 from .errors import InvalidRequestError
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from .resize import Resize
 
 PAIR = 2  # frames that one temporal patch holds
-DEFAULT_INTERVAL = 0.5  # seconds between frames whose stamps do not say it: 2 Hz, as the vendor's
+DEFAULT_INTERVAL = 0.5  # seconds between frames whose times are not known: 2 Hz, as the vendor's
+_GAP = 1.5  # a longer step than so many usual ones is a gap
 # What MiMo-Embodied was evaluated with (XiaomiMiMo/MiMo-Embodied, README): 2 Hz, at most 256
 # frames, 4096 tokens a frame and 16384 tokens a video.
 MAX_FRAMES = 256
@@ -48,6 +50,12 @@ class Video:
         """Seconds between two pairs of frames, ``second_per_grid_ts`` of the model."""
         return PAIR * self.interval
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of the prompt that stand for it."""
+        height, width, _ = self.frames[0].shape
+        return -(-len(self.frames) // PAIR) * height * width // FACTOR**2
+
 
 def video_limits(limits: PixelLimits, count: int) -> PixelLimits:
     """Return the image areas for each of ``count`` frames, so that the whole video is bounded.
@@ -64,12 +72,15 @@ def make_video(
 ) -> tuple[Video, tuple[Resize, ...]]:
     """Make the video of a clip.
 
+    The model knows one time between all frames. Where some are missing in between, the picture
+    before the gap is therefore shown until its end, as a player does.
+
     Args:
         frames: of one camera, oldest first; their stamps give the time between them.
         limits: image areas of the loaded processor.
 
     Returns:
-        The video, and the scale between each of its frames and the original.
+        The video, and the scale between each of the given frames and the original.
 
     Raises:
         InvalidRequestError: there are more than ``MAX_FRAMES`` frames, or as ``resize`` does.
@@ -79,16 +90,29 @@ def make_video(
         msg = (f'the clip has {len(frames)} frames and the model takes {MAX_FRAMES}; send fewer, '
                'or lower the rate')
         raise InvalidRequestError(msg)
-    each = video_limits(limits, len(frames))
+    steps, interval = _steps(frames)
+    each = video_limits(limits, sum(steps) + 1)
     resized = [frame.resized(each) for frame in frames]
     if any(a.shape != b.shape for (a, _), (b, _) in itertools.pairwise(resized)):
         msg = 'the frames of a video differ in size; send frames of one size'
         raise InvalidRequestError(msg)
     pixels, scales = zip(*resized, strict=True)
-    return Video(pixels, _interval(frames)), scales
+    shown = itertools.chain.from_iterable(map(itertools.repeat, pixels, (*steps, 1)))
+    return Video(tuple(shown), interval), scales
 
 
-def _interval(frames: Sequence[Frame]) -> float:
-    """Seconds between two frames, by the stamps of the first and the last."""
-    seconds = (frames[-1].stamp_ns - frames[0].stamp_ns) / 1e9
-    return seconds / (len(frames) - 1) if seconds > 0 else DEFAULT_INTERVAL
+def _steps(frames: Sequence[Frame]) -> tuple[list[int], float]:
+    """How long each frame but the last is shown, in intervals, and their length in seconds."""
+    times = [frame.stamp_ns / 1e9 for frame in frames]
+    if times.count(0) > 1:  # one of them may be the beginning of time
+        times = [frame.arrived for frame in frames]
+    seconds = [later - earlier for earlier, later in itertools.pairwise(times)]
+    even = [1] * len(seconds)
+    if times.count(0) > 1 or min(seconds, default=0) < 0 or not sum(seconds):
+        return even, DEFAULT_INTERVAL
+    usual = median(seconds)
+    steps = [round(s / usual) if usual and s > _GAP * usual else 1 for s in seconds]
+    # a gap that is longer than all the rest is no part of one scene, and would only cost tokens
+    if sum(steps) >= min(2 * len(frames), MAX_FRAMES):
+        steps = even
+    return steps, sum(seconds) / sum(steps)

@@ -29,7 +29,7 @@ class GenerationStats:
 
     Attributes:
         prompt_tokens: all tokens of the prompt, those of the images included.
-        image_tokens: tokens that stand for image patches.
+        image_tokens: tokens that stand for patches of images and videos.
         reused_tokens: tokens of the prompt whose keys and values were kept from an earlier prompt.
         completion_tokens: tokens generated, the end-of-text token included.
         preprocess_s: until the prompt was tokenized and the images were normalised.
@@ -92,6 +92,7 @@ class ModelInfo:
         deterministic: the answer to a prompt does not depend on other prompts, whatever the dtype.
         profile: of the model's prompts and coordinates.
         takes_video: prompts may have videos.
+        video_problem: why they may not, as far as it is known.
 
     """
 
@@ -107,6 +108,7 @@ class ModelInfo:
     deterministic: bool = False
     profile: str = ''
     takes_video: bool = False
+    video_problem: str = ''
 
     def __str__(self) -> str:
         """Describe the model on one line."""

@@ -53,7 +53,7 @@ class Video:
     @property
     def tokens(self) -> int:
         """Tokens of the prompt that stand for it."""
-        height, width, _ = self.frames[0].shape
+        height, width, _ = map(int, self.frames[0].shape)
         return -(-len(self.frames) // PAIR) * height * width // FACTOR**2
 
 
@@ -65,6 +65,19 @@ def video_limits(limits: PixelLimits, count: int) -> PixelLimits:
     """
     share = max(_VIDEO_PIXELS * PAIR // count, int(1.05 * limits.min_pixels))
     return PixelLimits(limits.min_pixels, max(limits.min_pixels, min(limits.max_pixels, share)))
+
+
+def frames_of_video(clip: Sequence[Frame]) -> tuple[Frame, ...]:
+    """Choose the frames of a clip of a camera that become its video, the newest one in any case.
+
+    They have the size of the newest one, which the camera may have changed; of more than
+    ``MAX_FRAMES`` every second one, or third one, and so on, is taken.
+    """
+    newest = clip[-1]
+    frames = list(itertools.takewhile(
+        lambda frame: (frame.width, frame.height) == (newest.width, newest.height),
+        reversed(clip)))
+    return tuple(reversed(frames[:: -(-len(frames) // MAX_FRAMES)]))
 
 
 def make_video(

@@ -180,7 +180,7 @@ async def _problem(style: str, limits: PixelLimits, count: Count, *, trusted: bo
         return str(counted)
     if not counted:
         return '' if trusted else 'it does not tell the number of tokens of its prompts'
-    without = counted - _tokens(short)
+    first, without = counted, counted - _tokens(short)
     for trial, fault in (
         (_trial(_TRIAL_FRAMES, limits.min_pixels, limits),
          'takes not all frames of a video, or not in their size'),
@@ -189,6 +189,8 @@ async def _problem(style: str, limits: PixelLimits, count: Count, *, trusted: bo
         counted = await count(trial, style)
         if isinstance(counted, MimoError):
             return str(counted)
+        if counted == first:
+            return 'it counts as many tokens in any video, and so ignores them'
         if counted - without != _tokens(trial):
             return (f'it {fault}: it counts {counted - without} tokens in a video of '
                     f'{len(trial.videos[0].frames)} frames that has {_tokens(trial)}')

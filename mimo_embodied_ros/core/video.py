@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from .errors import InvalidRequestError
-from .resize import FACTOR, PixelLimits
+from .resize import FACTOR, PixelLimits, stable_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 PAIR = 2  # frames that one temporal patch holds
 DEFAULT_INTERVAL = 0.5  # seconds between frames whose times are not known: 2 Hz, as the vendor's
 _GAP = 1.5  # a longer step than so many usual ones is a gap
-# What MiMo-Embodied was evaluated with (XiaomiMiMo/MiMo-Embodied, README): 2 Hz, at most 256
-# frames, 4096 tokens a frame and 16384 tokens a video.
+# What MiMo-Embodied was evaluated with (XiaomiMiMo/MiMo-Embodied): 2 Hz, at most 256 frames and
+# 16384 tokens a video (README), 128 to 768 tokens a frame (lmms_eval/models/model_utils/qwen/
+# vision_process.py, which overrides the 4096 of the README).
 MAX_FRAMES = 256
 _VIDEO_PIXELS = 16384 * FACTOR**2
+_FRAME_PIXELS = PixelLimits(128 * FACTOR**2, 768 * FACTOR**2)
 
 
 @dataclass(frozen=True)
@@ -63,21 +65,20 @@ def video_limits(limits: PixelLimits, count: int) -> PixelLimits:
     As qwen-vl-utils does: the pixels of a video are shared by its pairs, and a frame keeps at least
     five hundredths more than the smallest area.
     """
-    share = max(_VIDEO_PIXELS * PAIR // count, int(1.05 * limits.min_pixels))
-    return PixelLimits(limits.min_pixels, max(limits.min_pixels, min(limits.max_pixels, share)))
+    least = limits.min_pixels
+    if least < _FRAME_PIXELS.min_pixels <= limits.max_pixels:
+        least = _FRAME_PIXELS.min_pixels
+    share = min(_FRAME_PIXELS.max_pixels, _VIDEO_PIXELS * PAIR // count)
+    most = min(limits.max_pixels, max(share, int(1.05 * least)))
+    return PixelLimits(least, max(least, most))
 
 
 def frames_of_video(clip: Sequence[Frame]) -> tuple[Frame, ...]:
-    """Choose the frames of a clip of a camera that become its video, the newest one in any case.
+    """Choose the frames of a clip that become its video: the newest one, and evenly before it.
 
-    They have the size of the newest one, which the camera may have changed; of more than
-    ``MAX_FRAMES`` every second one, or third one, and so on, is taken.
+    Of more than ``MAX_FRAMES`` every second one, or third one, and so on, is taken.
     """
-    newest = clip[-1]
-    frames = list(itertools.takewhile(
-        lambda frame: (frame.width, frame.height) == (newest.width, newest.height),
-        reversed(clip)))
-    return tuple(reversed(frames[:: -(-len(frames) // MAX_FRAMES)]))
+    return tuple(reversed(clip[::-1][:: -(-len(clip) // MAX_FRAMES)]))
 
 
 def make_video(
@@ -85,15 +86,16 @@ def make_video(
 ) -> tuple[Video, tuple[Resize, ...]]:
     """Make the video of a clip.
 
-    The model knows one time between all frames. Where some are missing in between, the picture
-    before the gap is therefore shown until its end, as a player does.
+    All frames get the size of the newest one, which may differ from theirs where the camera has
+    changed its resolution. The model knows one time between all frames: where some are missing in
+    between, the picture before the gap is therefore shown until its end, as a player does.
 
     Args:
         frames: of one camera, oldest first; their stamps give the time between them.
         limits: image areas of the loaded processor.
 
     Returns:
-        The video, and the scale between each of the given frames and the original.
+        The video, and the scale between each of its frames and the original.
 
     Raises:
         InvalidRequestError: there are more than ``MAX_FRAMES`` frames, or as ``resize`` does.
@@ -104,28 +106,30 @@ def make_video(
                'or lower the rate')
         raise InvalidRequestError(msg)
     steps, interval = _steps(frames)
-    each = video_limits(limits, sum(steps) + 1)
-    resized = [frame.resized(each) for frame in frames]
-    if any(a.shape != b.shape for (a, _), (b, _) in itertools.pairwise(resized)):
-        msg = 'the frames of a video differ in size; send frames of one size'
-        raise InvalidRequestError(msg)
-    pixels, scales = zip(*resized, strict=True)
-    shown = itertools.chain.from_iterable(map(itertools.repeat, pixels, (*steps, 1)))
-    return Video(tuple(shown), interval), scales
+    newest = frames[-1]
+    size = stable_size(
+        newest.height, newest.width, limits, video_limits(limits, sum(steps)))
+    shown = itertools.chain.from_iterable(map(itertools.repeat, frames, steps))
+    pixels, scales = zip(*[frame.resized_to(size) for frame in shown], strict=True)
+    return Video(pixels, interval), scales
 
 
 def _steps(frames: Sequence[Frame]) -> tuple[list[int], float]:
-    """How long each frame but the last is shown, in intervals, and their length in seconds."""
+    """For how many intervals each frame is shown, and the seconds of one.
+
+    Stamps waver. Times of a video's pairs are cut to whole positions, and 0.4999 s would give other
+    ones than 0.5 s; hence whole milliseconds.
+    """
     times = [frame.stamp_ns / 1e9 for frame in frames]
     if times.count(0) > 1:  # one of them may be the beginning of time
         times = [frame.arrived for frame in frames]
     seconds = [later - earlier for earlier, later in itertools.pairwise(times)]
-    even = [1] * len(seconds)
+    even = [1] * len(frames)
     if times.count(0) > 1 or min(seconds, default=0) < 0 or not sum(seconds):
         return even, DEFAULT_INTERVAL
     usual = median(seconds)
-    steps = [round(s / usual) if usual and s > _GAP * usual else 1 for s in seconds]
+    steps = [round(s / usual) if usual and s > _GAP * usual else 1 for s in seconds] + [1]
     # a gap that is longer than all the rest is no part of one scene, and would only cost tokens
-    if sum(steps) >= min(2 * len(frames), MAX_FRAMES):
+    if sum(steps) > min(2 * len(frames), MAX_FRAMES):
         steps = even
-    return steps, sum(seconds) / sum(steps)
+    return steps, round(sum(seconds) / (sum(steps) - 1), 3) or DEFAULT_INTERVAL

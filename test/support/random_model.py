@@ -25,6 +25,7 @@ CHAT_TEMPLATE = (
     '<|im_start|>system\nYou are a test.<|im_end|>\n{% endif %}'
     "<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif part['type'] == 'video' %}<|vision_start|><|video_pad|><|vision_end|>"
     "{% elif 'text' in part %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
     '{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
 )
@@ -90,6 +91,7 @@ def make_model(tokenizer: Qwen2Tokenizer, seed: int) -> Qwen2_5_VLForConditional
                 'out_hidden_size': 64,
                 'fullatt_block_indexes': [1],
                 'window_size': 112,
+                'tokens_per_second': 2,
                 'initializer_range': 0.3,
             },
             **control_ids(tokenizer),

@@ -181,6 +181,8 @@ class OpenAIEngine:
                     for prompt in prompts
                 )
                 asyncio.run(server.find_style(EarlyEnd(None, None)))
+                if not small.stats.prompt_tokens:
+                    server.video.find_without_counts()
                 asyncio.run(server.find_video_style(EarlyEnd(None, None)))
             except MimoError as error:
                 errors.append(error)

@@ -37,6 +37,7 @@ tell, or its error."""
 
 VIDEO_STYLES = ('vllm', 'mp4')
 _STYLES = {'auto': VIDEO_STYLES}
+_NO_COUNTS = 'it does not tell the number of tokens of its prompts'
 _TRIAL_FRAMES = 40  # more than the 32 that servers take of a video of any length
 _TRIAL_INTERVAL = 0.25  # s; not one at which servers sample
 _SAME_INTERVAL = 1.1  # the largest ratio of two that count as one
@@ -75,6 +76,11 @@ class VideoSupport:
         """Let it be tried again, since another server may answer now."""
         never = self._wanted == 'none'
         self.style, self.problem = ('none', 'video_style is none') if never else ('', '')
+
+    def find_without_counts(self) -> None:
+        """Note that the server does not count tokens: no trial could show that it takes videos."""
+        if self._wanted == 'auto':
+            self.style, self.problem = 'none', _NO_COUNTS
 
     async def find(self, count: Count) -> None:
         """Try the style that is wanted, or each of them, if that is not known yet."""
@@ -179,7 +185,7 @@ async def _problem(style: str, limits: PixelLimits, count: Count, *, trusted: bo
     if isinstance(counted, MimoError):
         return str(counted)
     if not counted:
-        return '' if trusted else 'it does not tell the number of tokens of its prompts'
+        return '' if trusted else _NO_COUNTS
     first, without = counted, counted - _tokens(short)
     for trial, fault in (
         (_trial(_TRIAL_FRAMES, limits.min_pixels, limits),

@@ -152,6 +152,20 @@ def test_a_server_that_refuses_videos(serve: Callable[..., VideoServer]) -> None
         ask(never)
 
 
+def test_a_server_that_lets_no_request_say_how_its_video_is_read(
+    serve: Callable[..., VideoServer]
+) -> None:
+    """As vLLM, unless it trusts requests: then a file has the times of its frames."""
+    server = serve('jpeg', 'mp4')
+    server.trusts = False
+    with pytest.raises(ModelNotReadyError, match='Start with --trust-request-mm-kwargs'):
+        connect(server.url, video_style='vllm', **LIMITS).warm_up()
+    engine = connect(server.url, **LIMITS)
+    engine.warm_up()
+    ask(engine)
+    assert [v.form for v in server.videos] == ['mp4']
+
+
 def test_a_server_that_counts_nothing_is_trusted_only_by_name(
     serve: Callable[..., VideoServer]
 ) -> None:

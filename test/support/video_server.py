@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,16 +73,21 @@ class VideoServer(Server):
         forms: of videos that it takes: 'jpeg', 'mp4'; it refuses others with status 400.
         take: changes the number and size of the frames that it takes of a video.
         counts: whether it tells the numbers of tokens.
+        trusts: whether requests may say how their videos are read; else it refuses them.
 
     """
 
     def __init__(self, *forms: str, answer: str = '\\boxed{2.4}', port: int = 0) -> None:
         """Start to serve."""
-        self.forms, self.text, self.counts = forms, answer, True
+        self.forms, self.text, self.counts, self.trusts = forms, answer, True, True
         self.take: Callable[[Taken], Taken] = lambda taken: taken
         super().__init__(self._answer, port)
 
     def _answer(self, handler: Handler) -> None:
+        if not self.trusts and 'media_io_kwargs' in handler.body:
+            handler.start(400, 'application/json')
+            handler.send('{"error": {"message": "Start with --trust-request-mm-kwargs"}}')
+            return
         tokens = TEXT_TOKENS
         for item in media_of(handler.body):
             if isinstance(item, SentVideo) and item.form not in self.forms:
@@ -109,8 +114,3 @@ class VideoServer(Server):
     def videos(self) -> list[SentVideo]:
         """The videos of the latest request that is not the engine's own."""
         return [v for v in media_of(self.asked[-1].body) if isinstance(v, SentVideo)]
-
-
-def without_pixels(video: SentVideo) -> SentVideo:
-    """The video without its frames, to compare it."""
-    return replace(video, frames=[])

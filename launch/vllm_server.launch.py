@@ -28,8 +28,8 @@ FLAGS = (
     ('limit_mm_per_prompt', '{"image": 6, "video": 6}', 'Most images and videos in one request.'),
     ('mm_processor_kwargs', '{"max_pixels": 3211264}',
      'Largest image; at least max_pixels of the nodes.'),
-    ('trust_request_mm_kwargs', 'true', 'Let requests say the times of the frames of their videos; '
-     'empty where vLLM does not know this flag, which versions before it do not need.'),
+    ('trust_request_mm_kwargs', 'true',
+     'Let requests say how their videos are read; empty where vLLM does not know this flag.'),
     ('generation_config', 'vllm', 'vllm: ignore penalties that a checkpoint suggests.'),
     ('gpu_memory_utilization', '0.85', 'Share of the memory of each GPU to use.'),
     ('tensor_parallel_size', '1', 'Number of GPUs that share the weights.'),

@@ -154,7 +154,7 @@ def _frames(videos: Sequence[Video]) -> tuple[list[str], dict[str, Any]]:
     rate = 1 / videos[0].interval
     urls = ['data:video/jpeg;base64,' + ','.join(map(png, video.frames)) for video in videos]
     return urls, {'media_io_kwargs': {'video': {'num_frames': -1, 'fps': rate}},
-                  # fps is for versions before 0.14, which know the time from nowhere else
+                  # fps is for older versions, which know the time from nowhere else
                   'mm_processor_kwargs': {'do_resize': False, 'fps': rate}}
 
 

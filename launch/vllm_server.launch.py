@@ -18,16 +18,18 @@ PROGRAM = (
     ('vllm', 'vllm', 'Program of vLLM; with its path if it is not in PATH.'),
     ('model', 'XiaomiMiMo/MiMo-Embodied-7B', 'Folder or hub name of the model.'),
 )
-# Flags of vLLM with the same names; without a value vLLM decides.
+# Flags of vLLM with the same names; without a value vLLM decides. One that is `true` has no value.
 FLAGS = (
     ('served_model_name', 'XiaomiMiMo/MiMo-Embodied-7B', 'Name that the nodes use for the model.'),
     ('host', '127.0.0.1', 'Address to listen on; 0.0.0.0 for robots on other machines.'),
     ('port', '8000', 'Port to listen on.'),
     ('dtype', 'bfloat16', 'Type of the weights; float16 overflows in this model.'),
     ('max_model_len', '32768', 'Most tokens of prompt and answer together.'),
-    ('limit_mm_per_prompt', '{"image": 6, "video": 0}', 'Most images in one request.'),
+    ('limit_mm_per_prompt', '{"image": 6, "video": 6}', 'Most images and videos in one request.'),
     ('mm_processor_kwargs', '{"max_pixels": 3211264}',
      'Largest image; at least max_pixels of the nodes.'),
+    ('trust_request_mm_kwargs', 'true',
+     'Let requests say how their videos are read; empty where vLLM does not know this flag.'),
     ('generation_config', 'vllm', 'vllm: ignore penalties that a checkpoint suggests.'),
     ('gpu_memory_utilization', '0.85', 'Share of the memory of each GPU to use.'),
     ('tensor_parallel_size', '1', 'Number of GPUs that share the weights.'),
@@ -48,7 +50,7 @@ def _start(context: LaunchContext) -> list[ExecuteProcess]:
     command = [str(Path(program).expanduser()), 'serve', LaunchConfiguration('model')]
     for name, *_ in FLAGS:
         if value := LaunchConfiguration(name).perform(context):
-            command += [f'--{name.replace("_", "-")}', value]
+            command += [f'--{name.replace("_", "-")}', *([] if value == 'true' else [value])]
     return [ExecuteProcess(cmd=command, output='screen', on_exit=end_failed_launch)]
 
 

@@ -79,7 +79,9 @@ class Frame:
 
     Attributes:
         pixels: (height, width, 3) uint8, RGB, or a smaller version where ``size`` is given.
-        stamp_ns: the image's own stamp, nanoseconds of ROS time.
+        stamp_ns: the image's own stamp, nanoseconds of ROS time; 0: none.
+        arrived: when it came, ``time.monotonic()`` seconds, for images without stamps; 0: not
+            known.
         frame_id: the camera's optical frame.
         camera: the camera's name in the configuration.
         intrinsics: None when no CameraInfo arrived.
@@ -102,6 +104,7 @@ class Frame:
     odometry: Odometry | None = None
     no_3d: MimoError | None = None
     size: tuple[int, int] | None = None
+    arrived: float = 0.0
     image_id: Hashable = field(default_factory=object, repr=False)
     _resized: _ResizedImages = field(default_factory=_ResizedImages, repr=False, compare=False)
 

@@ -6,7 +6,9 @@ much time is between them.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 from .errors import InvalidRequestError
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from .resize import Resize
 
 PAIR = 2  # frames that one temporal patch holds
-DEFAULT_INTERVAL = 0.5  # seconds between frames whose stamps do not say it: 2 Hz, as the vendor's
+DEFAULT_INTERVAL = 0.5  # seconds between frames whose times are not known: 2 Hz, as the vendor's
+_GAP = 1.5  # a longer step than so many usual ones is a gap
 # What MiMo-Embodied was evaluated with (XiaomiMiMo/MiMo-Embodied): 2 Hz, at most 256 frames and
 # 16384 tokens a video (README), 128 to 768 tokens a frame (lmms_eval/models/model_utils/qwen/
 # vision_process.py, which overrides the 4096 of the README).
@@ -49,6 +52,12 @@ class Video:
         """Seconds between two pairs of frames, ``second_per_grid_ts`` of the model."""
         return PAIR * self.interval
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of the prompt that stand for it."""
+        height, width, _ = map(int, self.frames[0].shape)
+        return -(-len(self.frames) // PAIR) * height * width // FACTOR**2
+
 
 def video_limits(limits: PixelLimits, count: int) -> PixelLimits:
     """Return the image areas for each of ``count`` frames, so that the whole video is bounded.
@@ -64,13 +73,22 @@ def video_limits(limits: PixelLimits, count: int) -> PixelLimits:
     return PixelLimits(least, max(least, most))
 
 
+def frames_of_video(clip: Sequence[Frame]) -> tuple[Frame, ...]:
+    """Choose the frames of a clip that become its video: the newest one, and evenly before it.
+
+    Of more than ``MAX_FRAMES`` every second one, or third one, and so on, is taken.
+    """
+    return tuple(reversed(clip[::-1][:: -(-len(clip) // MAX_FRAMES)]))
+
+
 def make_video(
     frames: Sequence[Frame], limits: PixelLimits
 ) -> tuple[Video, tuple[Resize, ...]]:
     """Make the video of a clip.
 
     All frames get the size of the newest one, which may differ from theirs where the camera has
-    changed its resolution.
+    changed its resolution. The model knows one time between all frames: where some are missing in
+    between, the picture before the gap is therefore shown until its end, as a player does.
 
     Args:
         frames: of one camera, oldest first; their stamps give the time between them.
@@ -87,18 +105,31 @@ def make_video(
         msg = (f'the clip has {len(frames)} frames and the model takes {MAX_FRAMES}; send fewer, '
                'or lower the rate')
         raise InvalidRequestError(msg)
+    steps, interval = _steps(frames)
     newest = frames[-1]
     size = stable_size(
-        newest.height, newest.width, limits, video_limits(limits, len(frames)))
-    pixels, scales = zip(*[frame.resized(size) for frame in frames], strict=True)
-    return Video(pixels, _interval(frames)), scales
+        newest.height, newest.width, limits, video_limits(limits, sum(steps)))
+    shown = itertools.chain.from_iterable(map(itertools.repeat, frames, steps))
+    pixels, scales = zip(*[frame.resized(size) for frame in shown], strict=True)
+    return Video(pixels, interval), scales
 
 
-def _interval(frames: Sequence[Frame]) -> float:
-    """Seconds between two frames, by the stamps of the first and the last.
+def _steps(frames: Sequence[Frame]) -> tuple[list[int], float]:
+    """For how many intervals each frame is shown, and the seconds of one.
 
     Stamps waver. Times of a video's pairs are cut to whole positions, and 0.4999 s would give other
     ones than 0.5 s; hence whole milliseconds.
     """
-    seconds = (frames[-1].stamp_ns - frames[0].stamp_ns) / 1e9
-    return max(0.0, round(seconds / max(1, len(frames) - 1), 3)) or DEFAULT_INTERVAL
+    times = [frame.stamp_ns / 1e9 for frame in frames]
+    if times.count(0) > 1:  # one of them may be the beginning of time
+        times = [frame.arrived for frame in frames]
+    seconds = [later - earlier for earlier, later in itertools.pairwise(times)]
+    even = [1] * len(frames)
+    if times.count(0) > 1 or min(seconds, default=0) < 0 or not sum(seconds):
+        return even, DEFAULT_INTERVAL
+    usual = median(seconds)
+    steps = [round(s / usual) if usual and s > _GAP * usual else 1 for s in seconds] + [1]
+    # a gap that is longer than all the rest is no part of one scene, and would only cost tokens
+    if sum(steps) > min(2 * len(frames), MAX_FRAMES):
+        steps = even
+    return steps, round(sum(seconds) / (sum(steps) - 1), 3) or DEFAULT_INTERVAL

@@ -14,6 +14,7 @@ _ALLOWED = {
     'attention': ('sdpa', 'eager', 'flash_attention_2'),
     'quantization': ('none', '8bit', '4bit'),
     'structured_style': ('auto', 'vllm', 'guided', 'llama', 'openai', 'none'),
+    'video_style': ('auto', 'vllm', 'mp4', 'none'),
 }
 _MINIMUM = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0,
             'draft_tokens': 0, 'kv_cache_mb': 0, 'most_images': 1, 'longest_answer': 1}
@@ -63,6 +64,9 @@ class EngineConfig:
             'guided' (guided_grammar of vLLM before 0.12), 'llama' (llama-server with llguidance),
             'openai' (response_format with a JSON schema), 'none', or 'auto': each server is tried,
             by what it says of itself, and takes none where it holds no answer.
+        video_style: how servers take videos: 'vllm' (their frames), 'mp4' (a file, which PyAV
+            makes), 'none', or 'auto': each server is tried, and takes none where it does not count
+            all tokens of a video.
 
     Raises:
         InvalidRequestError: a setting is out of its range. float16 is always refused: activations
@@ -95,6 +99,7 @@ class EngineConfig:
     first_token_timeout: float = 20.0
     token_timeout: float = 10.0
     structured_style: str = 'auto'
+    video_style: str = 'auto'
 
     def __post_init__(self) -> None:
         """Check all settings that do not depend on the machine."""

@@ -92,6 +92,7 @@ class ModelInfo:
         deterministic: the answer to a prompt does not depend on other prompts, whatever the dtype.
         profile: of the model's prompts and coordinates.
         takes_video: prompts may have videos.
+        video_problem: why they may not, as far as it is known.
 
     """
 
@@ -107,6 +108,7 @@ class ModelInfo:
     deterministic: bool = False
     profile: str = ''
     takes_video: bool = False
+    video_problem: str = ''
 
     def __str__(self) -> str:
         """Describe the model on one line."""

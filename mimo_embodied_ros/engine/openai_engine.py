@@ -8,6 +8,7 @@ import math
 import os
 import ssl
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from mimo_embodied_ros.core.masking import hide
 from mimo_embodied_ros.core.prompts import CONTROL_TOKEN, warm_up_prompt
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 
-from .early_end import EarlyEnd
+from .early_end import EarlyEnd, EndedEarlyError, wait_for
 from .interface import (
     GenerationStats,
     MemoryUse,
@@ -30,7 +31,7 @@ from .interface import (
     Reply,
     ServerHealth,
 )
-from .openai_server import EndedEarlyError, Server, chat_request, wait_for
+from .openai_server import Server, chat_request
 from .openai_stream import StreamedReply
 from .openai_styles import HOLD_GRAMMARS, HOLD_SCHEMAS, AnswerForm
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mimo_embodied_ros.core.prompts import Prompt
+    from mimo_embodied_ros.core.video import Video
 
     from .config import EngineConfig
     from .early_end import Cancelled, Deadline
@@ -66,7 +68,6 @@ class OpenAIEngine:
     =====================================================  =======================
 
     Attributes:
-        info: the model as the servers name it.
         limits: the image areas to build prompts with.
         lost: False, since servers may be well again at the next request.
 
@@ -89,9 +90,9 @@ class OpenAIEngine:
         )
         urls = dict.fromkeys(_base_url(url) for url in config.servers)
         tls = ssl.create_default_context()  # reads the system's authorities only once
-        self._servers = [Server(url, config, key, tls) for url in urls]
+        self._servers = [Server(url, config, self.limits, key, tls) for url in urls]
         self._closed = False
-        self.info = ModelInfo(
+        self._info = ModelInfo(
             name=config.model,
             architecture='',
             backend=config.backend,
@@ -102,6 +103,19 @@ class OpenAIEngine:
             max_pixels=self.limits.max_pixels,
             context_length=0,
         )
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model as the servers name it; whether they take videos, ``warm_up`` finds out.
+
+        A server that has not answered yet counts as one that takes them, since it is tried with
+        the first video.
+        """
+        takes_video = any(server.video.style != 'none' for server in self._servers)
+        problems = '; '.join(f'{server.health.url}: {server.video.problem}'
+                             for server in self._servers if server.video.problem)
+        return replace(
+            self._info, takes_video=takes_video, video_problem='' if takes_video else problems)
 
     @property
     def holds_grammars(self) -> bool:
@@ -151,7 +165,7 @@ class OpenAIEngine:
     def warm_up(self) -> Reply:
         """Ask every server about the smallest and the largest image; at least one must answer.
 
-        Those that answer are also tried with the form of an answer.
+        Those that answer are also tried with the form of an answer, and with videos.
 
         The larger image must add as many prompt tokens as it has more image tokens. Otherwise the
         server resizes images once more, and all coordinates would be wrong without an error.
@@ -167,6 +181,9 @@ class OpenAIEngine:
                     for prompt in prompts
                 )
                 asyncio.run(server.find_style(EarlyEnd(None, None)))
+                if not small.stats.prompt_tokens:
+                    server.video.find_without_counts()
+                asyncio.run(server.find_video_style(EarlyEnd(None, None)))
             except MimoError as error:
                 errors.append(error)
                 continue
@@ -207,7 +224,7 @@ class OpenAIEngine:
                 'change the turn; remove it'
             )
         if self._closed:
-            raise ModelNotReadyError(f'{self.info.name} has been closed; configure it again')
+            raise ModelNotReadyError(f'{self._info.name} has been closed; configure it again')
         if end.reached():
             return Reply('', end.reason, GenerationStats())
         reply = StreamedReply(prompt, on_text)
@@ -215,7 +232,8 @@ class OpenAIEngine:
         form = AnswerForm(prompt.grammar, prompt.schema)
         reply.preprocessed = time.monotonic()
         try:
-            reason = asyncio.run(_ask_in_turn(servers, request, form, reply, end))
+            reason = asyncio.run(
+                _ask_in_turn(servers, request, prompt.videos, form, reply, end))
         except EndedEarlyError:
             reason = end.reason
         return reply.reply(reason)
@@ -224,6 +242,7 @@ class OpenAIEngine:
 async def _ask_in_turn(
     servers: Sequence[Server],
     request: dict[str, Any],
+    videos: Sequence[Video],
     form: AnswerForm,
     reply: StreamedReply,
     end: EarlyEnd,
@@ -233,7 +252,7 @@ async def _ask_in_turn(
         errors: list[MimoError] = []
         # sorted() is stable: servers keep their order otherwise
         for server in sorted(servers, key=Server.is_resting):
-            outcome = await server.ask(request, form, reply, end)
+            outcome = await server.ask(request, videos, form, reply, end)
             if isinstance(outcome, str):
                 return outcome
             errors.append(outcome)

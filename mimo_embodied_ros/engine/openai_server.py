@@ -6,17 +6,14 @@ the server to stop, and no connection is left over from before a restart of the 
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import contextlib
-import io
 import json
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
-from PIL import Image
 
 from mimo_embodied_ros.core.errors import (
     BackendError,
@@ -28,15 +25,20 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.prompts import NO_THINK, Prompt
 
+from .early_end import EndedEarlyError, wait_for
 from .interface import ServerHealth
 from .openai_proxy import find_proxy
 from .openai_reader import CompletionReader, StreamError, describe, excerpt
 from .openai_stream import StreamedReply
 from .openai_styles import HOLD_SCHEMAS, REFUSAL, TRIAL, AnswerForm, candidates, is_held
+from .openai_video import VideoSupport, png, with_videos
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from mimo_embodied_ros.core.resize import PixelLimits
+    from mimo_embodied_ros.core.video import Video
 
     from .config import EngineConfig
     from .early_end import EarlyEnd
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     T = TypeVar('T')
     Patience = Callable[[], tuple[float, float]]
 
-_POLL_S = 0.02  # how often cancel and deadline are checked while a request waits
 _USAGE_S = 1.0  # for so long after the end of an answer its counts of tokens are waited for
 _MAX_ERROR = 20_000  # bytes that are read of an error
 _TRIAL_TOKENS = 16
@@ -61,10 +62,6 @@ class ServerError(Exception):
         self.error = error
 
 
-class EndedEarlyError(Exception):
-    """The request was cancelled, or its deadline passed."""
-
-
 class Server:
     """One server.
 
@@ -73,15 +70,20 @@ class Server:
         style: how it takes the form of an answer, as in ``EngineConfig.structured_style``; empty
             as long as that has not been tried. It is tried again after the server was lost, since
             another one may answer then.
+        video: how it takes videos.
 
     """
 
-    def __init__(self, url: str, config: EngineConfig, key: str, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, url: str, config: EngineConfig, limits: PixelLimits, key: str, tls: ssl.SSLContext
+    ) -> None:
         """Take the settings; nothing is sent yet.
 
         Args:
             url: base URL.
-            config: has the name of the model, the time limits and how grammars are sent.
+            config: has the name of the model, the time limits, and how grammars and videos are
+                sent.
+            limits: image areas of the prompts.
             key: API key; empty is none.
             tls: has the authorities that certificates are checked against.
 
@@ -100,6 +102,7 @@ class Server:
         self._proxy = find_proxy(url)
         self.style = ''
         self._is_style_known = False
+        self.video = VideoSupport(url, config.video_style, limits)
         self.health = ServerHealth(url)
 
     def is_resting(self) -> bool:
@@ -108,12 +111,14 @@ class Server:
         return health.healthy is False and time.monotonic() < health.checked + _RECOVERY_S
 
     async def ask(
-        self, request: dict[str, Any], form: AnswerForm, reply: StreamedReply, end: EarlyEnd
+        self, request: dict[str, Any], videos: Sequence[Video], form: AnswerForm,
+        reply: StreamedReply, end: EarlyEnd,
     ) -> str | MimoError:
         """Stream an answer into ``reply``.
 
         Args:
-            request: the fields of the request, without those that hold its answer.
+            request: the fields of the request, without videos and those that hold its answer.
+            videos: of the prompt.
             form: that the answer is held to.
             reply: gets the text.
             end: ends the answer early.
@@ -128,6 +133,12 @@ class Server:
 
         """
         try:
+            if videos:
+                await self.video.find(partial(self._count_tokens, end))
+                try:
+                    request = self.video.add(request, videos)
+                except InvalidRequestError as refusal:
+                    return refusal  # another server may take it
             if form.grammar:
                 await self._find_style(end)
                 try:
@@ -148,6 +159,7 @@ class Server:
             self._note(healthy=False, last_error=str(error))
             if isinstance(error, BackendUnreachableError):
                 self._is_style_known = False
+                self.video.forget()
             if reply.text:
                 raise error from failure.__cause__
             return error
@@ -220,6 +232,30 @@ class Server:
             return response.json()
         except (ValueError, RecursionError):
             return None
+
+    async def find_video_style(self, end: EarlyEnd) -> None:
+        """Find out how it takes videos, if that is not known yet.
+
+        Raises:
+            ModelNotReadyError: it does not in the way that the settings name.
+            EndedEarlyError: the request was cancelled, or its deadline passed.
+
+        """
+        with contextlib.suppress(ServerError):  # it is tried again with the first video
+            await self.video.find(partial(self._count_tokens, end))
+        self.video.check()
+
+    async def _count_tokens(self, end: EarlyEnd, prompt: Prompt, style: str) -> int | MimoError:
+        """How many tokens it counts in a prompt with a video; or why it refuses it."""
+        reply = StreamedReply(prompt, None)
+        request = chat_request(self._config.model, prompt, prompt.max_new_tokens)
+        try:
+            await self._connect(with_videos(request, prompt.videos, style), reply, end)
+        except ServerError as failure:
+            if not isinstance(failure.error, (InvalidRequestError, BackendError)):
+                raise
+            return failure.error
+        return reply.reply('').stats.prompt_tokens
 
     def _note(self, **changes: Any) -> None:
         self.health = replace(self.health, checked=time.monotonic(), **changes)
@@ -351,13 +387,10 @@ class Server:
 
 
 def chat_request(model: str, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
-    """Return the fields of a request: the images without loss, then the text."""
-    parts: list[dict[str, Any]] = []
-    for pixels in prompt.images:
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, 'PNG', compress_level=1)
-        data = base64.b64encode(file.getvalue()).decode('ascii')
-        parts.append({'type': 'image_url', 'image_url': {'url': f'data:image/png;base64,{data}'}})
+    """Return the fields of a request without videos: the images without loss, then the text."""
+    parts: list[dict[str, Any]] = [
+        {'type': 'image_url', 'image_url': {'url': f'data:image/png;base64,{png(pixels)}'}}
+        for pixels in prompt.images]
     return {
         'model': model,
         'messages': [{'role': 'user', 'content': [*parts, {'type': 'text', 'text': prompt.text}]}],
@@ -366,36 +399,6 @@ def chat_request(model: str, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
         'stream': True,
         'stream_options': {'include_usage': True},
     }
-
-
-async def wait_for(
-    work: Coroutine[Any, Any, T], limit: Callable[[], float], end: EarlyEnd
-) -> asyncio.Task[T] | None:
-    """Wait until the work has returned or raised; return None if it takes too long.
-
-    Args:
-        work: runs in this thread, and is cancelled if it takes too long.
-        limit: returns the ``time.monotonic()`` seconds at which the wait ends; it may change.
-        end: ends the wait early.
-
-    Raises:
-        EndedEarlyError: the request is to end early. This, and exceptions of ``end``, cancel the
-            work.
-
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            if end.reached():
-                raise EndedEarlyError
-            if time.monotonic() >= limit():
-                return None
-            await asyncio.wait((task,), timeout=_POLL_S)
-        return task
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait((task,))
 
 
 def _brief(error: Exception) -> str:

@@ -35,6 +35,7 @@ class StreamedReply:
         self._on_text = on_text
         self._image_tokens = sum(image.shape[0] * image.shape[1] for image in prompt.images)
         self._image_tokens //= FACTOR**2
+        self._image_tokens += sum(video.tokens for video in prompt.videos)
         self._thinks = False
         self._repetition = RepetitionDetector()
         self._prompt_tokens = self._tokens = 0

@@ -185,7 +185,7 @@ class CameraStreams:
             no_3d = NoCameraInfoError(self.picture_fault.text)
         return Frame(
             picture.pixels, message.stamp_ns, image.header.frame_id, self.settings.name,
-            size=picture.size, no_3d=no_3d)
+            size=picture.size, no_3d=no_3d, arrived=message.arrived)
 
     def _depth(self, message: Message) -> tuple[NDArray[np.float32], str]:
         """Depth in metres, and the frame_id of its message."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.engine import ModelInfo, Reply
 
+    from .settings import Settings
+
 
 def fill_stats(
     message: interfaces.GenerationStats, model: ModelInfo, replies: Sequence[Reply]
@@ -47,3 +49,13 @@ def model_message(model: ModelInfo) -> Any:
         min_pixels=model.min_pixels, max_pixels=model.max_pixels,
         context_length=model.context_length, deterministic=model.deterministic,
         profile=model.profile, takes_video=model.takes_video))
+
+
+def videos_refused(model: ModelInfo, settings: Settings) -> str:
+    """Which tasks cannot be asked since the model takes no videos; empty where no camera cares."""
+    if model.takes_video or not any(camera.clip_frames for camera in settings.cameras):
+        return ''
+    tasks = ', '.join(name for name, task in settings.tasks.items() if task.media.is_video)
+    why = f' ({model.video_problem})' if model.video_problem else ''
+    return (f'the model takes no videos{why}: {tasks} are refused; serve a model that takes them '
+            'as docs/remote.md says')

@@ -19,6 +19,7 @@ from mimo_embodied_ros.core.errors import (
     StaleImageError,
 )
 from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.video import frames_of_video
 from mimo_embodied_ros.msg import CameraStatus
 from mimo_embodied_ros.ros.images import decode_raw, decode_reduced
 from mimo_embodied_ros.ros.messages import seconds
@@ -232,6 +233,8 @@ class Intake:
         spatial = bool(getattr(request, 'target_frame', ''))  # else no depth is decoded
         if task.media.is_timed:
             clips = [self.clip(name, *limits, spatial=spatial) for name in names]
+            if task.media.is_video:
+                clips = [frames_of_video(clip) for clip in clips]
             length = min(map(len, clips))  # the clips of several views are equally long
             return tuple(frame for clip in clips for frame in clip[-length:])
         return tuple(self.frame(name, *limits, spatial=spatial) for name in names)
@@ -305,7 +308,7 @@ class Intake:
         """
         newest = self.frame(name, max_age_s, wait_s, stopped, spatial=spatial)
         camera, frames = self.cameras[newest.camera], list[Frame]()
-        for message in camera.image.before(newest.stamp_ns):
+        for message in camera.image.before(newest.stamp_ns or round(newest.arrived * 1e9)):
             with contextlib.suppress(BadEncodingError):
                 frames.append(camera.frame(
                     message, self.odometry.at(message.stamp_ns), spatial=False))

@@ -46,7 +46,7 @@ from .diagnostics import (
     recorder_status,
     server_status,
 )
-from .engine_messages import model_message
+from .engine_messages import model_message, videos_refused
 from .goals import GoalServers
 from .session import Session
 from .settings import NODE, by_name, parameter_refusal, read_settings
@@ -144,6 +144,8 @@ class MimoEmbodied(ManagedNode):
             self._loaded = None
         self.statistics = RequestStatistics()
         self.get_logger().info(str(self.engine.info))
+        if sentence := videos_refused(self.engine.info, self.settings):
+            self.get_logger().warning(sentence)
         self._model_publisher.publish(model_message(self.engine.info))
         return super().on_configure(state)
 

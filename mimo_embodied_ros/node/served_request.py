@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.answers import Answer
     from mimo_embodied_ros.core.query import Query
+    from mimo_embodied_ros.core.tasks import Task
     from mimo_embodied_ros.engine import Engine, Reply
     from mimo_embodied_ros.engine.answer_cache import Computation
     from mimo_embodied_ros.ros.request_kinds import Kind
@@ -84,11 +85,14 @@ class ServedRequest(Job):
         host: the node.
         kind: its interfaces and the names of their fields.
         message: the goal, or the request of the service.
+        task: what is asked; known once it is in the queue.
         queries: what the model was asked for it so far.
         replies: what the model wrote so far, also for queries that failed.
         stats: costs and durations, for the result.
 
     """
+
+    task: Task
 
     def __init__(
         self, host: Host, kind: Kind, message: Any, *, preemptible: bool = False
@@ -116,6 +120,8 @@ class ServedRequest(Job):
             if self._session is None:
                 text = 'the node is not active; configure and activate it first'
                 raise ModelNotReadyError(text)
+            self.task = self.kind.task_of(self.message, self.host.settings.tasks)
+            check_video(self.task, self._session.engine)
             self._session.scheduler.submit(self)
         except MimoError as error:
             self.finish(None, error)
@@ -128,7 +134,7 @@ class ServedRequest(Job):
         self.on_start()
         self.stats.queue_time = messages.duration(self.started - self.arrived)
         self.on_progress(State.PREPROCESSING, '', 0)
-        task = self.kind.task_of(self.message, self.host.settings.tasks)
+        task = self.task
         frames = session.intake.frames(task, self.message, self.host.settings, self.is_over)
         frame, now_ns = subject(task, frames), self.host.get_clock().now().nanoseconds
         if frame is not None and now_ns:  # before the first /clock nobody knows it
@@ -232,6 +238,15 @@ class ServedRequest(Job):
 
     def on_end(self, fields: dict[str, Any]) -> None:
         """It has ended; ``fields`` are those of the result."""
+
+
+def check_video(task: Task, engine: Engine) -> None:
+    """Raise InvalidRequestError where a task is asked with a video and the model takes none."""
+    if task.media.is_video and not engine.info.takes_video:
+        why = f' ({engine.info.video_problem})' if engine.info.video_problem else ''
+        text = (f'{task.name} is asked with a video, and the model takes none{why}; ask a task '
+                'about images, or serve a model that takes videos as docs/remote.md says')
+        raise InvalidRequestError(text)
 
 
 def _answer(

@@ -82,6 +82,8 @@ MODEL = (
     Parameter('structured_style', 'auto', 'How the servers take the form of an answer: vllm, '
               'guided (vLLM before 0.12), llama (llama-server with llguidance), openai (JSON '
               'schemas), none, or auto: each server is tried.'),
+    Parameter('video_style', 'auto', 'How the servers take videos: vllm (their frames), mp4 (a '
+              'file, which needs PyAV), none, or auto: each server is tried.'),
 )
 REQUESTS = (
     Parameter('max_queue', 8, 'Number of requests that may wait; more fail with QUEUE_FULL.',

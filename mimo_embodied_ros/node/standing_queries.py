@@ -14,7 +14,7 @@ from mimo_embodied_ros.ros import messages
 from mimo_embodied_ros.ros.request_kinds import KINDS, Kind
 from mimo_embodied_ros.srv import SetStandingQuery
 
-from .served_request import ServedRequest
+from .served_request import ServedRequest, check_video
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,6 +92,8 @@ class StandingQueries:
 
         """
         query = _read(request, tasks) if request.enabled else None
+        if query is not None and self._node.engine is not None:
+            check_video(query.kind.task_of(query.goal, tasks), self._node.engine)
         before = self._queries.pop(request.name, None)
         if before is not None:
             self._node.destroy_timer(before.timer)

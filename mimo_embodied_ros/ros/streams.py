@@ -42,6 +42,11 @@ class Message(NamedTuple):
     stamp_ns: int  # of its header, nanoseconds; 0 where the data are too short to have a header
     arrived: float  # when the middleware received it, ``time.monotonic()`` seconds
 
+    @property
+    def time_ns(self) -> int:
+        """When it was taken, or where it has no stamp, when it arrived; nanoseconds."""
+        return self.stamp_ns or round(self.arrived * 1e9)
+
 
 def read(message: Message, kind: Any) -> Any:
     """Deserialise a message; the data of an image are a view of its bytes.
@@ -71,7 +76,7 @@ class Clip:
     """Keeps messages of a stream at a lower rate, as many as fit into a bound in bytes."""
 
     def __init__(self, frames: int, rate: float, max_bytes: int) -> None:
-        """Keep ``frames`` messages, ``rate`` a second by their stamps; 0 frames: keep none."""
+        """Keep ``frames`` messages, ``rate`` a second by their times; 0 frames: keep none."""
         self._frames, self._max_bytes = frames, max_bytes
         self._period_ns = round(1e9 / rate)
         self._due_ns = 0
@@ -80,21 +85,21 @@ class Clip:
 
     def add(self, message: Message) -> None:
         """Keep a message if the next one is due, and drop the oldest ones for it."""
-        late = message.stamp_ns - self._due_ns
+        late = message.time_ns - self._due_ns
         # a quarter of a period early, since a camera of the same rate is never quite on time
         if not self._frames or late < -self._period_ns // 4:
             return
-        self._due_ns = message.stamp_ns + self._period_ns - (late if late < self._period_ns else 0)
+        self._due_ns = message.time_ns + self._period_ns - (late if late < self._period_ns else 0)
         self._kept.append(message)
         self._bytes += len(message.data)
         while len(self._kept) > self._frames or self._bytes > self._max_bytes:
             self._bytes -= len(self._kept.popleft().data)
 
-    def before(self, stamp_ns: int) -> list[Message]:
-        """The messages that make a clip together with the message of this stamp after them."""
-        earliest, latest = (stamp_ns - self._frames * self._period_ns,
-                            stamp_ns - self._period_ns // 2)
-        messages = [m for m in tuple(self._kept) if earliest <= m.stamp_ns <= latest]
+    def before(self, time_ns: int) -> list[Message]:
+        """The messages that make a clip together with the message of this time after them."""
+        earliest, latest = (time_ns - self._frames * self._period_ns,
+                            time_ns - self._period_ns // 2)
+        messages = [m for m in tuple(self._kept) if earliest <= m.time_ns <= latest]
         return messages[max(0, len(messages) + 1 - self._frames):]
 
     def forget(self, after_ns: float) -> None:
@@ -325,9 +330,9 @@ class Stream:
                 before = message
         return list(filter(None, (before, after)))
 
-    def before(self, stamp_ns: int) -> list[Message]:
-        """The messages of a clip before a stamp, see ``Clip.before``; none without a clip."""
-        return [] if self._clip is None else self._clip.before(stamp_ns)
+    def before(self, time_ns: int) -> list[Message]:
+        """The messages of a clip before a time, see ``Clip.before``; none without a clip."""
+        return [] if self._clip is None else self._clip.before(time_ns)
 
     def tick(self, now: float) -> None:
         """Measure rates and offset; call it about once a second with ``time.monotonic()``."""

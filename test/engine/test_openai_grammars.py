@@ -99,7 +99,7 @@ SCHEMAS = [
     (Query(TASKS['critical_object'], '', (), thinking=False),
      [{'bbox_2d': [1, 2, 3, 4], 'caption': 'a pedestrian'}]),
     (Query(TASKS['is_done'], 'put the cup down', ()), 'yes'),
-    (Query(TASKS['space_number'], 'How far?', (), thinking=False), '3.5 m'),
+    (Query(TASKS['count'], 'How far?', (), thinking=False), '3.5 m'),
     (Query(TASKS['choice'], 'Which? A. left B. right', (), thinking=False), 'B'),
     (Query(TASKS['scene_choice'], 'Which?', (), options=('left', 'right'), thinking=False), 'A'),
     (Query(TASKS['driving_test'], 'Which?', (), options=('go', 'stop', 'wait')), 'AC'),
@@ -351,8 +351,7 @@ QUESTIONS = [
     Query(Task.POINTS, 'the red cube', ()),
     Query(Task.BOXES, 'the blue bowl', ()),
     Query(TASKS['yes_no'], 'Is the red cube left of the blue bowl?', ()),
-    Query(next(task for task in TASKS.values() if task.uses('options') and task.uses('text')),
-          'Which is left?', (), options=('red cube', 'blue bowl')),
+    Query(TASKS['drive_action'], 'Which is left?', (), options=('red cube', 'blue bowl')),
     Query(Task.PLAN, 'put the red cube in the blue bowl', (), skills=select_skills(
         load_skills(SKILL_FILES / 'manipulator.yaml'))),
 ]

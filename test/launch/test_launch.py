@@ -79,7 +79,7 @@ def test_the_server_is_what_the_remote_parameters_name() -> None:
     assert node['servers'] == [f'http://{server["host"]}:{server["port"]}/v1']
     assert node['model'] == server['served_model_name']
     assert node['max_pixels'] <= json.loads(server['mm_processor_kwargs'])['max_pixels']
-    assert json.loads(server['limit_mm_per_prompt']) == {'image': 6, 'video': 0}
+    assert json.loads(server['limit_mm_per_prompt']) == {'image': 6, 'video': 6}
     assert 'reasoning_parser' not in server
 
 
@@ -290,7 +290,10 @@ def test_the_server_is_started_with_its_flags(launched: Any) -> None:
     (server,) = launched(SERVER, vllm='sh')  # which is there
     flags = [default for _, default, _ in constant('FLAGS', SERVER) if default]
     assert (server.program, server.arguments[0]) == ('sh', 'serve')
-    assert len(server.arguments) == 2 + 2 * len(flags)
+    assert len(server.arguments) == 2 + sum(1 if flag == 'true' else 2 for flag in flags)
+    assert '--trust-request-mm-kwargs' in server.arguments
+    (server,) = launched(SERVER, vllm='sh', trust_request_mm_kwargs='')
+    assert '--trust-request-mm-kwargs' not in server.arguments
 
 
 def test_large_images_are_carried_in_all_that_is_launched(

@@ -39,6 +39,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from mimo_embodied_ros.action import AnswerSpatial
 from mimo_embodied_ros.cli.processes import running
 from mimo_embodied_ros.core.ego_motion import format_past_path
 from mimo_embodied_ros.core.errors import (
@@ -49,8 +50,10 @@ from mimo_embodied_ros.core.errors import (
     NoImageError,
     StaleImageError,
 )
+from mimo_embodied_ros.core.prompts import build_prompt
+from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.resize import PixelLimits
-from mimo_embodied_ros.core.tasks import Task
+from mimo_embodied_ros.core.tasks import TASKS, Task
 from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.node import faults, intake
 from mimo_embodied_ros.node.camera_streams import intrinsics_for
@@ -951,6 +954,36 @@ def test_a_clip_is_of_images_up_to_the_newest(ros: Any) -> None:
     assert eyes.camera.malformed == {'unknown encoding': 1}
     again = eyes.intake.clip('', 0.0, 0.0, lambda: False)
     assert all(frame.pixels is same.pixels for frame, same in zip(clip, again))  # decoded once
+
+
+def test_a_clip_without_stamps_is_kept_by_the_times_of_arrival() -> None:
+    clip = Clip(4, 2.0, 10**6)
+    for number in range(100):
+        clip.add(Message(bytes(10), 0, 7.0 + 0.1 * number))
+    kept = clip.before(round(16.9e9))
+    assert [round(m.arrived, 3) for m in kept] == [15.4, 15.9, 16.4]
+
+
+def test_videos_of_several_cameras_are_equally_long(ros: Any) -> None:
+    """The model sees the newest pictures of each, as many as the shortest clip has."""
+    names = [f'view{number}' for number in range(6)]
+    settings: dict[str, Any] = {
+        f'{name}.{key}': value for name in names
+        for key, value in (('clip_frames', 4), ('clip_rate', 1.0), ('reliable', True))}
+    eyes = Eyes(ros, cameras=names, **settings)
+    newest = []
+    for number, name in enumerate(names):
+        for second in range(2 if number == 3 else 5):
+            header = eyes.at(second)
+            eyes.send(eyes.intake.cameras[name].image, encode_image(PIXELS, header))
+        newest.append(rclpy.time.Time.from_msg(header.stamp).nanoseconds)
+    request = AnswerSpatial.Goal(cameras=names)
+    frames = eyes.intake.frames(
+        TASKS['surround_video'], request, read_settings(eyes.node), lambda: False)
+    assert [frame.camera for frame in frames] == [name for name in names for _ in range(2)]
+    assert [frame.stamp_ns for frame in frames[1::2]] == newest
+    videos = build_prompt(Query(TASKS['surround_video'], 'What now?', frames), LIMITS).videos
+    assert [(len(v.frames), v.interval) for v in videos] == [(2, 1.0)] * 6
 
 
 def test_a_clip_needs_a_camera_that_is_kept_warm(ros: Any) -> None:

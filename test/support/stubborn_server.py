@@ -33,7 +33,7 @@ class StubbornServer(Server):
         says: Says
         if handler.prompt.startswith('Is it held?'):
             says = 'held'
-        elif handler.prompt.startswith('What is in the image?'):
+        elif handler.prompt.startswith(('What is in the image?', 'What is in the video?')):
             says = 'nothing'
         else:
             self.asked.append(handler)

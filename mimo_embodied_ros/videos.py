@@ -180,23 +180,25 @@ class VideoFile:
         In place of one that cannot be decoded comes the next one, and at the end the last one.
         """
         wanted = list(chosen)
-        frame: Any = None
+        before: Any = None
         with self._stream() as (container, stream):
             stream.thread_type = 'AUTO'
-            for key, frame in enumerate(_frames(container, stream)):
+            for number, frame in enumerate(_frames(container, stream)):
+                key = number
                 if self._timed:
-                    key = frame.dts if frame.pts is None else frame.pts  # noqa: PLW2901
-                index = wanted[0]
+                    key = frame.dts if frame.pts is None else frame.pts
+                index = int(wanted[0])
                 if key is None or key < self._keys[index]:
+                    before = frame
                     continue
+                before = None
                 while wanted and key >= self._keys[wanted[0]]:
-                    index = wanted.pop(0)
-                yield int(index), _pixels(frame)
-                frame = None
+                    index = int(wanted.pop(0))
+                yield index, _pixels(frame)
                 if not wanted:
                     return
-            if frame is not None:
-                yield int(wanted[0]), _pixels(frame)
+            if before is not None:
+                yield int(wanted[0]), _pixels(before)
 
     @contextlib.contextmanager
     def _stream(self) -> Iterator[tuple[Any, Any]]:

@@ -6,7 +6,6 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
-from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import subject_index
 from mimo_embodied_ros.core.tasks import Media
 from mimo_embodied_ros.core.video import video_limits
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mimo_embodied_ros.core.frames import Frame
     from mimo_embodied_ros.core.resize import PixelLimits
     from mimo_embodied_ros.core.tasks import Task
 
@@ -139,7 +139,7 @@ def _form(kind: str) -> str:
 
 def _positive(fields: dict[str, Any], key: str, *, whole: bool = False) -> float:
     """Return a positive number; 0 where none is given."""
-    value = fields.get(key, None)
+    value = fields.get(key)
     if value is None:
         return 0.0
     types = int if whole else (int, float)

@@ -91,7 +91,7 @@ def contact_sheet(outcomes: Iterable[Outcome], number: int) -> NDArray[np.uint8]
 
 
 def _draw(outcome: Outcome) -> NDArray[np.uint8]:
-    """Draw the picture that a question is about with truth, answer and text, `_WIDTH` pixels wide."""
+    """Draw the picture that a question is about, with truth and answer, `_WIDTH` pixels wide."""
     record = outcome.record
     pixels = subject_picture(record).copy()
     thickness = max(2, round(3 * pixels.shape[1] / _WIDTH))

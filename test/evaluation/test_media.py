@@ -13,7 +13,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.resize import PixelLimits
-from mimo_embodied_ros.core.tasks import load_tasks
+from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.evaluation import report, run
 from mimo_embodied_ros.evaluation.layouts import read_dataset
 from mimo_embodied_ros.evaluation.media import read_frames
@@ -48,7 +48,7 @@ around:
 def tasks(tmp_path: Path) -> dict[str, Task]:
     file = tmp_path / 'tasks.yaml'
     file.write_text(TASKS)
-    return load_tasks(file)
+    return dict(known_tasks(file))
 
 
 def read(folder: Path, tasks: dict[str, Task], *lines: dict[str, Any]) -> list[Record]:
@@ -96,7 +96,8 @@ def test_lists_of_pictures_have_a_rate_or_stamps(tmp_path: Path, tasks: dict[str
         {'images': names, 'task': 'watch'},
         {'images': names, 'task': 'watch', 'recorded': {
             'frames': [{'stamp_ns': 10**18 + i * 10**8} for i in range(4)]}})
-    assert [prompt_of(r).videos[0].interval for r in records] == [0.25, 1.0, 0.5, 0.1]
+    assert [prompt_of(r).videos[0].interval for r in records] == (
+        pytest.approx([0.25, 1.0, 0.5, 0.1]))
     assert [f.stamp_ns for f in read_frames(stamps, LIMITS)] == [7e9, 7.5e9, 8e9, 10e9]
     assert recorded.stamps_ns[1] - recorded.stamps_ns[0] == 10**8
     assert len({r.key for r in (rate, stamps, unknown, recorded)}) == 4

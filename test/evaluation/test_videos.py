@@ -131,7 +131,7 @@ def test_of_a_truncated_or_damaged_file_comes_what_can_be_read(
     assert 4 <= len(frames) < 12
     assert f'{cut} is damaged: {len(frames)} of 12 frames can be read' in caplog.text
     cut.write_bytes(data[:begin])
-    with pytest.raises(BadEncodingError, match='no frames|cannot be read|no frame can'):
+    with pytest.raises(BadEncodingError, match=r'no frames|cannot be read|no frame can'):
         VideoFile(cut).frames(LIMITS)
 
 

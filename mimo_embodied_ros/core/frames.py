@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .resize import PixelLimits, Resize, resize
+from .resize import PixelLimits, Resize, resize, resize_to
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -70,7 +70,7 @@ class _ResizedImages:
     """A frame's image at the sizes requested so far; under ``lock`` each is made only once."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    by_limits: dict[PixelLimits, Resized] = field(default_factory=dict)
+    images: dict[PixelLimits | tuple[int, int], Resized] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,15 @@ class Frame:
 
         """
         with self._resized.lock:
-            images = self._resized.by_limits
+            images = self._resized.images
             if limits not in images:
                 images[limits] = resize(self.pixels, limits, self.size)
             return images[limits]
+
+    def resized_to(self, model_size: tuple[int, int]) -> Resized:
+        """Return the image at a given size (height, width), and the scale; else as `resized`."""
+        with self._resized.lock:
+            images = self._resized.images
+            if model_size not in images:
+                images[model_size] = resize_to(self.pixels, model_size, self.size)
+            return images[model_size]

@@ -80,7 +80,7 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
         if finish_reason != 'stop' or is_thinking(reply_text):
             _check_complete(query.task, answer, finish_reason)
         content = _read(query, answer)
-        content, places = _to_image(content, query.task.coordinates, prompt.resizes)
+        content, places = _to_image(content, query.task.coordinates, prompt.answer_resizes)
         if query.skills is not None and isinstance(content, TaskPlan):
             content = check_plan(content, query.skills)
     except MimoError as error:

@@ -64,6 +64,14 @@ class Prompt:
     system: str = ''
     thinking_tokens: int = 0
 
+    @property
+    def answer_resizes(self) -> tuple[Resize, ...]:
+        """Scales of the images that an answer's positions may be in: of a video its newest."""
+        if not self.videos:
+            return self.resizes
+        ends = itertools.accumulate(len(video.frames) for video in self.videos)
+        return tuple(self.resizes[end - 1] for end in ends)
+
 
 def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
     """Build the prompt of a query.

@@ -106,14 +106,42 @@ def smart_resize(
     return rows, columns
 
 
+def stable_size(
+    height: int, width: int, limits: PixelLimits, within: PixelLimits | None = None
+) -> tuple[int, int]:
+    """Choose the size at which the model sees an image, so that its processor keeps it.
+
+    Args:
+        height: rows of the original image.
+        width: columns of the original image.
+        limits: image areas of the loaded processor.
+        within: other areas to choose the size from, as for a frame of a video; None: ``limits``.
+
+    Returns:
+        (height, width) in pixels.
+
+    Raises:
+        InvalidRequestError: `smart_resize` refuses the size, or the processor would resize the
+            result once more, which would shift every coordinate.
+
+    """
+    rows, columns = smart_resize(height, width, within or limits)
+    if max(rows, columns) > MAX_ASPECT_RATIO * min(rows, columns) or (
+            smart_resize(rows, columns, limits) != (rows, columns)):
+        # Only far from square: rounding leaves the ratio, or limits that are close to each other.
+        msg = (
+            f'an image of {width}x{height} pixels has no size within {limits.min_pixels} to '
+            f'{limits.max_pixels} pixels and {MAX_ASPECT_RATIO}:1 whose sides are multiples of '
+            f'{FACTOR}; crop it'
+        )
+        raise InvalidRequestError(msg)
+    return rows, columns
+
+
 def resize(
     pixels: NDArray[np.uint8], limits: PixelLimits, size: tuple[int, int] | None = None
 ) -> tuple[NDArray[np.uint8], Resize]:
     """Resize an image to what the model sees.
-
-    The filter is PIL's bicubic one, as in the processor, whose own resize (also that of a remote
-    server) then changes nothing. Much larger images are halved by means first, as PIL's
-    ``reducing_gap`` does, in a tenth of the time.
 
     Args:
         pixels: (height, width, 3) uint8, RGB.
@@ -124,24 +152,36 @@ def resize(
         (model_height, model_width, 3) uint8, RGB, and the scale between the two.
 
     Raises:
-        InvalidRequestError: ``pixels`` is no such array, `smart_resize` refuses its size, or the
-            processor would resize the result once more, which would shift every coordinate.
+        InvalidRequestError: as `stable_size` and `resize_to` do.
 
     """
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-        msg = f'pixels are {pixels.dtype} {pixels.shape}; give uint8 (height, width, 3), RGB'
-        raise InvalidRequestError(msg)
-    width, height = size or pixels.shape[1::-1]
-    rows, columns = smart_resize(height, width, limits)
-    if max(rows, columns) > MAX_ASPECT_RATIO * min(rows, columns) or (
-            smart_resize(rows, columns, limits) != (rows, columns)):
-        # Only far from square: rounding leaves the ratio, or limits that are close to each other.
-        msg = (
-            f'an image of {width}x{height} pixels has no size within {limits.min_pixels} to '
-            f'{limits.max_pixels} pixels and {MAX_ASPECT_RATIO}:1 whose sides are multiples of '
-            f'{FACTOR}; crop it'
-        )
-        raise InvalidRequestError(msg)
+    width, height = _original_size(pixels, size)
+    return resize_to(pixels, stable_size(height, width, limits), size)
+
+
+def resize_to(
+    pixels: NDArray[np.uint8], model_size: tuple[int, int], size: tuple[int, int] | None = None
+) -> tuple[NDArray[np.uint8], Resize]:
+    """Resize an image to a size that the model takes.
+
+    The filter is PIL's bicubic one, as in the processor, whose own resize (also that of a remote
+    server) then changes nothing. Much larger images are halved by means first, as PIL's
+    ``reducing_gap`` does, in a tenth of the time.
+
+    Args:
+        pixels: (height, width, 3) uint8, RGB.
+        model_size: (height, width) in pixels, of `stable_size`.
+        size: (width, height) of the original image if ``pixels`` is a smaller copy of it.
+
+    Returns:
+        (model_height, model_width, 3) uint8, RGB, and the scale between the two.
+
+    Raises:
+        InvalidRequestError: ``pixels`` is no such array.
+
+    """
+    width, height = _original_size(pixels, size)
+    rows, columns = model_size
     if (rows, columns) != pixels.shape[:2]:
         while min(pixels.shape[0] / rows, pixels.shape[1] / columns) >= 2 * _GAP:
             half = pixels.shape[1] // 2, pixels.shape[0] // 2
@@ -149,3 +189,13 @@ def resize(
         image = Image.fromarray(pixels).resize((columns, rows), Image.Resampling.BICUBIC)
         pixels = np.asarray(image)
     return pixels, Resize(width, height, columns, rows)
+
+
+def _original_size(
+    pixels: NDArray[np.uint8], size: tuple[int, int] | None
+) -> tuple[int, int]:
+    """Return (width, height) of the original of an image; refuse what is no image."""
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        msg = f'pixels are {pixels.dtype} {pixels.shape}; give uint8 (height, width, 3), RGB'
+        raise InvalidRequestError(msg)
+    return size or (pixels.shape[1], pixels.shape[0])

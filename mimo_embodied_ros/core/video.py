@@ -6,12 +6,11 @@ much time is between them.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .errors import InvalidRequestError
-from .resize import FACTOR, PixelLimits
+from .resize import FACTOR, PixelLimits, stable_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +23,12 @@ if TYPE_CHECKING:
 
 PAIR = 2  # frames that one temporal patch holds
 DEFAULT_INTERVAL = 0.5  # seconds between frames whose stamps do not say it: 2 Hz, as the vendor's
-# What MiMo-Embodied was evaluated with (XiaomiMiMo/MiMo-Embodied, README): 2 Hz, at most 256
-# frames, 4096 tokens a frame and 16384 tokens a video.
+# What MiMo-Embodied was evaluated with (XiaomiMiMo/MiMo-Embodied): 2 Hz, at most 256 frames and
+# 16384 tokens a video (README), 128 to 768 tokens a frame (lmms_eval/models/model_utils/qwen/
+# vision_process.py, which overrides the 4096 of the README).
 MAX_FRAMES = 256
 _VIDEO_PIXELS = 16384 * FACTOR**2
+_FRAME_PIXELS = PixelLimits(128 * FACTOR**2, 768 * FACTOR**2)
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,21 @@ def video_limits(limits: PixelLimits, count: int) -> PixelLimits:
     As qwen-vl-utils does: the pixels of a video are shared by its pairs, and a frame keeps at least
     five hundredths more than the smallest area.
     """
-    share = max(_VIDEO_PIXELS * PAIR // count, int(1.05 * limits.min_pixels))
-    return PixelLimits(limits.min_pixels, max(limits.min_pixels, min(limits.max_pixels, share)))
+    least = limits.min_pixels
+    if least < _FRAME_PIXELS.min_pixels <= limits.max_pixels:
+        least = _FRAME_PIXELS.min_pixels
+    share = min(_FRAME_PIXELS.max_pixels, _VIDEO_PIXELS * PAIR // count)
+    most = min(limits.max_pixels, max(share, int(1.05 * least)))
+    return PixelLimits(least, max(least, most))
 
 
 def make_video(
     frames: Sequence[Frame], limits: PixelLimits
 ) -> tuple[Video, tuple[Resize, ...]]:
     """Make the video of a clip.
+
+    All frames get the size of the newest one, which may differ from theirs where the camera has
+    changed its resolution.
 
     Args:
         frames: of one camera, oldest first; their stamps give the time between them.
@@ -79,16 +87,18 @@ def make_video(
         msg = (f'the clip has {len(frames)} frames and the model takes {MAX_FRAMES}; send fewer, '
                'or lower the rate')
         raise InvalidRequestError(msg)
-    each = video_limits(limits, len(frames))
-    resized = [frame.resized(each) for frame in frames]
-    if any(a.shape != b.shape for (a, _), (b, _) in itertools.pairwise(resized)):
-        msg = 'the frames of a video differ in size; send frames of one size'
-        raise InvalidRequestError(msg)
-    pixels, scales = zip(*resized, strict=True)
+    newest = frames[-1]
+    size = stable_size(
+        newest.height, newest.width, limits, video_limits(limits, len(frames)))
+    pixels, scales = zip(*[frame.resized_to(size) for frame in frames], strict=True)
     return Video(pixels, _interval(frames)), scales
 
 
 def _interval(frames: Sequence[Frame]) -> float:
-    """Seconds between two frames, by the stamps of the first and the last."""
+    """Seconds between two frames, by the stamps of the first and the last.
+
+    Stamps waver. Times of a video's pairs are cut to whole positions, and 0.4999 s would give other
+    ones than 0.5 s; hence whole milliseconds.
+    """
     seconds = (frames[-1].stamp_ns - frames[0].stamp_ns) / 1e9
-    return seconds / (len(frames) - 1) if seconds > 0 else DEFAULT_INTERVAL
+    return max(0.0, round(seconds / max(1, len(frames) - 1), 3)) or DEFAULT_INTERVAL

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from transformers import AttentionInterface
 
 from mimo_embodied_ros.core.resize import FACTOR
+from mimo_embodied_ros.engine.positions import Grid, mrope_positions
 
 from .untrained_model import IMAGE_MEAN, IMAGE_STD, SYSTEM
 
@@ -142,15 +143,10 @@ class Packer:
         return self._encode(text)[0]
 
     def _prefix(self, rows: int, columns: int) -> tuple[list[int], NDArray[np.int64], int]:
-        start, count = len(self._before), rows * columns
-        ids = [*self._before, *[self._image] * count, *self._after]
-        positions = np.zeros((3, len(ids)), np.int64)
-        positions[:, :start] = np.arange(start)
-        down, right = np.divmod(np.arange(count), columns)
-        positions[:, start : start + count] = start + np.stack([0 * down, down, right])
-        after = start + max(rows, columns)
-        positions[:, start + count :] = after + np.arange(len(self._after))
-        return ids, positions, after + len(self._after)
+        grid = Grid(1, rows, columns)
+        ids = [*self._before, *[self._image] * grid.tokens, *self._after]
+        positions = mrope_positions([len(self._before), grid, len(self._after)])
+        return ids, positions.T, int(positions.max()) + 1
 
     def pack(
         self, images: Sequence[NDArray[np.uint8]], examples: Sequence[Sequence[Example]],

@@ -29,7 +29,7 @@ class GenerationStats:
 
     Attributes:
         prompt_tokens: all tokens of the prompt, those of the images included.
-        image_tokens: tokens that stand for image patches.
+        image_tokens: tokens that stand for patches of images and videos.
         reused_tokens: tokens of the prompt whose keys and values were kept from an earlier prompt.
         completion_tokens: tokens generated, the end-of-text token included.
         preprocess_s: until the prompt was tokenized and the images were normalised.

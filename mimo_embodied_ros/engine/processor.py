@@ -1,38 +1,42 @@
-"""Prepare prompts for the model: tokens, and images in patches, without torchvision.
+"""Prepare prompts for the model: tokens with positions, and images and videos in patches.
 
-The stock ``Qwen2_5_VLProcessor`` always builds a video processor, which needs torchvision. This
-package sends no videos, and a robot should not have to install torchvision for them.
+The stock ``Qwen2_5_VLProcessor`` always builds a video processor, which needs torchvision. Here
+`patches` prepares videos, and a robot does not have to install torchvision for them.
 """
 
 from __future__ import annotations
 
-import math
+import functools
 import struct
 import threading
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
 import transformers
+from jinja2 import TemplateError
 from transformers import Qwen2_5_VLProcessor
 
 from mimo_embodied_ros.core.errors import BackendError, InvalidRequestError, ModelNotReadyError
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
+from mimo_embodied_ros.core.video import PAIR
 
 from .patches import Patcher
+from .positions import Grid, mrope_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase, Qwen2_5_VLConfig
     from transformers.image_processing_utils import BaseImageProcessor
 
     from mimo_embodied_ros.core.prompts import Prompt
+    from mimo_embodied_ros.core.video import Video
 
 _TEXT = '\N{OBJECT REPLACEMENT CHARACTER}'  # stands in the chat template in place of the text
 _IMAGE_END = '<|vision_end|>'
@@ -146,7 +150,10 @@ def read_limits(processor: ImageTextProcessor, min_pixels: int, max_pixels: int)
 
 
 class EncodedImage:
-    """An image for the vision tower; its patches are made only if they are needed.
+    """An image, or a pair of a video's frames; its patches are made only if they are needed.
+
+    The vision tower sees each pair by itself, so that its features are kept and found again like
+    those of an image.
 
     Attributes:
         key: hash of the pixels.
@@ -154,13 +161,11 @@ class EncodedImage:
 
     """
 
-    def __init__(self, pixels: NDArray[np.uint8], patcher: Patcher) -> None:
-        """Take (height, width, 3) uint8, RGB, both sides multiples of FACTOR."""
-        size = struct.pack('<II', *pixels.shape[:2])
-        content = np.ascontiguousarray(pixels).data
-        self.key = blake2b(content, digest_size=16, salt=size).digest()
-        self.grid = (1, pixels.shape[0] // patcher.patch, pixels.shape[1] // patcher.patch)
-        self._pixels, self._patcher = pixels, patcher
+    def __init__(
+        self, key: bytes, grid: tuple[int, int, int], cut: Callable[[], torch.Tensor]
+    ) -> None:
+        """Take what makes the patches."""
+        self.key, self.grid, self._cut = key, grid, cut
         self._patches: torch.Tensor | None = None
         self._lock = threading.Lock()
 
@@ -168,7 +173,7 @@ class EncodedImage:
         """Return (patches, channels * times * patch size squared) float32, normalised."""
         with self._lock:
             if self._patches is None:
-                self._patches = self._patcher(self._pixels)
+                self._patches = self._cut()
             return self._patches
 
     def forget_patches(self) -> None:
@@ -177,26 +182,39 @@ class EncodedImage:
             self._patches = None
 
 
+class _Medium(NamedTuple):
+    """An image or a video of a prompt."""
+
+    images: tuple[EncodedImage, ...]
+    grid: Grid
+    key: Hashable
+
+
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """A prompt as tokens and images.
+    """A prompt as tokens and images; "images" are also the pairs of frames of its videos.
 
     Attributes:
         tokens: (tokens,) int64.
+        positions: (tokens, 3) int64: time, row and column; None without images.
+        image_at: (tokens,) bool: which tokens are replaced by the features of the images.
         prefix: number of tokens up to the end of the last image; 0 without images.
         key: identifies the prefix; None without images.
         images: in the order of the prompt.
-        image_token: is replaced by the features of an image.
-        image_tokens: how many of the tokens are ``image_token``.
 
     """
 
     tokens: torch.Tensor
+    positions: torch.Tensor | None
+    image_at: torch.Tensor
     prefix: int
-    key: tuple[bytes, ...] | None
+    key: tuple[Hashable, ...] | None
     images: tuple[EncodedImage, ...]
-    image_token: int
-    image_tokens: int
+
+    @property
+    def image_tokens(self) -> int:
+        """How many tokens stand for images."""
+        return int(self.image_at.sum())
 
     @property
     def keys(self) -> tuple[Hashable, ...]:
@@ -205,20 +223,43 @@ class EncodedPrompt:
 
 
 class PromptEncoder:
-    """Tokenizes prompts; may be used by several threads."""
+    """Tokenizes prompts; may be used by several threads.
 
-    def __init__(self, processor: ImageTextProcessor) -> None:
-        """Take the checkpoint's processor.
+    Attributes:
+        takes_video: whether prompts may have videos.
+
+    """
+
+    def __init__(
+        self, processor: ImageTextProcessor, config: Qwen2_5_VLConfig | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            processor: of the checkpoint.
+            config: of the checkpoint; without it no videos are taken.
 
         Raises:
-            ModelNotReadyError: its image processor does not work as `patches` expects.
+            ModelNotReadyError: the image processor does not work as `patches` expects.
 
         """
         self._processor = processor
         self._patcher = Patcher(processor.image_processor)
-        self._turns: dict[int, tuple[list[int], str]] = {}
+        self._turns: dict[tuple[int, int], tuple[list[int], str]] = {}
         # simultaneous requests about one image share it, so that its patches are made once
         self._images: WeakValueDictionary[bytes, EncodedImage] = WeakValueDictionary()
+        self.takes_video = config is not None and self._has_videos(config)
+        self._tokens_per_second = config.vision_config.tokens_per_second if config else 0
+
+    def _has_videos(self, config: Qwen2_5_VLConfig) -> bool:
+        """Whether tower, tokenizer and chat template know videos of pairs of frames."""
+        token = self._processor.video_token_id
+        try:
+            head, _ = self._turn(0, 1)
+        except TemplateError:
+            return False
+        return (token == config.video_token_id and head.count(token) == 1
+                and self._patcher.times == config.vision_config.temporal_patch_size == PAIR)
 
     def encode(self, prompt: Prompt) -> EncodedPrompt:
         """Tokenize a prompt and hash its images.
@@ -227,7 +268,8 @@ class PromptEncoder:
         coordinates of the answer refer to it.
 
         Raises:
-            InvalidRequestError: the text holds a control token of the model.
+            InvalidRequestError: the text holds a control token of the model, or the prompt a video
+                that the model does not take.
             BackendError: an image has a side that the model does not take.
 
         """
@@ -239,43 +281,84 @@ class PromptEncoder:
                     f"the text holds the model's control token {added[token].content}, which "
                     'would end or change the turn; remove it'
                 )
-        images = tuple(map(self._image, prompt.images))
-        head, rest = self._turn(len(images))
-        image_token = self._processor.image_token_id
-        tokens: list[int] = []
-        key: tuple[bytes, ...] = ()
-        image_tokens, remaining = 0, iter(images)
-        for token in head:
-            if token == image_token:  # the template has one for each image
-                image = next(remaining)
-                count = math.prod(image.grid) // self._processor.image_processor.merge_size**2
-                tokens += [token] * count
-                image_tokens += count
-                key += (image.key,)
-            else:
-                tokens.append(token)
-        prefix = len(tokens) if images else 0
-        tokens += tokenizer(rest.replace(_TEXT, prompt.text), add_special_tokens=False)['input_ids']
-        return EncodedPrompt(
-            torch.tensor(tokens), prefix, key or None, images, image_token, image_tokens)
-
-    def _image(self, pixels: NDArray[np.uint8]) -> EncodedImage:
-        if pixels.shape[0] % FACTOR or pixels.shape[1] % FACTOR:
-            raise BackendError(
-                f'an image of {pixels.shape[1]}x{pixels.shape[0]} pixels reached the model; both '
-                f'sides must be multiples of {FACTOR}, as build_prompt makes them'
+        if prompt.videos and not self.takes_video:
+            raise InvalidRequestError(
+                'this model takes no videos, because its config.json or its chat template has no '
+                'tokens for them; ask a task whose media are images or a clip, or load a model '
+                'that takes videos'
             )
-        image = EncodedImage(pixels, self._patcher)
-        return self._images.setdefault(image.key, image)
+        media = (*map(self._image, prompt.images), *map(self._video, prompt.videos))
+        head, rest = self._turn(len(prompt.images), len(prompt.videos))
+        media_tokens = {self._processor.image_token_id, self._processor.video_token_id}
+        tokens: list[int] = []
+        image_at: list[bool] = []
+        remaining = iter(media)
+        parts: list[int | Grid] = []
+        for token in head:  # the template has one for each image or video
+            grid = next(remaining).grid if token in media_tokens else None
+            count = grid.tokens if grid else 1
+            tokens += [token] * count
+            image_at += [grid is not None] * count
+            parts.append(grid or 1)
+        prefix = len(tokens) if media else 0
+        text = tokenizer(rest.replace(_TEXT, prompt.text), add_special_tokens=False)['input_ids']
+        tokens += text
+        image_at += [False] * len(text)
+        parts.append(len(text))
+        return EncodedPrompt(
+            torch.tensor(tokens),
+            torch.from_numpy(mrope_positions(parts)) if media else None,
+            torch.tensor(image_at),
+            prefix,
+            tuple(medium.key for medium in media) or None,
+            tuple(image for medium in media for image in medium.images),
+        )
 
-    def _turn(self, images: int) -> tuple[list[int], str]:
-        """Return the chat template's tokens up to the last image's end, and the text after it."""
-        if images not in self._turns:
-            content = [*([{'type': 'image'}] * images), {'type': 'text', 'text': _TEXT}]
+    def _image(self, pixels: NDArray[np.uint8]) -> _Medium:
+        image = self._shared((pixels,), lambda: self._patcher(pixels))
+        return _Medium((image,), self._grid((image,)), image.key)
+
+    def _video(self, video: Video) -> _Medium:
+        pairs = []
+        for start in range(0, len(video.frames), PAIR):
+            frames = video.frames[start : start + PAIR]
+            pairs.append(self._shared(
+                frames, functools.partial(self._patcher.pair, frames), b'video'))
+        step = self._tokens_per_second * video.pair_seconds
+        return _Medium(tuple(pairs), self._grid(pairs, step), (*(p.key for p in pairs), step))
+
+    def _shared(
+        self, frames: Sequence[NDArray[np.uint8]], cut: Callable[[], torch.Tensor],
+        kind: bytes = b'image',
+    ) -> EncodedImage:
+        """Return an image, or a pair of frames of a video, that equal ones share."""
+        height, width = frames[0].shape[:2]
+        if height % FACTOR or width % FACTOR:
+            raise BackendError(
+                f'an image of {width}x{height} pixels reached the model; both sides must be '
+                f'multiples of {FACTOR}, as build_prompt makes them'
+            )
+        content = blake2b(digest_size=16, salt=struct.pack('<II', height, width), person=kind)
+        for frame in frames:
+            content.update(np.ascontiguousarray(frame).data)
+        key, patch = content.digest(), self._patcher.patch
+        image = EncodedImage(key, (1, height // patch, width // patch), cut)
+        return self._images.setdefault(key, image)
+
+    def _grid(self, images: Sequence[EncodedImage], step: float = 0.0) -> Grid:
+        _, rows, columns = images[0].grid
+        merge = self._processor.image_processor.merge_size
+        return Grid(len(images), rows // merge, columns // merge, step)
+
+    def _turn(self, images: int, videos: int) -> tuple[list[int], str]:
+        """Return the chat template's tokens up to the last medium's end, and the text after it."""
+        if (images, videos) not in self._turns:
+            content = [*([{'type': 'image'}] * images), *([{'type': 'video'}] * videos),
+                       {'type': 'text', 'text': _TEXT}]
             turn: Any = {'role': 'user', 'content': content}
             text = self._processor.apply_chat_template(
                 [turn], add_generation_prompt=True, tokenize=False)
-            cut = text.rfind(_IMAGE_END) + len(_IMAGE_END) if images else 0
+            cut = text.rfind(_IMAGE_END) + len(_IMAGE_END) if images or videos else 0
             head = self._processor.tokenizer(text[:cut], add_special_tokens=False)['input_ids']
-            self._turns[images] = head, text[cut:]
-        return self._turns[images]
+            self._turns[images, videos] = head, text[cut:]
+        return self._turns[images, videos]

@@ -101,7 +101,7 @@ class TransformersEngine:
         if adapter is not None:
             self._model = add_adapter(self._model, adapter, merge=quantization is None)
         self._stop_tokens = read_stop_tokens(self._model, self._processor.tokenizer)
-        self._encoder = PromptEncoder(self._processor)
+        self._encoder = PromptEncoder(self._processor, self._model.config)
         self._grammars = GrammarCompiler(self._processor.tokenizer, self._stop_tokens)
         batch = Batch(
             self._model, config.max_batch, config.cache_mb * 10**6, config.draft_tokens,
@@ -118,6 +118,7 @@ class TransformersEngine:
             max_pixels=self.limits.max_pixels,
             context_length=self._model.config.get_text_config().max_position_embeddings,
             deterministic=config.deterministic,
+            takes_video=self._encoder.takes_video,
         )
         self._fit_memory(batch, config, probe=small or device.type == 'cuda')
         batch.start()

@@ -1,11 +1,10 @@
 """Embed prompts with their images: vision features, and prefixes that end with the images.
 
-Both are cached for the next question about the same images.
+Both are cached for the next question about the same images. Pairs of a video's frames are images.
 """
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +54,6 @@ class Vision:
     def __init__(self, model: Any, decoder: Decoder, cache_bytes: int) -> None:
         """Take a ``Qwen2_5_VLForConditionalGeneration`` and cache at most ``cache_bytes`` bytes."""
         self._model, self._decoder = model.model, decoder
-        # transformers 5 needs the types of the tokens; version 4 finds images by their token
-        parameters = inspect.signature(self._model.get_rope_index).parameters
-        self._needs_token_types = 'mm_token_type_ids' in parameters
         self.cache = TensorCache(cache_bytes)
 
     def make_patches(self, encoded: EncodedPrompt) -> None:
@@ -74,18 +70,15 @@ class Vision:
         start = encoded.prefix if prefix is not None else 0
         tokens = encoded.tokens[start:].to(decoder.device)
         hidden = decoder.embed(tokens)
-        if prefix is not None or not encoded.images:
+        if prefix is not None or encoded.positions is None:
             positions = torch.arange(len(tokens), device=decoder.device)
             positions += prefix.position if prefix else 0
             return EmbeddedPrompt(hidden, positions, start, prefix)
         features = torch.cat([self._features(image) for image in encoded.images])
-        hidden[tokens == encoded.image_token] = features.to(hidden.dtype)
-        grids = torch.tensor([image.grid for image in encoded.images], device=decoder.device)
-        options = {}
-        if self._needs_token_types:
-            options['mm_token_type_ids'] = (tokens == encoded.image_token).int()[None]
-        positions, _ = self._model.get_rope_index(tokens[None], image_grid_thw=grids, **options)
-        return EmbeddedPrompt(hidden, positions[:, 0].T, 0, None)
+        image_at = encoded.image_at[: len(tokens)].to(decoder.device)
+        hidden[image_at] = features.to(hidden.dtype)
+        positions = encoded.positions[: len(tokens)].to(decoder.device)
+        return EmbeddedPrompt(hidden, positions, 0, None)
 
     def keep_prefix(self, encoded: EncodedPrompt, prompt: EmbeddedPrompt, row: Row) -> None:
         """Copy the prefix of a prompt from a decoder row to the cache, if it is not there yet."""
@@ -117,7 +110,11 @@ class Vision:
         return True
 
     def _features(self, image: EncodedImage) -> torch.Tensor:
-        """Return the vision tower's features of an image, (tokens, hidden size)."""
+        """Return the vision tower's features of an image, (tokens, hidden size).
+
+        Those of a video's pairs do not depend on each other, so that a long video takes no more
+        memory in the tower than an image.
+        """
         features = self.cache.get(image.key)
         if features is None:
             device = self._decoder.device

@@ -24,7 +24,7 @@ def write_video(
     """Write a video file; its format is that of the name's ending.
 
     Args:
-        path: of the file.
+        path: of the file; without an ending it is MP4.
         frames: (height, width, 3) uint8 each, RGB, with even sides.
         times: of the frames, seconds; without them they are equally long.
         rate: frames a second.
@@ -32,7 +32,7 @@ def write_video(
         options: of the format.
 
     """
-    with av.open(str(path), 'w', options=options or {}) as container:
+    with av.open(str(path), 'w', format=None if path.suffix else 'mp4', options=options or {}) as container:
         stream = container.add_stream(codec or _CODECS.get(path.suffix, 'mpeg4'), rate=rate)
         stream.bit_rate = 20_000_000  # so that frames keep their values
         for index, pixels in enumerate(frames):

@@ -20,7 +20,7 @@ from PIL import Image
 from .core.errors import BadEncodingError, InvalidRequestError
 from .core.files import reason
 from .core.frames import Frame
-from .core.resize import resize
+from .core.resize import resize_to, stable_size
 from .core.video import MAX_FRAMES, PAIR, video_limits
 from .pictures import MAX_PIXELS
 from .share import install_command
@@ -70,17 +70,25 @@ def frame_number(total: int, seconds: float, rate: float = RATE) -> int:
 
 
 def kept_frame(
-    pixels: NDArray[np.uint8], stamp_ns: int, limits: PixelLimits | None = None
+    pixels: NDArray[np.uint8], stamp_ns: int, limits: PixelLimits | None = None, count: int = 0
 ) -> Frame:
-    """Make a frame of (height, width, 3) uint8 RGB, kept at the size within limits that are given.
+    """Make a frame that is kept at the size that the model sees.
+
+    Args:
+        pixels: (height, width, 3) uint8, RGB.
+        stamp_ns: of the frame.
+        limits: image areas of the model; None: keep it whole.
+        count: frames of the video that it belongs to; 0: it is an image.
 
     Raises:
-        InvalidRequestError: as ``resize`` does.
+        InvalidRequestError: as ``stable_size`` does.
 
     """
-    size = pixels.shape[1], pixels.shape[0]
-    small = pixels if limits is None else resize(pixels, limits)[0]
-    return Frame(small, stamp_ns, size=size)
+    height, width = pixels.shape[:2]
+    if limits is not None:
+        within = video_limits(limits, count) if count else None
+        pixels, _ = resize_to(pixels, stable_size(height, width, limits, within))
+    return Frame(pixels, stamp_ns, size=(width, height))
 
 
 class VideoFile:
@@ -142,7 +150,7 @@ class VideoFile:
             as_images: keep each frame as large as an image may be; else as one of a video.
 
         Raises:
-            InvalidRequestError: ``rate`` or ``count`` is no such number, or as ``resize`` does.
+            InvalidRequestError: ``rate`` or ``count`` is no such number, or as ``kept_frame`` does.
             BadEncodingError: no frame can be read.
 
         """
@@ -150,11 +158,9 @@ class VideoFile:
             msg = f'{rate:g} frames a second, {count} in all: give positive numbers'
             raise InvalidRequestError(msg)
         chosen = self._choose(rate, count)
-        if limits is not None and not as_images:
-            limits = video_limits(limits, len(chosen))
-        frames = []
-        for index, pixels in self._decode(chosen):
-            frames.append(kept_frame(pixels, round(self.times[index] * 1e9), limits))
+        number = 0 if as_images else len(chosen)
+        frames = [kept_frame(pixels, round(self.times[index] * 1e9), limits, number)
+                  for index, pixels in self._decode(chosen)]
         if not frames:
             msg = f'{self.path}: no frame can be decoded; record or copy it again'
             raise BadEncodingError(msg, cause='damaged')

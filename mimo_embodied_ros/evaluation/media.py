@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.query import subject_index
 from mimo_embodied_ros.core.tasks import Media
-from mimo_embodied_ros.core.video import video_limits
 from mimo_embodied_ros.pictures import read_picture
 from mimo_embodied_ros.videos import RATE, VideoFile, kept_frame
 
@@ -88,10 +87,8 @@ def read_frames(record: Record, limits: PixelLimits) -> tuple[Frame, ...]:
             video.frames(limits, rate=rate, count=count, as_images=not media.is_video)
             for video in videos))
     stamps = record.stamps_ns or (0,) * len(record.images)
-    each = None
-    if media.is_video:
-        each = video_limits(limits, len(record.images) // max(1, len(record.task.views)))
-    return tuple(kept_frame(read_picture(image), stamp, each)
+    count = len(record.images) // max(1, len(record.task.views)) if media.is_video else 0
+    return tuple(kept_frame(read_picture(image), stamp, limits if media.is_video else None, count)
                  for image, stamp in zip(record.images, stamps))
 
 

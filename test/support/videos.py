@@ -32,7 +32,8 @@ def write_video(
         options: of the format.
 
     """
-    with av.open(str(path), 'w', format=None if path.suffix else 'mp4', options=options or {}) as container:
+    container_format = None if path.suffix else 'mp4'
+    with av.open(str(path), 'w', container_format, options=options or {}) as container:
         stream = container.add_stream(codec or _CODECS.get(path.suffix, 'mpeg4'), rate=rate)
         stream.bit_rate = 20_000_000  # so that frames keep their values
         for index, pixels in enumerate(frames):

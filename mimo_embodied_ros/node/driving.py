@@ -51,7 +51,7 @@ def plan_driving(request: ServedRequest, task: Task, frames: tuple[Frame, ...]) 
     path = request.session.intake.odometry.motion(
         front.stamp_ns, request.host.settings.wait_for_image, request.is_over,
         needed=task.uses('speed') or task.uses('path') or message.trajectory)
-    surround = len(frames) == SURROUND_VIEWS and task.media is not Media.CLIP
+    surround = len(frames) == SURROUND_VIEWS and task.media not in (Media.CLIP, Media.VIDEO)
     route = message.instruction.strip() or NO_ROUTE
     if task is TASKS['drive'] and surround:
         task = TASKS['drive_surround']

@@ -63,7 +63,11 @@ def test_benchmark(fact: dict[str, Any]) -> None:
     prompt = build_prompt(query, LIMITS)
     assert query.thinks is fact['thinking']
     assert prompt.text == fact['prompt'] + ('' if fact['thinking'] else ' /no_think')
-    assert len(prompt.images) == fact['frames']
+    # frames are sent as images, or each clip as one video, as the vendor does
+    clips = [len(video.frames) for video in prompt.videos]
+    assert len(clips) == fact.get('videos', 0)
+    assert len(prompt.images) + sum(clips) == fact['frames']
+    assert not (prompt.images and clips)
     if fact['example'] is not None:
         answer = parse_answer(query, prompt, fact['example'], 'stop')
         assert answer.raw_text == fact['example']
@@ -77,7 +81,7 @@ def test_cameras_around_come_in_the_order_of_the_training() -> None:
         elif task.views:
             assert task.views == around
             assert task.prompt.startswith('1: <')
-        assert (task.media in (Media.VIEWS, Media.CLIPS)) is bool(task.views)
+        assert (task.media in (Media.VIEWS, Media.CLIPS, Media.VIDEOS)) is bool(task.views)
 
 
 def test_thinking_is_the_tasks_unless_the_request_says() -> None:
@@ -127,7 +131,7 @@ def test_clips_are_in_the_order_of_time() -> None:
     with pytest.raises(InvalidRequestError, match='oldest first'):
         build_prompt(Query(task, 'a', (late, early)), LIMITS)
     views = Query(TASKS['surround_video'], 'a', (early, late) * 6)
-    assert len(build_prompt(views, LIMITS).images) == 12
+    assert [len(video.frames) for video in build_prompt(views, LIMITS).videos] == [2] * 6
     with pytest.raises(InvalidRequestError, match='oldest first'):
         build_prompt(Query(TASKS['surround_video'], 'a', (late, early) * 6), LIMITS)
 

@@ -79,7 +79,7 @@ def add_commands(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the answer to one question."""
     video = _video(options) if is_video(options.image) else None
-    frames = () if video else (Frame(read_picture(options.image)),)
+    frames: tuple[Frame, ...] = () if video else (Frame(read_picture(options.image)),)
     task = options.task if video is None else dataclasses.replace(options.task, media=Media.VIDEO)
     query = Query(task, options.text, frames, thinking=options.thinking, retry=options.retry)
     if options.task is Task.PLAN and options.skills:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 pytest.importorskip('torch')
 
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoConfig
 
 from mimo_embodied_ros.core.answers import SpatialAnswer, TextAnswer
@@ -125,9 +126,15 @@ def test_clips_give_every_kind_of_question_with_every_answer() -> None:
     assert len(asked['moved']) > 10
 
 
+@pytest.fixture(scope='module')
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(str(EMBEDDED_MODEL / 'tokenizer.json'))
+
+
 @pytest.mark.parametrize('medium', ['video', 'images'])
-def test_packed_rows_of_clips_equal_conversations_of_their_own(medium: str) -> None:
-    tokenizer = untrained_model.new_tokenizer()
+def test_packed_rows_of_clips_equal_conversations_of_their_own(
+    medium: str, tokenizer: Tokenizer
+) -> None:
     plain = untrained_model.new_model(tokenizer)
     packed = untrained_model.new_model(tokenizer)
     packed_model.use_packed_attention(packed)
@@ -171,7 +178,9 @@ def test_packed_rows_of_clips_equal_conversations_of_their_own(medium: str) -> N
     assert compared == len(logits) > 20
 
 
-def test_a_packed_video_is_the_prompt_that_the_engine_makes_of_a_clip() -> None:
+def test_a_packed_video_is_the_prompt_that_the_engine_makes_of_a_clip(
+    tokenizer: Tokenizer
+) -> None:
     processor = load_processor(EMBEDDED_MODEL)
     clip = draw_clip(random.Random(1), 168, 140)
     question = Question('moved', TASKS['ask_video'], 'What moved?', 'it', 'it')
@@ -181,7 +190,7 @@ def test_a_packed_video_is_the_prompt_that_the_engine_makes_of_a_clip() -> None:
     assert encoded.positions is not None
     step = config.vision_config.tokens_per_second * PAIR * INTERVAL
     example = packing.Example(question.prompt(), question.reply(), 'it', 'moved')
-    batch = packing.Packer(processor.tokenizer.backend_tokenizer).pack_clips(
+    batch = packing.Packer(tokenizer).pack_clips(
         [list(prompt.videos[0].frames)], [[example]], 1, 60, step=step)
     length = len(encoded.tokens)
     assert batch.ids[0, :length].tolist() == encoded.tokens.tolist()

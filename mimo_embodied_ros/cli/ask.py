@@ -1,4 +1,4 @@
-"""``ask``, ``point`` and ``plan``: questions about a picture, without ROS."""
+"""``ask``, ``point`` and ``plan``: questions about a picture or a video, without ROS."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.annotate import Canvas
 from mimo_embodied_ros.core.answers import Affordances, SpatialAnswer, TaskPlan, TextAnswer
-from mimo_embodied_ros.core.errors import PlanRefusedError
+from mimo_embodied_ros.core.errors import InvalidRequestError, PlanRefusedError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import select_skills
+from mimo_embodied_ros.core.tasks import Media
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.pictures import read_picture, write_picture
 from mimo_embodied_ros.share import embedded_model
+from mimo_embodied_ros.videos import RATE, VideoFile, is_video
 
 from .output import model_argument, path_argument, print_json
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add the three commands."""
     command_table = (
-        ('ask', Task.ASK, 'question', 'ask anything about a picture',
+        ('ask', Task.ASK, 'question', 'ask anything about a picture or a video',
          'mimo-embodied ask table.png "Is the red cube left of the blue bowl?"'),
         ('point', Task.POINTS, 'description', 'find where something is, in pixels',
          'mimo-embodied point table.png "the red cube" --out where.png'),
@@ -41,12 +43,17 @@ def add_commands(commands: Any) -> None:
         command = commands.add_parser(
             name, help=summary, description=summary[0].upper() + summary[1:] + '.',
             epilog=f'example: {example}')
-        command.add_argument('image', type=path_argument, metavar='IMAGE', help='a picture file')
+        command.add_argument(
+            'image', type=path_argument, metavar='IMAGE_OR_VIDEO' if task is Task.ASK else 'IMAGE',
+            help='a picture file' + (', or a video file' if task is Task.ASK else ''))
         command.add_argument('text', metavar=text.upper(), help=f'the {text}, in plain words')
         if task is Task.ASK:
             command.add_argument(
                 '--spatial', dest='task', action='store_const', const=Task.SPATIAL,
                 help='answer typed: yes or no, a choice, a number')
+            command.add_argument(
+                '--rate', type=float, default=RATE, metavar='HZ',
+                help=f'frames of a video a second that the model sees (default: {RATE:g})')
         elif task is Task.POINTS:
             command.add_argument('--boxes', dest='task', action='store_const', const=Task.BOXES,
                                  help='answer with boxes instead of points')
@@ -71,15 +78,19 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the answer to one question."""
-    pixels = read_picture(options.image)
-    query = Query(options.task, options.text, (Frame(pixels),), thinking=options.thinking,
-                  retry=options.retry)
+    video = _video(options) if is_video(options.image) else None
+    frames: tuple[Frame, ...] = () if video else (Frame(read_picture(options.image)),)
+    task = options.task if video is None else dataclasses.replace(options.task, media=Media.VIDEO)
+    query = Query(task, options.text, frames, thinking=options.thinking, retry=options.retry)
     if options.task is Task.PLAN and options.skills:
         rules = select_skills(load_skills(options.skills), open_ended=options.open_ended)
         query = dataclasses.replace(query, skills=rules)
     model = options.model or embedded_model()
     engine = load_engine(EngineConfig(model=model, device=options.device), say_progress)
     try:
+        if video is not None:  # at the sizes that this model sees
+            frames = video.frames(engine.limits, rate=options.rate)
+            query = dataclasses.replace(query, frames=frames)
         if query.skills is not None:
             query = dataclasses.replace(query, structured=engine.holds_grammars)
         answer, reply = answer_grounded(engine, query)
@@ -88,7 +99,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({
             'question': query.text, 'task': query.task.name, 'model': engine.info.name,
-            'image': {'width': pixels.shape[1], 'height': pixels.shape[0]},
+            'image': {'width': frames[-1].width, 'height': frames[-1].height},
+            **({} if video is None else {'times': [f.stamp_ns / 1e9 for f in frames]}),
             'answer': _plain(answer.content), 'outside': _plain(answer.outside),
             'reasoning': answer.reasoning, 'raw_text': answer.raw_text,
             'attempts': reply.attempts, 'unread': reply.unread,
@@ -97,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         print(_words(answer.content))
     if options.out is not None:
-        canvas = Canvas(pixels)
+        canvas = Canvas((frames if video is None else video.frames(count=1))[-1].pixels)
         canvas.answer(query.text, answer.content)
         write_picture(options.out, canvas.picture())
     if answer.outside:
@@ -105,6 +117,23 @@ def run(options: argparse.Namespace) -> int:
     if isinstance(answer.content, TaskPlan) and answer.content.problem:
         raise PlanRefusedError(answer.content.problem)
     return 0
+
+
+def _video(options: argparse.Namespace) -> VideoFile:
+    """Open the video that a question is about.
+
+    Raises:
+        InvalidRequestError: the command takes no videos, or as `VideoFile` does.
+        BadEncodingError: as `VideoFile` does.
+
+    """
+    if 'rate' not in options:
+        msg = f'{options.image} is a video; give a picture, or use `mimo-embodied ask`'
+        raise InvalidRequestError(msg)
+    if not 0 < options.rate < float('inf'):
+        msg = f'--rate is {options.rate:g}; give a positive number of frames a second'
+        raise InvalidRequestError(msg)
+    return VideoFile(options.image)
 
 
 def say_progress(share: float) -> None:

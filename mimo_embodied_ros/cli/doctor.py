@@ -31,6 +31,7 @@ _OPTIONAL = (
     ('peft', 'peft', 'no LoRA adapter can be put on a model', 'pip install peft'),
     ('bitsandbytes', 'bitsandbytes', 'weights cannot be loaded in 8 or 4 bit',
      'pip install bitsandbytes'),
+    ('av', 'av', 'video files cannot be read or made', 'pip install av'),
 )
 _ROS_OPTIONAL = (
     ('tf2_ros', '3D positions are available only in the frame of the camera',

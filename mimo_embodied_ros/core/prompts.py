@@ -204,11 +204,7 @@ def _options(query: Query) -> str:
     if len(options) > len(string.ascii_uppercase):
         msg = f'{len(options)} options are more than the alphabet has letters; give fewer'
         raise InvalidRequestError(msg)
-    lines = ''
-    for letter, option in zip(string.ascii_uppercase, options, strict=False):
-        # in this order, so that braces in an option stay what they are
-        lines += task.options.replace('{letter}', letter).replace('{option}', option)
-    return lines
+    return task.list_options(options)
 
 
 def _skills(query: Query) -> str:

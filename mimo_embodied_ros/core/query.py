@@ -77,6 +77,9 @@ def subject(task: Task, frames: tuple[Frame, ...]) -> Frame | None:
 
     It is None where there are no frames. Of several clips it is that of the first clip.
     """
-    if not frames or not task.media.is_timed:
-        return frames[0] if frames else None
-    return frames[len(frames) // max(1, len(task.views)) - 1]
+    return frames[subject_index(task, len(frames))] if frames else None
+
+
+def subject_index(task: Task, count: int) -> int:
+    """Return which of ``count`` images is the subject."""
+    return count // max(1, len(task.views)) - 1 if task.media.is_timed else 0

@@ -46,13 +46,17 @@ from __future__ import annotations
 import dataclasses
 import re
 import reprlib
+import string
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .errors import InvalidRequestError
 from .yaml_tables import YamlNode, load_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class AnswerKind(Enum):
@@ -204,6 +208,14 @@ class Task:
         for i in range(1, len(parts), 2):
             parts[i] = values[parts[i]]
         return ''.join(parts)
+
+    def list_options(self, options: Sequence[str]) -> str:
+        """Write at most 26 options in the form of the task."""
+        lines = ''
+        for letter, option in zip(string.ascii_uppercase, options, strict=False):
+            # in this order, so that braces in an option stay what they are
+            lines += self.options.replace('{letter}', letter).replace('{option}', option)
+        return lines
 
 
 _ENUMS: dict[str, type[Enum]] = {'answer': AnswerKind, 'media': Media, 'positions': Positions}

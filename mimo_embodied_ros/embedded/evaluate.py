@@ -39,9 +39,9 @@ from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.evaluation import metrics
 from mimo_embodied_ros.evaluation.ground_truth import answer_points, step_words
 from mimo_embodied_ros.share import share_folder
-from mimo_embodied_ros.worlds import road_scene, table_scene
+from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
 
-from . import road_questions, table_questions
+from . import clip_questions, road_questions, table_questions
 from .curriculum import CAMERA_SIZES
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from .question import Question
 
-    _Scene = table_scene.Table | road_scene.Road
+    _Scene = table_scene.Table | road_scene.Road | table_clip.TableClip
 
 TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_steps': 0.9,
            'plan_places': 0.9, 'driving_action': 0.9, 'skills_valid': 0.9, 'skills_objects': 0.9,
@@ -159,6 +159,14 @@ def _on_things(plan: TaskPlan, scene: table_scene.Table) -> bool:
         for step in plan.steps for a in step.arguments if a.point is not None)
 
 
+def _frames(scene: _Scene) -> tuple[Frame, ...]:
+    """What a camera sends of a scene."""
+    if isinstance(scene, table_clip.TableClip):
+        return tuple(Frame(table.pixels, round(i * table_clip.INTERVAL * 1e9))
+                     for i, table in enumerate(scene.frames))
+    return (Frame(scene.pixels),)
+
+
 class Exam:
     """Asks a model about held-out scenes, and keeps the scores."""
 
@@ -184,8 +192,8 @@ class Exam:
         """The typed answer, or None where the request failed."""
         scene, question = scene_and_question
         structured = self._structured or (rules is not None and self._engine.holds_grammars)
-        query = Query(question.task, question.text, (Frame(scene.pixels),),
-                      odometry=question.odometry, skills=rules, structured=structured)
+        query = Query(question.task, question.text, _frames(scene), odometry=question.odometry,
+                      options=question.options, skills=rules, structured=structured)
         try:
             return answer_grounded(self._engine, query)[0].content
         except MimoError:
@@ -299,6 +307,18 @@ class Exam:
                 self.scores.add('hazard_iou', '', right=_hazards_fit(content, road))
 
 
+    def clips(self) -> None:
+        """Measure whether answers about clips are right, by kind of the question."""
+        rng = self._rng
+        # larger ones take long to draw, and the model gets frames of a video small
+        drawn = (table_clip.draw_clip(rng, 320, 240) for _ in itertools.count())
+        for maker in clip_questions.MAKERS:
+            pairs = ((clip, question) for clip in drawn if (question := maker(rng, clip)))
+            for _, question, content in self._answered(
+                    itertools.islice(pairs, self._number // 4)):
+                self.scores.add('clip', maker.__name__, right=_words_right(content, question))
+
+
 def main() -> int:
     """Print the figures and write them to ``report.json``."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
@@ -308,13 +328,15 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--structured', action='store_true',
                         help='hold points, boxes and choices to a grammar')
+    parser.add_argument('--clips', action='store_true',
+                        help='ask about clips, too, which the shipped model has not learnt')
     options = parser.parse_args()
     engine = load_engine(EngineConfig(model=options.model, max_batch=_AT_ONCE))
     begin = time.monotonic()
     try:
         exam = Exam(engine, options.number, options.seed, structured=options.structured)
         for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans,
-                    exam.driving, exam.skills):
+                    exam.driving, exam.skills, *([exam.clips] if options.clips else [])):
             ask()
     finally:
         engine.close()

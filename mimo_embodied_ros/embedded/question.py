@@ -36,6 +36,7 @@ class Question:
         reasoning: the text of the think block when thinking is on.
         things: the things that the answer points at, in its order.
         odometry: the vehicle's past states, for prompts that contain its speed and path.
+        options: the choices, for tasks that list them.
 
     """
 
@@ -47,12 +48,14 @@ class Question:
     reasoning: str = ''
     things: tuple[Thing, ...] = ()
     odometry: tuple[Odometry, ...] = ()
+    options: tuple[str, ...] = ()
 
     def prompt(self, *, thinking: bool = False) -> str:
         """The user's turn after the image, as the package sends it to a model."""
         motion = {'speed': format_speed(self.odometry), 'path': format_past_path(self.odometry)
                   } if self.odometry else {}
-        text = self.task.fill(self.text, **motion)
+        text = self.task.fill(
+            self.text, options=self.task.list_options(self.options), **motion)
         return text if thinking else text + NO_THINK
 
     def reply(self, *, thinking: bool = False) -> str:

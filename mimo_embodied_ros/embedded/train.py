@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from . import curriculum, packing, untrained_model, vision_supervision
+from . import curriculum, packed_model, packing, untrained_model, vision_supervision
 from .optimizer import Optimizer
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Training:
         self.tokenizer: Tokenizer = untrained_model.new_tokenizer(seed)
         self.packer = packing.Packer(self.tokenizer)
         self.model = untrained_model.new_model(self.tokenizer, seed)
-        packing.use_packed_attention(self.model)
+        packed_model.use_packed_attention(self.model)
         hidden = self.model.lm_head.in_features
         self.heads = torch.nn.ModuleDict({
             'dense': torch.nn.Linear(hidden, vision_supervision.WIDTH),
@@ -101,7 +101,7 @@ class Training:
         scenes, mixes = curriculum.draw_scenes(rng, stage, self.step / stage.steps)
         batch = curriculum.pack_questions(rng, self.packer, scenes, mixes, stage)
         neighbours = vision_supervision.neighbours(scenes, *batch.grid)
-        image_tokens, looked = packing.encode_images(
+        image_tokens, looked = packed_model.encode_images(
             self.model, batch.patches, batch.grid, neighbours)
         targets = vision_supervision.targets(scenes, *batch.grid)
         tokens, target = image_tokens.flatten(0, 1), targets.flatten(0, 1)
@@ -127,7 +127,7 @@ class Training:
         self, batch: packing.PackedBatch, image_tokens: torch.Tensor, targets: torch.Tensor,
         statistics: dict[str, list[float]],
     ) -> torch.Tensor:
-        answers = packing.answer_questions(self.model, batch, image_tokens)
+        answers = packed_model.answer_questions(self.model, batch, image_tokens)
         labels, weights = batch.labels[answers.at], batch.weights[answers.at]
         losses = F.cross_entropy(answers.logits, labels, reduction='none')
         right = (answers.logits.argmax(-1) == labels).float().numpy()

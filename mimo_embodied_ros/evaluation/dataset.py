@@ -17,8 +17,20 @@ as polygons, boxes or steps means that the thing is not in the image, or that th
 be carried out. Optional keys are ``images``, a list, in place of ``image``; ``task``, the name of
 another task than the default for the answer; ``options``, a list of choices, for tasks that list
 them; ``id`` and ``category`` for the report; ``thinking``, true or false, in place of the task's
-default; ``recorded``, written by the recorder of the node and ignored here. A task that is a whole
+default; ``recorded``, written by the recorder of the node. A task that is a whole
 question needs no ``question``.
+
+Tasks about clips and videos take frames with their times::
+
+    {"video": "a.mp4", "task": "video_choice", "question": "...", "answer": {"choice": "B"}}
+    {"video": ["a0.png", "a1.png"], "fps": 2, "task": "is_done", "question": ..., "answer": ...}
+    {"videos": ["front.mp4", "left.mp4"], "task": "your_task", "question": ..., "answer": ...}
+
+``video`` is a file or a list of pictures, oldest first, and ``videos`` has one of each of the
+task's views. ``fps`` is how many frames a second the model sees of a file (default: 2), and the
+rate at which the pictures were taken; ``stamps`` are the times of the pictures instead, seconds.
+``frames`` is the number of frames to choose from a file in place of a rate. Pictures of a recorded
+answer have the stamps that are recorded.
 """
 
 from __future__ import annotations
@@ -32,14 +44,15 @@ from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import parse_json
 from mimo_embodied_ros.core.tasks import TASKS, Task
 
+from . import media
 from .ground_truth import Truth, read_truth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-_KEYS = {'id', 'image', 'images', 'task', 'question', 'options', 'answer', 'category', 'thinking',
-         'recorded'}
+_KEYS = media.KEYS | {
+    'id', 'task', 'question', 'options', 'answer', 'category', 'thinking', 'recorded'}
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,10 @@ class Record:
         category: group in the report.
         thinking: let the model write its reasoning; None is the task's default.
         options: choices of the question.
+        stamps_ns: of the images, where they are frames of a camera; empty: unknown.
+        videos: files in the order of the views, in place of images.
+        fps: frames a second that the model sees of ``videos``; 0: as the vendor's evaluation.
+        frames: number of frames to choose from each of ``videos``; 0: as ``fps`` says.
 
     """
 
@@ -68,14 +85,20 @@ class Record:
     category: str = ''
     thinking: bool | None = None
     options: tuple[str, ...] = ()
+    stamps_ns: tuple[int, ...] = ()
+    videos: tuple[Path, ...] = ()
+    fps: float = 0.0
+    frames: int = 0
 
     @property
     def key(self) -> str:
         """Hash of the request, equal for records that send the same request to the model."""
         images = [str(image.resolve()) for image in self.images]
-        request = json.dumps(
-            [self.task.name, self.question, self.options, self.thinking, images])
-        return hashlib.sha256(request.encode(errors='replace')).hexdigest()[:16]
+        request: list[Any] = [self.task.name, self.question, self.options, self.thinking, images]
+        if self.videos or self.stamps_ns:  # else as in runs of older versions
+            videos = [str(video.resolve()) for video in self.videos]
+            request += [self.stamps_ns, videos, self.fps, self.frames]
+        return hashlib.sha256(json.dumps(request).encode(errors='replace')).hexdigest()[:16]
 
 
 def read_lines(file: Path) -> Iterator[tuple[str, Any]]:
@@ -152,14 +175,6 @@ def _record(
     if unknown := fields.keys() - _KEYS:
         msg = f'{", ".join(sorted(unknown))} is not known; use {", ".join(sorted(_KEYS))}'
         raise ValueError(msg)
-    names = fields.get('images', [fields['image']] if 'image' in fields else None)
-    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-        msg = 'give image, the name of a picture, or images, a list of them'
-        raise ValueError(msg)
-    images = tuple(folder / name for name in names)
-    if absent := [str(image) for image in images if not image.is_file()]:
-        msg = f'there is no picture {", ".join(absent)}'
-        raise ValueError(msg)
     truth = read_truth(fields.get('answer'), folder)
     if not isinstance(own_thinking := fields.get('thinking'), bool | None):
         msg = f'thinking is {own_thinking!r}; give true or false'
@@ -176,9 +191,10 @@ def _record(
         msg = f'options is {options!r:.60}; give a list of words'
         raise ValueError(msg)
     return Record(
-        str(fields.get('id', place.rpartition('/')[2])), place, images, task, question, truth,
-        _string(fields, 'category', task.name), own_thinking if thinking is None else thinking,
-        tuple(options))
+        id=str(fields.get('id', place.rpartition('/')[2])), place=place, task=task,
+        question=question, truth=truth, category=_string(fields, 'category', task.name),
+        thinking=own_thinking if thinking is None else thinking, options=tuple(options),
+        **media.read_media(fields, folder, task))
 
 
 def _string(fields: dict[str, Any], key: str, default: str = '') -> str:

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from mimo_embodied_ros.annotate import Canvas, tile
-from mimo_embodied_ros.pictures import read_picture
 
 from .ground_truth import Boxes, Mask, Polygons
+from .media import subject_picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,9 +91,9 @@ def contact_sheet(outcomes: Iterable[Outcome], number: int) -> NDArray[np.uint8]
 
 
 def _draw(outcome: Outcome) -> NDArray[np.uint8]:
-    """Draw the first picture of a question with truth, answer and text, `_WIDTH` pixels wide."""
+    """Draw the picture that a question is about, with truth and answer, `_WIDTH` pixels wide."""
     record = outcome.record
-    pixels = read_picture(record.images[0]).copy()
+    pixels = subject_picture(record).copy()
     thickness = max(2, round(3 * pixels.shape[1] / _WIDTH))
     for outline in _outlines(record.truth):
         cv2.polylines(pixels, [np.round(outline).astype(np.int32)], True, _TRUE, thickness,

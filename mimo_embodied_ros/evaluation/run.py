@@ -16,14 +16,13 @@ from tqdm import tqdm
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ResultCode
 from mimo_embodied_ros.core.files import parse_json, reason
-from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import build_prompt
-from mimo_embodied_ros.core.query import Query
+from mimo_embodied_ros.core.query import Query, subject
 from mimo_embodied_ros.engine.answering import answer_query
-from mimo_embodied_ros.pictures import read_picture
 
 from .ground_truth import METRES
+from .media import read_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -170,9 +169,9 @@ def evaluate(
         stop_early: as in the engine's configuration; kept with the replies.
 
     Raises:
-        InvalidRequestError: the replies in the folder are of other settings; a picture is missing
-            or does not fit its mask.
-        BadEncodingError: a picture cannot be read.
+        InvalidRequestError: the replies in the folder are of other settings; a picture or video is
+            missing or does not fit its mask.
+        BadEncodingError: a picture or video cannot be read.
         ModelNotReadyError, BackendUnreachableError: the model is gone; run again to continue.
 
     """
@@ -187,7 +186,7 @@ def evaluate(
     outcomes = []
     try:
         for record in tqdm(list(records), unit='question', disable=None):
-            frames = tuple(Frame(read_picture(image)) for image in record.images)
+            frames = read_frames(record, engine.limits)
             query = Query(record.task, record.question, frames, thinking=record.thinking,
                           options=record.options, experimental=record.task.experimental,
                           retry=retry)
@@ -217,9 +216,10 @@ def judge(record: Record, prediction: Prediction, query: Query, limits: PixelLim
         content = parse_answer(query, prompt, prediction.text, prediction.finish_reason).content
     except MimoError as error:
         return Outcome(record, prediction, None, worst, error.code.name)
-    frame = query.frames[0]
+    frame = subject(record.task, query.frames)
+    size = (frame.width, frame.height) if frame else (0, 0)
     try:
-        score = record.truth.score(content, (frame.width, frame.height))
+        score = record.truth.score(content, size)
     except ValueError as error:
         msg = f'{record.place}: {error}'
         raise InvalidRequestError(msg) from error

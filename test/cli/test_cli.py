@@ -13,6 +13,7 @@ from PIL import Image
 from mimo_embodied_ros.cli.main import main, parser
 from mimo_embodied_ros.worlds import table_scene
 from support.programs import run_python
+from support.videos import write_video
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +76,26 @@ def test_ask_typed_and_free(picture: str, capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == 'yes\n'
     assert main(['ask', picture, 'Is the red cube in the left or in the right half?']) == 0
     assert capsys.readouterr().out == 'left\n'
+
+
+def test_a_video_is_asked_as_a_video_and_drawn_on_its_last_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = SCENE.pixels[::2, ::2]
+    file = write_video(tmp_path / 'clip', [small // 2] * 30 + [small], rate=10)
+    out = tmp_path / 'last.png'
+    arguments = ['ask', str(file), 'Is there a red cube?', '--spatial', '--json']
+    assert main([*arguments, '--rate', '1', '--no-retry', '--out', str(out)]) == 0
+    answer: Any = json.loads(capsys.readouterr().out)
+    assert answer['times'] == [0, 1, 2, 3]
+    assert answer['image'] == {'width': 424, 'height': 240}
+    assert answer['answer']['text']
+    drawn = np.asarray(Image.open(out))[:240].astype(int)
+    assert np.abs(drawn - small).mean() < 8
+    assert main(['point', str(file), 'the red cube']) == 1
+    assert 'is a video; give a picture, or use `mimo-embodied ask`' in capsys.readouterr().err
+    assert main([*arguments, '--rate', '0']) == 1
+    assert '--rate is 0; give a positive number' in capsys.readouterr().err
 
 
 def test_an_answer_that_cannot_be_read_is_asked_for_again(

@@ -23,6 +23,7 @@ from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import smart_resize
 from mimo_embodied_ros.embedded import (
     curriculum,
+    packed_model,
     packing,
     road_questions,
     table_questions,
@@ -95,7 +96,7 @@ def test_packed_rows_equal_conversations_of_their_own() -> None:
     tokenizer = untrained_model.new_tokenizer()
     plain = untrained_model.new_model(tokenizer)
     packed = untrained_model.new_model(tokenizer)
-    packing.use_packed_attention(packed)
+    packed_model.use_packed_attention(packed)
     packer = packing.Packer(tokenizer)
     rng = random.Random(3)
     stage = dataclasses.replace(curriculum.STAGES[-1], images=2)
@@ -105,8 +106,8 @@ def test_packed_rows_equal_conversations_of_their_own() -> None:
     grid = torch.tensor([[1, 2 * rows, 2 * columns]])
     each = batch.patches.shape[0] // 2
     with torch.no_grad():
-        logits, (at_row, at_column), *_ = packing.answer_questions(
-            packed, batch, packing.encode_images(packed, batch.patches, batch.grid)[0])
+        logits, (at_row, at_column), *_ = packed_model.answer_questions(
+            packed, batch, packed_model.encode_images(packed, batch.patches, batch.grid)[0])
         length = (batch.ids.shape[1] - batch.prefix) // batch.blocks
         compared = 0
         for row in range(2):

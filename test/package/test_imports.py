@@ -25,10 +25,11 @@ ALLOWED = {
     'annotate': {'core'},
     'bags': {'core'},
     'pictures': {'core'},
+    'videos': {'core', 'share', 'pictures'},
     'engine': {'core', 'share'},
     'geometry': {'core'},
     'worlds': {'core', 'geometry'},
-    'evaluation': {'core', 'engine', 'annotate', 'pictures'},
+    'evaluation': {'core', 'engine', 'annotate', 'pictures', 'videos'},
     'embedded': {'core', 'worlds', 'engine', 'share', 'evaluation'},
     'ros': {'core', 'geometry', 'pictures', 'msg', 'srv', 'action'},
     'node': {'core', 'engine', 'geometry', 'program', 'ros', 'share', 'pictures', 'msg', 'srv',
@@ -39,8 +40,8 @@ ALLOWED = {
     'execution': {'core', 'program', 'geometry', 'ros', 'client', 'msg', 'action'},
     'simulation': {'core', 'geometry', 'worlds', 'ros', 'share', 'action'},
     'cli': {'core', 'engine', 'evaluation', 'ros', 'node', 'viewer', 'execution', 'share',
-            'annotate', 'program', 'bags', 'pictures', 'msg', 'srv', 'action', 'client', 'trees',
-            'simulation'},
+            'annotate', 'program', 'bags', 'pictures', 'videos', 'msg', 'srv', 'action', 'client',
+            'trees', 'simulation'},
 }
 FILES = sorted(SOURCE.rglob('*.py'))
 

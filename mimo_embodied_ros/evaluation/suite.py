@@ -7,17 +7,24 @@ together. The folders ``DATA/<name>`` hold the files as they are published.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.yaml_tables import YamlNode, load_table
 
+from . import published
+from .dataset import to_records
+from .published.source import Source, cache_folder
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from .dataset import Record
+    from .published.source import Row
 
 
 @dataclass(frozen=True)
@@ -74,13 +81,18 @@ def load_suite() -> tuple[Benchmark, ...]:
     return tuple(table.values())
 
 
-def read_benchmark(benchmark: Benchmark, data: Path, *, limit: int = 0) -> list[Record]:
+def read_benchmark(
+    benchmark: Benchmark, data: Path, *, limit: int = 0, unpacked: Path | None = None
+) -> list[Record]:
     """Read the records of a benchmark; none where its folder is absent or empty.
+
+    The category of a record is the name of its part, and records of no part are left out.
 
     Args:
         benchmark: of the table.
         data: folder of the benchmarks' folders.
         limit: records of each part, the first ones; 0: all.
+        unpacked: folder for pictures that lie inside of other files; None: the user's cache.
 
     Raises:
         InvalidRequestError: the files are there and wrong; the message has the file and the entry.
@@ -89,7 +101,44 @@ def read_benchmark(benchmark: Benchmark, data: Path, *, limit: int = 0) -> list[
     folder = data / benchmark.name
     if not folder.is_dir() or not any(folder.iterdir()):
         return []
-    raise NotImplementedError(limit)
+    form, files = _files(benchmark, folder)
+    lines = published.read(published.READERS[benchmark.name][form], Source(folder, files), benchmark.title)
+    chosen = _of_parts(lines, benchmark, folder, limit)
+    pictures = unpacked or cache_folder()
+    return to_records(
+        ((place, published.unpack(fields, place, pictures)) for place, fields in chosen), folder,
+        thinking=benchmark.thinking)
+
+
+def _files(benchmark: Benchmark, folder: Path) -> tuple[str, list[Path]]:
+    """Return the form in which the files are there, and the files that it consists of."""
+    for form, patterns in benchmark.files.items():
+        if files := sorted({file for pattern in patterns for file in folder.glob(pattern)}):
+            return form, files
+    forms = '; or '.join(' and '.join(patterns) for patterns in benchmark.files.values())
+    msg = f'{folder} has none of the files of {benchmark.title}; put {forms} there'
+    raise InvalidRequestError(msg)
+
+
+def _of_parts(
+    lines: Iterator[tuple[str, Row]], benchmark: Benchmark, folder: Path, limit: int
+) -> Iterator[tuple[str, Row]]:
+    """Yield the lines that belong to a part, at most ``limit`` of each, with unique ids."""
+    parts = {part.name: part for part in benchmark.parts}
+    counts = Counter[str]()
+    ids = Counter[str]()
+    for place, fields in lines:
+        name = fields['category'] if len(parts) > 1 else benchmark.parts[0].name
+        if name not in parts or (limit and counts[name] >= limit):
+            continue
+        counts[name] += 1
+        own = fields.get('id', str(Path(place).relative_to(folder)))
+        ids[own] += 1
+        yield place, {
+            'task': parts[name].task, **fields, 'category': name,
+            'id': own if ids[own] == 1 else f'{own} #{ids[own]}'}
+        if limit and all(counts[part] >= limit for part in parts):
+            return
 
 
 def _benchmark(name: str, _key: YamlNode, node: YamlNode) -> Benchmark:

@@ -16,7 +16,7 @@ Polygons and boxes are in pixels of the image, a trajectory in metres, x forward
 as polygons, boxes or steps means that the thing is not in the image, or that the instruction cannot
 be carried out. Optional keys are ``images``, a list, in place of ``image``; ``task``, the name of
 another task than the default for the answer; ``options``, a list of choices, for tasks that list
-them; ``id`` and ``category`` for the report; ``thinking``, true or false, in place of the task's
+them; ``id`` and ``category`` for the report; ``extra``, an object for the rules of a benchmark; ``thinking``, true or false, in place of the task's
 default; ``recorded``, written by the recorder of the node. A task that is a whole
 question needs no ``question``.
 
@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEYS = media.KEYS | {
-    'id', 'task', 'question', 'options', 'answer', 'category', 'thinking', 'recorded'}
+    'id', 'task', 'question', 'options', 'answer', 'category', 'thinking', 'recorded',
+    'extra'}
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Record:
         videos: files in the order of the views, in place of images.
         fps: frames a second that the model sees of ``videos``; 0: as the vendor's evaluation.
         frames: number of frames to choose from each of ``videos``; 0: as ``fps`` says.
+        extra: what the rules and exports of a benchmark need beside these.
 
     """
 
@@ -89,6 +91,7 @@ class Record:
     videos: tuple[Path, ...] = ()
     fps: float = 0.0
     frames: int = 0
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def key(self) -> str:
@@ -194,7 +197,7 @@ def _record(
         id=str(fields.get('id', place.rpartition('/')[2])), place=place, task=task,
         question=question, truth=truth, category=_string(fields, 'category', task.name),
         thinking=own_thinking if thinking is None else thinking, options=tuple(options),
-        **media.read_media(fields, folder, task))
+        extra=fields.get('extra', {}), **media.read_media(fields, folder, task))
 
 
 def _string(fields: dict[str, Any], key: str, default: str = '') -> str:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.answers import Content
 
-IN_REGION, BOX, EXACT, RELATIVE, METRES = (
-    'in_region', 'box_at_0.5', 'exact', 'relative', 'l2_metres')
+IN_REGION, BOX, EXACT, RELATIVE, METRES, HIDDEN = (
+    'in_region', 'box_at_0.5', 'exact', 'relative', 'l2_metres', 'hidden')
 """Names of the metrics; all but l2_metres are shares, where 1 is best."""
 
 _LARGEST = 1e15
@@ -338,9 +338,29 @@ class TrueTrajectory:
         return metrics.displacement([(p.x, p.y) for p in path.points], self.positions)
 
 
+@dataclass(frozen=True)
+class Hidden:
+    """The right answer is not published; who judges has it, and the answers go there in a file."""
+
+    metric: ClassVar[str] = HIDDEN
+    task: ClassVar[str] = 'ask'
+    words: ClassVar[str] = 'not published'
+
+    @classmethod
+    def read(cls, value: Any, folder: Path) -> Hidden:
+        """Read JSON's ``true``."""
+        if value is not True:
+            raise _wrong('hidden', value, 'true')
+        return cls()
+
+    def score(self, content: Content, size: tuple[int, int]) -> None:
+        """See ``Truth``; nothing can be measured here."""
+
+
 KINDS: dict[str, Any] = {
     'mask': Mask, 'polygons': Polygons, 'boxes': Boxes, 'choice': Choice, 'yes': YesNo,
     'number': Number, 'text': Text, 'steps': Steps, 'trajectory': TrueTrajectory,
+    'hidden': Hidden,
 }
 """Classes of truth by their key in a record's ``answer``."""
 

@@ -41,6 +41,8 @@ def read_media(fields: dict[str, Any], folder: Path, task: Task) -> dict[str, An
         ValueError: they are not as described, or a file is missing.
 
     """
+    if task.media is Media.ANY and not _KINDS.keys() & fields.keys():
+        return {'images': ()}
     kind, views = _views(fields, task)
     files = kind.startswith('video') and all(isinstance(view, str) for view in views)
     lists = [[view] for view in views] if files else views

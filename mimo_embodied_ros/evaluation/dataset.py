@@ -16,9 +16,9 @@ Polygons and boxes are in pixels of the image, a trajectory in metres, x forward
 as polygons, boxes or steps means that the thing is not in the image, or that the instruction cannot
 be carried out. Optional keys are ``images``, a list, in place of ``image``; ``task``, the name of
 another task than the default for the answer; ``options``, a list of choices, for tasks that list
-them; ``id`` and ``category`` for the report; ``extra``, an object for the rules of a benchmark; ``thinking``, true or false, in place of the task's
-default; ``recorded``, written by the recorder of the node. A task that is a whole
-question needs no ``question``.
+them; ``id`` and ``category`` for the report; ``extra``, an object for the rules of a benchmark;
+``thinking``, true or false, in place of the task's default; ``recorded``, written by the recorder
+of the node. A task that is a whole question needs no ``question``, and one of any media no image.
 
 Tasks about clips and videos take frames with their times::
 

@@ -102,7 +102,8 @@ def read_benchmark(
     if not folder.is_dir() or not any(folder.iterdir()):
         return []
     form, files = _files(benchmark, folder)
-    lines = published.read(published.READERS[benchmark.name][form], Source(folder, files), benchmark.title)
+    reader = published.READERS[benchmark.name][form]
+    lines = published.read(reader, Source(folder, files), benchmark.title)
     chosen = _of_parts(lines, benchmark, folder, limit)
     pictures = unpacked or cache_folder()
     return to_records(

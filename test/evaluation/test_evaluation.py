@@ -296,7 +296,7 @@ def test_where2place(tmp_path: Path, end: str) -> None:
 
 def test_a_layout_that_is_not_as_published(tmp_path: Path) -> None:
     (tmp_path / 'annotations_normxy.json').write_text('[{"category": "x"}]')
-    with pytest.raises(InvalidRequestError, match="entry 1.*roboafford-eval is published.*'img'"):
+    with pytest.raises(InvalidRequestError, match=r"entry 1.*roboafford-eval is published.*'img'"):
         read_dataset(tmp_path)
     (tmp_path / 'annotations_normxy.json').write_text('{}')
     with pytest.raises(InvalidRequestError, match='no list of questions'):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _FORMATS = ("Answer with the option's letter from the given choices directly.",
             'Please answer directly with only the letter of the correct option and nothing else.')
 _DRIVING = ('autonomous_driving', 'autonomous driving')
-_MME_LETTER = r'[(（]X[)）]'
+_MME_LETTER = r'[(\uff08]X[)\uff09]'  # Chinese rows have wide brackets, too
 _IDKB_OPTION = r'\n[A-Z]\. '
 
 

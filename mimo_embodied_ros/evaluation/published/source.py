@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Row = dict[str, Any]
-Lines = 'Iterator[tuple[str, Row]]'
 _ROWS = 16  # of a parquet file in memory at a time; a row may hold several pictures
 _SUFFIXES = {'PNG': '.png', 'JPEG': '.jpg', 'WEBP': '.webp', 'GIF': '.gif', 'BMP': '.bmp'}
 
@@ -134,7 +133,7 @@ class Source:
         """
         data = io.BytesIO(picture.data) if isinstance(picture, Embedded) else picture
         with Image.open(data) as opened:
-            return opened.size
+            return opened.width, opened.height
 
 
 def cache_folder() -> Path:
@@ -161,11 +160,15 @@ def _parquet(file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _json(file: Path) -> Iterator[tuple[str, Any]]:
+    """Read a list, or lines of objects, which some benchmarks name ``.json``, too."""
+    if read_text(file).lstrip().startswith('{'):
+        yield from read_lines(file)
+        return
     for number, entry in enumerate(read_json(file, list), 1):
         yield f'{file}:entry {number}', entry
 
 
-def read_json(file: Path, kind: type) -> Any:
+def read_json(file: Path, kind: type[list[Any] | dict[str, Any]]) -> Any:
     """Read a JSON file that holds a list or an object.
 
     Raises:
@@ -178,8 +181,7 @@ def read_json(file: Path, kind: type) -> Any:
         msg = f'{file}: this is no JSON ({error})'
         raise InvalidRequestError(msg) from error
     if not isinstance(value, kind):
-        words = {list: 'list of questions', dict: 'object'}
-        msg = f'{file} holds no {words[kind]}'
+        msg = f'{file} holds no {"list of questions" if kind is list else "object"}'
         raise InvalidRequestError(msg)
     return value
 

@@ -139,13 +139,13 @@ def test_every_kind_of_answer_is_read(tmp_path: Path) -> None:
     values: dict[str, object] = {
         'mask': 'm.png', 'polygons': [[[0, 0], [5, 0], [5, 5]]], 'boxes': [[0, 0, 4, 4]],
         'choice': 'B', 'yes': False, 'number': 2.5, 'text': ['a', 'b'], 'steps': ['go'],
-        'trajectory': [[1, 0], [2, 0.5]]}
+        'trajectory': [[1, 0], [2, 0.5]], 'hidden': True}
     assert values.keys() == KINDS.keys()
     file = write(tmp_path, *(line({kind: value}) for kind, value in values.items()))
     records = read_dataset(file)
     assert [type(r.truth) for r in records] == [*KINDS.values()]
     assert [r.task.name for r in records] == [kind.task for kind in KINDS.values()]
-    assert [r.id for r in records] == [f'data.jsonl:{i}' for i in range(1, 10)]
+    assert [r.id for r in records] == [f'data.jsonl:{i}' for i in range(1, 11)]
     assert {r.images for r in records} == {(tmp_path / 'a.png',)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -52,8 +53,8 @@ POINTS = ('Based on the description: "red cube", locate points matching the desc
 EGOPLAN = (
     '\nSelect the best answer to the following multiple-choice question based on the video. '
     'Respond with only the letter (A, B, C, or D) of the correct option.\n\nConsidering the '
-    'progress shown in the video and my current observation in the last frame, what action should I take next in '
-    'order to put the red cube away?\n\nA. push the red cube\nB. lift the blue ball\n'
+    'progress shown in the video and my current observation in the last frame, what action should '
+    'I take next in order to put the red cube away?\n\nA. push the red cube\nB. lift the blue ball\n'
     'C. open the box\nD. wait\n')
 COSMOS = ('Where does the red cube go?\nA. left\nB. right\n'
           "Answer with the option's letter from the given choices directly.")
@@ -106,6 +107,16 @@ def test_the_table_has_the_rows_of_the_report() -> None:
             assert media in MEDIA[row.medium] | {Media.ANY}, (row.name, part)
 
 
+def test_the_page_names_the_folders_and_the_data_sets() -> None:
+    page = (ROOT / 'docs' / 'suite_files.md').read_text()
+    rows = [line.split('|') for line in page.splitlines() if line.startswith('| `')]
+    assert [row[1].strip(' `') for row in rows] == [row.name for row in load_suite()]
+    for row, cells in zip(load_suite(), rows):
+        data_set = re.search(r'\((\S+/[A-Za-z0-9-]+)', row.source)
+        assert data_set is None or data_set[1].split('/')[0] in cells[2], row.name
+        assert bool(cells[3].strip()) == (len(row.files) > 1), row.name
+
+
 @pytest.mark.parametrize('root', ['.', 'raw'])
 def test_every_benchmark_is_read_as_it_is_published(root: str, tmp_path: Path) -> None:
     found, forms = {}, 0
@@ -127,7 +138,7 @@ def test_every_benchmark_is_read_as_it_is_published(root: str, tmp_path: Path) -
         if row.combine == 'mean_of_parts' or root == '.':
             absent = set(parts) - {record.category for record in records}
             assert not absent or row.name == 'cvbench', (row.name, absent)
-    assert forms == (29 if root == '.' else 17)
+    assert forms == (29 if root == '.' else 18)
     assert min(found.values()) >= 3
 
 
@@ -198,7 +209,7 @@ def test_expected_scores_are_of_records_that_are_there(tmp_path: Path) -> None:
             name = entry['benchmark']
             ids.setdefault(name, {record.id for record in read(name, tmp_path)})
             assert entry['id'] in ids[name], entry
-    assert len(ids) == 23
+    assert len(ids) == 26
 
 
 def test_a_limit_is_of_each_part(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import json
 import random
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ from mimo_embodied_ros.worlds.road_scene import draw_road
 from mimo_embodied_ros.worlds.table_scene import Thing, draw_table, mask
 
 from .videos import write_video
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TAIL = (' Your answer should be formatted as a list of tuples, i.e. [(x1, y1), (x2, y2), ...], '
         'where each tuple contains the x and y coordinates of a point.')
@@ -61,9 +64,12 @@ class Files:
         else:
             path.write_text(json.dumps(rows, indent=1))
 
-    def expect(self, benchmark: str, scored: dict[str, tuple[str, float]],
+    def expect(self, benchmark: str, scored: Mapping[str, tuple[str, float | None]],
                total: float | None = None) -> None:
-        """Keep texts and scores by id, and the benchmark's figure, in percent."""
+        """Keep texts and scores by id, and the benchmark's figure, in percent.
+
+        The score is None where the rule has one for all texts together.
+        """
         self.expected += [{'benchmark': benchmark, 'id': name, 'output': text, 'score': score}
                           for name, (text, score) in scored.items()]
         if total is not None:
@@ -241,6 +247,10 @@ def write_choices(files: Files) -> None:
                 {'image': hub(pictures[n])})} for n, letter, _, _ in asked])
         files.expect(name, {shard(i): (text, score)
                             for i, (_, _, text, score) in enumerate(asked, 1)}, thirds)
+    files.rows('raw/sat/SAT_test.parquet', [
+        {'image_bytes': [pictures[n]] * 2, 'question': question, 'question_type': 'x',
+         'answers': ['red cube', 'blue ball'], 'correct_answer': ['red cube', 'blue ball'][n]}
+        for n, *_ in asked])
     files.rows('raw/embspatial/embspatial_bench.json', [
         {'question_id': f'ai2thor_{i}', 'question': question, 'answer': n, 'relation': 'left',
          'answer_options': ['red cube', 'blue ball'],
@@ -401,6 +411,10 @@ def write_videos(files: Files) -> None:
             {'id': str(i), 'video_paths': [f'{view}.mp4' for view in VIEWS],
              'question': 'What should the car do?', 'answer': answer}
             for i, answer in enumerate(SENTENCES)])
+        # the same words: BLEU and ROUGE-L are 1, CIDEr is 10
+        files.expect(name, {shard(i): (f'<think>\n</think>\n{answer}', None)
+                            for i, answer in enumerate(SENTENCES, 1)},
+                     100.0 if name == 'nuinstruct' else 100 * (1 + 1 + 10) / 3)
 
 
 SENTENCES = ('The car should stop at the red light.', 'It turns left behind the white van.',
@@ -498,6 +512,8 @@ def write_driving(files: Files) -> None:
                      'seconds. What is the ongoing action of the vehicle in the video? Can you '
                      "explain the cause of this vehicle's actions?"}
         for i, answer in enumerate(SENTENCES)])
+    files.expect('bddx', {f'a_{i}': (f'\\boxed{{{answer}}}', None)
+                          for i, answer in enumerate(SENTENCES)}, 100 * (1 + 1 + 10) / 3)
 
 
 def write_suite(root: Path) -> None:

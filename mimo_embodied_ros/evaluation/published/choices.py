@@ -67,11 +67,9 @@ def embspatial_raw(source: Source) -> Lines:
     since the vendor's text of them is not published.
     """
     for place, _, row in source.rows():
-        options = ''.join(
-            f'\n{chr(65 + i)}. {option}' for i, option in enumerate(row['answer_options']))
         yield place, {
             'id': str(row['question_id']), 'image': source.picture(row['image']),
-            'question': row['question'] + options,
+            'question': _listed(row['question'], row['answer_options']),
             'answer': {'choice': chr(65 + int(row['answer']))}}
 
 
@@ -81,6 +79,20 @@ def sat(source: Source) -> Lines:
         yield place, {
             'images': [source.picture(image) for image in row['images']],
             'question': row['question'], 'answer': choice_or_text(row['answer'])}
+
+
+def sat_own(source: Source) -> Lines:
+    """Read ``SAT_test.parquet``: ``image_bytes``, ``question``, ``answers``, ``correct_answer``.
+
+    The options are written as in the other benchmarks, since the vendor's text of them is not
+    published.
+    """
+    for place, _, row in source.rows():
+        answers = row['answers']
+        yield place, {
+            'images': [source.picture(image) for image in row['image_bytes']],
+            'question': _listed(row['question'], answers),
+            'answer': {'choice': chr(65 + answers.index(row['correct_answer']))}}
 
 
 def crpe_raw(source: Source) -> Lines:
@@ -181,6 +193,11 @@ def drive_action(source: Source) -> Lines:
             'options': letters([f'{key} {option}' for key, option in options.items()], 'X')}
 
 
+def _listed(question: str, options: list[str]) -> str:
+    """Write options below a question, each with its letter."""
+    return question + ''.join(f'\n{chr(65 + i)}. {option}' for i, option in enumerate(options))
+
+
 def _without_format(question: str) -> str:
     for words in _FORMATS:
         question = question.replace(words, '')
@@ -191,7 +208,7 @@ READERS: dict[str, Any] = {
     'cvbench': {'parquet': cvbench, 'raw': cvbench},
     'erqa': {'parquet': erqa},
     'embspatial': {'parquet': choice(answer='answer_letter'), 'raw': embspatial_raw},
-    'sat': {'parquet': sat},
+    'sat': {'parquet': sat, 'own': sat_own},
     'crpe': {'parquet': choice(), 'raw': crpe_raw},
     'metavqa': {'parquet': choice(), 'raw': metavqa_raw},
     'mme_realworld': {'parquet': mme_realworld, 'raw': mme_realworld_raw},

@@ -53,8 +53,8 @@ POINTS = ('Based on the description: "red cube", locate points matching the desc
 EGOPLAN = (
     '\nSelect the best answer to the following multiple-choice question based on the video. '
     'Respond with only the letter (A, B, C, or D) of the correct option.\n\nConsidering the '
-    'progress shown in the video and my current observation in the last frame, what action should '
-    'I take next in order to put the red cube away?\n\nA. push the red cube\nB. lift the blue ball\n'
+    'progress shown in the video and my current observation in the last frame, what action '
+    'should I take next in order to put the red cube away?\n\nA. push the red cube\nB. lift the blue ball\n'
     'C. open the box\nD. wait\n')
 COSMOS = ('Where does the red cube go?\nA. left\nB. right\n'
           "Answer with the option's letter from the given choices directly.")

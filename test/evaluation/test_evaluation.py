@@ -298,7 +298,7 @@ def test_a_layout_that_is_not_as_published(tmp_path: Path) -> None:
     (tmp_path / 'annotations_normxy.json').write_text('[{"category": "x"}]')
     with pytest.raises(InvalidRequestError, match=r"entry 1.*roboafford-eval is published.*'img'"):
         read_dataset(tmp_path)
-    (tmp_path / 'annotations_normxy.json').write_text('{}')
+    (tmp_path / 'annotations_normxy.json').write_text('"x"')
     with pytest.raises(InvalidRequestError, match='no list of questions'):
         read_dataset(tmp_path)
 

@@ -46,20 +46,19 @@ AROUND = '1: <{0}> 2: <{0}> 3: <{0}> 4: <{0}> 5: <{0}> 6: <{0}>. These six {1} a
 AROUND += ('front left view, front right view, back view, back left view and back right view of '
            'the ego vehicle. ')
 BOXED = '\nPut your final answer in \\boxed{}.'
-LISTED = 'Which one is on the left?\nA. red cube\nB. blue ball'
-CHOICES = '\n(A) red cube\n(B) blue ball\n(C) none\n(D) both\n(E) unclear'
+LISTED = 'What colour is the cube?\nA. red\nB. blue\nC. green\nD. yellow'
+BRACKETS = '\n(A) red\n(B) blue\n(C) green\n(D) yellow'
 POINTS = ('Based on the description: "red cube", locate points matching the description. Output a '
           'JSON in the format [{"points": [...], "label": "{the_whole_description}"}, ...].')
 EGOPLAN = (
     '\nSelect the best answer to the following multiple-choice question based on the video. '
     'Respond with only the letter (A, B, C, or D) of the correct option.\n\nConsidering the '
     'progress shown in the video and my current observation in the last frame, what action '
-    'should I take next in order to put the red cube away?\n\nA. push the red cube\nB. lift the blue ball\n'
-    'C. open the box\nD. wait\n')
+    'should I take next in order to put the red cube away?\n\nA. push the red cube\nB. lift '
+    'the blue ball\nC. open the box\nD. wait\n')
 COSMOS = ('Where does the red cube go?\nA. left\nB. right\n'
           "Answer with the option's letter from the given choices directly.")
-CVBENCH = ('Which one is on the left? Select from the following choices.\n(A) red cube\n'
-           '(B) blue ball')
+CVBENCH = 'What colour is the cube? Select from the following choices.' + BRACKETS
 VSI_NUMBER = ('What is the object counting?\nPlease answer the question using a single word or '
               'phrase.')
 DRIVELM_CHOICE = (
@@ -175,10 +174,11 @@ def test_prompts_are_the_vendors(tmp_path: Path) -> None:
     codalm = {record.category: record for record in read('codalm', tmp_path)}
     assert codalm['driving_suggestion'].task.name == 'ask'
     assert codalm['region_perception'].task.name == 'marked_object'
+    fifth = f'{BRACKETS}\n(E) unclear'
     scenes = {record.category: prompt_of(record) for record in read('mme_realworld', tmp_path)}
     assert scenes == {
-        'english': f'{LISTED[:25]} The choices are listed below:{CHOICES}{BOXED}',
-        'chinese': f'{LISTED[:25]} 选项如下所示:{CHOICES}\n将你的最终答案放在\\boxed{{}}中。'}
+        'english': f'{LISTED[:24]} The choices are listed below:{fifth}{BOXED}',
+        'chinese': f'{LISTED[:24]} 选项如下所示:{fifth}\n将你的最终答案放在\\boxed{{}}中。'}
 
 
 def test_truths_are_those_of_the_files(tmp_path: Path) -> None:

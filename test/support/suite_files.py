@@ -38,7 +38,8 @@ VIEWS = ('FRONT', 'FRONT_LEFT', 'FRONT_RIGHT', 'BACK', 'BACK_LEFT', 'BACK_RIGHT'
 SHARD = 'data/{}-00000-of-00001.parquet'
 # 168 x 112: the model sees these sizes as they are
 THINGS = (Thing('red', 'cube', 50, 76, 16), Thing('blue', 'ball', 116, 70, 15))
-BLUE_LEFT = (Thing('blue', 'ball', 40, 74, 15), Thing('red', 'cube', 120, 78, 16))
+SWAPPED = (Thing('red', 'ball', 116, 70, 15), Thing('blue', 'cube', 50, 76, 16))
+COLOURS = ('red', 'blue', 'green', 'yellow')
 
 
 class Files:
@@ -208,36 +209,36 @@ def write_points(files: Files) -> None:
 
 
 def write_choices(files: Files) -> None:
-    pictures = [encoded(table(things).pixels) for things in (THINGS, BLUE_LEFT)]
-    question = 'Which one is on the left?'
-    listed = f'{question}\nA. red cube\nB. blue ball'
+    pictures = [encoded(table(things).pixels) for things in (THINGS, SWAPPED)]
+    question = 'What colour is the cube?'
+    listed = question + ''.join(f'\n{letter}. {it}' for letter, it in zip('ABCD', COLOURS))
+    in_brackets = [f'({letter}) {it}' for letter, it in zip('ABCD', COLOURS)]
+    prompt = f'{question} Select from the following choices.\n' + '\n'.join(in_brackets)
     # (picture, answer, the model's text, score)
     asked = [(0, 'A', boxed('A'), 1.0), (1, 'B', boxed('b'), 1.0), (1, 'B', boxed('A'), 0.0)]
     thirds = 100 * 2 / 3
 
     files.rows('cvbench/test_2d.parquet', [
         {'idx': i, 'type': '2D', 'task': 'Relation', 'image': hub(pictures[n]),
-         'question': question, 'choices': ['red cube', 'blue ball'], 'answer': f'({letter})',
-         'prompt': f'{question} Select from the following choices.\n(A) red cube\n(B) blue ball'}
+         'question': question, 'choices': COLOURS, 'answer': f'({letter})', 'prompt': prompt}
         for i, (n, letter, _, _) in enumerate(asked[:2])])
     files.rows('cvbench/test_3d.parquet', [
         {'idx': 2, 'type': '3D', 'task': 'Depth', 'image': hub(pictures[1]), 'question': question,
-         'choices': ['red cube', 'blue ball'], 'answer': '(B)',
-         'prompt': f'{question} Select from the following choices.\n(A) red cube\n(B) blue ball'}])
+         'choices': COLOURS, 'answer': '(B)', 'prompt': prompt}])
     files.expect('cvbench', {
         'test_2d.parquet:row 1': (boxed('(A)'), 1.0), 'test_2d.parquet:row 2': (boxed('B.'), 1.0),
         'test_3d.parquet:row 1': (boxed('A'), 0.0)}, thirds)
     files.write('raw/cvbench/img/2D/0.jpg', pictures[0])
     files.rows('raw/cvbench/test_2d.jsonl', [
         {'idx': i, 'type': '2D', 'filename': 'img/2D/0.jpg', 'answer': '(A)',
-         'prompt': f'{question} Select from the following choices.\n(A) red cube\n(B) blue ball'}
+         'prompt': prompt}
         for i in range(3)])
 
     files.rows(f'erqa/{SHARD.format("test")}', [
         {'question_new': listed, 'images': [hub(pictures[n])] * (1 + i % 2), 'answer': str(n),
-         'options': ['red cube', 'blue ball']} for i, (n, *_) in enumerate(asked)])
+         'options': COLOURS} for i, (n, *_) in enumerate(asked)])
     files.expect('erqa', {
-        shard(1): (boxed('A. red cube'), 1.0), shard(2): (boxed('B'), 1.0),
+        shard(1): (boxed('A. red'), 1.0), shard(2): (boxed('B'), 1.0),
         shard(3): (boxed('A'), 0.0)}, thirds)
 
     for name, column in (('embspatial', 'answer_letter'), ('sat', 'answer')):
@@ -249,11 +250,11 @@ def write_choices(files: Files) -> None:
                             for i, (_, _, text, score) in enumerate(asked, 1)}, thirds)
     files.rows('raw/sat/SAT_test.parquet', [
         {'image_bytes': [pictures[n]] * 2, 'question': question, 'question_type': 'x',
-         'answers': ['red cube', 'blue ball'], 'correct_answer': ['red cube', 'blue ball'][n]}
+         'answers': COLOURS, 'correct_answer': COLOURS[n]}
         for n, *_ in asked])
     files.rows('raw/embspatial/embspatial_bench.json', [
         {'question_id': f'ai2thor_{i}', 'question': question, 'answer': n, 'relation': 'left',
-         'answer_options': ['red cube', 'blue ball'],
+         'answer_options': COLOURS,
          'image': base64.b64encode(pictures[n]).decode()} for i, (n, *_) in enumerate(asked)])
 
     ending = "\nAnswer with the option's letter from the given choices directly."
@@ -272,14 +273,14 @@ def write_choices(files: Files) -> None:
         for i, (n, letter, _, _) in enumerate(asked)])
     files.rows('raw/metavqa/test.jsonl', [
         {'question_id': i, 'obs': [f'obs/{n}.png'], 'question': listed, 'answer': letter,
-         'options': {'A': 'red cube', 'B': 'blue ball'}, 'type': 'identify_leftmost'}
+         'options': dict(zip('ABCD', COLOURS)), 'type': 'identify_leftmost'}
         for i, (n, letter, _, _) in enumerate(asked)])
 
     mme = {'english': ('mme-real_world-lmms-eval', 'MME_RealWorld.json'),
            'chinese': ('mme-real_world-cn-lmms-eval', 'MME_RealWorld_CN.json')}
     scores: dict[str, tuple[str, float]] = {}
     for part, (folder, file) in mme.items():
-        options = ['(A) red cube', '(B) blue ball', '(C) none', '(D) both', '(E) unclear']
+        options = [*in_brackets, '(E) unclear']
         kinds = ['Perception/Autonomous_Driving', 'Reasoning/Autonomous_Driving',
                  'Reasoning/Autonomous_Driving', 'Perception/Remote Sensing']
         rows = [*asked, asked[0]]

@@ -21,7 +21,7 @@ from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, subject
 from mimo_embodied_ros.engine.answering import answer_query
 
-from .ground_truth import METRES
+from .ground_truth import HIDDEN, METRES
 from .media import read_frames
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def judge(record: Record, prediction: Prediction, query: Query, limits: PixelLim
         InvalidRequestError: the truth does not fit the image.
 
     """
-    worst = None if record.truth.metric == METRES else 0.0
+    worst = None if record.truth.metric in (METRES, HIDDEN) else 0.0
     if not prediction.text:
         code = prediction.code or ResultCode.EMPTY_ANSWER.name
         return Outcome(record, prediction, None, worst, code)
@@ -223,7 +223,8 @@ def judge(record: Record, prediction: Prediction, query: Query, limits: PixelLim
     except ValueError as error:
         msg = f'{record.place}: {error}'
         raise InvalidRequestError(msg) from error
-    code = ResultCode.PARSE_FAILED.name if score is None else ''
+    failed = score is None and record.truth.metric != HIDDEN
+    code = ResultCode.PARSE_FAILED.name if failed else ''
     return Outcome(record, prediction, content, score, code)
 
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.tasks import known_tasks
-from mimo_embodied_ros.engine import EngineConfig, load_engine
+from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.evaluation.layouts import read_dataset
 from mimo_embodied_ros.evaluation.report import contact_sheet, summary, table
 from mimo_embodied_ros.evaluation.run import evaluate
 from mimo_embodied_ros.pictures import write_picture
-from mimo_embodied_ros.share import embedded_model
 
+from . import eval_suite
 from .ask import say_progress
+from .eval_suite import add_suite_options
+from .model_options import add_model_options, engine_config
 from .output import model_argument, path_argument, print_json, write_json
 
 if TYPE_CHECKING:
@@ -29,13 +31,11 @@ def add_commands(commands: Any) -> None:
                     "benchmarks' metrics. A run that was stopped continues where it was.",
         epilog='example: mimo-embodied eval my_robot.jsonl --model /models/MiMo-Embodied-7B')
     command.add_argument(
-        'dataset', type=path_argument, metavar='DATASET',
+        'dataset', type=path_argument, metavar='DATASET', nargs='?',
         help='a file of JSON lines such as {"image": "a.png", "question": "the red cup", '
              '"answer": {"mask": "a_mask.png"}}, or the folder of RoboAfford-Eval, '
              'RefSpatial-Bench or Where2Place; see docs/evaluation.md')
-    command.add_argument('--model', type=model_argument, default='', metavar='FOLDER_OR_NAME',
-                         help='folder or hub name of a model (default: the embedded one)')
-    command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    add_model_options(command)
     command.add_argument('--adapter', type=model_argument, default='', metavar='FOLDER_OR_NAME',
                          help='folder or hub name of a LoRA adapter to put on the model')
     command.add_argument('--quantization', default='none', metavar='BITS',
@@ -61,6 +61,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument('--worst', type=int, default=12, metavar='N',
                          help='how many of the worst answers to draw (default: 12)')
     command.add_argument('--json', action='store_true', help='print the figures as JSON')
+    add_suite_options(command)
     command.set_defaults(run=run)
 
 
@@ -70,14 +71,17 @@ def run(options: argparse.Namespace) -> int:
         if not getattr(options, name) >= 0:  # nor is it nan
             msg = f'--{name} is {getattr(options, name)}; give 0 or more'
             raise InvalidRequestError(msg)
+    if options.suite:
+        return eval_suite.run(options)
+    if options.dataset is None:
+        msg = 'no dataset is given; give DATASET, or --suite mimo-embodied with --data FOLDER'
+        raise InvalidRequestError(msg)
     records = read_dataset(
         options.dataset, thinking=options.thinking, tasks=known_tasks(options.tasks or ''))
     records = records[: options.limit or None]
-    model = options.model or embedded_model()
     engine = load_engine(
-        EngineConfig(model=model, device=options.device, adapter=options.adapter,
-                     quantization=options.quantization, stop_early=options.stop_early,
-                     deterministic=True),
+        engine_config(options, adapter=options.adapter, quantization=options.quantization,
+                      stop_early=options.stop_early, deterministic=True),
         say_progress)
     try:
         outcomes = evaluate(

@@ -9,8 +9,7 @@ their frame found it. The challenge's own server splits words with a tokenizer; 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +17,8 @@ from . import text_metrics
 from .tally import Sums, Tally
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .dataset import Record
     from .judges import ChatJudge
 
@@ -77,14 +78,19 @@ def _about_found_objects(
     """Drop questions about objects that the first answer of their frame did not find."""
     kept, found = [], dict[str, Places]()
     for record, target, text in answers:
-        frame = str(record.extra.get('frame', ''))
+        frame = record.id.rpartition('_')[0]
         if frame not in found:
             found[frame] = _match(text, target)[0]
         elif any(place not in found[frame] for place in _places(record.question)):
             continue
-        tags = record.extra.get('tag', [RATED])
-        kept.append((record, {int(tag) for tag in tags}, target, text))
+        kept.append((record, _tags(record.extra.get('tag')), target, text))
     return kept
+
+
+def _tags(tag: Any) -> set[int]:
+    """Return the tags of a question: a list in DriveLM's files, such as 0-1 in the vendor's."""
+    tags = re.findall(r'\d+', tag)[:1] if isinstance(tag, str) else tag or [RATED]
+    return {int(number) for number in tags}
 
 
 def _places(text: str) -> Places:

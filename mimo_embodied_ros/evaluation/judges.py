@@ -56,7 +56,7 @@ class LingoJudge:
             raise ModelNotReadyError(msg) from error
         try:
             self._classify = pipeline('text-classification', model=model)
-        except Exception as error:  # noqa: BLE001 of many types, of the library and of the hub
+        except Exception as error:
             cause = ' '.join(str(error).split())
             msg = (f'Lingo-Judge {model} cannot be loaded ({cause}); give its folder, or its name '
                    'on the Hugging Face hub, wayveai/Lingo-Judge')

@@ -192,7 +192,7 @@ def evaluate(
                           retry=retry)
             prediction = replies.get(record)
             if prediction is None:
-                prediction = _ask(engine, record, query, timeout)
+                prediction = ask_engine(engine, record, query, timeout)
                 replies.add(prediction)
             outcomes.append(judge(record, prediction, query, engine.limits))
     finally:
@@ -228,7 +228,13 @@ def judge(record: Record, prediction: Prediction, query: Query, limits: PixelLim
     return Outcome(record, prediction, content, score, code)
 
 
-def _ask(engine: Engine, record: Record, query: Query, timeout: float) -> Prediction:
+def ask_engine(engine: Engine, record: Record, query: Query, timeout: float) -> Prediction:
+    """Ask a model in this process or on servers; an error is a prediction, too.
+
+    Raises:
+        ModelNotReadyError, BackendUnreachableError: the model is gone.
+
+    """
     begin = time.monotonic()
     query = dataclasses.replace(query, deadline=begin + timeout if timeout else None)
     text, ending, code, message, attempts = '', 'stop', '', '', 1

@@ -118,12 +118,12 @@ def mean_bleu(sums: Sums, units: int) -> float:
 
 def omnidrive(sums: Sums, units: int) -> float:
     """Return the mean of BLEU-1, ROUGE-L and CIDEr."""
-    return (bleu(sums)[0] + (sums[ROUGE_L] + sums[CIDER]) / units) / 3
+    return float(bleu(sums)[0] + (sums[ROUGE_L] + sums[CIDER]) / units) / 3
 
 
 def bddx(sums: Sums, units: int) -> float:
     """Return the mean of BLEU-4, ROUGE-L and CIDEr."""
-    return (bleu(sums)[3] + (sums[ROUGE_L] + sums[CIDER]) / units) / 3
+    return float(bleu(sums)[3] + (sums[ROUGE_L] + sums[CIDER]) / units) / 3
 
 
 def _for_rouge(text: str) -> str:

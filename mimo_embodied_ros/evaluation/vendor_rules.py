@@ -112,7 +112,7 @@ def points_in_mask(answered: Answered) -> float:
 def points_in_box(answered: Answered) -> float:
     """Return the share of the points in the box, whose corners are cut to integers."""
     points = _strict_points(answered)
-    x_min, y_min, x_max, y_max = (int(round(edge, 6)) for edge in _seen_box(answered))
+    x_min, y_min, x_max, y_max = map(int, _published_box(answered))
     return sum(x_min <= x <= x_max and y_min <= y <= y_max for x, y in points) / max(
         1, len(points))
 
@@ -163,6 +163,14 @@ def _seen_box(answered: Answered) -> metrics.Corners:
     resize = _resize(answered)
     x_min, y_min, x_max, y_max = _box(answered.record)
     return *resize.to_model(x_min, y_min), *resize.to_model(x_max, y_max)
+
+
+def _published_box(answered: Answered) -> Sequence[float]:
+    """Return the true box as the vendor scales it: from the published shares, where it has them."""
+    shares = answered.record.extra.get('normalized_box')
+    if shares is None:
+        return [round(edge, 6) for edge in _seen_box(answered)]
+    return [share * side for share, side in zip(shares, _seen(answered) * 2)]
 
 
 def _resize(answered: Answered) -> Resize:

@@ -1,0 +1,52 @@
+"""Options of the commands that load a model or ask one on servers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.engine import EngineConfig
+from mimo_embodied_ros.share import embedded_model
+
+from .output import model_argument
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_model_options(command: argparse.ArgumentParser) -> None:
+    """Add ``--model``, ``--device``, ``--url`` and ``--api-key-env``."""
+    command.add_argument(
+        '--model', type=model_argument, default='', metavar='FOLDER_OR_NAME',
+        help='folder or hub name of a model (default: the embedded one); with --url the name by '
+             'which the servers know it')
+    command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    command.add_argument(
+        '--url', nargs='+', default=[], metavar='URL',
+        help="ask servers with OpenAI's interface, such as http://127.0.0.1:8000/v1")
+    command.add_argument('--api-key-env', default='', metavar='VARIABLE',
+                         help="environment variable that holds the servers' key")
+
+
+def engine_config(options: argparse.Namespace, **settings: Any) -> EngineConfig:
+    """Return the configuration that the options ask for.
+
+    Args:
+        options: of a command with `add_model_options`.
+        settings: others of the configuration, of models in this process only where they are.
+
+    Raises:
+        InvalidRequestError: servers are given without the name of the model, or a setting is
+            wrong.
+
+    """
+    if not options.url:
+        return EngineConfig(
+            model=options.model or embedded_model(), device=options.device, **settings)
+    if not options.model:
+        msg = '--url needs --model, the name by which the servers know the model'
+        raise InvalidRequestError(msg)
+    shared = {name: settings[name] for name in ('max_pixels', 'first_token_timeout')
+              if name in settings}
+    return EngineConfig(model=options.model, backend='openai', servers=tuple(options.url),
+                        api_key_env=options.api_key_env, **shared)

@@ -95,7 +95,6 @@ def test_outputs_score_as_computed_by_hand(name: str, tmp_path: Path) -> None:
 def test_points_count_on_the_resized_mask_in_integers_and_only_behind_the_reasoning(
     tmp_path: Path,
 ) -> None:
-    # 60x40 is seen as 56x28 x some factor: the mask is resized, and what is barely grey counts
     mask = np.zeros((40, 60), np.uint8)
     mask[:, 30:] = 1
     Image.fromarray(mask).save(tmp_path / 'mask.png')
@@ -216,7 +215,7 @@ def test_sentence_bleu_as_in_the_handbook_of_nltk() -> None:
     assert bleu([r.split() for r in references], hypothesis) == pytest.approx(0.5045, abs=1e-4)
     assert text_metrics.sentence_bleu('pick up the red cup', 'pick up the red cup') == 1
     assert text_metrics.sentence_bleu('yes', 'yes') == 1
-    # two of three words, two of ... : brevity exp(1 - 4/3) for BLEU-1 = 1 and BLEU-2 = 1
+    # BLEU-1 to -3 are the brevity penalty exp(1 - 4/3), BLEU-4 is 0
     assert text_metrics.sentence_bleu('a b c', 'a b c d') == pytest.approx(
         3 / 4 * np.exp(1 - 4 / 3), abs=1e-6)
 
@@ -241,8 +240,10 @@ def test_rouge_as_in_the_readme_of_rouge() -> None:
         'mentioned on cnn student news . you must be a teac    her or a student age # # or older '
         'to request a mention on the cnn student news roll call . the weekly newsquiz tests     '
         'students \' knowledge of even ts in the news')
-    one, _ = text_metrics.idkb_rouge(hypothesis, reference)
-    assert 0.4 < one < 0.6
+    one, longest = text_metrics.idkb_rouge(hypothesis, reference)
+    assert longest == pytest.approx(0.44705881864636676)
+    # 21 of 36 and of 49 different words; the README's rouge-1 is of a version that counted all
+    assert one == pytest.approx(2 * (21 / 36) * (21 / 49) / (21 / 36 + 21 / 49), abs=1e-6)
     assert text_metrics.idkb_rouge('', '???') == pytest.approx((1.0, 1.0), abs=1e-6)
 
 

@@ -94,9 +94,9 @@ def run(options: argparse.Namespace) -> int:
 def _asker(options: argparse.Namespace) -> Iterator[Asker]:
     """Give what answers the questions, and close it at the end."""
     if options.node:
-        from .node_asker import NodeAsker
+        from .node_asker import open_node_asker
 
-        with NodeAsker(options.node, options.timeout) as asker:
+        with open_node_asker(options.node, options.timeout) as asker:
             yield asker
         return
     engine = load_engine(_config(options), say_progress)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import rclpy
+from builtin_interfaces.msg import Time
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
@@ -18,9 +21,13 @@ from mimo_embodied_ros.evaluation.run import Prediction
 from mimo_embodied_ros.msg import ModelInfo
 from mimo_embodied_ros.ros import process
 from mimo_embodied_ros.ros.images import encode_image
+from mimo_embodied_ros.ros.request_kinds import KINDS
 from mimo_embodied_ros.share import carry_large_images
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rclpy.node import Node
     from typing_extensions import Self
 
     from mimo_embodied_ros.core.query import Query
@@ -33,13 +40,16 @@ _WAIT_S = 30.0
 
 
 class NodeAsker:
-    """Sends the questions as goals of the action ask, with their images."""
+    """Sends the questions as goals of the task's action, with their images and stamps."""
 
-    def __init__(self, name: str, timeout: float = 0.0, *, wait_s: float = _WAIT_S) -> None:
-        """Find the node and its model.
+    def __init__(
+        self, node: Node, name: str, timeout: float = 0.0, *, wait_s: float = _WAIT_S
+    ) -> None:
+        """Find the node that is asked, and its model.
 
         Args:
-            name: of the node.
+            node: whose context and namespace are used; whether it is spun does not matter.
+            name: of the node that is asked.
             timeout: seconds for an answer; 0 is no limit.
             wait_s: seconds that the node may be missing.
 
@@ -48,17 +58,12 @@ class NodeAsker:
 
         """
         self._timeout = timeout
-        self._owns = not rclpy.ok()
-        if self._owns:
-            carry_large_images()
-            process.init([], signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node('mimo_embodied_eval')
-        try:
-            self._info = self._find_model(name, wait_s)
-            self._client = MimoClient(self._node, name, wait_s=wait_s)
-        except BaseException:
-            self._shut_down()
-            raise
+        self._info = _find_model(node, name, wait_s)
+        self._client = MimoClient(node, name, wait_s=wait_s)
+        self._calls = {
+            'plan_task': self._client.plan, 'find_affordances': self._client.find,
+            'answer_spatial': self._client.answer_spatial, 'ask': self._client.ask,
+            'plan_driving': self._client.plan_driving}
 
     def __enter__(self) -> Self:
         """Return it; it is closed at the end."""
@@ -66,7 +71,6 @@ class NodeAsker:
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
-        self._shut_down()
 
     @property
     def about(self) -> dict[str, str | int]:
@@ -85,7 +89,8 @@ class NodeAsker:
         begin = time.monotonic()
         text, ending, code, message, attempts = '', 'stop', '', '', 1
         try:
-            result = self._client.ask(_question(query), **self._goal(query)).result()
+            kind = next(kind for kind in KINDS if query.task.answer in kind.answers)
+            result = self._calls[kind.action_name](query.text, **self._goal(query)).result()
             text, attempts = result.raw_text, result.stats.attempts
         except MimoError as error:
             if error.code in _FATAL:
@@ -99,41 +104,50 @@ class NodeAsker:
     def _goal(self, query: Query) -> dict[str, Any]:
         return {
             'task': query.task.name, 'timeout': self._timeout or _LONGEST_S,
-            'images': [
-                encode_image(frame.pixels, Header(stamp=duration_stamp(frame.stamp_ns)))
-                for frame in query.frames],
+            'images': [encode_image(frame.pixels, Header(stamp=_stamp(frame.stamp_ns)))
+                       for frame in query.frames],
             'thinking': Ask.Goal.THINK_ON if query.thinks else Ask.Goal.THINK_OFF,
-            'system_prompt': query.system, 'max_new_tokens': query.max_new_tokens}
+            'system_prompt': query.system, 'max_new_tokens': query.max_new_tokens,
+            **({'options': list(query.options)} if query.options else {})}
 
-    def _find_model(self, name: str, wait_s: float) -> Any:
-        """Wait for the message that says which model a node has."""
-        found: list[Any] = []
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        subscription = self._node.create_subscription(
-            ModelInfo, f'{name}/model_info', found.append, latched)
-        end = time.monotonic() + wait_s
+
+@contextlib.contextmanager
+def open_node_asker(name: str, timeout: float) -> Iterator[NodeAsker]:
+    """Start ROS in this process, ask a node of this name, and end ROS."""
+    carry_large_images()
+    # the interrupt is handled by the run, which keeps what there is
+    process.init([], signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node('mimo_embodied_eval')
+    try:
+        with NodeAsker(node, name, timeout) as asker:
+            yield asker
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _find_model(node: Node, name: str, wait_s: float) -> Any:
+    """Wait for the message that says which model a node has."""
+    found: list[Any] = []
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    topic = node.resolve_topic_name(f'{name}/model_info')
+    own = rclpy.create_node(f'{node.get_name()}_model', context=node.context)
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(own)
+    own.create_subscription(ModelInfo, topic, found.append, latched)
+    end = time.monotonic() + wait_s
+    try:
         while not found and time.monotonic() < end:
-            rclpy.spin_once(self._node, timeout_sec=0.1)
-        self._node.destroy_subscription(subscription)
-        if not found:
-            msg = (f'no node {name} with a loaded model was found within {wait_s:g} s; start and '
-                   'configure it, or give its name with its namespace')
-            raise ModelNotReadyError(msg)
-        return found[-1]
-
-    def _shut_down(self) -> None:
-        self._node.destroy_node()
-        if self._owns:
-            rclpy.try_shutdown()
+            executor.spin_once(timeout_sec=0.1)
+    finally:
+        executor.shutdown()
+        own.destroy_node()
+    if not found:
+        msg = (f'no node {name} with a loaded model was found within {wait_s:g} s; start and '
+               'configure it, or give its name with its namespace')
+        raise ModelNotReadyError(msg)
+    return found[-1]
 
 
-def duration_stamp(nanoseconds: int) -> Any:
-    """Return a stamp as a message."""
-    from builtin_interfaces.msg import Time
-
+def _stamp(nanoseconds: int) -> Time:
     return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
-
-
-def _question(query: Query) -> str:
-    """Return the question with its options, which a goal has no field for."""
-    return query.text

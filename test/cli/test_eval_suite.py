@@ -115,7 +115,7 @@ def test_a_running_node_answers_the_same(ros: Ros, tmp_path: Path) -> None:
 
     robot = Robot(ros).start()
     chosen = [b for b in load_suite() if b.name in {'where2place', 'robospatial'}]
-    with NodeAsker('mimo_embodied', make=lambda name: ros.node(name)) as asker:
+    with NodeAsker(ros.node('asker'), 'mimo_embodied') as asker:
         rows = {row.name: row for row in run_suite(
             chosen, SUITE, tmp_path, asker, Judges(), limit=1)}
     assert robot.node

@@ -38,7 +38,7 @@ _INTERRUPTED = 130
 def add_suite_options(command: argparse.ArgumentParser) -> None:
     """Add the options that only ``--suite`` has."""
     suite = command.add_argument_group('the benchmarks of the report')
-    suite.add_argument('--suite', choices=SUITES, 
+    suite.add_argument('--suite', choices=SUITES,
                        help="all 29 benchmarks, in the vendor's settings")
     suite.add_argument('--data', type=path_argument, metavar='FOLDER',
                        help='with a folder for each benchmark, as docs/evaluation.md lists them')

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import defaultdict
-
 from pathlib import Path
 from typing import Any
 
@@ -204,8 +203,7 @@ def test_no_text_breaks_a_rule(text: str) -> None:
 
 def test_sentence_bleu_as_in_the_handbook_of_nltk() -> None:
     # the example of nltk.translate.bleu_score: 0.5045 for hypothesis1 and three references
-    hypothesis = ('It is a guide to action which ensures that the military always obeys the '
-                  'commands of the party').split()
+    hypothesis = ['It', 'is', 'a', 'guide', 'to', 'action', 'which', 'ensures', 'that', 'the', 'military', 'always', 'obeys', 'the', 'commands', 'of', 'the', 'party']
     references = [
         'It is a guide to action that ensures that the military will forever heed Party commands',
         'It is the guiding principle which guarantees the military forces always being under the '
@@ -231,7 +229,7 @@ def test_rouge_as_in_the_readme_of_rouge_score() -> None:
 def test_rouge_as_in_the_readme_of_rouge() -> None:
     # its README gives the scores of this pair
     hypothesis = (
-        'the #### transcript is a written version of each day \'s cnn student news program use '
+        "the #### transcript is a written version of each day 's cnn student news program use "
         'this transcript to he    lp students with reading comprehension and vocabulary use the '
         'weekly newsquiz to test your knowledge of storie s you     saw on cnn student news')
     reference = (
@@ -239,7 +237,7 @@ def test_rouge_as_in_the_readme_of_rouge() -> None:
         'comprehension and     vocabulary at the bottom of the page , comment for a chance to be '
         'mentioned on cnn student news . you must be a teac    her or a student age # # or older '
         'to request a mention on the cnn student news roll call . the weekly newsquiz tests     '
-        'students \' knowledge of even ts in the news')
+        "students ' knowledge of even ts in the news")
     one, longest = text_metrics.idkb_rouge(hypothesis, reference)
     assert longest == pytest.approx(0.44705881864636676)
     # 21 of 36 and of 49 different words; the README's rouge-1 is of a version that counted all

@@ -123,9 +123,9 @@ def test_lingo_judge_is_a_text_classifier(tmp_path: Path) -> None:
     words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'Question', 'Answer', 'Student', 'yes', 'no']
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, '[UNK]'))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    names = {f'{w[1:-1].lower()}_token': w for w in words[:4]}
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token='[PAD]', unk_token='[UNK]', cls_token='[CLS]',
-        sep_token='[SEP]', model_max_length=64).save_pretrained(tmp_path)
+        tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(tmp_path)
     torch.manual_seed(0)
     model = DebertaV2ForSequenceClassification(DebertaV2Config(
         vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,

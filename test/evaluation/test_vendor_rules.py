@@ -85,7 +85,8 @@ def test_outputs_score_as_computed_by_hand(name: str, tmp_path: Path) -> None:
                 groups = {'all': answers}
             else:
                 groups = {p: [a for a in answers if a.record.category == p] for p in metrics}
-            tallies = {part: RULES[metrics.get(part, benchmark.parts[0].metric)].vendor(own, Judges())
+            first = benchmark.parts[0].metric
+            tallies = {part: RULES[metrics.get(part, first)].vendor(own, Judges())
                        for part, own in groups.items() if own}
             assert 100 * combined(tallies, benchmark.combine) == pytest.approx(
                 line['total'], abs=0.01)
@@ -102,7 +103,7 @@ def test_points_count_on_the_resized_mask_in_integers_and_only_behind_the_reason
     def points(text: str) -> float:
         return score('points_in_mask', answered(truth, text, size))
 
-    width, height = (lambda s: (s[1], s[0]))(smart_resize(40, 60, LIMITS))
+    height, width = smart_resize(40, 60, LIMITS)
     assert (width, height) == (84, 56)
     assert points(f'</think>[[{width - 1}, {height - 1}]]') == 1  # of the resized image
     assert points(f'</think>[[{width - 1}.9, 5.9]]') == 1  # cut, not rounded
@@ -203,7 +204,9 @@ def test_no_text_breaks_a_rule(text: str) -> None:
 
 def test_sentence_bleu_as_in_the_handbook_of_nltk() -> None:
     # the example of nltk.translate.bleu_score: 0.5045 for hypothesis1 and three references
-    hypothesis = ['It', 'is', 'a', 'guide', 'to', 'action', 'which', 'ensures', 'that', 'the', 'military', 'always', 'obeys', 'the', 'commands', 'of', 'the', 'party']
+    words = ('It is a guide to action which ensures that the military always obeys the '
+             'commands of the party')
+    hypothesis = words.split()
     references = [
         'It is a guide to action that ensures that the military will forever heed Party commands',
         'It is the guiding principle which guarantees the military forces always being under the '

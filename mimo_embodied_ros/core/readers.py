@@ -42,6 +42,16 @@ def is_thinking(text: str) -> bool:
     return THINK in text.rpartition(END_THINK)[2]
 
 
+def end_reasoning(text: str) -> str:
+    """Return what closes the reasoning in which a text ends, in the form that the model gives it.
+
+    It is the closing tag on a line of its own, or the rest of one that has begun.
+    """
+    begun = next((n for n in range(len(END_THINK) - 1, 0, -1) if text.endswith(END_THINK[:n])), 0)
+    line_end = '' if begun or text.endswith('\n') else '\n'
+    return f'{line_end}{END_THINK[begun:]}\n\n'
+
+
 def holds_reasoning(answer: str) -> bool:
     """Tell whether an answer of `split_reasoning` holds tags of reasoning."""
     return _TAG.search(answer) is not None

@@ -201,11 +201,12 @@ class OpenAIEngine:
     ) -> Reply:
         if max_new_tokens < 1:
             raise InvalidRequestError(f'max_new_tokens is {max_new_tokens}; it is 1 or more')
-        if control := CONTROL_TOKEN.search(prompt.text):
-            raise InvalidRequestError(
-                f"the text holds the model's control token {control.group()}, which would end or "
-                'change the turn; remove it'
-            )
+        for name, text in (('text', prompt.text), ('system prompt', prompt.system)):
+            if control := CONTROL_TOKEN.search(text):
+                raise InvalidRequestError(
+                    f"the {name} holds the model's control token {control.group()}, which would "
+                    'end or change the turn; remove it'
+                )
         if self._closed:
             raise ModelNotReadyError(f'{self.info.name} has been closed; configure it again')
         if end.reached():

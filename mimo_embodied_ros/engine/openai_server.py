@@ -358,9 +358,11 @@ def chat_request(model: str, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
         Image.fromarray(pixels).save(file, 'PNG', compress_level=1)
         data = base64.b64encode(file.getvalue()).decode('ascii')
         parts.append({'type': 'image_url', 'image_url': {'url': f'data:image/png;base64,{data}'}})
+    system = [{'role': 'system', 'content': prompt.system}] if prompt.system else []
+    content = [*parts, {'type': 'text', 'text': prompt.text}]
     return {
         'model': model,
-        'messages': [{'role': 'user', 'content': [*parts, {'type': 'text', 'text': prompt.text}]}],
+        'messages': [*system, {'role': 'user', 'content': content}],
         'max_tokens': max_tokens,
         'temperature': 0,
         'stream': True,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _TEXT = '\N{OBJECT REPLACEMENT CHARACTER}'  # stands in the chat template in place of the text
 _IMAGE_END = '<|vision_end|>'
+_TURNS = 64  # of different system prompts and counts of images that are kept
 
 
 class ImageTextProcessor(Qwen2_5_VLProcessor):
@@ -184,7 +185,7 @@ class EncodedPrompt:
     Attributes:
         tokens: (tokens,) int64.
         prefix: number of tokens up to the end of the last image; 0 without images.
-        key: identifies the prefix; None without images.
+        key: identifies the prefix, by system prompt and images; None without images.
         images: in the order of the prompt.
         image_token: is replaced by the features of an image.
         image_tokens: how many of the tokens are ``image_token``.
@@ -193,7 +194,7 @@ class EncodedPrompt:
 
     tokens: torch.Tensor
     prefix: int
-    key: tuple[bytes, ...] | None
+    key: tuple[str | bytes, ...] | None
     images: tuple[EncodedImage, ...]
     image_token: int
     image_tokens: int
@@ -216,7 +217,7 @@ class PromptEncoder:
         """
         self._processor = processor
         self._patcher = Patcher(processor.image_processor)
-        self._turns: dict[int, tuple[list[int], str]] = {}
+        self._turns: dict[tuple[str, int], tuple[list[int], str, str]] = {}
         # simultaneous requests about one image share it, so that its patches are made once
         self._images: WeakValueDictionary[bytes, EncodedImage] = WeakValueDictionary()
 
@@ -227,23 +228,24 @@ class PromptEncoder:
         coordinates of the answer refer to it.
 
         Raises:
-            InvalidRequestError: the text holds a control token of the model.
+            InvalidRequestError: the text or the system prompt holds a control token of the model.
             BackendError: an image has a side that the model does not take.
 
         """
         tokenizer = self._processor.tokenizer
         added = tokenizer.added_tokens_decoder
-        for token in tokenizer(prompt.text, add_special_tokens=False)['input_ids']:
-            if token in added and added[token].special:
-                raise InvalidRequestError(
-                    f"the text holds the model's control token {added[token].content}, which "
-                    'would end or change the turn; remove it'
-                )
+        for name, text in (('text', prompt.text), ('system prompt', prompt.system)):
+            for token in tokenizer(text, add_special_tokens=False)['input_ids']:
+                if token in added and added[token].special:
+                    raise InvalidRequestError(
+                        f"the {name} holds the model's control token {added[token].content}, "
+                        'which would end or change the turn; remove it'
+                    )
         images = tuple(map(self._image, prompt.images))
-        head, rest = self._turn(len(images))
+        head, before, after = self._turn(prompt.system, len(images))
         image_token = self._processor.image_token_id
         tokens: list[int] = []
-        key: tuple[bytes, ...] = ()
+        key: tuple[str | bytes, ...] = (prompt.system,)
         image_tokens, remaining = 0, iter(images)
         for token in head:
             if token == image_token:  # the template has one for each image
@@ -255,9 +257,11 @@ class PromptEncoder:
             else:
                 tokens.append(token)
         prefix = len(tokens) if images else 0
-        tokens += tokenizer(rest.replace(_TEXT, prompt.text), add_special_tokens=False)['input_ids']
+        rest = f'{before}{prompt.text}{after}'
+        tokens += tokenizer(rest, add_special_tokens=False)['input_ids']
         return EncodedPrompt(
-            torch.tensor(tokens), prefix, key or None, images, image_token, image_tokens)
+            torch.tensor(tokens), prefix, key if images else None, images, image_token,
+            image_tokens)
 
     def _image(self, pixels: NDArray[np.uint8]) -> EncodedImage:
         if pixels.shape[0] % FACTOR or pixels.shape[1] % FACTOR:
@@ -268,14 +272,27 @@ class PromptEncoder:
         image = EncodedImage(pixels, self._patcher)
         return self._images.setdefault(image.key, image)
 
-    def _turn(self, images: int) -> tuple[list[int], str]:
-        """Return the chat template's tokens up to the last image's end, and the text after it."""
-        if images not in self._turns:
+    def _turn(self, system: str, images: int) -> tuple[list[int], str, str]:
+        """Return the chat template around a prompt.
+
+        Returns:
+            The tokens up to the end of the last image, none without images; what follows them up to
+            the text; what follows the text.
+
+        """
+        turn = self._turns.get((system, images))
+        if turn is None:
             content = [*([{'type': 'image'}] * images), {'type': 'text', 'text': _TEXT}]
-            turn: Any = {'role': 'user', 'content': content}
+            messages: list[Any] = [{'role': 'user', 'content': content}]
+            if system:  # else the template adds its own
+                messages.insert(0, {
+                    'role': 'system', 'content': [{'type': 'text', 'text': system}]})
             text = self._processor.apply_chat_template(
-                [turn], add_generation_prompt=True, tokenize=False)
+                messages, add_generation_prompt=True, tokenize=False)
             cut = text.rfind(_IMAGE_END) + len(_IMAGE_END) if images else 0
             head = self._processor.tokenizer(text[:cut], add_special_tokens=False)['input_ids']
-            self._turns[images] = head, text[cut:]
-        return self._turns[images]
+            before, _, after = text[cut:].rpartition(_TEXT)
+            if len(self._turns) >= _TURNS:
+                self._turns.clear()
+            turn = self._turns[system, images] = head, before, after
+        return turn

@@ -30,7 +30,7 @@ def split_reasoning(text: str) -> tuple[str, str]:
     if is_thinking(text):
         reasoning, answer = text, ''
     else:
-        end = _reasoning_end(text)
+        end = reasoning_end(text)
         reasoning, answer = text[:end], text[end:].strip()
         while answer.endswith(_END_TOKENS):
             answer = answer[: answer.rindex('<|')].rstrip()
@@ -57,8 +57,8 @@ def holds_reasoning(answer: str) -> bool:
     return _TAG.search(answer) is not None
 
 
-def _reasoning_end(text: str) -> int:
-    """Return where the blocks of reasoning at the start of a text end."""
+def reasoning_end(text: str) -> int:
+    """Return where the blocks of reasoning at the start of a text end; 0 where it has none."""
     first = _TAG.search(text)
     if first is None or (first.group() == THINK and text[: first.start()].strip()):
         return 0

@@ -62,7 +62,8 @@ class OpenAIEngine:
     status 5xx, no or a broken stream of chat chunks       BackendError
     status 401 or 403 (key), 404 (model), a redirect       ModelNotReadyError
     status 429, also after two pauses                      QueueFullError
-    any other status 4xx, or no way to hold an answer      InvalidRequestError
+    any other status 4xx, no way to hold an answer or      InvalidRequestError
+    to bound its reasoning
     =====================================================  =======================
 
     Attributes:
@@ -142,7 +143,8 @@ class OpenAIEngine:
 
         Cancel and deadline are checked every 20 ms, and close the connection. The number of tokens
         given to ``on_text`` is the server's count if it sends one, else the number of chunks so
-        far. It must not be called from a coroutine.
+        far. It must not be called from a coroutine. With ``thinking_tokens`` a server may be asked
+        twice, see `openai_thinking`.
         """
         return self._generate(
             prompt, max_new_tokens, on_text, EarlyEnd(cancelled, deadline), self._servers
@@ -214,9 +216,11 @@ class OpenAIEngine:
         reply = StreamedReply(prompt, on_text)
         request = chat_request(self._config.model, prompt, max_new_tokens)
         form = AnswerForm(prompt.grammar, prompt.schema)
+        # a limit that all tokens together keep needs no second request
+        budget = prompt.thinking_tokens * (prompt.thinking_tokens < max_new_tokens)
         reply.preprocessed = time.monotonic()
         try:
-            reason = asyncio.run(_ask_in_turn(servers, request, form, reply, end))
+            reason = asyncio.run(_ask_in_turn(servers, request, form, budget, reply, end))
         except EndedEarlyError:
             reason = end.reason
         return reply.reply(reason)
@@ -226,6 +230,7 @@ async def _ask_in_turn(
     servers: Sequence[Server],
     request: dict[str, Any],
     form: AnswerForm,
+    budget: int,
     reply: StreamedReply,
     end: EarlyEnd,
 ) -> str:
@@ -234,7 +239,7 @@ async def _ask_in_turn(
         errors: list[MimoError] = []
         # sorted() is stable: servers keep their order otherwise
         for server in sorted(servers, key=Server.is_resting):
-            outcome = await server.ask(request, form, reply, end)
+            outcome = await server.ask(request, form, budget, reply, end)
             if isinstance(outcome, str):
                 return outcome
             errors.append(outcome)

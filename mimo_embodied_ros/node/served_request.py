@@ -150,8 +150,11 @@ class ServedRequest(Job):
 
         """
         session, settings = self.session, self.host.settings
+        systems = self.message.system_prompt, query.task.system, settings.system_prompt
         query = replace(
-            query, max_new_tokens=query.max_new_tokens or settings.max_new_tokens,
+            query, system=next((text for text in systems if text.strip()), ''),
+            thinking_tokens=self.message.thinking_tokens or settings.thinking_tokens,
+            max_new_tokens=query.max_new_tokens or settings.max_new_tokens,
             deadline=self.deadline, retry=settings.retry_structured,
             structured=settings.structured or self.message.structured or query.structured)
         self.queries.append(query)

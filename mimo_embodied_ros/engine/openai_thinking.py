@@ -8,7 +8,6 @@ refuse the field or silently begin a new turn, so that each server is tried.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.prompts import Prompt
@@ -17,6 +16,8 @@ from mimo_embodied_ros.core.readers import is_thinking
 from .openai_stream import StreamedReply
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     Request = dict[str, Any]
     Connect = Callable[[Request, StreamedReply], Awaitable[str]]
 

@@ -71,10 +71,10 @@ class Model:
         written = tokens_of(rest)[: body['max_tokens']]
         handler.start()
         is_reasoning = self.splits and (bool(continued) or written[:3] == ['<', 'think', '>'])
-        for token in [continued] * (kind == 'echo' and bool(begun)) + written:
-            if self.splits and ''.join(written).startswith('<think>') and token in '<think>\n':
+        for word in [continued] * (kind == 'echo' and bool(begun)) + written:
+            if self.splits and ''.join(written).startswith('<think>') and word in '<think>\n':
                 continue
-            handler.say(**{'reasoning_content' if is_reasoning else 'content': token})
+            handler.say(**{'reasoning_content' if is_reasoning else 'content': word})
         handler.say(finish='stop' if len(tokens_of(rest)) == len(written) else 'length')
         if kind != 'silent':
             handler.send_json({'choices': [], 'usage': {

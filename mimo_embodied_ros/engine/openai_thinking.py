@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Request = dict[str, Any]
     Connect = Callable[[Request, StreamedReply], Awaitable[str]]
 
-TRIAL_PROMPT = Prompt('Is it red?', (), (), 1)
+TRIAL_PROMPT = Prompt('Is it continued?', (), (), 1)
 _TURN = '<think>\nyes\n</think>\n\n'  # has what the turns of real requests have
 
 

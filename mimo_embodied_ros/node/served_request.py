@@ -150,9 +150,9 @@ class ServedRequest(Job):
 
         """
         session, settings = self.session, self.host.settings
-        systems = self.message.system_prompt, query.task.system, settings.system_prompt
+        system = self.message.system_prompt.strip() or query.task.system.strip()
         query = replace(
-            query, system=next((text for text in systems if text.strip()), ''),
+            query, system=system or settings.system_prompt,
             thinking_tokens=self.message.thinking_tokens or settings.thinking_tokens,
             max_new_tokens=query.max_new_tokens or settings.max_new_tokens,
             deadline=self.deadline, retry=settings.retry_structured,

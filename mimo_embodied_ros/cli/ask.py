@@ -21,7 +21,7 @@ from mimo_embodied_ros.pictures import read_picture, write_picture
 from mimo_embodied_ros.share import embedded_model
 from mimo_embodied_ros.videos import RATE, VideoFile, is_video
 
-from .output import model_argument, path_argument, print_json
+from .output import add_prompt_options, model_argument, path_argument, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -67,6 +67,7 @@ def add_commands(commands: Any) -> None:
         command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
         command.add_argument('--thinking', action='store_const', const=True,
                              help='reason aloud first')
+        add_prompt_options(command, 'reason aloud first, with at most so many tokens')
         command.add_argument('--no-retry', dest='retry', action='store_false',
                              help='do not ask once more, with the form of the answer held, where '
                                   'an answer cannot be read')
@@ -81,7 +82,10 @@ def run(options: argparse.Namespace) -> int:
     video = _video(options) if is_video(options.image) else None
     frames: tuple[Frame, ...] = () if video else (Frame(read_picture(options.image)),)
     task = options.task if video is None else dataclasses.replace(options.task, media=Media.VIDEO)
-    query = Query(task, options.text, frames, thinking=options.thinking, retry=options.retry)
+    query = Query(task, options.text, frames,
+                  thinking=True if options.thinking_tokens else options.thinking,
+                  thinking_tokens=options.thinking_tokens, system=options.system,
+                  retry=options.retry)
     if options.task is Task.PLAN and options.skills:
         rules = select_skills(load_skills(options.skills), open_ended=options.open_ended)
         query = dataclasses.replace(query, skills=rules)

@@ -17,7 +17,7 @@ from . import eval_suite
 from .ask import say_progress
 from .eval_suite import add_suite_options
 from .model_options import add_model_options, engine_config
-from .output import model_argument, path_argument, print_json, write_json
+from .output import add_prompt_options, model_argument, path_argument, print_json, write_json
 
 if TYPE_CHECKING:
     import argparse
@@ -49,6 +49,7 @@ def add_commands(commands: Any) -> None:
                           help='reason aloud first, whatever the records say')
     thinking.add_argument('--no-thinking', dest='thinking', action='store_const', const=False,
                           help='never reason aloud')
+    add_prompt_options(command, 'most tokens of reasoning, where there is any (default: no limit)')
     command.add_argument('--retry', action='store_true',
                          help='where an answer cannot be read, ask once more with the form of the '
                               "answer held; the benchmarks' scores take the first answer")
@@ -67,9 +68,9 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure; print the figures, and write them and the worst answers to files."""
-    for name in ('limit', 'timeout', 'worst'):
+    for name in ('limit', 'timeout', 'worst', 'thinking_tokens'):
         if not getattr(options, name) >= 0:  # nor is it nan
-            msg = f'--{name} is {getattr(options, name)}; give 0 or more'
+            msg = f'--{name.replace("_", "-")} is {getattr(options, name)}; give 0 or more'
             raise InvalidRequestError(msg)
     if options.suite:
         return eval_suite.run(options)
@@ -86,7 +87,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         outcomes = evaluate(
             engine, records, options.out, timeout=options.timeout, retry=options.retry,
-            stop_early=options.stop_early)
+            stop_early=options.stop_early, system=options.system,
+            thinking_tokens=options.thinking_tokens)
     finally:
         engine.close()
     figures = {'dataset': str(options.dataset), 'model': engine.info.name, **summary(outcomes)}

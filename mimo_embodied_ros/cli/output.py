@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mimo_embodied_ros.core.files import expand
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
 
@@ -81,3 +82,11 @@ def path_argument(text: str) -> Path:
 def model_argument(text: str) -> str:
     """Read an argument that is the folder of a model, or its name on the hub."""
     return str(expand(text)) if text.startswith('~') else text
+
+
+def add_prompt_options(command: argparse.ArgumentParser, thinking_tokens: str) -> None:
+    """Add the options of the system prompt and the longest reasoning; the latter has this help."""
+    command.add_argument('--system', default='', metavar='TEXT',
+                         help="system prompt (default: the one of the model's chat template)")
+    command.add_argument('--thinking-tokens', type=int, default=0, metavar='N',
+                         help=thinking_tokens)

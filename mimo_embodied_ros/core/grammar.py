@@ -77,6 +77,11 @@ def grammar_of(query: Query) -> str:
     return f'{_FRAME}answer: {alternatives}\n' if alternatives else ''
 
 
+def without_reasoning(grammar: str) -> str:
+    """Return the grammar of an answer whose reasoning is written already."""
+    return grammar.replace('start: reasoning? ', 'start: ', 1)
+
+
 def _short_answers(query: Query) -> str:
     """Return the alternatives of an answer of a few words; empty where they are not known."""
     kind = query.task.answer

@@ -32,6 +32,10 @@ NO_THINK = ' /no_think'
 
 THINKING_TOKENS = 4096  # added for reasoning; the vendor's inference.py has it for all tokens
 
+# The system prompt of the vendor's evaluation, which is not that of the chat template
+# (XiaomiMiMo/MiMo-Embodied, lmms_eval/models/mivllm.py).
+VENDOR_SYSTEM = 'You are a helpful assistant.'
+
 CONTROL_TOKEN = re.compile(r'<\|[^<>|\s]*\|>')
 
 
@@ -49,8 +53,8 @@ class Prompt:
             where the answer has none, or is not to be held.
         videos: in the order of the views; a prompt has images or videos.
         system: system prompt; empty: that of the chat template.
-        thinking_tokens: most tokens of the reasoning, after which the answer follows; 0: no limit
-            of its own.
+        thinking_tokens: most tokens of the reasoning, its opening tag included, after which the
+            answer follows; 0: no limit of its own.
 
     """
 
@@ -78,7 +82,11 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
 
     Text that the template puts inside of a line is joined to one line, and double quotes in a
     quoted text become single ones, so that the text cannot break out of its place. Control tokens
-    of the chat template are refused, because they would end or change the turn.
+    of the chat template are refused, because they would end or change the turn. The same holds for
+    the system prompt: that of the query, else of the task.
+
+    The default limit of tokens is that of the task, and with thinking ``thinking_tokens`` more, or
+    `THINKING_TOKENS` where the query does not bound its reasoning.
 
     Args:
         query: the request.
@@ -86,15 +94,17 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
 
     Raises:
         InvalidRequestError: the task needs text, options, odometry or skills that are missing, or
-            its prompt has no place for what is given; the text holds a control token; the token
-            limit is negative; an image cannot be resized; the frames do not fit the task.
+            its prompt has no place for what is given; the text or the system prompt holds a
+            control token; a token limit is negative; an image cannot be resized; the frames do not
+            fit the task.
 
     """
     task = query.task
     _check_media(query)
-    if query.max_new_tokens < 0:
-        msg = f'max_new_tokens is {query.max_new_tokens}; give a positive number, or 0 for default'
-        raise InvalidRequestError(msg)
+    for name in ('max_new_tokens', 'thinking_tokens'):
+        if getattr(query, name) < 0:
+            msg = f'{name} is {getattr(query, name)}; give a positive number, or 0 for the default'
+            raise InvalidRequestError(msg)
     values = {'text': _text(query)}
     if query.options or task.uses('options'):
         values['options'] = _options(query)
@@ -123,11 +133,12 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
         text if thinks else text + NO_THINK,
         tuple(images),
         tuple(resizes),
-        query.max_new_tokens or task.tokens + (THINKING_TOKENS if thinks else 0),
+        query.max_new_tokens
+        or task.tokens + (query.thinking_tokens or THINKING_TOKENS if thinks else 0),
         grammar,
         schema_of(query) if grammar else None,
         tuple(videos),
-        task.system or query.system,
+        read_system(query.system) or read_system(task.system),
         query.thinking_tokens if thinks else 0,
     )
 
@@ -137,6 +148,16 @@ def warm_up_prompt(area: int, limits: PixelLimits, shade: int = 128) -> Prompt:
     side = max(1, math.isqrt(area))
     image, scale = resize(np.full((side, side, 3), shade, np.uint8), limits)
     return Prompt('What is in the image?' + NO_THINK, (image,), (scale,), 2)
+
+
+def read_system(text: str) -> str:
+    """Return a system prompt as the model gets it, without the space around it.
+
+    Raises:
+        InvalidRequestError: it holds a control token of the chat template, or is not Unicode.
+
+    """
+    return _harmless(text, 'the system prompt')
 
 
 def _check_media(query: Query) -> None:
@@ -233,13 +254,13 @@ def _odometry_of_frames(query: Query) -> tuple[Odometry, ...]:
     return (*(frame.odometry for frame in clip if frame.odometry is not None), newest.odometry)
 
 
-def _harmless(text: str) -> str:
+def _harmless(text: str, name: str = 'the text') -> str:
     """Strip a text; refuse in it control tokens of the chat template, and what is not Unicode."""
     text = text.strip()
     if any('\ud800' <= letter <= '\udfff' for letter in text):
-        msg = 'the text holds a surrogate, half of a letter in UTF-16; send UTF-8'
+        msg = f'{name} holds a surrogate, half of a letter in UTF-16; send UTF-8'
         raise InvalidRequestError(msg)
     if token := CONTROL_TOKEN.search(text):
-        msg = f'the text holds the control token {token.group()!r}; remove it'
+        msg = f'{name} holds the control token {token.group()!r}; remove it'
         raise InvalidRequestError(msg)
     return text

@@ -25,8 +25,8 @@ class Query:
         frames: in the order in which the model sees them, as the task's ``media`` says.
         thinking: let the model write its reasoning before the answer; None: the task's default.
         thinking_tokens: most tokens of the reasoning, after which the answer follows; 0: no limit
-            of its own.
-        system: system prompt of a task that has none; empty: that of the model's chat template.
+            of its own. It has no effect without thinking.
+        system: system prompt; empty: that of the task, else of the model's chat template.
         max_new_tokens: 0 means the task's default.
         deadline: ``time.monotonic()`` seconds after which an answer is of no use; None: no limit.
         options: choices, for the tasks that list them, without letters.

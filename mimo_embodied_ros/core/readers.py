@@ -30,7 +30,7 @@ def split_reasoning(text: str) -> tuple[str, str]:
     if is_thinking(text):
         reasoning, answer = text, ''
     else:
-        end = _reasoning_end(text)
+        end = reasoning_end(text)
         reasoning, answer = text[:end], text[end:].strip()
         while answer.endswith(_END_TOKENS):
             answer = answer[: answer.rindex('<|')].rstrip()
@@ -42,13 +42,23 @@ def is_thinking(text: str) -> bool:
     return THINK in text.rpartition(END_THINK)[2]
 
 
+def end_reasoning(text: str) -> str:
+    """Return what closes the reasoning in which a text ends, in the form that the model gives it.
+
+    It is the closing tag on a line of its own, or the rest of one that has begun.
+    """
+    begun = next((n for n in range(len(END_THINK) - 1, 0, -1) if text.endswith(END_THINK[:n])), 0)
+    line_end = '' if begun or text.endswith('\n') else '\n'
+    return f'{line_end}{END_THINK[begun:]}\n\n'
+
+
 def holds_reasoning(answer: str) -> bool:
     """Tell whether an answer of `split_reasoning` holds tags of reasoning."""
     return _TAG.search(answer) is not None
 
 
-def _reasoning_end(text: str) -> int:
-    """Return where the blocks of reasoning at the start of a text end."""
+def reasoning_end(text: str) -> int:
+    """Return where the blocks of reasoning at the start of a text end; 0 where it has none."""
     first = _TAG.search(text)
     if first is None or (first.group() == THINK and text[: first.start()].strip()):
         return 0

@@ -24,7 +24,8 @@ A file maps the name of each task to its fields. This one is complete::
 ``views``
     Names of the views in the order of the images.
 ``system``
-    The system prompt; without it that of the request, the node, or the model's chat template.
+    The system prompt of requests that give none; without it that of the node, or of the model's
+    chat template.
 ``thinking``
     Whether the model writes its reasoning where the request does not say it (default: false).
 ``positions``

@@ -32,7 +32,9 @@ def query_key(query: Query) -> Hashable:
     for frame in query.frames:
         frames += ((frame.image_id, frame.camera, frame.stamp_ns, frame.frame_id,
                     frame.odometry if uses_odometry else None),)
-    return replace(query, frames=(), deadline=None, thinking=query.thinks), frames
+    return replace(
+        query, frames=(), deadline=None, thinking=query.thinks,
+        thinking_tokens=query.thinking_tokens if query.thinks else 0), frames
 
 
 @dataclass(eq=False)

@@ -327,12 +327,15 @@ class Batch:
         drafts, lengths, generations, memories, width = [], [], [], [], 1
         needs = []
         for row in rows:
-            # the matcher of a grammar allows only one token at a time
-            draft = [] if row.generation.matcher else self._drafter.draft(row.generation.context)
-            draft = draft[: row.generation.remaining - 1]
+            generation = row.generation
+            draft = generation.forced()[: generation.remaining - 1]
+            if generation.matcher:  # allows only one token at a time
+                draft = []
+            elif not draft:
+                draft = self._drafter.draft(generation.context)[: generation.free - 1]
             drafts.append(draft)
             lengths.append(row.length)
-            generations.append(row.generation)
+            generations.append(generation)
             memories.append(row.memory)
             needs.append((row.memory, row.length + len(draft) + 2))
             width = max(width, 1 + len(draft))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from tokenizers.decoders import DecodeStream
 
+from mimo_embodied_ros.core.readers import THINK, end_reasoning, is_thinking
+
 from .drafts import CONTEXT
 from .repetition import RepetitionDetector
 
@@ -46,6 +48,7 @@ class Generation:
         self, encoded: EncodedPrompt, max_tokens: int, tokenizer: Tokenizer,
         stop_tokens: Collection[int], end: EarlyEnd,
         matcher: GrammarMatcher | None = None, *, stop_early: bool = True,
+        thinking_tokens: int = 0,
     ) -> None:
         """Start without tokens.
 
@@ -57,6 +60,8 @@ class Generation:
             end: checked before the first and after every token.
             matcher: says which tokens the grammar allows next; None allows all.
             stop_early: end when the grammar allows nothing more, without waiting for a stop token.
+            thinking_tokens: a reasoning is closed after so many tokens, its opening tag included,
+                or when it repeats itself, and the answer follows; 0: it is not closed.
 
         """
         self.encoded, self.matcher = encoded, matcher
@@ -70,6 +75,8 @@ class Generation:
         self.error: Exception | None = None
         self._max_tokens, self._stop_tokens = max_tokens, stop_tokens
         self._end, self._stop_early = end, stop_early
+        self._thinking_tokens, self._repeats = thinking_tokens, False
+        self._forced: list[int] = []
         # It holds text back until a character is complete. The streamers of transformers hold it
         # back until the next space, so that a list of points would come all at once.
         self._tokenizer, self._stream = tokenizer, DecodeStream([], skip_special_tokens=True)
@@ -82,6 +89,28 @@ class Generation:
     def remaining(self) -> int:
         """How many tokens may still be written."""
         return self._max_tokens - len(self.tokens)
+
+    @property
+    def free(self) -> int:
+        """How many tokens the model may choose before one may be forced or the answer ends."""
+        if not self._thinking_tokens:
+            return self.remaining
+        budget = self._thinking_tokens - len(self.tokens)
+        if budget <= 0:  # spent: the next token may open the reasoning, or it is closed already
+            budget = 1 if THINK.startswith(self._text.strip()) else self.remaining
+        return min(self.remaining, budget)
+
+    def forced(self) -> list[int]:
+        """Return the tokens that come next, whatever the model prefers; none where it chooses.
+
+        They close a reasoning that has taken its budget.
+        """
+        spent = self._thinking_tokens and (
+            self._repeats or len(self.tokens) >= self._thinking_tokens)
+        if spent and not self._forced and is_thinking(self._text):
+            closing = end_reasoning(self._text)
+            self._forced = self._tokenizer.encode(closing, add_special_tokens=False).ids
+        return self._forced
 
     def go_on(self) -> bool:
         """Whether to begin or continue: no end yet, not cancelled, and before the deadline."""
@@ -98,6 +127,7 @@ class Generation:
             self.first_token = time.monotonic()
         self.tokens.append(token)
         self.context.append(token)
+        del self._forced[:1]
         if self.matcher is not None:
             self.matcher.take(token)
         text = self._stream.step(self._tokenizer, token) or ''
@@ -106,7 +136,10 @@ class Generation:
         if token in self._stop_tokens:
             self.reason = 'stop'
         elif goes_on and text and self._repetition.feed(text):
-            self.reason = 'repetition'
+            if self._thinking_tokens and is_thinking(self._text):
+                self._repeats, self._repetition = True, RepetitionDetector()
+            else:
+                self.reason = 'repetition'
         elif goes_on and self._stop_early and (
                 self.matcher is not None and self.matcher.is_complete()):
             self.reason = 'stop'
@@ -166,13 +199,16 @@ def choose_tokens(logits: torch.Tensor, generations: Sequence[Generation]) -> li
 
     Args:
         logits: (answers, tokens, vocabulary).
-        generations: the answers; a grammar limits the first token.
+        generations: the answers; a grammar limits the first token, and forced tokens come first.
 
     """
     logits = logits.float()
     for row, generation in zip(logits[:, 0], generations, strict=True):
-        if generation.matcher is not None:
+        if generation.matcher is not None and not generation.forced():
             allowed = torch.from_numpy(generation.matcher.allowed(len(row))).to(row.device)
             row.masked_fill_(~allowed, float('-inf'))
     tokens: list[list[int]] = logits.argmax(-1).tolist()
+    for chosen, generation in zip(tokens, generations, strict=True):
+        forced = generation.forced()[: len(chosen)]
+        chosen[: len(forced)] = forced
     return tokens

@@ -51,7 +51,9 @@ def ground_answer(
     @functools.cache
     def locate(thing: str) -> Point | str | None:
         try:
-            content = ask(Query(Task.POINTS, thing, query.frames[:1], retry=query.retry))[0].content
+            content = ask(Query(
+                Task.POINTS, thing, query.frames[:1], system=query.system, retry=query.retry,
+            ))[0].content
         except UNREAD as error:
             return str(error)
         assert isinstance(content, Affordances)

@@ -64,7 +64,8 @@ class OpenAIEngine:
     status 5xx, no or a broken stream of chat chunks       BackendError
     status 401 or 403 (key), 404 (model), a redirect       ModelNotReadyError
     status 429, also after two pauses                      QueueFullError
-    any other status 4xx, or no way to hold an answer      InvalidRequestError
+    any other status 4xx, no way to hold an answer or      InvalidRequestError
+    to bound its reasoning
     =====================================================  =======================
 
     Attributes:
@@ -156,7 +157,8 @@ class OpenAIEngine:
 
         Cancel and deadline are checked every 20 ms, and close the connection. The number of tokens
         given to ``on_text`` is the server's count if it sends one, else the number of chunks so
-        far. It must not be called from a coroutine.
+        far. It must not be called from a coroutine. With ``thinking_tokens`` a server may be asked
+        twice, see `openai_thinking`.
         """
         return self._generate(
             prompt, max_new_tokens, on_text, EarlyEnd(cancelled, deadline), self._servers
@@ -218,11 +220,12 @@ class OpenAIEngine:
     ) -> Reply:
         if max_new_tokens < 1:
             raise InvalidRequestError(f'max_new_tokens is {max_new_tokens}; it is 1 or more')
-        if control := CONTROL_TOKEN.search(prompt.text):
-            raise InvalidRequestError(
-                f"the text holds the model's control token {control.group()}, which would end or "
-                'change the turn; remove it'
-            )
+        for name, text in (('text', prompt.text), ('system prompt', prompt.system)):
+            if control := CONTROL_TOKEN.search(text):
+                raise InvalidRequestError(
+                    f"the {name} holds the model's control token {control.group()}, which would "
+                    'end or change the turn; remove it'
+                )
         if self._closed:
             raise ModelNotReadyError(f'{self._info.name} has been closed; configure it again')
         if end.reached():
@@ -230,10 +233,12 @@ class OpenAIEngine:
         reply = StreamedReply(prompt, on_text)
         request = chat_request(self._config.model, prompt, max_new_tokens)
         form = AnswerForm(prompt.grammar, prompt.schema)
+        # a limit that all tokens together keep needs no second request
+        budget = prompt.thinking_tokens * (prompt.thinking_tokens < max_new_tokens)
         reply.preprocessed = time.monotonic()
         try:
             reason = asyncio.run(
-                _ask_in_turn(servers, request, prompt.videos, form, reply, end))
+                _ask_in_turn(servers, request, prompt.videos, form, budget, reply, end))
         except EndedEarlyError:
             reason = end.reason
         return reply.reply(reason)
@@ -244,6 +249,7 @@ async def _ask_in_turn(
     request: dict[str, Any],
     videos: Sequence[Video],
     form: AnswerForm,
+    budget: int,
     reply: StreamedReply,
     end: EarlyEnd,
 ) -> str:
@@ -252,7 +258,7 @@ async def _ask_in_turn(
         errors: list[MimoError] = []
         # sorted() is stable: servers keep their order otherwise
         for server in sorted(servers, key=Server.is_resting):
-            outcome = await server.ask(request, videos, form, reply, end)
+            outcome = await server.ask(request, videos, form, budget, reply, end)
             if isinstance(outcome, str):
                 return outcome
             errors.append(outcome)

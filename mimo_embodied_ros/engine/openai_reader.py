@@ -132,7 +132,7 @@ class CompletionReader:
     def __init__(self, reply: StreamedReply) -> None:
         """Add to a reply what the body says."""
         self.finish, self.finished = '', 0.0
-        self._reply = reply
+        self._reply, self._start = reply, len(reply.text)
         self._events = _EventDecoder()
         self._body = b''  # all of it where it is JSON, else its beginning
         self._begun = self._is_json = self._done = False
@@ -249,7 +249,7 @@ class CompletionReader:
             raise _no_completion(chunk)
         content = _text(part.get('content'))
         reasoning = _text(part.get('reasoning_content') or part.get('reasoning'))
-        if not choice.get('delta') and self._reply.text:
+        if not choice.get('delta') and len(self._reply.text) > self._start:
             # the whole answer, after its parts
             if content and valid_text(content) != self._content:
                 raise StreamError('sent its answer twice, and in different words')

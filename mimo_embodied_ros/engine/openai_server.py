@@ -31,6 +31,7 @@ from .openai_proxy import find_proxy
 from .openai_reader import CompletionReader, StreamError, describe, excerpt
 from .openai_stream import StreamedReply
 from .openai_styles import HOLD_SCHEMAS, REFUSAL, TRIAL, AnswerForm, candidates, is_held
+from .openai_thinking import TRIAL_PROMPT, answer_within, continues_turns
 from .openai_video import VideoSupport, png, with_videos
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class Server:
         self.style = ''
         self._is_style_known = False
         self.video = VideoSupport(url, config.video_style, limits)
+        self._continues_turns: bool | None = None  # not known
         self.health = ServerHealth(url)
 
     def is_resting(self) -> bool:
@@ -111,7 +113,7 @@ class Server:
         return health.healthy is False and time.monotonic() < health.checked + _RECOVERY_S
 
     async def ask(
-        self, request: dict[str, Any], videos: Sequence[Video], form: AnswerForm,
+        self, request: dict[str, Any], videos: Sequence[Video], form: AnswerForm, budget: int,
         reply: StreamedReply, end: EarlyEnd,
     ) -> str | MimoError:
         """Stream an answer into ``reply``.
@@ -120,6 +122,7 @@ class Server:
             request: the fields of the request, without videos and those that hold its answer.
             videos: of the prompt.
             form: that the answer is held to.
+            budget: most tokens of the reasoning, fewer than the request's limit; 0: none.
             reply: gets the text.
             end: ends the answer early.
 
@@ -132,6 +135,7 @@ class Server:
             EndedEarlyError: the request was cancelled, or its deadline passed.
 
         """
+        forms: tuple[dict[str, Any], dict[str, Any]] = {}, {}
         try:
             if videos:
                 await self.video.find(partial(self._count_tokens, end))
@@ -142,10 +146,16 @@ class Server:
             if form.grammar:
                 await self._find_style(end)
                 try:
-                    request = {**request, **self._fields(form)}
+                    forms = self._fields(form), self._fields(form.after_reasoning())
                 except InvalidRequestError as refusal:
                     return refusal  # another server may hold it
-            return await self._connect(request, reply, end)
+            if not budget:
+                return await self._connect({**request, **forms[0]}, reply, end)
+            if not await self._find_continuation(end):
+                return InvalidRequestError(
+                    f'{self._url} does not continue a turn that the model has begun, which a limit '
+                    'of its reasoning needs; set thinking_tokens to 0, or ask without thinking')
+            return await answer_within(self._connector(end), request, forms, budget, reply)
         except ServerError as failure:
             error = failure.error
             answered = isinstance(error, (InvalidRequestError, BackendError))
@@ -158,7 +168,7 @@ class Server:
                 raise error from failure.__cause__
             self._note(healthy=False, last_error=str(error))
             if isinstance(error, BackendUnreachableError):
-                self._is_style_known = False
+                self._is_style_known, self._continues_turns = False, None
                 self.video.forget()
             if reply.text:
                 raise error from failure.__cause__
@@ -176,7 +186,7 @@ class Server:
             raise InvalidRequestError(f'{self._url} {error}') from error
 
     async def find_style(self, end: EarlyEnd) -> None:
-        """Find out how it holds answers to a form, if that is not known yet.
+        """Find out how it holds answers to a form, and whether it continues turns.
 
         Raises:
             ModelNotReadyError: it does not in the way that the settings name.
@@ -185,6 +195,7 @@ class Server:
         """
         with contextlib.suppress(ServerError):  # it is tried again with the first form
             await self._find_style(end)
+            await self._find_continuation(end)
         if self.style == 'none' and self._config.structured_style in HOLD_SCHEMAS:
             raise ModelNotReadyError(
                 f'{self._url} does not hold its answer to a form that is sent in the way of '
@@ -205,6 +216,24 @@ class Server:
                 found = style
                 break
         self.style, self._is_style_known = found, True
+
+    async def _find_continuation(self, end: EarlyEnd) -> bool:
+        """Whether it continues a turn that the model has begun; it is tried if not known yet."""
+        if self._continues_turns is None:
+            request = chat_request(self._config.model, TRIAL_PROMPT, TRIAL_PROMPT.max_new_tokens)
+            try:
+                self._continues_turns = await continues_turns(self._connector(end), request)
+            except ServerError as failure:
+                if not isinstance(failure.error, (InvalidRequestError, BackendError)):
+                    raise
+                self._continues_turns = False
+        return self._continues_turns
+
+    def _connector(
+        self, end: EarlyEnd
+    ) -> Callable[[dict[str, Any], StreamedReply], Coroutine[Any, Any, str]]:
+        """Return a function that sends requests of one caller."""
+        return lambda request, reply: self._connect(request, reply, end)
 
     async def _holds(self, style: str, end: EarlyEnd) -> bool:
         """Whether it gives the only answer that a form allows."""
@@ -262,13 +291,13 @@ class Server:
 
     async def _connect(self, request: dict[str, Any], reply: StreamedReply, end: EarlyEnd) -> str:
         """Stream an answer; return its finish reason."""
-        config, start = self._config, time.monotonic()
+        config, start, before = self._config, time.monotonic(), len(reply.text)
         reader = CompletionReader(reply)
 
         def patience() -> tuple[float, float]:
             if reader.finish:
                 return reader.finished, _USAGE_S
-            if reply.text:
+            if len(reply.text) > before:
                 return reply.written, config.token_timeout
             return start, config.connect_timeout + config.first_token_timeout
 
@@ -278,9 +307,9 @@ class Server:
             if not reader.finish:
                 raise
         finally:
-            if reply.text or reader.finish:
+            if len(reply.text) > before or reader.finish:
                 first = reply.first_token if reply.text else time.monotonic()
-                self._note(healthy=True, latency_s=first - start)
+                self._note(healthy=True, **({} if before else {'latency_s': first - start}))
         return reader.finish
 
     async def _exchange(self, request: dict[str, Any], reader: CompletionReader) -> None:
@@ -388,12 +417,13 @@ class Server:
 
 def chat_request(model: str, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
     """Return the fields of a request without videos: the images without loss, then the text."""
-    parts: list[dict[str, Any]] = [
-        {'type': 'image_url', 'image_url': {'url': f'data:image/png;base64,{png(pixels)}'}}
-        for pixels in prompt.images]
+    images = [{'type': 'image_url', 'image_url': {'url': f'data:image/png;base64,{png(pixels)}'}}
+              for pixels in prompt.images]
+    system = [{'role': 'system', 'content': prompt.system}] if prompt.system else []
+    content = [*images, {'type': 'text', 'text': prompt.text}]
     return {
         'model': model,
-        'messages': [{'role': 'user', 'content': [*parts, {'type': 'text', 'text': prompt.text}]}],
+        'messages': [*system, {'role': 'user', 'content': content}],
         'max_tokens': max_tokens,
         'temperature': 0,
         'stream': True,

@@ -5,7 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from mimo_embodied_ros.core.readers import END_THINK, THINK
+from mimo_embodied_ros.core.readers import (
+    END_THINK,
+    THINK,
+    end_reasoning,
+    is_thinking,
+    reasoning_end,
+)
 from mimo_embodied_ros.core.resize import FACTOR
 
 from .interface import GenerationStats, OnText, Reply
@@ -22,8 +28,14 @@ class StreamedReply:
     ``reasoning_content`` or ``reasoning``, as ``transformers serve`` always does. The line breaks
     around the tags are restored where the server has removed them.
 
+    It may come in two requests (see `openai_thinking`). Then the tokens are those of both, and the
+    prompt is the one of the first.
+
     Attributes:
         text: so far.
+        tokens: of the text: the server's count if it sends one, else the number of chunks.
+        holds_answer: only the reasoning is passed to ``on_text``, until the second request or the
+            end: an answer that is held to a form is written anew if the first request cuts it off.
         first_token: ``time.monotonic()`` seconds of the first text; the start before.
         written: the same of the latest text.
         preprocessed: the same of the request's sending.
@@ -38,7 +50,10 @@ class StreamedReply:
         self._image_tokens += sum(video.tokens for video in prompt.videos)
         self._thinks = False
         self._repetition = RepetitionDetector()
-        self._prompt_tokens = self._tokens = 0
+        self._prompt_tokens = self.tokens = 0
+        self._written_before = 0  # tokens of the first request
+        self._is_second = self.holds_answer = False
+        self._passed_on = 0  # characters
         self._start = time.monotonic()
         self.first_token = self.written = self._start
         self.preprocessed = self._start
@@ -52,6 +67,8 @@ class StreamedReply:
 
         """
         new = ''
+        if self._is_second:  # servers that split off reasoning may take its text for one
+            reasoning, content = '', reasoning + content
         if reasoning:
             if not self._thinks:
                 new = THINK + '\n' * (not reasoning[0].isspace())
@@ -67,30 +84,54 @@ class StreamedReply:
             self.written = time.monotonic()
             if not self.text:
                 self.first_token = self.written
-            self._tokens += 1
+            self.tokens += 1
         if isinstance(usage, dict):
             prompt, written = usage.get('prompt_tokens'), usage.get('completion_tokens')
             if type(prompt) is int and type(written) is int and prompt >= 0 and written >= 0:
-                self._prompt_tokens, self._tokens = prompt, written
+                self._prompt_tokens = self._prompt_tokens if self._is_second else prompt
+                self.tokens = self._written_before + written
         self._write(new)
         return self._repetition.feed(new)
 
     def close(self) -> None:
         """Close a reasoning without an answer after it: servers do not send its closing tag."""
         if self._thinks:
-            self._write('\n' * (not self.text.endswith('\n')) + END_THINK + '\n\n')
+            self._write(end_reasoning(self.text))
+
+    def begin_second(self) -> None:
+        """Close the reasoning, for a request that continues the text.
+
+        Of an answer that is held back, nothing stays.
+        """
+        if self.holds_answer and not is_thinking(self.text):
+            self.text = self.text[: max(self._passed_on, reasoning_end(self.text))]
+            self._write('\n\n' if self.text else f'{THINK}\n{END_THINK}\n\n')
+        elif is_thinking(self.text):
+            self._write(end_reasoning(self.text))
+        self._thinks = self.holds_answer = False
+        self._is_second, self._written_before = True, self.tokens
+        self._repetition = RepetitionDetector()
 
     def _write(self, new: str) -> None:
         self.text += new
+        end = len(self.text)
+        if self.holds_answer and not is_thinking(self.text):
+            end = reasoning_end(self.text)
+        self._pass_on(end)
+
+    def _pass_on(self, end: int) -> None:
+        """Pass the text up to an index to ``on_text``."""
+        new, self._passed_on = self.text[self._passed_on : end], max(self._passed_on, end)
         if new and self._on_text is not None:
-            self._on_text(new, self._tokens)
+            self._on_text(new, self.tokens)
 
     def reply(self, finish_reason: str) -> Reply:
         """Return the complete answer with its counts and durations."""
+        self._pass_on(len(self.text))
         stats = GenerationStats(
             prompt_tokens=self._prompt_tokens,
             image_tokens=self._image_tokens,
-            completion_tokens=self._tokens,
+            completion_tokens=self.tokens,
             preprocess_s=self.preprocessed - self._start,
             first_token_s=self.first_token - self._start,
             total_s=time.monotonic() - self._start,

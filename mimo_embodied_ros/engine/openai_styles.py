@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import parse_json
+from mimo_embodied_ros.core.grammar import without_reasoning
 
 HOLD_GRAMMARS = ('vllm', 'guided', 'llama')
 HOLD_SCHEMAS = (*HOLD_GRAMMARS, 'openai')
@@ -30,6 +31,10 @@ class AnswerForm:
 
     grammar: str = ''
     schema: dict[str, Any] | None = None
+
+    def after_reasoning(self) -> AnswerForm:
+        """Return the form of the answer behind a reasoning that is written already."""
+        return replace(self, grammar=without_reasoning(self.grammar))
 
     def fields(self, style: str) -> dict[str, Any]:
         """Return the fields of a request that hold its answer.

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _TEXT = '\N{OBJECT REPLACEMENT CHARACTER}'  # stands in the chat template in place of the text
 _IMAGE_END = '<|vision_end|>'
+_TURNS = 64  # of different system prompts and counts of images that are kept
 
 
 class ImageTextProcessor(Qwen2_5_VLProcessor):
@@ -203,7 +204,7 @@ class EncodedPrompt:
         positions: (tokens, 3) int64: time, row and column; None without images.
         image_at: (tokens,) bool: which tokens are replaced by the features of the images.
         prefix: number of tokens up to the end of the last image; 0 without images.
-        key: identifies the prefix; None without images.
+        key: identifies the prefix, by system prompt and images; None without images.
         images: in the order of the prompt.
         image_tokens: how many tokens stand for images.
 
@@ -244,7 +245,7 @@ class PromptEncoder:
         """
         self._processor = processor
         self._patcher = Patcher(processor.image_processor)
-        self._turns: dict[tuple[int, int], tuple[list[int], str]] = {}
+        self._turns: dict[tuple[str, int, int], tuple[list[int], str, str]] = {}
         # simultaneous requests about one image share it, so that its patches are made once
         self._images: WeakValueDictionary[bytes, EncodedImage] = WeakValueDictionary()
         self.takes_video = config is not None and self._has_videos(config)
@@ -254,7 +255,7 @@ class PromptEncoder:
         """Whether tower, tokenizer and chat template know videos of pairs of frames."""
         token = self._processor.video_token_id
         try:
-            head, _ = self._turn(0, 1)
+            head, _, _ = self._turn('', 0, 1)
         except TemplateError:
             return False
         return bool(
@@ -268,19 +269,20 @@ class PromptEncoder:
         coordinates of the answer refer to it.
 
         Raises:
-            InvalidRequestError: the text holds a control token of the model, or the prompt a video
-                that the model does not take.
+            InvalidRequestError: the text or the system prompt holds a control token of the model,
+                or the prompt a video that the model does not take.
             BackendError: an image has a side that the model does not take.
 
         """
         tokenizer = self._processor.tokenizer
         added = tokenizer.added_tokens_decoder
-        for token in tokenizer(prompt.text, add_special_tokens=False)['input_ids']:
-            if token in added and added[token].special:
-                raise InvalidRequestError(
-                    f"the text holds the model's control token {added[token].content}, which "
-                    'would end or change the turn; remove it'
-                )
+        for name, text in (('text', prompt.text), ('system prompt', prompt.system)):
+            for token in tokenizer(text, add_special_tokens=False)['input_ids']:
+                if token in added and added[token].special:
+                    raise InvalidRequestError(
+                        f"the {name} holds the model's control token {added[token].content}, "
+                        'which would end or change the turn; remove it'
+                    )
         if prompt.videos and not self.takes_video:
             raise InvalidRequestError(
                 'this model takes no videos, because its config.json or its chat template has no '
@@ -288,38 +290,39 @@ class PromptEncoder:
                 'that takes videos'
             )
         media = (*map(self._image, prompt.images), *map(self._video, prompt.videos))
-        head, rest = self._turn(len(prompt.images), len(prompt.videos))
+        head, before, after = self._turn(prompt.system, len(prompt.images), len(prompt.videos))
         media_tokens = {self._processor.image_token_id, self._processor.video_token_id}
         tokens: list[int] = []
         image_at: list[bool] = []
         parts: list[int | Grid] = []
         keys: list[Hashable] = []
         images: list[EncodedImage] = []
-        before, remaining = 0, iter(media)  # tokens of the text before an image or video
+        length, remaining = 0, iter(media)  # of the text before an image or video, tokens
         for token in head:
             count = 1
             if token in media_tokens:  # the template has one for each
                 medium = next(remaining)
                 count = medium.grid.tokens
-                parts += [before, medium.grid]
-                before = 0
+                parts += [length, medium.grid]
+                length = 0
                 keys.append(medium.key)
                 images += medium.images
             else:
-                before += 1
+                length += 1
             tokens += [token] * count
             image_at += [token in media_tokens] * count
         prefix = len(tokens) if media else 0
-        text = tokenizer(rest.replace(_TEXT, prompt.text), add_special_tokens=False)['input_ids']
-        tokens += text
-        image_at += [False] * len(text)
-        parts.append(before + len(text))
+        text = f'{before}{prompt.text}{after}'
+        ids = tokenizer(text, add_special_tokens=False)['input_ids']
+        tokens += ids
+        image_at += [False] * len(ids)
+        parts.append(length + len(ids))
         return EncodedPrompt(
             torch.tensor(tokens),
             torch.from_numpy(mrope_positions(parts)) if media else None,
             torch.tensor(image_at),
             prefix,
-            tuple(keys) or None,
+            (prompt.system, *keys) if media else None,
             tuple(images),
             sum(image_at),
         )
@@ -352,15 +355,28 @@ class PromptEncoder:
         image = EncodedImage(content.digest(), frames, self._patcher, video=video)
         return self._images.setdefault(image.key, image)
 
-    def _turn(self, images: int, videos: int) -> tuple[list[int], str]:
-        """Return the chat template's tokens up to the last medium's end, and the text after it."""
-        if (images, videos) not in self._turns:
+    def _turn(self, system: str, images: int, videos: int) -> tuple[list[int], str, str]:
+        """Return the chat template around a prompt.
+
+        Returns:
+            The tokens up to the end of the last image or video, none without these; what follows
+            them up to the text; what follows the text.
+
+        """
+        turn = self._turns.get((system, images, videos))
+        if turn is None:
             content = [*([{'type': 'image'}] * images), *([{'type': 'video'}] * videos),
                        {'type': 'text', 'text': _TEXT}]
-            turn: Any = {'role': 'user', 'content': content}
+            messages: list[Any] = [{'role': 'user', 'content': content}]
+            if system:  # else the template adds its own
+                messages.insert(0, {
+                    'role': 'system', 'content': [{'type': 'text', 'text': system}]})
             text = self._processor.apply_chat_template(
-                [turn], add_generation_prompt=True, tokenize=False)
+                messages, add_generation_prompt=True, tokenize=False)
             cut = text.rfind(_IMAGE_END) + len(_IMAGE_END) if images or videos else 0
             head = self._processor.tokenizer(text[:cut], add_special_tokens=False)['input_ids']
-            self._turns[images, videos] = head, text[cut:]
-        return self._turns[images, videos]
+            before, _, after = text[cut:].rpartition(_TEXT)
+            if len(self._turns) >= _TURNS:
+                self._turns.clear()
+            turn = self._turns[system, images, videos] = head, before, after
+        return turn

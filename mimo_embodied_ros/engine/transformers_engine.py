@@ -184,12 +184,13 @@ class TransformersEngine:
             prompts.pop()
 
     def _generation(
-        self, encoded: EncodedPrompt, max_tokens: int, end: EarlyEnd, grammar: str = ''
+        self, encoded: EncodedPrompt, max_tokens: int, end: EarlyEnd, grammar: str = '',
+        thinking_tokens: int = 0,
     ) -> Generation:
         return Generation(
             encoded, max_tokens, self._processor.tokenizer.backend_tokenizer, self._stop_tokens,
             end, self._grammars.matcher(grammar) if grammar else None,
-            stop_early=self._stop_early)
+            stop_early=self._stop_early, thinking_tokens=thinking_tokens)
 
     @property
     def holds_grammars(self) -> bool:
@@ -270,7 +271,8 @@ class TransformersEngine:
             )
         batch.vision.make_patches(encoded)
         preprocessed = time.monotonic()
-        generation = self._generation(encoded, longest, end, prompt.grammar)
+        generation = self._generation(
+            encoded, longest, end, prompt.grammar, prompt.thinking_tokens)
         batch.submit(generation)
         text = generation.result(on_text)
         stats = GenerationStats(

@@ -155,7 +155,7 @@ class Replies:
 
 def evaluate(
     engine: Engine, records: Iterable[Record], out: Path, *, timeout: float = 0.0,
-    retry: bool = False, stop_early: bool = True,
+    retry: bool = False, stop_early: bool = True, system: str = '', thinking_tokens: int = 0,
 ) -> list[Outcome]:
     """Answer the questions without a reply, with a progress bar, and score all answers.
 
@@ -167,6 +167,8 @@ def evaluate(
         retry: ask once more, with the answer held to its grammar, where an answer cannot be read;
             the benchmarks take the first answer.
         stop_early: as in the engine's configuration; kept with the replies.
+        system: system prompt; empty: that of each task, else of the chat template.
+        thinking_tokens: most tokens of reasoning; 0: no limit of its own.
 
     Raises:
         InvalidRequestError: the replies in the folder are of other settings; a picture or video is
@@ -182,14 +184,16 @@ def evaluate(
         # in float32 all answers are the same, deterministic or not
         **({'deterministic': True} if info.deterministic and info.dtype != 'float32' else {}),
         # only what is not usual, so that older runs can continue
-        **({'retry': True} if retry else {}), **({} if stop_early else {'stop_early': False})})
+        **({'retry': True} if retry else {}), **({} if stop_early else {'stop_early': False}),
+        **({'system': system} if system else {}),
+        **({'thinking_tokens': thinking_tokens} if thinking_tokens else {})})
     outcomes = []
     try:
         for record in tqdm(list(records), unit='question', disable=None):
             frames = read_frames(record, engine.limits)
             query = Query(record.task, record.question, frames, thinking=record.thinking,
                           options=record.options, experimental=record.task.experimental,
-                          retry=retry)
+                          retry=retry, system=system, thinking_tokens=thinking_tokens)
             prediction = replies.get(record)
             if prediction is None:
                 prediction = ask_engine(engine, record, query, timeout)

@@ -148,7 +148,7 @@ class Recorder:
 
         """
         try:
-            prompt = build_prompt(query, self._limits).text
+            prompt = build_prompt(query, self._limits)
         except MimoError:
             return  # the model was not asked either
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,8 @@ class Recorder:
             'id': id_, 'images': images, 'task': query.task.name, 'question': query.text,
             'thinking': query.thinks,
             'recorded': {
-                **plain(outcome), 'answer': answer, 'prompt': prompt, 'options': query.options,
+                **plain(outcome), 'answer': answer, 'prompt': prompt.text,
+                'system': prompt.system, 'options': query.options,
                 'frames': [_origin(frame) for frame in query.frames]},
         }), ensure_ascii=False, allow_nan=False)).encode() + b'\n'
         size = len(line) + sum(len(data) for _, data in new.values())

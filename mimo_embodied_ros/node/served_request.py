@@ -156,8 +156,11 @@ class ServedRequest(Job):
 
         """
         session, settings = self.session, self.host.settings
+        system = self.message.system_prompt.strip() or query.task.system.strip()
         query = replace(
-            query, max_new_tokens=query.max_new_tokens or settings.max_new_tokens,
+            query, system=system or settings.system_prompt,
+            thinking_tokens=self.message.thinking_tokens or settings.thinking_tokens,
+            max_new_tokens=query.max_new_tokens or settings.max_new_tokens,
             deadline=self.deadline, retry=settings.retry_structured,
             structured=settings.structured or self.message.structured or query.structured)
         self.queries.append(query)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
-from mimo_embodied_ros.core.prompts import THINKING_TOKENS
+from mimo_embodied_ros.core.prompts import THINKING_TOKENS, read_system
 from mimo_embodied_ros.core.skills import MAX_STEPS
 from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig
@@ -113,6 +113,11 @@ REQUESTS = (
               (1, MAX_STEPS), live=True),
     Parameter('max_new_tokens', 0, 'Longest answer in tokens; 0: the default of each task.', COUNT,
               unit='tokens', live=True),
+    Parameter('system_prompt', '', 'System prompt for requests that give none and whose task has '
+              "none; empty: the one of the model's chat template.", live=True, check=read_system),
+    Parameter('thinking_tokens', 0, 'Most tokens of reasoning, after which the answer must follow, '
+              'for a request that gives none; 0: no limit but that of the whole answer.', COUNT,
+              unit='tokens', live=True),
 )
 SENSORS = (
     Parameter('cameras', ['camera'], 'Names of the cameras; a request that names none gets the '
@@ -209,6 +214,8 @@ class Settings:
     wait_for_transform: float
     driving_valid_for: float
     max_new_tokens: int
+    system_prompt: str
+    thinking_tokens: int
     max_steps: int
     structured: bool
     retry_structured: bool
@@ -305,7 +312,8 @@ def read_settings(node: Node) -> Settings:
     cameras = tuple(_camera(node, name) for name in names)
     # the largest request: all cameras with their clips, and the longest answer
     images = sum(max(1, camera.clip_frames) for camera in cameras)
-    longest = requests['max_new_tokens'] or THINKING_TOKENS + max(t.tokens for t in tasks.values())
+    reasoning = max(requests['thinking_tokens'], THINKING_TOKENS)
+    longest = requests['max_new_tokens'] or reasoning + max(t.tokens for t in tasks.values())
     return Settings(EngineConfig(**engine, most_images=images, longest_answer=longest), cameras,
                     sensors['odometry_topic'],
                     load_extrinsics(extrinsics) if extrinsics else Extrinsics(),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rclpy.clock import Clock, ClockType
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
+from mimo_embodied_ros.core.prompts import read_system
 from mimo_embodied_ros.ros import messages
 from mimo_embodied_ros.ros.request_kinds import KINDS, Kind
 from mimo_embodied_ros.srv import SetStandingQuery
@@ -125,7 +126,8 @@ def _read(request: SetStandingQuery.Request, tasks: Mapping[str, Task]) -> Stand
     kind = _KINDS[request.kind]
     goal = kind.action.Goal(
         task=request.task, cameras=request.cameras, max_image_age=request.max_image_age,
-        thinking=request.thinking, max_new_tokens=request.max_new_tokens,
+        thinking=request.thinking, system_prompt=request.system_prompt,
+        thinking_tokens=request.thinking_tokens, max_new_tokens=request.max_new_tokens,
         structured=request.structured,
         caller=f'standing query {request.name}', **{kind.request_field: request.text})
     if hasattr(goal, 'kind'):
@@ -137,6 +139,7 @@ def _read(request: SetStandingQuery.Request, tasks: Mapping[str, Task]) -> Stand
             text = f'{kind.action_name} has no {name}; leave it empty'
             raise InvalidRequestError(text)
     messages.thinking_of(goal)
+    read_system(goal.system_prompt)
     task = kind.task_of(goal, tasks)
     if task.uses('text') and not request.text.strip():
         raise InvalidRequestError(f'the text of a {task.name} request is empty; give a text')

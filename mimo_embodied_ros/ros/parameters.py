@@ -14,7 +14,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import expand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from rclpy.node import Node
 
@@ -40,6 +40,7 @@ class Parameter:
         live: a new value holds for the next request; otherwise when the node is configured next.
         read_only: the value holds from the start of the program to its end.
         path: the value is a path, in which ``~`` is the user's home.
+        check: raises InvalidRequestError for a value that is not allowed.
 
     """
 
@@ -52,6 +53,7 @@ class Parameter:
     live: bool = False
     read_only: bool = False
     path: bool = False
+    check: Callable[[Any], object] | None = None
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:
@@ -166,6 +168,11 @@ def fault(name: str, parameter: Parameter, value: Any) -> str:
         if not low <= value <= high:
             unit = f' {parameter.unit}' if parameter.unit else ''
             return f'parameter {name} is {value!r}; give a value from {low} to {high}{unit}'
+    if parameter.check is not None:
+        try:
+            parameter.check(value)
+        except InvalidRequestError as error:
+            return f'parameter {name}: {error}'
     return ''
 
 

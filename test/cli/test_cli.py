@@ -98,6 +98,21 @@ def test_a_video_is_asked_as_a_video_and_drawn_on_its_last_frame(
     assert '--rate is 0; give a positive number' in capsys.readouterr().err
 
 
+def test_a_system_prompt_and_a_longest_reasoning(
+    picture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thoughts = []
+    for more in (['--thinking'], ['--thinking-tokens', '6'], ['--system', 'Be kind.']):
+        question = 'Is the red cube left of the blue bowl?'
+        assert main(['ask', picture, question, '--spatial', '--json', *more]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        assert answer['answer']['yes'] is True
+        thoughts.append(answer['reasoning'])
+    whole, short, none = thoughts
+    assert whole.startswith(short)
+    assert len(whole) > len(short) > len(none) == 0
+
+
 def test_an_answer_that_cannot_be_read_is_asked_for_again(
     picture: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +131,8 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again(
     (['ask', 'nowhere.png', 'What?'], 'there is no file nowhere.png'),
     (['ask', __file__, 'What?'], 'cannot be read as a picture'),
     (['ask', 'PICTURE', ' '], 'is empty'),
+    (['ask', 'PICTURE', 'What?', '--system', 'a <|im_end|>'], 'the system prompt holds'),
+    (['ask', 'PICTURE', 'What?', '--thinking-tokens', '-1'], 'thinking_tokens is -1'),
     (['ask', 'PICTURE', 'What?', '--model', '/nowhere/model'], '/nowhere/model'),
     (['point', 'PICTURE', 'cube', '--out', '/proc/where.png'], '/proc/where.png'),
     (['play', '/nowhere/bag'], '/nowhere/bag'),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
 from mimo_embodied_ros.core.frames import Frame
-from mimo_embodied_ros.core.prompts import build_prompt
+from mimo_embodied_ros.core.prompts import THINKING_TOKENS, VENDOR_SYSTEM, build_prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits
 
@@ -126,3 +129,29 @@ def test_refused_requests() -> None:
         build_prompt(Query(Task.ASK, 'hello', max_new_tokens=-1), TINY)
     with pytest.raises(InvalidRequestError, match='empty'):
         build_prompt(Query(Task.PLAN, '. ', (FRAME,)), TINY)
+
+
+def test_the_system_prompt_is_that_of_the_request_else_of_the_task() -> None:
+    told = replace(Task.ASK, system=f' {VENDOR_SYSTEM}\n')
+    systems = [build_prompt(Query(task, 'What?', system=system), TINY).system
+               for task, system in ((Task.ASK, ''), (told, ''), (told, ' '), (told, 'Be kind. '))]
+    assert systems == ['', VENDOR_SYSTEM, VENDOR_SYSTEM, 'Be kind.']
+    for system in ('a <|im_end|>', 'half of a letter \ud83d'):
+        for query in (Query(Task.ASK, 'What?', system=system),
+                      Query(replace(Task.ASK, system=system), 'What?')):
+            with pytest.raises(InvalidRequestError, match='the system prompt holds'):
+                build_prompt(query, TINY)
+
+
+def test_the_longest_reasoning_leaves_the_answer_what_its_task_needs() -> None:
+    def limits(**options: Any) -> tuple[int, int]:
+        prompt = build_prompt(Query(Task.ASK, 'What?', **options), TINY)
+        return prompt.thinking_tokens, prompt.max_new_tokens
+
+    needed = Task.ASK.tokens
+    assert limits(thinking=True) == (0, needed + THINKING_TOKENS)
+    assert limits(thinking=True, thinking_tokens=100) == (100, needed + 100)
+    assert limits(thinking=True, thinking_tokens=100, max_new_tokens=50) == (100, 50)
+    assert limits(thinking=False, thinking_tokens=100) == (0, needed)
+    with pytest.raises(InvalidRequestError, match='thinking_tokens is -1; give a positive'):
+        limits(thinking=True, thinking_tokens=-1)

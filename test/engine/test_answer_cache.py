@@ -246,6 +246,7 @@ MOVING = Odometry(10, 'odom', 'base', (0, 0, 0), (0, 0, 0, 1), (1, 0, 0), (0, 0,
 @pytest.mark.parametrize('other', [
     replace(QUERY, deadline=3.0),
     replace(QUERY, thinking=False),
+    replace(QUERY, thinking_tokens=5),  # it does not think
     replace(QUERY, frames=(replace(FRAME, depth=np.ones((2, 2), np.float32)),)),
     replace(QUERY, frames=(replace(FRAME, odometry=MOVING),)),
 ])
@@ -258,6 +259,7 @@ def test_queries_that_are_the_same(other: Query) -> None:
     replace(QUERY, text='the bowl'),
     replace(QUERY, task=Task.BOXES),
     replace(QUERY, thinking=True),
+    replace(QUERY, system='Be kind.'),
     replace(QUERY, max_new_tokens=5),
     replace(QUERY, odometry=(MOVING,)),
     replace(QUERY, options=('a',)),
@@ -267,6 +269,11 @@ def test_queries_that_are_the_same(other: Query) -> None:
 ])
 def test_queries_that_are_not(other: Query) -> None:
     assert query_key(other) != query_key(QUERY)
+
+
+def test_the_longest_reasoning_counts_where_there_is_one() -> None:
+    thinking = replace(QUERY, thinking=True)
+    assert query_key(thinking) != query_key(replace(thinking, thinking_tokens=5))
 
 
 def test_the_odometry_of_a_frame_counts_where_the_prompt_tells_of_it() -> None:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,12 @@ import pytest
 for module in ('torch', 'openai', 'fastapi', 'uvicorn'):
     pytest.importorskip(module)
 
-from mimo_embodied_ros.core.errors import BackendUnreachableError, MimoError, ResultCode
+from mimo_embodied_ros.core.errors import (
+    BackendUnreachableError,
+    InvalidRequestError,
+    MimoError,
+    ResultCode,
+)
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
@@ -161,6 +167,19 @@ def test_answers_are_the_same_as_in_process(served: Served, local: Engine) -> No
     two = Query(Task.ASK, 'What do you see?', (scene(196, 196, 1), scene(320, 400, 2)))
     for query in (two, Query(Task.ASK, 'What do you see?'), Query(Task.ASK, '机器人, où est-il?')):
         assert outcome(remote, query) == outcome(local, query)
+
+
+def test_a_system_prompt_is_taken_and_a_thinking_budget_refused(
+    served: Served, local: Engine
+) -> None:
+    """It does not continue a turn of the model, and says so."""
+    query = Query(Task.POINTS, 'the green ball', (scene(640, 480, 1),), system='Be kind.')
+    remote = connect(served, local)
+    answered = outcome(remote, query)
+    assert answered == outcome(local, query)
+    assert answered[-1] != outcome(local, replace(query, system=''))[-1]  # counts of tokens
+    with pytest.raises(InvalidRequestError, match='does not continue a turn'):
+        answer_query(remote, replace(query, thinking=True, thinking_tokens=6))
 
 
 def test_a_token_limit_is_reported(served: Served, local: Engine) -> None:

@@ -549,6 +549,27 @@ def test_only_on_request_are_questions_asked_twice_and_do_answers_end_themselves
     assert 'another folder' in capsys.readouterr().err
 
 
+def test_replies_under_another_system_prompt_or_budget_are_not_mixed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip('torch')
+    Image.fromarray(SCENE.pixels).save(tmp_path / 'table.png')
+    file = write(tmp_path, {
+        'image': 'table.png', 'question': 'Is the red cube left of the blue bowl?',
+        'task': 'yes_no', 'thinking': True, 'answer': {'yes': True}})
+    options = ['--system', 'You are a helpful assistant.', '--thinking-tokens', '2']
+    assert main(['eval', str(file), '--out', str(tmp_path / 'out'), *options]) == 0
+    about, reply = lines_on_disk(tmp_path / 'out')
+    assert (about['system'], about['thinking_tokens']) == (options[1], 2)
+    assert reply['text'].startswith('<think>\n</think>')
+    for number in (0, 2):
+        some = options[number : number + 2]
+        assert main(['eval', str(file), '--out', str(tmp_path / 'out'), *some]) == 1
+        assert 'another folder' in capsys.readouterr().err
+    assert main(['eval', str(file), '--thinking-tokens', '-1']) == 1
+    assert '--thinking-tokens is -1' in capsys.readouterr().err
+
+
 def test_replies_in_bfloat16_are_not_mixed_with_those_that_other_questions_may_change(
     tmp_path: Path
 ) -> None:

@@ -53,9 +53,9 @@ class Oracle:
 
     @property
     def asked(self) -> list[Handler]:
-        """All requests after those of the warm-up: two sizes of images, and a form of answers."""
+        """All requests after those of the warm-up: two sizes of images, and what it can."""
         return [request for request in self.server.requests[2:]
-                if not request.prompt.startswith('Is it held?')]
+                if not request.prompt.startswith(('Is it held?', 'Is it continued?'))]
 
     @property
     def prompts(self) -> list[str]:

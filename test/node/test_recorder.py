@@ -70,6 +70,7 @@ def test_questions_and_answers_are_recorded(ros: Any, tmp_path: Path) -> None:
     assert plan.reasoning
     assert recorded['stats']['completion_tokens'] == plan.stats.completion_tokens > 0
     assert INSTRUCTION in recorded['prompt']
+    assert recorded['system'] == ''
     answer = recorded['answer']
     assert [s['description'] for s in answer['steps']] == [
         s.description for s in plan.plan.steps]

@@ -94,7 +94,7 @@ def test_parameters_that_can_be_changed_in_each_state(ros: Any) -> None:
     assert change(timeout=-1.0)  # rclpy says so, by the range
     live = {'timeout': 7.0, 'max_image_age': 0.5, 'wait_for_image': 2.0, 'driving_valid_for': 3.0,
             'wait_for_transform': 1.0, 'max_new_tokens': 20, 'max_steps': 5, 'structured': True,
-            'retry_structured': False}
+            'retry_structured': False, 'system_prompt': 'Be kind.', 'thinking_tokens': 100}
     assert change(**live) == ''
     assert {name: getattr(node.settings, name) for name in live} == live
     assert set(live) == {p.name for p in settings.NODE if p.live}

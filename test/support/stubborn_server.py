@@ -31,7 +31,7 @@ class StubbornServer(Server):
 
     def _answer(self, handler: Handler) -> None:
         says: Says
-        if handler.prompt.startswith('Is it held?'):
+        if handler.prompt.startswith(('Is it held?', 'Is it continued?')):
             says = 'held'
         elif handler.prompt.startswith(('What is in the image?', 'What is in the video?')):
             says = 'nothing'

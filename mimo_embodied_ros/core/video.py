@@ -7,11 +7,11 @@ much time is between them.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .errors import InvalidRequestError
-from .resize import FACTOR, PixelLimits
+from .resize import FACTOR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .frames import Frame
-    from .resize import Resize
+    from .resize import PixelLimits, Resize
 
 PAIR = 2  # frames that one temporal patch holds
 DEFAULT_INTERVAL = 0.5  # seconds between frames whose stamps do not say it: 2 Hz, as the vendor's
@@ -56,7 +56,7 @@ def video_limits(limits: PixelLimits, count: int) -> PixelLimits:
     five hundredths more than the smallest area.
     """
     share = max(_VIDEO_PIXELS * PAIR // count, int(1.05 * limits.min_pixels))
-    return PixelLimits(limits.min_pixels, max(limits.min_pixels, min(limits.max_pixels, share)))
+    return replace(limits, max_pixels=max(limits.min_pixels, min(limits.max_pixels, share)))
 
 
 def make_video(

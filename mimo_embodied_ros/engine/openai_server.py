@@ -358,9 +358,16 @@ def chat_request(model: str, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
         Image.fromarray(pixels).save(file, 'PNG', compress_level=1)
         data = base64.b64encode(file.getvalue()).decode('ascii')
         parts.append({'type': 'image_url', 'image_url': {'url': f'data:image/png;base64,{data}'}})
+    messages = [{'role': 'user', 'content': [*parts, {'type': 'text', 'text': prompt.text}]}]
+    begun: dict[str, Any] = {}
+    if prompt.mode.prefill:  # vLLM and SGLang then let the model go on with its turn
+        messages.append({'role': 'assistant', 'content': prompt.mode.prefill})
+        begun = {'add_generation_prompt': False, 'continue_final_message': True}
     return {
         'model': model,
-        'messages': [{'role': 'user', 'content': [*parts, {'type': 'text', 'text': prompt.text}]}],
+        'messages': messages,
+        **begun,
+        **prompt.mode.request,
         'max_tokens': max_tokens,
         'temperature': 0,
         'stream': True,

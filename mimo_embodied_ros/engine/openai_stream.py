@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.readers import END_THINK, THINK
-from mimo_embodied_ros.core.resize import FACTOR
 
 from .interface import GenerationStats, OnText, Reply
 from .repetition import RepetitionDetector
@@ -34,7 +33,7 @@ class StreamedReply:
         """Start with an empty text; ``on_text`` gets the text that is added."""
         self._on_text = on_text
         self._image_tokens = sum(image.shape[0] * image.shape[1] for image in prompt.images)
-        self._image_tokens //= FACTOR**2
+        self._image_tokens //= prompt.profile.factor**2
         self._thinks = False
         self._repetition = RepetitionDetector()
         self._prompt_tokens = self._tokens = 0

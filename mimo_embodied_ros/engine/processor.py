@@ -255,7 +255,8 @@ class PromptEncoder:
             else:
                 tokens.append(token)
         prefix = len(tokens) if images else 0
-        tokens += tokenizer(rest.replace(_TEXT, prompt.text), add_special_tokens=False)['input_ids']
+        rest = rest.replace(_TEXT, prompt.text) + prompt.mode.prefill
+        tokens += tokenizer(rest, add_special_tokens=False)['input_ids']
         return EncodedPrompt(
             torch.tensor(tokens), prefix, key or None, images, image_token, image_tokens)
 

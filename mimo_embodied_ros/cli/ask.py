@@ -19,7 +19,7 @@ from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.pictures import read_picture, write_picture
 from mimo_embodied_ros.share import embedded_model
 
-from .output import model_argument, path_argument, print_json
+from .output import add_profile_arguments, model_argument, path_argument, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -58,6 +58,7 @@ def add_commands(commands: Any) -> None:
         command.add_argument('--model', type=model_argument, default='', metavar='FOLDER_OR_NAME',
                              help='folder or hub name of a model (default: the embedded one)')
         command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+        add_profile_arguments(command)
         command.add_argument('--thinking', action='store_const', const=True,
                              help='reason aloud first')
         command.add_argument('--no-retry', dest='retry', action='store_false',
@@ -78,7 +79,9 @@ def run(options: argparse.Namespace) -> int:
         rules = select_skills(load_skills(options.skills), open_ended=options.open_ended)
         query = dataclasses.replace(query, skills=rules)
     model = options.model or embedded_model()
-    engine = load_engine(EngineConfig(model=model, device=options.device), say_progress)
+    config = EngineConfig(model=model, device=options.device, profile=options.profile,
+                          profiles_file=options.profiles_file)
+    engine = load_engine(config, say_progress)
     try:
         if query.skills is not None:
             query = dataclasses.replace(query, structured=engine.holds_grammars)

@@ -15,7 +15,13 @@ from mimo_embodied_ros.pictures import write_picture
 from mimo_embodied_ros.share import embedded_model
 
 from .ask import say_progress
-from .output import model_argument, path_argument, print_json, write_json
+from .output import (
+    add_profile_arguments,
+    model_argument,
+    path_argument,
+    print_json,
+    write_json,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -36,6 +42,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument('--model', type=model_argument, default='', metavar='FOLDER_OR_NAME',
                          help='folder or hub name of a model (default: the embedded one)')
     command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    add_profile_arguments(command)
     command.add_argument('--adapter', type=model_argument, default='', metavar='FOLDER_OR_NAME',
                          help='folder or hub name of a LoRA adapter to put on the model')
     command.add_argument('--quantization', default='none', metavar='BITS',
@@ -77,7 +84,8 @@ def run(options: argparse.Namespace) -> int:
     engine = load_engine(
         EngineConfig(model=model, device=options.device, adapter=options.adapter,
                      quantization=options.quantization, stop_early=options.stop_early,
-                     deterministic=True),
+                     deterministic=True, profile=options.profile,
+                     profiles_file=options.profiles_file),
         say_progress)
     try:
         outcomes = evaluate(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mimo_embodied_ros.core.files import expand
 
 if TYPE_CHECKING:
+    import argparse
     from pathlib import Path
 
 
@@ -81,3 +82,12 @@ def path_argument(text: str) -> Path:
 def model_argument(text: str) -> str:
     """Read an argument that is the folder of a model, or its name on the hub."""
     return str(expand(text)) if text.startswith('~') else text
+
+
+def add_profile_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments ``profile`` and ``profiles_file`` of a command that loads a model."""
+    command.add_argument('--profile', default='', metavar='NAME',
+                         help='how the model is asked and what its positions mean, see '
+                              "docs/profiles.md (default: by the model's name)")
+    command.add_argument('--profiles', dest='profiles_file', type=model_argument, default='',
+                         metavar='FILE', help='YAML file with profiles of your own')

@@ -99,7 +99,7 @@ def _grammar(query: Query, profile: Profile) -> str:
 
 
 def asks_for_hazards(query: Query, profile: Profile) -> bool:
-    """Tell whether the prompt asks for boxes of hazards, each with a caption, by the model's key."""
+    """Tell whether the prompt asks for boxes, each with a caption, by the model's key."""
     return bool(profile.box) and f'"{profile.box}"' in query.task.prompt
 
 

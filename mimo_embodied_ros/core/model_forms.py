@@ -22,7 +22,7 @@ _TAG = re.compile(
 _COORDINATE = re.compile(rf'([xy])([0-9]*)="({_NUMBER})"')
 _XML_FENCE = re.compile(r'```(?:xml)?(?![A-Za-z])')
 # Keys of positions that are x first, whatever the model
-_X_FIRST = re.compile(r'''["'](?:bbox_2d|bbox|box|x|y)["']\s*:''')
+_X_FIRST = re.compile(r'["\'](?:bbox_2d|bbox|box|x|y)["\']\s*:')
 
 
 def common_form(answer: str, profile: Profile, *, places: bool) -> str:
@@ -37,19 +37,20 @@ def common_form(answer: str, profile: Profile, *, places: bool) -> str:
         ParseError: the model writes y first, and the answer has a key whose order is x first.
 
     """
-    for mark in profile.marks:
-        answer = re.sub(mark, lambda found: found[1] if found.re.groups else '', answer)
+    for pattern in profile.marks:
+        answer = re.sub(pattern, lambda mark: mark[1] if mark.re.groups else '', answer)
     if not places:
         return answer.strip()
     if profile.tags:
         answer = _entries_of_tags(answer)
-    if profile.y_first and (key := _X_FIRST.search(answer)):
-        msg = (f'the answer holds the key {key.group()}, whose order is x first, and the profile '
+    if profile.y_first and (found := _X_FIRST.search(answer)):
+        msg = (f'the answer holds the key {found.group()}, whose order is x first, and the profile '
                f'{profile.name} is of a model that writes y first; ask again')
         raise ParseError(msg)
     for key, ours in ((profile.point, 'points'), (profile.box, 'bbox_2d')):
         if key and key != ours:
-            answer = re.sub(rf'''(["']){re.escape(key)}\1(?=\s*:)''', rf'\1{ours}\1', answer)
+            quoted = rf'(["\']){re.escape(key)}\1(?=\s*:)'
+            answer = re.sub(quoted, rf'\1{ours}\1', answer)
     return answer.strip()
 
 

@@ -150,7 +150,8 @@ def _profile(name: str, key: YamlNode, value: YamlNode) -> Profile:
 
 
 def _scalar(name: str, node: YamlNode) -> Any:
-    value, kind = node.value(), _TYPES[name]
+    value: Any = node.value()
+    kind = _TYPES[name]
     if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
         raise node.error(f'{name} is {reprlib.repr(value)}; it is of type {kind.__name__}')
     if name == 'range' and value != 0 and value < _LEAST_RANGE:

@@ -56,8 +56,8 @@ The tables give for each form its first example; `\\n` is a line end.
 _OTHER_MODELS = """
 # Answers of other models
 
-How answers are read under each [profile](profiles.md). Positions become pixels of the image that the
-model sees, x first. It has 1600 x 900 pixels, and 1000 x 500 where the model counts to 1000.
+How answers are read under each [profile](profiles.md). Positions become pixels of the image that
+the model sees, x first. It has 1600 x 900 pixels, and 1000 x 500 where the model counts to 1000.
 """
 
 

@@ -2,8 +2,8 @@
 
 ``task`` and ``options`` say what was asked, ``text`` and ``finish`` (else 'stop') what came,
 ``size`` what the model saw (else 1600 by 900 pixels; the caller's image is twice as large), and
-``expect`` the answer's fields that are not empty, with positions in pixels of what the model saw, or
-the error's code. ``profile`` names another model than MiMo-Embodied, and ``thinks`` says that it
+``expect`` the answer's fields that are not empty, with positions in pixels of what the model saw,
+or the error's code. ``profile`` names another model than MiMo-Embodied, and ``thinks`` says that it
 reasoned.
 """
 

@@ -292,8 +292,8 @@ def test_another_model_of_the_same_job_is_found_by_its_name_and_read_in_its_own_
 def test_a_profile_that_is_not_known_fails_the_configuration_with_those_that_are(
     ros: Any, oracle: Oracle, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    robot = Robot(ros, backend='openai', model='mimo', servers=[oracle.server.url],
-                  profile='qwen9')
+    robot = Robot(ros, backend='openai', model='mimo', servers=[oracle.server.url])
+    assert robot.node.set_parameters(parameters(profile='qwen9'))[0].successful
     assert ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
-    assert "INVALID_REQUEST: profile 'qwen9' is not known; use one of mimo-embodied, " in (
+    assert "not configured, INVALID_REQUEST: profile 'qwen9' is not known; use one of mimo-embodied, " in (
         capfd.readouterr().err)

@@ -254,7 +254,24 @@ class _Space:
         profile = prompt.profile
         return _Space(prompt.resizes, profile.range, y_first=profile.y_first)
 
-    def scale(self) -> Resize:
+    def point_in_image(self, point: Point) -> Point:
+        """Map a point to the original image."""
+        scale = self._scale()
+        x, y = scale.to_image(*((point.y, point.x) if self.y_first else (point.x, point.y)))
+        inside = 0 <= x < scale.width and 0 <= y < scale.height
+        return Point(x, y, point.label, inside)
+
+    def box_in_image(self, box: Box) -> Box:
+        """Map a box to the original image."""
+        scale = self._scale()
+        if self.y_first:
+            box = replace(box, x_min=box.y_min, y_min=box.x_min, x_max=box.y_max, y_max=box.x_max)
+        left, top = scale.to_image(box.x_min, box.y_min)
+        right, bottom = scale.to_image(box.x_max, box.y_max)
+        inside = left >= 0 and top >= 0 and right <= scale.width and bottom <= scale.height
+        return Box(left, top, right, bottom, box.label, inside)
+
+    def _scale(self) -> Resize:
         """Return the scale that all images of the request share.
 
         Raises:
@@ -283,40 +300,23 @@ def _to_image(content: Content, space: _Space) -> tuple[Content, list[Point | Bo
     if isinstance(content, TaskPlan):
         steps = []
         for step in content.steps:
-            points = tuple([_point_to_image(point, space) for point in step.points])
+            points = tuple(map(space.point_in_image, step.points))
             steps.append(replace(step, points=points))
             mapped += points
         content = replace(content, steps=tuple(steps))
     elif isinstance(content, (Affordances, SpatialAnswer)):
-        points = tuple([_point_to_image(point, space) for point in content.points])
-        boxes = tuple([_box_to_image(box, space) for box in content.boxes])
+        points = tuple(map(space.point_in_image, content.points))
+        boxes = tuple(map(space.box_in_image, content.boxes))
         content = replace(content, points=points, boxes=boxes)
         mapped += (*points, *boxes)
     elif isinstance(content, DrivingDecision):
         hazards = []
         for hazard in content.hazards:
             if hazard.box is not None:
-                box = _box_to_image(hazard.box, space)
+                box = space.box_in_image(hazard.box)
                 mapped.append(box)
                 hazards.append(replace(hazard, box=box))
             else:
                 hazards.append(hazard)
         content = replace(content, hazards=tuple(hazards))
     return content, mapped
-
-
-def _point_to_image(point: Point, space: _Space) -> Point:
-    scale = space.scale()
-    x, y = scale.to_image(*((point.y, point.x) if space.y_first else (point.x, point.y)))
-    inside = 0 <= x < scale.width and 0 <= y < scale.height
-    return Point(x, y, point.label, inside)
-
-
-def _box_to_image(box: Box, space: _Space) -> Box:
-    scale = space.scale()
-    if space.y_first:
-        box = replace(box, x_min=box.y_min, y_min=box.x_min, x_max=box.y_max, y_max=box.x_max)
-    left, top = scale.to_image(box.x_min, box.y_min)
-    right, bottom = scale.to_image(box.x_max, box.y_max)
-    inside = left >= 0 and top >= 0 and right <= scale.width and bottom <= scale.height
-    return Box(left, top, right, bottom, box.label, inside)

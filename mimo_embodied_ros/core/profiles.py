@@ -112,8 +112,9 @@ class Profile:
 _NAME = re.compile(r'[a-z0-9][a-z0-9._-]*')
 _FIELDS = ('models', 'range', 'y_first', 'point', 'box', 'tags', 'marks', 'prompts', 'system',
            'thinking', 'answering', 'factor')
-_TYPES: dict[str, type[Any]] = {'models': str, 'range': int, 'y_first': bool, 'point': str, 'box': str,
-                           'tags': bool, 'system': str, 'factor': int}
+_TYPES: dict[str, type[Any]] = {
+    'models': str, 'range': int, 'y_first': bool, 'point': str, 'box': str, 'tags': bool,
+    'system': str, 'factor': int}
 _LEAST_RANGE = 100  # the readers refuse shares of 1, which models of pixels write by mistake
 
 

@@ -35,7 +35,7 @@ ROW = re.compile(r'^\| `([\w/]+)` \| `([\w.]+)` \|', re.MULTILINE)
 THREADS = {'Executor': 'ros', 'Scheduler': 'runner', 'Model': 'model'}
 # modules whose every function is on the page, if it is not private
 # bounds of what one goal runs through; a quarter of it reads the plan
-MOST = {'functions': 260, 'files': 52, 'nested': 28, 'changes of room': 105}
+MOST = {'functions': 264, 'files': 53, 'nested': 28, 'changes of room': 105}
 COMPLETE = {'node/goals', 'node/served_request', 'node/image_question', 'engine/scheduler',
             'engine/job'}
 # but for what accompanies every step

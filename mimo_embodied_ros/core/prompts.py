@@ -18,7 +18,7 @@ from .profiles import MIMO_EMBODIED
 from .query import subject
 from .resize import PixelLimits, Resize, resize
 from .schemas import schema_of
-from .tasks import Media
+from .tasks import AnswerKind, Media
 from .video import make_video
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def build_prompt(
     Raises:
         InvalidRequestError: the task needs text, options, odometry or skills that are missing, or
             its prompt has no place for what is given; the text holds a control token; the token
-            limit is negative; an image cannot be resized; the frames do not fit the task.
+            limit is negative; an image cannot be resized; the frames do not fit the task; points or
+            boxes are to be held to a form, and the profile has none.
 
     """
     query = replace(query, task=profile.worded(query.task))
@@ -128,6 +129,10 @@ def build_prompt(
     mode, grammar = profile.mode(thinks=thinks), ''
     if query.structured:
         grammar = grammar_of(query, profile)
+        if not grammar and task.answer in (AnswerKind.POINTS, AnswerKind.BOXES):
+            msg = (f'{task.answer.value} of a model of the profile {profile.name} have no form '
+                   'that they can be held to; set structured to false')
+            raise InvalidRequestError(msg)
     system = task.system or query.system or profile.system
     return Prompt(
         text + mode.suffix,

@@ -173,8 +173,12 @@ def test_forms_that_answers_are_held_to_have_the_models_keys(
         assert (f'"\\"{key}\\":"' in grammar) is bool(key)
         assert bool(grammar) is bool(schema) is bool(key)
         if schema:
-            (entry,) = [schema['properties']['answer']['items']]
+            entry = schema['properties']['answer']['items']
             assert list(entry['properties']) == [key, 'label']
+        else:
+            held = replace(query, frames=(FRAME,), structured=True)
+            with pytest.raises(InvalidRequestError, match='set structured to false'):
+                build_prompt(held, LIMITS, model)
     hazards = Query(TASKS['critical_object'], '', thinking=False)
     assert bool(grammar_of(hazards, model)) is (boxes == 'bbox_2d')
 

@@ -15,13 +15,13 @@ from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import select_skills
 from mimo_embodied_ros.core.tasks import Media
-from mimo_embodied_ros.engine import EngineConfig, load_engine
+from mimo_embodied_ros.engine import load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.pictures import read_picture, write_picture
-from mimo_embodied_ros.share import embedded_model
 from mimo_embodied_ros.videos import RATE, VideoFile, is_video
 
-from .output import add_prompt_options, model_argument, path_argument, print_json
+from .model_options import add_model_options, engine_config
+from .output import add_prompt_options, path_argument, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -62,9 +62,7 @@ def add_commands(commands: Any) -> None:
                                  help='YAML file with the skills of the robot: plan with them only')
             command.add_argument('--open-ended', action='store_true',
                                  help='with --skills: not only skills that the instruction names')
-        command.add_argument('--model', type=model_argument, default='', metavar='FOLDER_OR_NAME',
-                             help='folder or hub name of a model (default: the embedded one)')
-        command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+        add_model_options(command)
         command.add_argument('--thinking', action='store_const', const=True,
                              help='reason aloud first')
         add_prompt_options(command, 'reason aloud first, with at most so many tokens')
@@ -89,8 +87,7 @@ def run(options: argparse.Namespace) -> int:
     if options.task is Task.PLAN and options.skills:
         rules = select_skills(load_skills(options.skills), open_ended=options.open_ended)
         query = dataclasses.replace(query, skills=rules)
-    model = options.model or embedded_model()
-    engine = load_engine(EngineConfig(model=model, device=options.device), say_progress)
+    engine = load_engine(engine_config(options), say_progress)
     try:
         if video is not None:  # at the sizes that this model sees
             frames = video.frames(engine.limits, rate=options.rate)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
-    """Add ``--model``, ``--device``, ``--url`` and ``--api-key-env``."""
+    """Add the options of the model: which one, where it is, and how it is asked."""
     command.add_argument(
         '--model', type=model_argument, default='', metavar='FOLDER_OR_NAME',
         help='folder or hub name of a model (default: the embedded one); with --url the name by '
@@ -26,6 +26,11 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
         help="ask servers with OpenAI's interface, such as http://127.0.0.1:8000/v1")
     command.add_argument('--api-key-env', default='', metavar='VARIABLE',
                          help="environment variable that holds the servers' key")
+    command.add_argument('--profile', default='', metavar='NAME',
+                         help='how the model is asked and what its positions mean, see '
+                              "docs/profiles.md (default: by the model's name)")
+    command.add_argument('--profiles', dest='profiles_file', type=model_argument, default='',
+                         metavar='FILE', help='YAML file with profiles of your own')
 
 
 def engine_config(options: argparse.Namespace, **settings: Any) -> EngineConfig:
@@ -40,13 +45,15 @@ def engine_config(options: argparse.Namespace, **settings: Any) -> EngineConfig:
             wrong.
 
     """
+    profile = {'profile': options.profile, 'profiles_file': options.profiles_file}
     if not options.url:
         return EngineConfig(
-            model=options.model or embedded_model(), device=options.device, **settings)
+            model=options.model or embedded_model(), device=options.device, **profile,
+            **settings)
     if not options.model:
         msg = '--url needs --model, the name by which the servers know the model'
         raise InvalidRequestError(msg)
     shared = {name: settings[name] for name in ('max_pixels', 'first_token_timeout')
               if name in settings}
     return EngineConfig(model=options.model, backend='openai', servers=tuple(options.url),
-                        api_key_env=options.api_key_env, **shared)
+                        api_key_env=options.api_key_env, **profile, **shared)

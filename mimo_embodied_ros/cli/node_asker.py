@@ -25,7 +25,7 @@ from mimo_embodied_ros.ros.request_kinds import KINDS
 from mimo_embodied_ros.share import carry_large_images
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rclpy.node import Node
     from typing_extensions import Self
@@ -60,7 +60,7 @@ class NodeAsker:
         self._timeout = timeout
         self._info = _find_model(node, name, wait_s)
         self._client = MimoClient(node, name, wait_s=wait_s)
-        self._calls = {
+        self._calls: dict[str, Callable[..., Any]] = {
             'plan_task': self._client.plan, 'find_affordances': self._client.find,
             'answer_spatial': self._client.answer_spatial, 'ask': self._client.ask,
             'plan_driving': self._client.plan_driving}

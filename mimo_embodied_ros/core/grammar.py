@@ -13,11 +13,13 @@ import re
 import string
 from typing import TYPE_CHECKING
 
+from .profiles import MIMO_EMBODIED
 from .tasks import AnswerKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .profiles import Profile
     from .query import Query
 
 # The model writes the tags of its reasoning as plain text, also around an empty one.
@@ -34,6 +36,8 @@ pair: NUMBER "," GAP? NUMBER
 _POINTS = r"""place: "\"points\":" GAP? "[" point ("," GAP? point)* "]"
 point: "[" pair "]"
 """
+_POINT = r"""place: "\"KEY\":" GAP? "[" pair "]"
+"""
 _BOXES = r"""place: "\"bbox_2d\":" GAP? "[" pair "," GAP? pair "]"
 """
 _PLAN = r"""answer: "[]" | step1
@@ -48,12 +52,27 @@ SEVERAL = 'ABCDEFGH'  # the letters that may be chosen together
 _LETTERED = re.compile(r'(?<![\w.])([A-Z])[.):](?=\s*\S)')
 
 
-def grammar_of(query: Query) -> str:
+def grammar_of(query: Query, profile: Profile = MIMO_EMBODIED) -> str:
     """Return the grammar of a query's answers; empty where it has none.
 
     Points, boxes, hazards in boxes, yes or no, numbers, letters and words to choose from have one,
     and plans of skills: their steps are in the words of the skills, with values of the right types.
+    Points and boxes of a model have none where its profile has no key for them.
+
+    Args:
+        query: the request.
+        profile: of the model, with the keys of points and boxes.
+
     """
+    grammar = _grammar(query, profile)
+    if '<think>' in profile.mode(thinks=query.thinks).prefill.rpartition('</think>')[2]:
+        # the reasoning is begun already, and only its end is the model's
+        grammar = grammar.replace('start: reasoning? GAP?', 'start: reasoning GAP?')
+        grammar = grammar.replace('<think>.*', '.*')
+    return grammar
+
+
+def _grammar(query: Query, profile: Profile) -> str:
     kind, task = query.task.answer, query.task
     if kind is AnswerKind.PLAN:
         if query.skills is None:
@@ -65,11 +84,13 @@ def grammar_of(query: Query) -> str:
             for n in range(1, last + 1))
         return _FRAME + _PLAN.replace('SAYS', patterns) + steps
     if kind is AnswerKind.POINTS:
-        return _FRAME + _LIST + _POINTS
+        place = _POINTS if profile.point == 'points' else _POINT.replace('KEY', profile.point)
+        return _FRAME + _LIST + place if profile.point else ''
+    boxes = _FRAME + _LIST + _BOXES.replace('bbox_2d', profile.box)
     if kind is AnswerKind.BOXES:
-        return _FRAME + _LIST + _BOXES
-    if kind is AnswerKind.DECISION and '"bbox_2d"' in task.prompt:  # hazards, each with a caption
-        return _FRAME + _LIST.replace('label', 'caption') + _BOXES
+        return boxes if profile.box else ''
+    if kind is AnswerKind.DECISION and asks_for_hazards(query, profile):
+        return boxes.replace('label', 'caption')
     alternatives = _short_answers(query)
     if alternatives and 'boxed' in task.prompt:
         # models guess where they are forced into another form than that of the prompt
@@ -80,6 +101,11 @@ def grammar_of(query: Query) -> str:
 def without_reasoning(grammar: str) -> str:
     """Return the grammar of an answer whose reasoning is written already."""
     return grammar.replace('start: reasoning? ', 'start: ', 1)
+
+
+def asks_for_hazards(query: Query, profile: Profile) -> bool:
+    """Tell whether the prompt asks for boxes, each with a caption, by the model's key."""
+    return bool(profile.box) and f'"{profile.box}"' in query.task.prompt
 
 
 def _short_answers(query: Query) -> str:

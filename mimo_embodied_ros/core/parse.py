@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .answers import (
@@ -27,6 +27,7 @@ from .driving_readers import (
     read_trajectory,
 )
 from .errors import EmptyAnswerError, MimoError, OutputTruncatedError, ParseError
+from .model_forms import common_form
 from .number_readers import read_number
 from .place_readers import has_entries, read_bare, read_entries
 from .plan_checking import check_plan
@@ -61,7 +62,8 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
 
     Args:
         query: the request.
-        prompt: of `build_prompt` for the query; its resizes lead back to the original images.
+        prompt: of `build_prompt` for the query; its resizes lead back to the original images, and
+            its profile says what the model's positions mean.
         reply_text: everything that the model wrote.
         finish_reason: 'stop' where the model ended by itself; anything else cut the text short.
 
@@ -73,21 +75,25 @@ def parse_answer(query: Query, prompt: Prompt, reply_text: str, finish_reason: s
             All carry ``raw_text`` and ``reasoning``.
 
     """
-    reasoning, answer = split_reasoning(reply_text)
-    if query.task.answer in SHORT:
-        answer = unwrap_short_answer(answer)
+    turn = prompt.mode.prefill + reply_text
+    reasoning, answer = split_reasoning(turn)
     try:
-        if finish_reason != 'stop' or is_thinking(reply_text):
+        places = query.task.coordinates is Positions.PIXELS
+        answer = common_form(answer, prompt.profile, places=places)
+        if query.task.answer in SHORT:
+            answer = unwrap_short_answer(answer)
+        if finish_reason != 'stop' or is_thinking(turn):
             _check_complete(query.task, answer, finish_reason)
         content = _read(query, answer)
-        content, places = _to_image(content, query.task.coordinates, prompt.answer_resizes)
+        space = _Space.of(query.task.coordinates, prompt)
+        content, mapped = _to_image(content, space)
         if query.skills is not None and isinstance(content, TaskPlan):
             content = check_plan(content, query.skills)
     except MimoError as error:
         error.raw_text, error.reasoning = reply_text, reasoning
         raise
     objects = read_tags(answer)
-    outside = tuple([place for place in (*places, *objects) if not place.in_image])
+    outside = tuple([place for place in (*mapped, *objects) if not place.in_image])
     return Answer(content, reasoning, reply_text, outside, objects)
 
 
@@ -223,72 +229,94 @@ def _read_short(query: Query, words: str) -> SpatialAnswer | None:
     return read_spatial(words)
 
 
-def _to_image(
-    content: Content, coordinates: Positions, resizes: tuple[Resize, ...]
-) -> tuple[Content, list[Point | Box]]:
+@dataclass(frozen=True)
+class _Space:
+    """What positions in an answer mean.
+
+    Attributes:
+        resizes: the scale between each image and the original one.
+        range: the number that stands for a whole side of the image; 0: pixels of the image that
+            the model sees.
+        original: pixels of the original image.
+        y_first: [y, x].
+
+    """
+
+    resizes: tuple[Resize, ...]
+    range: int = 0
+    original: bool = False
+    y_first: bool = False
+
+    @staticmethod
+    def of(coordinates: Positions, prompt: Prompt) -> _Space:
+        if coordinates is Positions.ORIGINAL:
+            return _Space(prompt.answer_resizes, original=True)
+        profile = prompt.profile
+        return _Space(prompt.answer_resizes, profile.range, y_first=profile.y_first)
+
+    def point_in_image(self, point: Point) -> Point:
+        """Map a point to the original image."""
+        scale = self._scale()
+        x, y = scale.to_image(*((point.y, point.x) if self.y_first else (point.x, point.y)))
+        inside = 0 <= x < scale.width and 0 <= y < scale.height
+        return Point(x, y, point.label, inside)
+
+    def box_in_image(self, box: Box) -> Box:
+        """Map a box to the original image."""
+        scale = self._scale()
+        if self.y_first:
+            box = replace(box, x_min=box.y_min, y_min=box.x_min, x_max=box.y_max, y_max=box.x_max)
+        left, top = scale.to_image(box.x_min, box.y_min)
+        right, bottom = scale.to_image(box.x_max, box.y_max)
+        inside = left >= 0 and top >= 0 and right <= scale.width and bottom <= scale.height
+        return Box(left, top, right, bottom, box.label, inside)
+
+    def _scale(self) -> Resize:
+        """Return the scale that all images of the request share.
+
+        Raises:
+            ParseError: they have different scales, so that it is unknown which image a position is
+                in.
+
+        """
+        if len(set(self.resizes)) != 1:
+            msg = (
+                f'the answer holds pixel positions, and the request {len(self.resizes)} images of '
+                f'{len(set(self.resizes))} sizes, so that it is unknown which image they are in; '
+                'ask about one image'
+            )
+            raise ParseError(msg)
+        scale = self.resizes[0]
+        if self.original:
+            return Resize(scale.width, scale.height, scale.width, scale.height)
+        if self.range:
+            return Resize(scale.width, scale.height, self.range, self.range)
+        return scale
+
+
+def _to_image(content: Content, space: _Space) -> tuple[Content, list[Point | Box]]:
     """Map all positions to the original image, and return them as a list, too."""
     mapped: list[Point | Box] = []
     if isinstance(content, TaskPlan):
         steps = []
         for step in content.steps:
-            points = _points_to_image(step.points, coordinates, resizes)
+            points = tuple(map(space.point_in_image, step.points))
             steps.append(replace(step, points=points))
             mapped += points
         content = replace(content, steps=tuple(steps))
     elif isinstance(content, (Affordances, SpatialAnswer)):
-        points = _points_to_image(content.points, coordinates, resizes)
-        boxes = tuple([_box_to_image(box, coordinates, resizes) for box in content.boxes])
+        points = tuple(map(space.point_in_image, content.points))
+        boxes = tuple(map(space.box_in_image, content.boxes))
         content = replace(content, points=points, boxes=boxes)
         mapped += (*points, *boxes)
     elif isinstance(content, DrivingDecision):
         hazards = []
         for hazard in content.hazards:
             if hazard.box is not None:
-                box = _box_to_image(hazard.box, coordinates, resizes)
+                box = space.box_in_image(hazard.box)
                 mapped.append(box)
                 hazards.append(replace(hazard, box=box))
             else:
                 hazards.append(hazard)
         content = replace(content, hazards=tuple(hazards))
     return content, mapped
-
-
-def _points_to_image(
-    points: tuple[Point, ...], coordinates: Positions, resizes: tuple[Resize, ...]
-) -> tuple[Point, ...]:
-    mapped = []
-    if points:
-        scale = _scale(coordinates, resizes)
-        for point in points:
-            x, y = scale.to_image(point.x, point.y)
-            inside = 0 <= x < scale.width and 0 <= y < scale.height
-            mapped.append(Point(x, y, point.label, inside))
-    return tuple(mapped)
-
-
-def _box_to_image(box: Box, coordinates: Positions, resizes: tuple[Resize, ...]) -> Box:
-    scale = _scale(coordinates, resizes)
-    left, top = scale.to_image(box.x_min, box.y_min)
-    right, bottom = scale.to_image(box.x_max, box.y_max)
-    inside = left >= 0 and top >= 0 and right <= scale.width and bottom <= scale.height
-    return Box(left, top, right, bottom, box.label, inside)
-
-
-def _scale(coordinates: Positions, resizes: tuple[Resize, ...]) -> Resize:
-    """Return the scale that all images of the request share.
-
-    Raises:
-        ParseError: they have different scales, so that it is unknown which image a pixel is of.
-
-    """
-    if len(set(resizes)) != 1:
-        msg = (
-            f'the answer holds pixel positions, and the request {len(resizes)} images of '
-            f'{len(set(resizes))} sizes, so that it is unknown which image they are in; ask about '
-            'one image'
-        )
-        raise ParseError(msg)
-    scale = resizes[0]
-    if coordinates is Positions.ORIGINAL:
-        return Resize(scale.width, scale.height, scale.width, scale.height)
-    return scale

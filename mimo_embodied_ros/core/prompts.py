@@ -1,4 +1,4 @@
-"""Build prompts in the form in which MiMo-Embodied was evaluated on such questions."""
+"""Build prompts in the form in which the model was evaluated on such questions, or is asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,21 +14,22 @@ import numpy as np
 from .ego_motion import format_past_path, format_speed
 from .errors import InvalidRequestError
 from .grammar import grammar_of
+from .profiles import MIMO_EMBODIED
 from .query import subject
 from .resize import PixelLimits, Resize, resize
 from .schemas import schema_of
-from .tasks import Media
+from .tasks import AnswerKind, Media
 from .video import make_video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .frames import Odometry
+    from .profiles import Profile, ThinkingMode
     from .query import Query
     from .video import Video
 
-# The tokenizer has no token for it; it works only as the last characters of the user's turn.
-NO_THINK = ' /no_think'
+NO_THINK = MIMO_EMBODIED.mode(thinks=False).suffix
 
 THINKING_TOKENS = 4096  # added for reasoning; the vendor's inference.py has it for all tokens
 
@@ -55,6 +56,8 @@ class Prompt:
         system: system prompt; empty: that of the chat template.
         thinking_tokens: most tokens of the reasoning, its opening tag included, after which the
             answer follows; 0: no limit of its own.
+        thinks: whether the model is made to reason.
+        profile: of the model, which says what positions in its answer mean.
 
     """
 
@@ -67,6 +70,13 @@ class Prompt:
     videos: tuple[Video, ...] = ()
     system: str = ''
     thinking_tokens: int = 0
+    thinks: bool = False
+    profile: Profile = MIMO_EMBODIED
+
+    @property
+    def mode(self) -> ThinkingMode:
+        """How the model is made to reason, or to answer at once."""
+        return self.profile.mode(thinks=self.thinks)
 
     @property
     def answer_resizes(self) -> tuple[Resize, ...]:
@@ -77,8 +87,10 @@ class Prompt:
         return tuple(self.resizes[end - 1] for end in ends)
 
 
-def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
-    """Build the prompt of a query.
+def build_prompt(
+    query: Query, limits: PixelLimits, profile: Profile = MIMO_EMBODIED
+) -> Prompt:
+    """Build the prompt of a query, in the words of the model.
 
     Text that the template puts inside of a line is joined to one line, and double quotes in a
     quoted text become single ones, so that the text cannot break out of its place. Control tokens
@@ -91,14 +103,16 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
     Args:
         query: the request.
         limits: image areas of the loaded processor.
+        profile: of the model.
 
     Raises:
         InvalidRequestError: the task needs text, options, odometry or skills that are missing, or
             its prompt has no place for what is given; the text or the system prompt holds a
             control token; a token limit is negative; an image cannot be resized; the frames do not
-            fit the task.
+            fit the task; points or boxes are to be held to a form, and the profile has none.
 
     """
+    query = replace(query, task=profile.worded(query.task))
     task = query.task
     _check_media(query)
     for name in ('max_new_tokens', 'thinking_tokens'):
@@ -128,26 +142,39 @@ def build_prompt(query: Query, limits: PixelLimits) -> Prompt:
             pixels, scale = frame.resized(limits)
             images.append(pixels)
             resizes.append(scale)
-    thinks, grammar = query.thinks, grammar_of(query) if query.structured else ''
+    thinks = profile.thinks(wanted=query.thinks)
+    mode, grammar = profile.mode(thinks=thinks), ''
+    if query.structured:
+        grammar = grammar_of(query, profile)
+        if not grammar and task.answer in (AnswerKind.POINTS, AnswerKind.BOXES):
+            msg = (f'{task.answer.value} of a model of the profile {profile.name} have no form '
+                   'that they can be held to; set structured to false')
+            raise InvalidRequestError(msg)
+    system = read_system(query.system) or read_system(task.system) or profile.system
     return Prompt(
-        text if thinks else text + NO_THINK,
+        text + mode.suffix,
         tuple(images),
         tuple(resizes),
         query.max_new_tokens
         or task.tokens + (query.thinking_tokens or THINKING_TOKENS if thinks else 0),
         grammar,
-        schema_of(query) if grammar else None,
+        schema_of(query, profile) if grammar else None,
         tuple(videos),
-        read_system(query.system) or read_system(task.system),
+        '\n\n'.join(filter(None, (system, mode.system))),
         query.thinking_tokens if thinks else 0,
+        thinks,
+        profile,
     )
 
 
-def warm_up_prompt(area: int, limits: PixelLimits, shade: int = 128) -> Prompt:
+def warm_up_prompt(
+    area: int, limits: PixelLimits, shade: int = 128, profile: Profile = MIMO_EMBODIED
+) -> Prompt:
     """Make a prompt with a grey, square image of about ``area`` pixels, for two tokens."""
     side = max(1, math.isqrt(area))
     image, scale = resize(np.full((side, side, 3), shade, np.uint8), limits)
-    return Prompt('What is in the image?' + NO_THINK, (image,), (scale,), 2)
+    text = 'What is in the image?' + profile.mode(thinks=False).suffix
+    return Prompt(text, (image,), (scale,), 2, profile=profile)
 
 
 def read_system(text: str) -> str:

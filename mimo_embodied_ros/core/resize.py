@@ -26,10 +26,14 @@ _GAP = 1.5  # the bicubic step shrinks by at least so much after the image was h
 
 @dataclass(frozen=True)
 class PixelLimits:
-    """Smallest and largest image area of the loaded model's processor, in pixels."""
+    """Smallest and largest image area of the loaded model's processor, in pixels.
+
+    The sides of images are multiples of ``factor``, in pixels.
+    """
 
     min_pixels: int
     max_pixels: int
+    factor: int = FACTOR
 
     def __post_init__(self) -> None:
         """Refuse limits that no image can meet."""
@@ -63,19 +67,16 @@ class Resize:
         return x * self.model_width / self.width, y * self.model_height / self.height
 
 
-def smart_resize(
-    height: int, width: int, limits: PixelLimits, factor: int = FACTOR
-) -> tuple[int, int]:
+def smart_resize(height: int, width: int, limits: PixelLimits) -> tuple[int, int]:
     """Choose the size at which the model sees an image.
 
-    Both sides become the nearest multiple of ``factor``; if the area is then outside of the limits,
+    Both sides become the nearest multiple of the factor; if the area is then outside of the limits,
     both are scaled into them, as ``Qwen2VLImageProcessor`` in transformers does.
 
     Args:
         height: rows of the original image.
         width: columns of the original image.
-        limits: image areas of the loaded processor.
-        factor: both sides are multiples of it, in pixels.
+        limits: image areas of the loaded processor, and the factor.
 
     Returns:
         (height, width) in pixels.
@@ -93,6 +94,7 @@ def smart_resize(
             f'{MAX_ASPECT_RATIO}:1; crop it'
         )
         raise InvalidRequestError(msg)
+    factor = limits.factor
     rows = round(height / factor) * factor
     columns = round(width / factor) * factor
     if rows * columns > limits.max_pixels:
@@ -132,7 +134,7 @@ def stable_size(
         msg = (
             f'an image of {width}x{height} pixels has no size within {limits.min_pixels} to '
             f'{limits.max_pixels} pixels and {MAX_ASPECT_RATIO}:1 whose sides are multiples of '
-            f'{FACTOR}; crop it'
+            f'{limits.factor}; crop it'
         )
         raise InvalidRequestError(msg)
     return rows, columns

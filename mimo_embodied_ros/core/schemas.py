@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from .characters import valid_values
 from .files import parse_json
-from .grammar import QUANTITY, SEVERAL, lettered
+from .grammar import QUANTITY, SEVERAL, asks_for_hazards, lettered
 from .json_values import FENCE
+from .profiles import MIMO_EMBODIED
 from .tasks import AnswerKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .profiles import Profile
     from .query import Query
 
 _KEY = 'answer'
@@ -28,22 +30,30 @@ SHORT = (AnswerKind.YES_NO, AnswerKind.NUMBER, AnswerKind.CHOICE, AnswerKind.CHO
 _PIXEL = {'type': 'integer', 'minimum': 0, 'maximum': 99999}
 
 
-def schema_of(query: Query) -> dict[str, Any] | None:
+def schema_of(query: Query, profile: Profile = MIMO_EMBODIED) -> dict[str, Any] | None:
     """Return the JSON schema of a query's answers; None where they have none.
 
     Points, boxes, hazards in boxes, yes or no, numbers, letters and words to choose from have one,
     as long as the model answers without reasoning.
+
+    Args:
+        query: the request.
+        profile: of the model, with the keys of points and boxes.
+
     """
     kind = query.task.answer
-    if query.thinks:
+    if profile.thinks(wanted=query.thinks):
         return None
     content = _short_answer(query)
-    if kind is AnswerKind.POINTS:
-        content = _entries('points', _list(_pixels(2)) | {'minItems': 1}, 'label')
-    elif kind is AnswerKind.BOXES:
-        content = _entries('bbox_2d', _pixels(4), 'label')
-    elif kind is AnswerKind.DECISION and '"bbox_2d"' in query.task.prompt:
-        content = _entries('bbox_2d', _pixels(4), 'caption')
+    if kind is AnswerKind.POINTS and profile.point:
+        points = _pixels(2)
+        if profile.point == 'points':
+            points = _list(points) | {'minItems': 1}
+        content = _entries(profile.point, points, 'label')
+    elif kind is AnswerKind.BOXES and profile.box:
+        content = _entries(profile.box, _pixels(4), 'label')
+    elif kind is AnswerKind.DECISION and asks_for_hazards(query, profile):
+        content = _entries(profile.box, _pixels(4), 'caption')
     return None if content is None else _object({_KEY: content})
 
 

@@ -7,7 +7,7 @@ much time is between them.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -41,11 +41,13 @@ class Video:
     Attributes:
         frames: (height, width, 3) uint8 each, RGB, all of one size, as the model sees them.
         interval: seconds between two frames.
+        factor: side of a token, pixels.
 
     """
 
     frames: tuple[NDArray[np.uint8], ...]
     interval: float
+    factor: int = FACTOR
 
     @property
     def pair_seconds(self) -> float:
@@ -56,7 +58,7 @@ class Video:
     def tokens(self) -> int:
         """Tokens of the prompt that stand for it."""
         height, width, _ = map(int, self.frames[0].shape)
-        return -(-len(self.frames) // PAIR) * height * width // FACTOR**2
+        return -(-len(self.frames) // PAIR) * height * width // self.factor**2
 
 
 def video_limits(limits: PixelLimits, count: int) -> PixelLimits:
@@ -70,7 +72,7 @@ def video_limits(limits: PixelLimits, count: int) -> PixelLimits:
         least = _FRAME_PIXELS.min_pixels
     share = min(_FRAME_PIXELS.max_pixels, _VIDEO_PIXELS * PAIR // count)
     most = min(limits.max_pixels, max(share, int(1.05 * least)))
-    return PixelLimits(least, max(least, most))
+    return replace(limits, min_pixels=least, max_pixels=max(least, most))
 
 
 def frames_of_video(clip: Sequence[Frame]) -> tuple[Frame, ...]:
@@ -111,7 +113,7 @@ def make_video(
         newest.height, newest.width, limits, video_limits(limits, sum(steps)))
     shown = itertools.chain.from_iterable(map(itertools.repeat, frames, steps))
     pixels, scales = zip(*[frame.resized(size) for frame in shown], strict=True)
-    return Video(pixels, interval), scales
+    return Video(pixels, interval, limits.factor), scales
 
 
 def _steps(frames: Sequence[Frame]) -> tuple[list[int], float]:

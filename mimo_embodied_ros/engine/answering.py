@@ -124,9 +124,10 @@ def _can_mend(engine: Engine, query: Query, error: MimoError, seconds: float) ->
 
 def _can_hold(engine: Engine, query: Query) -> bool:
     """Whether the engine can hold the answer to its grammar, or to its schema."""
-    if not grammar_of(query):
+    if not grammar_of(query, engine.profile):
         return False
-    return engine.holds_grammars or (engine.holds_schemas and schema_of(query) is not None)
+    return engine.holds_grammars or (
+        engine.holds_schemas and schema_of(query, engine.profile) is not None)
 
 
 def _failed_twice(first: MimoError, second: MimoError) -> MimoError:
@@ -164,12 +165,12 @@ def _try(
         msg = 'the deadline passed before the model was free; raise timeout or ask less often'
         raise RequestTimeoutError(msg)
     begin = time.monotonic()
-    prompt = build_prompt(query, engine.limits)
+    prompt = build_prompt(query, engine.limits, engine.profile)
     built = time.monotonic()
     reply = engine.generate(
         prompt,
         max_new_tokens=prompt.max_new_tokens,
-        on_text=_Progress(on_progress, query.thinks).add if on_progress is not None else None,
+        on_text=_Progress(on_progress, prompt.thinks).add if on_progress is not None else None,
         cancelled=cancelled,
         deadline=deadline or query.deadline,
     )

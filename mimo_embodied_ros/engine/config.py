@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.profiles import MIMO_EMBODIED, Profile, find_profile
 
+_logger = logging.getLogger(__name__)
 _ALLOWED = {
     'backend': ('transformers', 'openai'),
     'dtype': ('auto', 'bfloat16', 'float32'),
@@ -55,6 +58,9 @@ class EngineConfig:
             theirs: 0 is then 3136, and the value must be the one that the server uses.
         max_pixels: largest image area, pixels; 0 is the checkpoint's, with servers 3211264,
             MiMo-Embodied's 4096 tokens. It may be smaller than the server's.
+        profile: name of the profile that says how the model is asked and what its answers mean, see
+            ``core.profiles``; empty: the one that fits the model's name, or else MiMo-Embodied's.
+        profiles_file: YAML file with further profiles; empty is none.
         servers: base URLs, the preferred one first; ``/v1`` is added to one without a path.
         api_key_env: name of the environment variable that holds the servers' key; empty is none.
         connect_timeout: seconds until a server must have taken the connection.
@@ -84,6 +90,8 @@ class EngineConfig:
     quantization: str = 'none'
     min_pixels: int = 0
     max_pixels: int = 0
+    profile: str = ''
+    profiles_file: str = ''
     threads: int = 0
     max_batch: int = 8
     cache_mb: int = 512
@@ -129,7 +137,27 @@ class EngineConfig:
             raise InvalidRequestError(
                 'deterministic is true, but servers decide by themselves what they compute '
                 "together; leave it false, or use backend 'transformers'")
+        if self.profile or self.profiles_file:
+            find_profile(self.profile, self.model, self.profiles_file)
         self._check_servers()
+
+    def profile_of(self, model: str) -> Profile:
+        """Return the profile of a model; the log says so where none is known by its name.
+
+        Args:
+            model: name on the hub, the name of a folder, or the server's name for it.
+
+        Raises:
+            InvalidRequestError: the file of profiles can no longer be read.
+
+        """
+        profile = find_profile(self.profile, model, self.profiles_file)
+        if profile is None:
+            _logger.warning(
+                'no profile is known for %s: it is asked as %s is, and its positions count as '
+                'pixels of the resized image; set profile if it is another model', model,
+                MIMO_EMBODIED.name)
+        return profile or MIMO_EMBODIED
 
     @property
     def at_once(self) -> int:

@@ -11,6 +11,7 @@ from mimo_embodied_ros.core.errors import ModelNotReadyError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from mimo_embodied_ros.core.profiles import Profile
     from mimo_embodied_ros.core.prompts import Prompt
     from mimo_embodied_ros.core.resize import PixelLimits
 
@@ -183,6 +184,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def profile(self) -> Profile:
+        """The profile of the model, to build prompts with."""
+        ...
+
+    @property
     def holds_grammars(self) -> bool:
         """Whether it holds answers to the grammars of their prompts."""
         ...
@@ -213,7 +219,7 @@ class Engine(Protocol):
         because rounding depends on what is computed together.
 
         Args:
-            prompt: from ``build_prompt`` with this engine's ``limits``.
+            prompt: from ``build_prompt`` with this engine's ``limits`` and ``profile``.
             max_new_tokens: at least 1. If the context length leaves room for less, the answer is
                 shorter; a server may refuse the request instead.
             on_text: called in the calling thread; its exceptions end the answer and are raised

@@ -70,6 +70,7 @@ class OpenAIEngine:
 
     Attributes:
         limits: the image areas to build prompts with.
+        profile: of the model, found by the servers' name for it where the settings name none.
         lost: False, since servers may be well again at the next request.
 
     Raises:
@@ -85,9 +86,11 @@ class OpenAIEngine:
         """Read the settings; ``warm_up`` sends the first requests."""
         self._config = config
         key = _read_key(config.api_key_env)
+        self.profile = config.profile_of(config.model)
         self.limits = PixelLimits(
             config.min_pixels or DEFAULT_LIMITS.min_pixels,
             config.max_pixels or DEFAULT_LIMITS.max_pixels,
+            self.profile.factor,
         )
         urls = dict.fromkeys(_base_url(url) for url in config.servers)
         tls = ssl.create_default_context()  # reads the system's authorities only once
@@ -103,6 +106,7 @@ class OpenAIEngine:
             min_pixels=self.limits.min_pixels,
             max_pixels=self.limits.max_pixels,
             context_length=0,
+            profile=self.profile.name,
         )
 
     @property
@@ -170,10 +174,11 @@ class OpenAIEngine:
         Those that answer are also tried with the form of an answer, and with videos.
 
         The larger image must add as many prompt tokens as it has more image tokens. Otherwise the
-        server resizes images once more, and all coordinates would be wrong without an error.
+        server resizes images once more, and all coordinates would be wrong without an error. That
+        does not matter to a model whose coordinates are relative.
         """
         areas = self.limits.min_pixels, self.limits.max_pixels
-        prompts = [warm_up_prompt(area, self.limits) for area in areas]
+        prompts = [warm_up_prompt(area, self.limits, profile=self.profile) for area in areas]
         last, errors = None, []
         for server in self._servers:
             try:
@@ -189,7 +194,8 @@ class OpenAIEngine:
             except MimoError as error:
                 errors.append(error)
                 continue
-            self._compare(server.health.url, small.stats, large.stats)
+            if not self.profile.range:
+                self._compare(server.health.url, small.stats, large.stats)
             last = large
         if last is None:
             raise _first(errors)

@@ -419,11 +419,18 @@ def chat_request(model: str, prompt: Prompt, max_tokens: int) -> dict[str, Any]:
     """Return the fields of a request without videos: the images without loss, then the text."""
     images = [{'type': 'image_url', 'image_url': {'url': f'data:image/png;base64,{png(pixels)}'}}
               for pixels in prompt.images]
-    system = [{'role': 'system', 'content': prompt.system}] if prompt.system else []
-    content = [*images, {'type': 'text', 'text': prompt.text}]
+    messages: list[dict[str, Any]] = [
+        {'role': 'system', 'content': prompt.system}] if prompt.system else []
+    messages.append({'role': 'user', 'content': [*images, {'type': 'text', 'text': prompt.text}]})
+    begun: dict[str, Any] = {}
+    if prompt.mode.prefill:  # vLLM and SGLang then let the model go on with its turn
+        messages.append({'role': 'assistant', 'content': prompt.mode.prefill})
+        begun = {'add_generation_prompt': False, 'continue_final_message': True}
     return {
         'model': model,
-        'messages': [*system, {'role': 'user', 'content': content}],
+        'messages': messages,
+        **begun,
+        **prompt.mode.request,
         'max_tokens': max_tokens,
         'temperature': 0,
         'stream': True,

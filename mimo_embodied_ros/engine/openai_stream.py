@@ -12,7 +12,6 @@ from mimo_embodied_ros.core.readers import (
     is_thinking,
     reasoning_end,
 )
-from mimo_embodied_ros.core.resize import FACTOR
 
 from .interface import GenerationStats, OnText, Reply
 from .repetition import RepetitionDetector
@@ -46,7 +45,7 @@ class StreamedReply:
         """Start with an empty text; ``on_text`` gets the text that is added."""
         self._on_text = on_text
         self._image_tokens = sum(image.shape[0] * image.shape[1] for image in prompt.images)
-        self._image_tokens //= FACTOR**2
+        self._image_tokens //= prompt.profile.factor**2
         self._image_tokens += sum(video.tokens for video in prompt.videos)
         self._thinks = False
         self._repetition = RepetitionDetector()

@@ -312,7 +312,7 @@ class PromptEncoder:
             tokens += [token] * count
             image_at += [token in media_tokens] * count
         prefix = len(tokens) if media else 0
-        text = f'{before}{prompt.text}{after}'
+        text = f'{before}{prompt.text}{after}{prompt.mode.prefill}'
         ids = tokenizer(text, add_special_tokens=False)['input_ids']
         tokens += ids
         image_at += [False] * len(ids)

@@ -66,6 +66,7 @@ class TransformersEngine:
     Attributes:
         info: the model that is loaded.
         limits: the image areas to build prompts with.
+        profile: of the model, found by its name where the settings name none.
 
     Raises:
         InvalidRequestError: the smallest image area is above the largest.
@@ -89,6 +90,7 @@ class TransformersEngine:
         adapter = open_adapter(config.adapter) if config.adapter else None
         self._processor = load_processor(checkpoint.directory)
         self.limits = read_limits(self._processor, config.min_pixels, config.max_pixels)
+        self.profile = config.profile_of(checkpoint.name)
         self._closing = threading.Lock()
         self._failed = False
         self._request = threading.local()  # what the request of this thread holds
@@ -118,6 +120,7 @@ class TransformersEngine:
             max_pixels=self.limits.max_pixels,
             context_length=self._model.config.get_text_config().max_position_embeddings,
             deterministic=config.deterministic,
+            profile=self.profile.name,
             takes_video=self._encoder.takes_video,
         )
         self._fit_memory(batch, config, probe=small or device.type == 'cuda')
@@ -288,7 +291,7 @@ class TransformersEngine:
 
     def warm_up(self) -> Reply:
         """Answer a short prompt with a grey image."""
-        prompt = warm_up_prompt(224 * 224, self.limits)
+        prompt = warm_up_prompt(224 * 224, self.limits, profile=self.profile)
         return self.generate(prompt, max_new_tokens=prompt.max_new_tokens)
 
     def health(self) -> tuple[ServerHealth, ...]:

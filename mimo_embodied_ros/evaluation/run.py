@@ -17,6 +17,7 @@ from tqdm import tqdm
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ResultCode
 from mimo_embodied_ros.core.files import parse_json, reason
 from mimo_embodied_ros.core.parse import parse_answer
+from mimo_embodied_ros.core.profiles import MIMO_EMBODIED
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, subject
 from mimo_embodied_ros.engine.answering import answer_query
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mimo_embodied_ros.core.answers import Content
+    from mimo_embodied_ros.core.profiles import Profile
     from mimo_embodied_ros.core.resize import PixelLimits
     from mimo_embodied_ros.engine import Engine
 
@@ -182,6 +184,7 @@ def evaluate(
         'model': info.name, 'dtype': info.dtype, 'min_pixels': info.min_pixels,
         'max_pixels': info.max_pixels,
         # in float32 all answers are the same, deterministic or not
+        **({'profile': info.profile} if info.profile != MIMO_EMBODIED.name else {}),
         **({'deterministic': True} if info.deterministic and info.dtype != 'float32' else {}),
         # only what is not usual, so that older runs can continue
         **({'retry': True} if retry else {}), **({} if stop_early else {'stop_early': False}),
@@ -198,13 +201,16 @@ def evaluate(
             if prediction is None:
                 prediction = ask_engine(engine, record, query, timeout)
                 replies.add(prediction)
-            outcomes.append(judge(record, prediction, query, engine.limits))
+            outcomes.append(judge(record, prediction, query, engine.limits, engine.profile))
     finally:
         replies.close()
     return outcomes
 
 
-def judge(record: Record, prediction: Prediction, query: Query, limits: PixelLimits) -> Outcome:
+def judge(
+    record: Record, prediction: Prediction, query: Query, limits: PixelLimits,
+    profile: Profile = MIMO_EMBODIED,
+) -> Outcome:
     """Parse an answer and score it; an answer that cannot be parsed gets the worst score.
 
     Raises:
@@ -216,7 +222,7 @@ def judge(record: Record, prediction: Prediction, query: Query, limits: PixelLim
         code = prediction.code or ResultCode.EMPTY_ANSWER.name
         return Outcome(record, prediction, None, worst, code)
     try:
-        prompt = build_prompt(query, limits)
+        prompt = build_prompt(query, limits, profile)
         content = parse_answer(query, prompt, prediction.text, prediction.finish_reason).content
     except MimoError as error:
         return Outcome(record, prediction, None, worst, error.code.name)

@@ -6,8 +6,9 @@ kept in ``OUT/<benchmark>/replies.jsonl``, from which a run goes on and all scor
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tqdm import tqdm
@@ -137,9 +138,9 @@ class Row:
     interval_by: str = ''
     answered: int = 0
     questions: int = 0
-    failures: dict[str, int] = field(default_factory=dict)
-    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    exports: list[str] = field(default_factory=list)
+    failures: dict[str, int] = dataclasses.field(default_factory=dict)
+    parts: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    exports: list[str] = dataclasses.field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON holds it."""

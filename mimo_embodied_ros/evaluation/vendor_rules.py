@@ -143,9 +143,8 @@ def _mask(record: Record, size: tuple[int, int]) -> np.ndarray[tuple[int, int], 
         raise InvalidRequestError(msg)
     try:
         picture = Image.open(truth.file)
-        if len(picture.getbands()) > 1:
-            picture = picture.convert('L')
-        return np.asarray(picture.resize(size)) > 0
+        grey = picture.convert('L') if len(picture.getbands()) > 1 else picture
+        return np.asarray(grey.resize(size)) > 0
     except OSError as error:
         msg = f'{record.place}: the mask {truth.file} cannot be read ({error}); copy it anew'
         raise InvalidRequestError(msg) from error
@@ -272,12 +271,15 @@ def _captions(
     read: ReadText, value: Callable[[Sums, int], float], *, skip_empty: bool = False,
 ) -> ScoreAll:
     def tally(answers: Sequence[Answered], _judges: Judges) -> Tally:
-        texts = [read(answered) for answered in answers]
-        pairs = [(text.strip() if skip_empty else text, answered.target)
-                 for text, answered in zip(texts, answers) if text.strip() or not skip_empty]
-        if not pairs:
+        texts, targets = [], []
+        for answered in answers:
+            text = read(answered)
+            if text.strip() or not skip_empty:
+                texts.append(text.strip() if skip_empty else text)
+                targets.append(answered.target)
+        if not texts:
             return Tally.of_scores([0.0] * len(answers))
-        return text_metrics.caption_tally(*map(list, zip(*pairs)), value)
+        return text_metrics.caption_tally(texts, targets, value)
     return tally
 
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from mimo_embodied_ros.core.characters import valid_text
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.core.files import reason
+from mimo_embodied_ros.core.profiles import MIMO_EMBODIED
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.pictures import jpeg
 from mimo_embodied_ros.ros.messages import plain
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
 
     from mimo_embodied_ros.core.frames import Frame
+    from mimo_embodied_ros.core.profiles import Profile
     from mimo_embodied_ros.core.query import Query
     from mimo_embodied_ros.core.resize import PixelLimits
 
@@ -61,7 +63,8 @@ class Recorder:
     """
 
     def __init__(
-        self, folder: str, max_bytes: int, limits: PixelLimits, warn: Callable[[str], Any]
+        self, folder: str, max_bytes: int, limits: PixelLimits, warn: Callable[[str], Any],
+        profile: Profile = MIMO_EMBODIED,
     ) -> None:
         """Start the thread.
 
@@ -70,10 +73,12 @@ class Recorder:
             max_bytes: that the folder may hold, earlier recordings included.
             limits: image areas of the model, for the prompts.
             warn: called with the reason why answers are not recorded, in either thread.
+            profile: of the model, for the prompts.
 
         """
         self.folder, self.recorded, self.lost, self.problem = Path(folder), 0, 0, ''
         self._max_bytes, self._limits, self._warn = max_bytes, limits, warn
+        self._profile = profile
         self._bytes = self._file_bytes = -1  # of the folder and its lines; not counted yet
         self._count_at = 0.0  # monotonic seconds
         self._stamp_ns = 0
@@ -148,7 +153,7 @@ class Recorder:
 
         """
         try:
-            prompt = build_prompt(query, self._limits)
+            prompt = build_prompt(query, self._limits, self._profile)
         except MimoError:
             return  # the model was not asked either
         self.folder.mkdir(parents=True, exist_ok=True)

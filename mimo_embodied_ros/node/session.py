@@ -44,7 +44,7 @@ class Session:
         self.recorder: Recorder | None = None
         if settings.record_to:
             self.recorder = Recorder(settings.record_to, settings.record_max_mb * 10**6,
-                                     engine.limits, node.get_logger().warning)
+                                     engine.limits, node.get_logger().warning, engine.profile)
         self.scheduler = Scheduler(settings.max_queue, settings.engine.at_once)
         self.answers: AnswerCache[tuple[Answer, Reply]] = AnswerCache(self.scheduler)
         self.scheduler.start()

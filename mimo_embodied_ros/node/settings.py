@@ -50,6 +50,10 @@ MODEL = (
               'with openai 3136.', COUNT, unit='px'),
     Parameter('max_pixels', 0, "Area to which larger images are reduced; 0: the model's own, with "
               'openai 3211264.', COUNT, unit='px'),
+    Parameter('profile', '', 'Profile of the model, which says how it is asked and what its '
+              'positions mean, see docs/profiles.md; empty: found by the name of the model.'),
+    Parameter('profiles_file', '', 'YAML file with further profiles, in the form of '
+              'core/profiles.yaml; empty: none.', path=True),
     Parameter('threads', 0, "CPU threads of the model; 0: one for a small model, else the "
               "library's choice.", (0, 1024)),
     Parameter('max_batch', 8, 'Number of requests that are answered at once; more wait.',

@@ -153,3 +153,17 @@ def test_a_picture_is_answered_without_ros(picture: str) -> None:
         'sys.exit(any(m.split(".")[0] == "rclpy" for m in sys.modules))'
     )
     run_python(code)
+
+
+def test_a_profile_is_named_or_in_a_file(
+    picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['point', picture, 'the red cube', '--profile', 'qwen9']) == 1
+    assert "INVALID_REQUEST: profile 'qwen9' is not known; use one of mimo-embodied, " in (
+        capsys.readouterr().err)
+    # the embedded model counts pixels: read as thousandths of the image they are elsewhere
+    file = tmp_path / 'profiles.yaml'
+    file.write_text('wrong: {models: mimo_tiny, range: 1000, answering: {suffix: " /no_think"}}')
+    assert main(['point', picture, 'the red cube', '--profiles', str(file)]) == 0
+    x, y, *_ = capsys.readouterr().out.split()
+    assert not table_scene.mask(SCENE, SCENE.things[0])[int(float(y)), int(float(x))]

@@ -10,6 +10,7 @@ import pytest
 from mimo_embodied_ros.bags.metadata import read_metadata
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import parse_json
+from mimo_embodied_ros.core.profiles import load_profiles
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.tasks import load_tasks
 from mimo_embodied_ros.core.yaml_files import MAX_BYTES, read_yaml
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READERS: dict[str, Callable[[Path], Any]] = {
+    'profiles': load_profiles,
     'skills': load_skills,
     'tasks': load_tasks,
     'policy': lambda path: load_policy(path, ['pick']),

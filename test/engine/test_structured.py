@@ -28,6 +28,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError, OutputTruncatedEr
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.grammar import grammar_of
 from mimo_embodied_ros.core.parse import parse_answer
+from mimo_embodied_ros.core.profiles import PROFILES
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.skill_files import load_skills
@@ -107,6 +108,21 @@ def test_answers_in_the_right_format_are_accepted(
     tokenizer: llguidance.LLTokenizer, number: int, text: str
 ) -> None:
     assert accepts(tokenizer, grammar_of(QUERIES[number]), text)
+
+
+@pytest.mark.parametrize(('profile', 'number', 'text'), [
+    ('qwen3-vl', 0, '[{"point_2d": [925, 618], "label": "cube"}]'),
+    ('qwen3-vl', 1, '[]'),
+    ('qwen2.5-vl', 1, '[{"bbox_2d": [43, 571, 209, 753], "label": "cube"}]'),
+    ('gemini-robotics-er', 0, '[{"point": [376, 508], "label": "cube"}]'),
+    ('gemini-robotics-er', 1, '[{"box_2d": [393, 67, 574, 206], "label": "cube"}]'),
+    ('robobrain-2.0', 3, 'It is right.</think>\n\n\\boxed{B}'),  # the prompt began the reasoning
+])
+def test_answers_of_other_models_have_their_keys(
+    tokenizer: llguidance.LLTokenizer, profile: str, number: int, text: str
+) -> None:
+    query = replace(QUERIES[number], thinking=profile.startswith('robobrain'))
+    assert accepts(tokenizer, grammar_of(query, PROFILES[profile]), text)
 
 
 @pytest.mark.parametrize(('number', 'text'), [

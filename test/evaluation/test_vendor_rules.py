@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import defaultdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -34,6 +33,9 @@ from mimo_embodied_ros.evaluation.tally import (
 from mimo_embodied_ros.evaluation.vendor_rules import RULES, Answered
 from mimo_embodied_ros.pictures import read_picture
 from support.paths import TEST_DATA
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUITE = TEST_DATA / 'suite'
 LIMITS = PixelLimits(4 * 28 * 28, MAX_PIXELS)
@@ -209,8 +211,8 @@ def test_sentence_bleu_as_in_the_handbook_of_nltk() -> None:
     hypothesis = words.split()
     references = [
         'It is a guide to action that ensures that the military will forever heed Party commands',
-        'It is the guiding principle which guarantees the military forces always being under the '
-        'command of the Party',
+        ('It is the guiding principle which guarantees the military forces always being under '
+         'the command of the Party'),
         'It is the practical guide for the army always to heed the directions of the party']
     bleu = text_metrics.library('nltk.translate.bleu_score').sentence_bleu
     assert bleu([r.split() for r in references], hypothesis) == pytest.approx(0.5045, abs=1e-4)

@@ -269,3 +269,31 @@ def test_a_proxy_that_cannot_be_used_is_the_reason_not_to_start(
     (said,) = ros.wait_for(lambda: [line for line in log() if 'ALL_PROXY' in line])
     assert 'not configured, INVALID_REQUEST: the environment variable ALL_PROXY ' in said
     assert 'no_proxy' in said
+
+
+def test_another_model_of_the_same_job_is_found_by_its_name_and_read_in_its_own_unit(
+    ros: Any, oracle: Oracle
+) -> None:
+    oracle.words = {'normalized to 0-1000': '[{"point": [250, 500], "label": "red cube"}]'}
+    oracle.server.models = {'data': [{'id': 'gemini-robotics-er-2-preview'}]}
+    robot = Robot(ros, backend='openai', model='gemini-robotics-er-2-preview',
+                  servers=[oracle.server.url], structured_style='none').start()
+    robot.see()
+    result = robot.ask(action.FindAffordances, 'find_affordances', query='red cube').result
+    (point,) = result.affordances.points
+    width, height = result.affordances.image_width, result.affordances.image_height
+    assert (point.x, point.y, point.in_image) == (0.5 * width, 0.25 * height, True)
+    assert oracle.prompts[-1].startswith('Point to the following objects in the provided image: '
+                                         'red cube.\n')
+    assert oracle.asked[-1].body['reasoning_effort'] == 'minimal'
+    assert robot.node.engine.info.profile == 'gemini-robotics-er'
+
+
+def test_a_profile_that_is_not_known_fails_the_configuration_with_those_that_are(
+    ros: Any, oracle: Oracle, capfd: pytest.CaptureFixture[str]
+) -> None:
+    robot = Robot(ros, backend='openai', model='mimo', servers=[oracle.server.url])
+    assert robot.node.set_parameters(parameters(profile='qwen9'))[0].successful
+    assert ros.call(robot.node.trigger_configure) is TransitionCallbackReturn.FAILURE
+    said = "not configured, INVALID_REQUEST: profile 'qwen9' is not known; use one of mimo-embodied"
+    assert said in capfd.readouterr().err

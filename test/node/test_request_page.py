@@ -35,7 +35,7 @@ ROW = re.compile(r'^\| `([\w/]+)` \| `([\w.]+)` \|', re.MULTILINE)
 THREADS = {'Executor': 'ros', 'Scheduler': 'runner', 'Model': 'model'}
 # modules whose every function is on the page, if it is not private
 # bounds of what one goal runs through; a quarter of it reads the plan
-MOST = {'functions': 270, 'files': 53, 'nested': 30, 'changes of room': 118}
+MOST = {'functions': 280, 'files': 56, 'nested': 31, 'changes of room': 120}
 COMPLETE = {'node/goals', 'node/served_request', 'node/image_question', 'engine/scheduler',
             'engine/job'}
 # but for what accompanies every step

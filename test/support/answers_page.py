@@ -6,11 +6,14 @@ Run it in the folder ``test``: ``python -m support.answers_page``.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.tasks import TASKS, AnswerKind
-from support.conformance import RECORDS
+from support.conformance import OTHER_MODELS, RECORDS
 from support.paths import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PAGE = ROOT / 'docs' / 'answers.md'
 _LONGEST = 110  # characters of an example
@@ -50,25 +53,39 @@ time allows (`retry_structured`; [request.md](request.md)).
 
 The tables give for each form its first example; `\\n` is a line end.
 """
+_OTHER_MODELS = """
+# Answers of other models
+
+How answers are read under each [profile](profiles.md). Positions become pixels of the image that
+the model sees, x first. It has 1600 x 900 pixels, and 1000 x 500 where the model counts to 1000.
+"""
 
 
 def page() -> str:
     """Return the page as Markdown."""
     parts = [_INTRODUCTION]
     for title, kinds in _SECTIONS.items():
-        records = [r for r in RECORDS if TASKS[r['task']].answer in kinds and _form(r)]
         parts.append(f'\n## {title}\n')
-        for heading, refused in (('Read', False), ('Refused', True)):
-            rows: dict[str, dict[str, Any]] = {}
-            for record in records:
-                if ('error' in record['expect']) is refused:
-                    rows.setdefault(_form(record), record)
-            if rows:
-                lines = [f'| {form} | {_code(_example(record))} | {_meaning(record)} |'
-                         for form, record in rows.items()]
-                parts.append(f'\n| {heading}: form | example | becomes |\n| --- | --- | --- |\n'
-                             + '\n'.join(lines) + '\n')
+        parts += _tables([r for r in RECORDS if TASKS[r['task']].answer in kinds])
+    parts.append(_OTHER_MODELS)
+    for profile in dict.fromkeys(record['profile'] for record in OTHER_MODELS):
+        parts.append(f'\n## {profile}\n')
+        parts += _tables([r for r in OTHER_MODELS if r['profile'] == profile])
     return ''.join(parts)
+
+
+def _tables(records: list[dict[str, Any]]) -> Iterator[str]:
+    """Make the table of the records that are read, and that of those that are refused."""
+    for heading, refused in (('Read', False), ('Refused', True)):
+        rows: dict[str, dict[str, Any]] = {}
+        for record in filter(_form, records):
+            if ('error' in record['expect']) is refused:
+                rows.setdefault(_form(record), record)
+        if rows:
+            lines = [f'| {form} | {_code(_example(record))} | {_meaning(record)} |'
+                     for form, record in rows.items()]
+            yield (f'\n| {heading}: form | example | becomes |\n| --- | --- | --- |\n'
+                   + '\n'.join(lines) + '\n')
 
 
 def _form(record: dict[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
 ``task`` and ``options`` say what was asked, ``text`` and ``finish`` (else 'stop') what came,
 ``size`` what the model saw (else 1600 by 900 pixels; the caller's image is twice as large), and
-``expect`` the answer's fields that are not empty, with positions as the model counts them, or the
-error's code.
+``expect`` the answer's fields that are not empty, with positions in pixels of what the model saw,
+or the error's code. ``profile`` names another model than MiMo-Embodied, and ``thinks`` says that it
+reasoned.
 """
 
 from __future__ import annotations
@@ -25,23 +26,29 @@ from mimo_embodied_ros.core.answers import (
     Trajectory,
 )
 from mimo_embodied_ros.core.parse import parse_answer
+from mimo_embodied_ros.core.profiles import MIMO_EMBODIED, PROFILES
 from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.resize import Resize
 from mimo_embodied_ros.core.tasks import TASKS
 from support.paths import TEST_DATA
 
-RECORDS: list[dict[str, Any]] = [
+_ALL: list[dict[str, Any]] = [
     json.loads(line)
     for line in (TEST_DATA / 'conformance.jsonl').read_text().splitlines()
 ]
+RECORDS = [record for record in _ALL if 'profile' not in record]
+OTHER_MODELS = [record for record in _ALL if 'profile' in record]
 _NO_PIXELS = np.zeros((1, 1, 3), np.uint8)  # a parser has no use for them
 
 
 def answer_to(record: dict[str, Any]) -> Answer:
     """Give the record's text to the parser."""
     width, height = record.get('size', (1600, 900))
-    prompt = Prompt('', (_NO_PIXELS,), (Resize(2 * width, 2 * height, width, height),), 100)
+    prompt = Prompt(
+        '', (_NO_PIXELS,), (Resize(2 * width, 2 * height, width, height),), 100,
+        thinks=record.get('thinks', False),
+        profile=PROFILES[record.get('profile', MIMO_EMBODIED.name)])
     return parse_answer(
         query_of(record), prompt, record['text'], record.get('finish', 'stop'))
 
@@ -54,7 +61,7 @@ def query_of(record: dict[str, Any]) -> Query:
 
 
 def simplified(answer: Answer) -> dict[str, Any]:
-    """Return an answer's fields that are not empty, with positions as the model counts them."""
+    """Return an answer's fields that are not empty, with positions in pixels of its image."""
     content = answer.content
     fields: dict[str, Any] = {
         'objects': [[o.id, o.camera, o.x, o.y] for o in answer.objects],

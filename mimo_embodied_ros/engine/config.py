@@ -14,7 +14,9 @@ _ALLOWED = {
     'attention': ('sdpa', 'eager', 'flash_attention_2'),
     'quantization': ('none', '8bit', '4bit'),
     'structured_style': ('auto', 'vllm', 'guided', 'llama', 'openai', 'none'),
+    'grounding_test': ('off', 'warn', 'refuse'),
 }
+PICTURES = ('one', 'two', 'wide', 'tall', 'large', 'video')
 _MINIMUM = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0,
             'draft_tokens': 0, 'kv_cache_mb': 0, 'most_images': 1, 'longest_answer': 1}
 
@@ -64,6 +66,10 @@ class EngineConfig:
             'openai' (response_format with a JSON schema), 'none', or 'auto': each server is tried,
             by what it says of itself, and takes none where it holds no answer.
 
+        grounding_test: what follows where the model does not find marks in drawn pictures: 'off'
+            (it is not tested), 'warn' or 'refuse'.
+        grounding_pictures: what is asked about, of ``PICTURES``.
+
     Raises:
         InvalidRequestError: a setting is out of its range. float16 is always refused: activations
             of MiMo-Embodied's vision tower are larger than float16's largest number, and the model
@@ -95,6 +101,8 @@ class EngineConfig:
     first_token_timeout: float = 20.0
     token_timeout: float = 10.0
     structured_style: str = 'auto'
+    grounding_test: str = 'off'
+    grounding_pictures: tuple[str, ...] = PICTURES
 
     def __post_init__(self) -> None:
         """Check all settings that do not depend on the machine."""
@@ -108,6 +116,10 @@ class EngineConfig:
                 raise InvalidRequestError(
                     f"{name} '{getattr(self, name)}' is not known; use one of {', '.join(allowed)}"
                 )
+        if not self.grounding_pictures or not set(self.grounding_pictures) <= set(PICTURES):
+            raise InvalidRequestError(
+                f'grounding_pictures is {list(self.grounding_pictures)}; give one or more of '
+                f'{", ".join(PICTURES)}, or set grounding_test to off')
         if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', self.device):
             raise InvalidRequestError(
                 f"device '{self.device}' is not known; use 'auto', 'cpu', 'cuda' or 'cuda:<n>'"

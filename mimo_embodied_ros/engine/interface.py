@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 from mimo_embodied_ros.core.errors import ModelNotReadyError
@@ -160,6 +161,38 @@ class MemoryUse:
     preempted: int = 0
 
 
+class GroundingState(IntEnum):
+    """Whether points are where things are: the values of ``grounding`` in msg/ModelInfo.msg."""
+
+    NOT_TESTED = 0
+    RIGHT = 1
+    WRONG = 2
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """The result of the grounding test.
+
+    Attributes:
+        state: of all servers together; one that is wrong makes it wrong.
+        report: what was measured, in one sentence, of several servers in one each; empty: nothing.
+
+    """
+
+    state: GroundingState = GroundingState.NOT_TESTED
+    report: str = ''
+
+
+class GroundingError(ModelNotReadyError):
+    """The model does not find marks where they are; ``grounding`` is what was measured."""
+
+    def __init__(self, grounding: Grounding, where: str = '') -> None:
+        """Take the result, and the server where it is one of several."""
+        super().__init__(
+            f'the grounding test failed{where}: {grounding.report}; or set grounding_test to warn')
+        self.grounding = grounding
+
+
 class DeviceLostError(ModelNotReadyError):
     """The device works no more in this process: only another one can load a model onto it."""
 
@@ -178,6 +211,11 @@ class Engine(Protocol):
     @property
     def limits(self) -> PixelLimits:
         """The image areas to build prompts with."""
+        ...
+
+    @property
+    def grounding(self) -> Grounding:
+        """The result of the grounding test, which may change while servers come and go."""
         ...
 
     @property
@@ -246,8 +284,11 @@ class Engine(Protocol):
     def warm_up(self) -> Reply:
         """Answer a short prompt with an image, so that the first request is not the slow one.
 
+        After it comes the grounding test, as the configuration says.
+
         Raises:
             MimoError: as ``generate`` does.
+            GroundingError: the model does not find marks where they are.
             ModelNotReadyError: a server resizes the images once more.
 
         """

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ['GroundingReport', 'check_grounding', 'grounding_of']
 
-_AT_ONCE = 8  # questions
+_AT_ONCE = 8  # questions to a model in this process
+_AT_ONCE_REMOTE = 4  # to a server, whose other users go on
 _HOPELESS = 3  # unreadable answers before any other, after which nothing more is asked
 _CANCELLED = ResultCode.CANCELLED
 
@@ -87,7 +88,8 @@ def check_grounding(
         raise InvalidRequestError(msg)
     drawn = [draw(name, engine.limits) for name in taken]
     asker = _Asker(engine, cancelled, deadline)
-    with ThreadPoolExecutor(_AT_ONCE, 'grounding') as pool:
+    at_once = _AT_ONCE_REMOTE if engine.health() else _AT_ONCE
+    with ThreadPoolExecutor(at_once, 'grounding') as pool:
         answers = iter([*pool.map(asker.ask, (q for picture in drawn for q in picture.queries))])
     asker.check()
     sights = [_sight(picture, [next(answers) for _ in picture.queries], engine)
@@ -172,5 +174,5 @@ def grounding_of(
         return Grounding(GroundingState.RIGHT, report.sentence)
     grounding = Grounding(GroundingState.WRONG, report.sentence)
     if config.grounding_test == 'refuse':
-        raise GroundingError(grounding)
+        raise GroundingError(grounding, engine.info)
     return grounding

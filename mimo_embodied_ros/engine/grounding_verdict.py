@@ -41,23 +41,31 @@ class Verdict(Enum):
 
 
 _CAUSES = {
-    Verdict.SHIFTED: 'the images are cropped or padded on the way to the model; let the server take '
-                     'them as they are',
-    Verdict.SCALED: 'the server resizes the images once more; set min_pixels and max_pixels to its '
-                    'values, or start it with these',
-    Verdict.SWAPPED: 'the model writes y before x, as Gemini does; set profile to that of the model '
-                     'which answers',
-    Verdict.NORMALISED: 'a model of another family answers, such as Qwen3-VL, whose coordinates '
-                        'are 0 to 1000; set profile to that of the model which answers',
-    Verdict.NOT_NORMALISED: 'the model answers in pixels, and its profile says 0 to 1000; set '
-                            'profile to that of the model which answers',
-    Verdict.SECOND_IMAGE: 'the positions of several images are wrong, as in transformers 5.3.0 to '
-                          '5.5.3 and in some releases of vLLM; install another release',
-    Verdict.SCATTERED: 'the positions of the image patches are probably one-dimensional, as in some '
-                       'releases of vLLM, SGLang and llama.cpp; install another release, or set '
-                       'model to one that finds points',
-    Verdict.OTHER_MODEL: 'another model answers, or its weights are damaged; see what is served, '
-                         'and set model to one that finds points',
+    Verdict.SHIFTED: (
+        'the images are cropped or padded on the way to the model; let the server take them as '
+        'they are'),
+    Verdict.SCALED: (
+        'the server resizes the images once more; set min_pixels and max_pixels to its values, or '
+        'start it with these'),
+    Verdict.SWAPPED: (
+        'the model writes y before x, as Gemini does; set profile to that of the model that '
+        'answers'),
+    Verdict.NORMALISED: (
+        'a model of another family answers, such as Qwen3-VL (0 to 1000); set profile to that of '
+        'the model that answers'),
+    Verdict.NOT_NORMALISED: (
+        'the model answers in pixels, and its profile says 0 to 1000; set profile to that of the '
+        'model that answers'),
+    Verdict.SECOND_IMAGE: (
+        'the positions of several images are wrong, as in transformers 5.3.0 to 5.5.3 and some '
+        'releases of vLLM; install another release'),
+    Verdict.SCATTERED: (
+        'the positions of the image patches are probably one-dimensional, as in some releases of '
+        'vLLM, SGLang and llama.cpp; install another release, or set model to one that finds '
+        'points'),
+    Verdict.OTHER_MODEL: (
+        'another model answers, or its weights are damaged; see what is served, and set model to '
+        'one that finds points'),
 }
 
 
@@ -154,9 +162,9 @@ def conclude(sights: Sequence[Sight], findings: Sequence[Finding]) -> tuple[Verd
                  else 'most marks are not found')
         said = ' '.join(filter(None, (f'points are {verdict.value}', shown.detail)))
         if verdict is Verdict.SECOND_IMAGE:
-            said = ' '.join(filter(None, ('points in the second image are', (
-                '' if shown.verdict is Verdict.SCATTERED else shown.verdict.value), shown.detail,
-                'wrong')))
+            kind = shown.verdict.value * (shown.verdict is not Verdict.SCATTERED)
+            parts = 'points in the second image are wrong', kind, shown.detail
+            said = ' '.join(filter(None, parts))
         said = f'{said} ({error} in picture {shown.picture})'
     names = ', '.join(finding.picture for finding in wrong)
     return verdict, f'{said}; wrong: {names}; {_CAUSES[verdict]}'
@@ -225,9 +233,9 @@ def _fits(sight: Sight) -> Iterator[tuple[float, Verdict, str]]:
     if (scale > _SCALES[0]).all() and (scale < _SCALES[1]).all():
         x, y = scale
         width, height = scale * sight.size
-        yield (float(_distances(sight.answers / scale, sight.marks).max()), Verdict.SCALED,
-               f'by {x:.2f} in x and {y:.2f} in y, as if {sight.size[0]}x{sight.size[1]} were '
-               f'{width:.0f}x{height:.0f} pixels')
+        detail = (f'by {x:.2f} in x and {y:.2f} in y, as if {sight.size[0]}x{sight.size[1]} were '
+                  f'{width:.0f}x{height:.0f} pixels')
+        yield float(_distances(sight.answers / scale, sight.marks).max()), Verdict.SCALED, detail
 
 
 def _axis(sight: Sight) -> str:

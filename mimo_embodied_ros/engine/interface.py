@@ -184,13 +184,19 @@ class Grounding:
 
 
 class GroundingError(ModelNotReadyError):
-    """The model does not find marks where they are; ``grounding`` is what was measured."""
+    """The model does not find marks where they are.
 
-    def __init__(self, grounding: Grounding, where: str = '') -> None:
-        """Take the result, and the server where it is one of several."""
-        super().__init__(
-            f'the grounding test failed{where}: {grounding.report}; or set grounding_test to warn')
-        self.grounding = grounding
+    Attributes:
+        grounding: what was measured.
+        model: that was tested.
+
+    """
+
+    def __init__(self, grounding: Grounding, model: ModelInfo | None = None) -> None:
+        """Take the result and the model."""
+        self.grounding, self.model = grounding, model
+        super().__init__(f'the grounding test failed: {grounding.report}, or set grounding_test to '
+                         'warn to go on nevertheless')
 
 
 class DeviceLostError(ModelNotReadyError):

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import io
 import json
+import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,7 +29,8 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.prompts import NO_THINK, Prompt
 
-from .interface import ServerHealth
+from .interface import Grounding, GroundingError, ServerHealth
+from .openai_grounding import GroundingGate
 from .openai_proxy import find_proxy
 from .openai_reader import CompletionReader, StreamError, describe, excerpt
 from .openai_stream import StreamedReply
@@ -73,10 +75,14 @@ class Server:
         style: how it takes the form of an answer, as in ``EngineConfig.structured_style``; empty
             as long as that has not been tried. It is tried again after the server was lost, since
             another one may answer then.
+        gate: knows whether its points are right; it is tested again after it was lost, too.
 
     """
 
-    def __init__(self, url: str, config: EngineConfig, key: str, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, url: str, config: EngineConfig, key: str, tls: ssl.SSLContext,
+        test: Callable[[Server], Grounding],
+    ) -> None:
         """Take the settings; nothing is sent yet.
 
         Args:
@@ -84,6 +90,7 @@ class Server:
             config: has the name of the model, the time limits and how grammars are sent.
             key: API key; empty is none.
             tls: has the authorities that certificates are checked against.
+            test: the grounding test; it raises where its result refuses the server.
 
         Raises:
             InvalidRequestError: an environment variable asks for a proxy that cannot be used.
@@ -101,11 +108,26 @@ class Server:
         self.style = ''
         self._is_style_known = False
         self.health = ServerHealth(url)
+        self.gate = GroundingGate(config.grounding_test, lambda: test(self))
 
     def is_resting(self) -> bool:
         """Whether it failed so recently that the other servers are tried first."""
         health = self.health
         return health.healthy is False and time.monotonic() < health.checked + _RECOVERY_S
+
+    async def refusal(self, end: EarlyEnd) -> MimoError | None:
+        """Wait until it may be asked; return why it may not, None where it may.
+
+        Raises:
+            EndedEarlyError: the request was cancelled, or its deadline passed.
+
+        """
+        waiting = self.gate.refusal(again=not self.is_resting())
+        task = await wait_for(waiting, lambda: math.inf, end)
+        error = task.result() if task else None
+        if isinstance(error, GroundingError) and not self.is_resting():
+            self._note(healthy=False, last_error=str(error))
+        return error
 
     async def ask(
         self, request: dict[str, Any], form: AnswerForm, reply: StreamedReply, end: EarlyEnd
@@ -147,7 +169,7 @@ class Server:
                 raise error from failure.__cause__
             self._note(healthy=False, last_error=str(error))
             if isinstance(error, BackendUnreachableError):
-                self._is_style_known = False
+                self._lose()
             if reply.text:
                 raise error from failure.__cause__
             return error
@@ -220,6 +242,11 @@ class Server:
             return response.json()
         except (ValueError, RecursionError):
             return None
+
+    def _lose(self) -> None:
+        """Know no more what was found out about it: another server may answer now."""
+        self._is_style_known = False
+        self.gate.forget()
 
     def _note(self, **changes: Any) -> None:
         self.health = replace(self.health, checked=time.monotonic(), **changes)
@@ -321,6 +348,8 @@ class Server:
     def _refusal(self, status: int, answer: str) -> MimoError:
         """Return the error for a status, which may also come in the middle of an answer."""
         url = self._url
+        if status in (404, 502, 503, 504):  # the model was changed, or a proxy has lost its server
+            self._lose()
         if status in (401, 403):
             name = self._config.api_key_env
             remedy = f'put a valid one into {name}' if name else 'name its variable in api_key_env'

@@ -15,7 +15,7 @@ import numpy as np
 
 from mimo_embodied_ros.core.answers import Affordances
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ResultCode
-from mimo_embodied_ros.core.prompts import build_prompt
+from mimo_embodied_ros.core.video import video_limits
 
 from .answering import UNREAD, answer_query
 from .config import PICTURES, EngineConfig
@@ -148,7 +148,11 @@ def _sight(
     picture: Picture, answers: Sequence[tuple[float, float] | None], engine: Engine
 ) -> Sight:
     """Convert marks and answers to pixels of the image that the model sees."""
-    resize = build_prompt(picture.queries[0], engine.limits).resizes[-1]
+    query = picture.queries[0]
+    limits = engine.limits
+    if query.task.media.is_video:
+        limits = video_limits(limits, len(query.frames))
+    _, resize = query.frames[-1].resized(limits)
     scale = np.array(resize.to_model(1.0, 1.0))
     points = np.array([(np.nan, np.nan) if answer is None else answer for answer in answers])
     return Sight(

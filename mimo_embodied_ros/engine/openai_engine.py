@@ -92,7 +92,7 @@ class OpenAIEngine:
             config.min_pixels or DEFAULT_LIMITS.min_pixels,
             config.max_pixels or DEFAULT_LIMITS.max_pixels,
         )
-        urls = dict.fromkeys(_base_url(url) for url in config.servers)
+        urls = dict.fromkeys(base_url(url) for url in config.servers)
         tls = ssl.create_default_context()  # reads the system's authorities only once
         self._servers = [Server(url, config, key, tls, self._test) for url in urls]
         self._closed = False
@@ -287,7 +287,8 @@ async def _ask_in_turn(
     raise _first(errors)
 
 
-def _base_url(url: str) -> str:
+def base_url(url: str) -> str:
+    """Return the URL of a server's interface: ``/v1`` is added where there is no path."""
     base = url.rstrip('/').removesuffix('/chat/completions')
     return base + '/v1' * (urlsplit(base).path == '')
 

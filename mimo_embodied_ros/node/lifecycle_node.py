@@ -254,7 +254,7 @@ class MimoEmbodied(ManagedNode):
     def _free(self) -> None:
         engine, self.engine = self.engine, None
         if engine is not None:
-            self.statistics = RequestStatistics()
+            self.statistics, self._grounding = RequestStatistics(), Grounding()
             try:
                 engine.close()
             except DeviceLostError as error:

@@ -7,6 +7,7 @@ behind the same name. A robot would move to the wrong place.
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import numpy as np
 
 from mimo_embodied_ros.core.answers import Affordances
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ResultCode
+from mimo_embodied_ros.core.readers import split_reasoning
 from mimo_embodied_ros.core.video import video_limits
 
 from .answering import UNREAD, answer_query
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mimo_embodied_ros.core.query import Query
+    from mimo_embodied_ros.core.resize import PixelLimits, Resize
 
     from .early_end import Cancelled, Deadline
     from .interface import Engine
@@ -36,6 +39,8 @@ __all__ = ['GroundingReport', 'check_grounding', 'grounding_of']
 _AT_ONCE = 8  # questions to a model in this process
 _AT_ONCE_REMOTE = 4  # to a server, whose other users go on
 _HOPELESS = 3  # unreadable answers before any other, after which nothing more is asked
+_SHARE = r'\s*([01]?\.\d+|[01])\s*'
+_SHARES = re.compile(rf'\[{_SHARE},{_SHARE}\]')  # a point that is refused, since it is no pixel
 _CANCELLED = ResultCode.CANCELLED
 
 
@@ -92,7 +97,7 @@ def check_grounding(
     with ThreadPoolExecutor(at_once, 'grounding') as pool:
         answers = iter([*pool.map(asker.ask, (q for picture in drawn for q in picture.queries))])
     asker.check()
-    sights = [_sight(picture, [next(answers) for _ in picture.queries], engine)
+    sights = [_sight(picture, [next(answers) for _ in picture.queries], engine.limits)
               for picture in drawn]
     # no published model of this class promises points in videos, so that it may give none
     sights = [s for s in sights if s.picture != VIDEO or np.isfinite(s.answers).all(1).mean() > 0.5]
@@ -116,7 +121,10 @@ class _Asker:
         try:
             content = answer_query(
                 self._engine, query, cancelled=self._over, deadline=self._deadline)[0].content
-        except UNREAD:
+        except UNREAD as error:
+            if (shares := _SHARES.search(split_reasoning(error.raw_text)[1])) is not None:
+                resize = _resize(query, self._engine.limits)
+                return resize.to_image(float(shares[1]), float(shares[2]))
             self._unread += 1
             return None
         except MimoError as error:
@@ -144,15 +152,18 @@ class _Asker:
         return not self._read and self._unread >= _HOPELESS
 
 
-def _sight(
-    picture: Picture, answers: Sequence[tuple[float, float] | None], engine: Engine
-) -> Sight:
-    """Convert marks and answers to pixels of the image that the model sees."""
-    query = picture.queries[0]
-    limits = engine.limits
+def _resize(query: Query, limits: PixelLimits) -> Resize:
+    """The scale between the frames of a query and the images that the model sees."""
     if query.task.media.is_video:
         limits = video_limits(limits, len(query.frames))
-    _, resize = query.frames[-1].resized(limits)
+    return query.frames[-1].resized(limits)[1]
+
+
+def _sight(
+    picture: Picture, answers: Sequence[tuple[float, float] | None], limits: PixelLimits
+) -> Sight:
+    """Convert marks and answers to pixels of the image that the model sees."""
+    resize = _resize(picture.queries[0], limits)
     scale = np.array(resize.to_model(1.0, 1.0))
     points = np.array([(np.nan, np.nan) if answer is None else answer for answer in answers])
     return Sight(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TWO = 'two'  # the picture that is two images, of which the second one is asked about
 _SHARE = 0.005  # of the longer side, which is added to the tolerance
 _SCALES = 0.1, 10.0  # factors beyond are no resize
+_FITTED = 4.0  # pixels by which a fit must be better than what needs none
 _SAME = 1.0  # pixels within which two answers are the same
 
 
@@ -127,13 +128,14 @@ def judge(sight: Sight) -> Finding:
     A shift or a scale, which is fitted, needs all marks and at least three.
     """
     error = _median(sight, sight.answers)
-    found = [(0.0, Verdict.RIGHT, '')] if error <= sight.tolerance else [*_conventions(sight)]
-    if not found and len(sight.marks) > 2 and np.isfinite(sight.answers).all():
-        found = [fit for fit in _fits(sight) if fit[0] <= sight.tolerance]
-    if found:
-        _, verdict, detail = min(found, key=lambda candidate: candidate[0])
-    else:
-        verdict, detail = Verdict.SCATTERED, _axis(sight)
+    verdict, detail = Verdict.RIGHT, ''
+    if error > sight.tolerance:
+        candidates = [*_conventions(sight)]
+        if len(sight.marks) > 2 and np.isfinite(sight.answers).all():
+            candidates += _fits(sight)
+        best = min(candidates, key=lambda candidate: candidate[0])
+        verdict, detail = (best[1:] if best[0] <= sight.tolerance
+                           else (Verdict.SCATTERED, _axis(sight)))
     if sight.picture == TWO and verdict is not Verdict.RIGHT:
         at_decoys = sight.decoys is not None and _are_at(sight, sight.decoys)
         detail = 'and the first one answered' * at_decoys or detail
@@ -218,16 +220,18 @@ def _conventions(sight: Sight) -> Iterator[tuple[float, Verdict, str]]:
             (Verdict.NORMALISED, f'to 0 to 1{first}', answers * size),
             (Verdict.NOT_NORMALISED, first.lstrip(', '), answers * 1000 / size),
         ):
-            error = _median(sight, points)
-            if error <= sight.tolerance:
-                yield error, verdict, detail
+            yield _median(sight, points), verdict, detail
 
 
 def _fits(sight: Sight) -> Iterator[tuple[float, Verdict, str]]:
-    """Yield the best shift and the best scale: greatest error, verdict, detail."""
+    """Yield the best shift and the best scale: greatest error and more, verdict, detail.
+
+    What is fitted must explain the answers better than a convention, which has nothing to fit.
+    """
     shift = (sight.answers - sight.marks).mean(0)
     x, y = shift
-    yield (float(_distances(sight.answers - shift, sight.marks).max()), Verdict.SHIFTED,
+    error = float(_distances(sight.answers - shift, sight.marks).max())
+    yield (_FITTED + error, Verdict.SHIFTED,
            f'by {x:+.0f} px in x and {y:+.0f} px in y')
     scale = (sight.answers * sight.marks).sum(0) / (sight.marks**2).sum(0)
     if (scale > _SCALES[0]).all() and (scale < _SCALES[1]).all():
@@ -235,7 +239,8 @@ def _fits(sight: Sight) -> Iterator[tuple[float, Verdict, str]]:
         width, height = scale * sight.size
         detail = (f'by {x:.2f} in x and {y:.2f} in y, as if {sight.size[0]}x{sight.size[1]} were '
                   f'{width:.0f}x{height:.0f} pixels')
-        yield float(_distances(sight.answers / scale, sight.marks).max()), Verdict.SCALED, detail
+        error = float(_distances(sight.answers / scale, sight.marks).max())
+        yield _FITTED + error, Verdict.SCALED, detail
 
 
 def _axis(sight: Sight) -> str:

@@ -139,7 +139,7 @@ def test_another_model_is_named(random_model: Path, serve: Serve) -> None:
         random.close()
 
 
-def test_a_model_in_this_process_is_refused(model: Engine, monkeypatch: Any) -> None:
+def test_a_model_in_this_process_is_refused() -> None:
     engine = load_engine(EngineConfig(
         str(EMBEDDED_MODEL), device='cpu', grounding_test='refuse', grounding_pictures=('one',)))
     try:

@@ -23,7 +23,8 @@ def sights(draw: st.DrawFn, picture: str = 'one') -> Sight:
     marks = np.array([(x + draw(spread), y + draw(spread))
                       for x, y in zip(columns, rows, strict=True)]) * size
     # else x and y may change places and nobody would see it
-    assume(np.median(np.abs(marks[:, 0] - marks[:, 1])) > 30)
+    for x, y in (marks.T, (marks / size).T * min(size)):
+        assume(np.median(np.abs(x - y)) > 30)
     noise = np.array([(draw(st.floats(-NOISE, NOISE)), draw(st.floats(-NOISE, NOISE)))
                       for _ in range(3)])
     return Sight(picture, size, marks, marks + noise)
@@ -57,6 +58,8 @@ def test_each_way_to_be_wrong_is_told(sight: Sight, data: st.DataObject) -> None
     x, y = (float(word) for word in finding.detail.split() if word[0] in '+-')
     assert np.abs(np.array([x, y]) - shift).max() <= NOISE + 1
     scale = data.draw(st.floats(0.45, 0.6))
+    # a scale that makes the sides 1000 pixels is the same as coordinates from 0 to 1000
+    assume((np.abs(np.log(size * scale / 1000)) > 0.1).all())
     finding = judge(moved(sight, true * scale))
     assert finding.verdict is Verdict.SCALED
     assert abs(float(finding.detail.split()[1]) - scale) < 0.05

@@ -58,8 +58,9 @@ def test_each_way_to_be_wrong_is_told(sight: Sight, data: st.DataObject) -> None
     x, y = (float(word) for word in finding.detail.split() if word[0] in '+-')
     assert np.abs(np.array([x, y]) - shift).max() <= NOISE + 1
     scale = data.draw(st.floats(0.45, 0.6))
-    # a scale that makes the sides 1000 pixels is the same as coordinates from 0 to 1000
-    assume((np.abs(np.log(size * scale / 1000)) > 0.1).all())
+    # else it is the same as coordinates from 0 to 1000, or as pixels read as such
+    for same in size * scale, size / scale:
+        assume((np.abs(np.log(same / 1000)) > 0.1).all())
     finding = judge(moved(sight, true * scale))
     assert finding.verdict is Verdict.SCALED
     assert abs(float(finding.detail.split()[1]) - scale) < 0.05

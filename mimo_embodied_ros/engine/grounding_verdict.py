@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -121,6 +121,14 @@ class Finding:
         return f'{self.verdict.value}{detail} ({error})'
 
 
+class _Explanation(NamedTuple):
+    """What may be wrong, and the mean distance that it leaves between answers and marks, pixels."""
+
+    error: float
+    verdict: Verdict
+    detail: str
+
+
 def judge(sight: Sight) -> Finding:
     """Tell what the points in one picture are.
 
@@ -133,9 +141,9 @@ def judge(sight: Sight) -> Finding:
         candidates = [*_conventions(sight)]
         if len(sight.marks) > 2 and np.isfinite(sight.answers).all():
             candidates += _fits(sight)
-        best = min(candidates, key=lambda candidate: candidate[0])
-        verdict, detail = (best[1:] if best[0] <= sight.tolerance
-                           else (Verdict.SCATTERED, _axis(sight)))
+        unknown = _Explanation(0.0, Verdict.SCATTERED, _axis(sight))
+        best = min(candidates, key=lambda candidate: candidate.error, default=unknown)
+        verdict, detail = best.verdict, best.detail
     if sight.picture == TWO and verdict is not Verdict.RIGHT:
         at_decoys = sight.decoys is not None and _are_at(sight, sight.decoys)
         detail = 'and the first one answered' * at_decoys or detail
@@ -201,6 +209,11 @@ def _median(sight: Sight, points: Points) -> float:
     return float(np.median(_distances(points, sight.marks)))
 
 
+def _mean(sight: Sight, points: Points) -> float:
+    """Mean distance of the points that there are, at most the size of the image each."""
+    return float(np.minimum(_distances(points, sight.marks), sum(sight.size)).mean())
+
+
 def _are_at(sight: Sight, places: Points) -> bool:
     """Whether most answers are at one of these places."""
     gaps = [np.nan_to_num(np.hypot(*(places - answer).T).min(), nan=np.inf)
@@ -208,8 +221,8 @@ def _are_at(sight: Sight, places: Points) -> bool:
     return float(np.median(gaps)) <= sight.tolerance
 
 
-def _conventions(sight: Sight) -> Iterator[tuple[float, Verdict, str]]:
-    """Yield what explains the answers with nothing to fit: error, verdict, detail."""
+def _conventions(sight: Sight) -> Iterator[_Explanation]:
+    """Yield what explains most of the answers with nothing to fit."""
     size = np.array(sight.size, float)
     for swapped in False, True:
         answers = sight.answers[:, ::-1] if swapped else sight.answers
@@ -220,27 +233,29 @@ def _conventions(sight: Sight) -> Iterator[tuple[float, Verdict, str]]:
             (Verdict.NORMALISED, f'to 0 to 1{first}', answers * size),
             (Verdict.NOT_NORMALISED, first.lstrip(', '), answers * 1000 / size),
         ):
-            yield _median(sight, points), verdict, detail
+            if _median(sight, points) <= sight.tolerance:
+                yield _Explanation(_mean(sight, points), verdict, detail)
 
 
-def _fits(sight: Sight) -> Iterator[tuple[float, Verdict, str]]:
-    """Yield the best shift and the best scale: greatest error and more, verdict, detail.
+def _fits(sight: Sight) -> Iterator[_Explanation]:
+    """Yield a shift and a scale that explain all answers.
 
-    What is fitted must explain the answers better than a convention, which has nothing to fit.
+    What is fitted must do so better than a convention, which has nothing to fit.
     """
     shift = (sight.answers - sight.marks).mean(0)
-    x, y = shift
-    error = float(_distances(sight.answers - shift, sight.marks).max())
-    yield (_FITTED + error, Verdict.SHIFTED,
-           f'by {x:+.0f} px in x and {y:+.0f} px in y')
     scale = (sight.answers * sight.marks).sum(0) / (sight.marks**2).sum(0)
+    width, height = scale * sight.size
+    x, y = shift
+    moved = [(sight.answers - shift, Verdict.SHIFTED, f'by {x:+.0f} px in x and {y:+.0f} px in y')]
     if (scale > _SCALES[0]).all() and (scale < _SCALES[1]).all():
         x, y = scale
-        width, height = scale * sight.size
-        detail = (f'by {x:.2f} in x and {y:.2f} in y, as if {sight.size[0]}x{sight.size[1]} were '
-                  f'{width:.0f}x{height:.0f} pixels')
-        error = float(_distances(sight.answers / scale, sight.marks).max())
-        yield _FITTED + error, Verdict.SCALED, detail
+        moved.append((
+            sight.answers / scale, Verdict.SCALED,
+            (f'by {x:.2f} in x and {y:.2f} in y, as if {sight.size[0]}x{sight.size[1]} were '
+             f'{width:.0f}x{height:.0f} pixels')))
+    for points, verdict, detail in moved:
+        if _distances(points, sight.marks).max() <= sight.tolerance:
+            yield _Explanation(_FITTED + _mean(sight, points), verdict, detail)
 
 
 def _axis(sight: Sight) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def ask_model(
-    model: str, url: str = '', api_key_env: str = '', **limits: int
+    model: str, url: str = '', api_key_env: str = '', min_pixels: int = 0, max_pixels: int = 0
 ) -> Iterator[tuple[str, bool, str]]:
     """Load a model, or find it on a server, and do the grounding test.
 
@@ -26,14 +26,16 @@ def ask_model(
         model: folder or hub name; of a server its name there, '': the only one that it has.
         url: of a server; '': the model runs in this process.
         api_key_env: name of the environment variable with the key of the server.
-        limits: ``min_pixels`` and ``max_pixels``.
+        min_pixels: area to which smaller images are enlarged; 0: the model's own.
+        max_pixels: area to which larger images are reduced; 0: the model's own.
 
     Yields:
         What was checked, whether it is right, and what was found.
 
     """
     try:
-        config = EngineConfig(model or 'unknown', **limits)
+        config = EngineConfig(
+            model or 'unknown', min_pixels=min_pixels, max_pixels=max_pixels)
         if url:
             config = replace(config, backend='openai', servers=(url,), api_key_env=api_key_env)
             if not model:

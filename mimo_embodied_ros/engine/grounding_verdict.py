@@ -202,7 +202,7 @@ def _sameness(sights: Sequence[Sight]) -> str:
 
 
 def _distances(points: Points, marks: Points) -> NDArray[np.float64]:
-    return np.nan_to_num(np.hypot(*(points - marks).T), nan=np.inf)
+    return np.asarray(np.nan_to_num(np.hypot(*(points - marks).T), nan=np.inf))
 
 
 def _median(sight: Sight, points: Points) -> float:

@@ -98,7 +98,8 @@ class GroundingGate:
         raise error
 
     def _run(self, outcome: Future[Exception | None]) -> None:
-        losses, error = self._losses, None
+        losses = self._losses
+        error: Exception | None = None
         try:
             result = self._test()
         except GroundingError as refused:

@@ -173,9 +173,9 @@ def _sight(
 
 
 def grounding_of(
-    engine: Engine, config: EngineConfig, cancelled: Cancelled | None = None
+    engine: Engine, config: EngineConfig, cancelled: Cancelled | None = None, url: str = ''
 ) -> Grounding:
-    """Test an engine as its configuration says.
+    """Test an engine, or its server with this URL, as its configuration says.
 
     Raises:
         GroundingError: the model is wrong, and ``grounding_test`` is refuse.
@@ -189,5 +189,5 @@ def grounding_of(
         return Grounding(GroundingState.RIGHT, report.sentence)
     grounding = Grounding(GroundingState.WRONG, report.sentence)
     if config.grounding_test == 'refuse':
-        raise GroundingError(grounding, engine.info)
+        raise GroundingError.of(grounding, engine.info, url)
     return grounding

@@ -192,11 +192,17 @@ class GroundingError(ModelNotReadyError):
 
     """
 
-    def __init__(self, grounding: Grounding, model: ModelInfo | None = None) -> None:
-        """Take the result and the model."""
-        self.grounding, self.model = grounding, model
-        super().__init__(f'the grounding test failed: {grounding.report}, or set grounding_test to '
-                         'warn to go on nevertheless')
+    grounding = Grounding(GroundingState.WRONG)
+    model: ModelInfo | None = None
+
+    @classmethod
+    def of(cls, grounding: Grounding, model: ModelInfo, url: str = '') -> GroundingError:
+        """Make the error of a model, or of the server that it is on."""
+        where = f' of {url}' * bool(url)
+        error = cls(f'the grounding test{where} failed: {grounding.report}, or set grounding_test '
+                    'to warn to go on nevertheless')
+        error.grounding, error.model = grounding, model
+        return error
 
 
 class DeviceLostError(ModelNotReadyError):

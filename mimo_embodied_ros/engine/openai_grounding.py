@@ -35,6 +35,7 @@ class GroundingGate:
         self._tests, self._refuses = strictness != 'off', strictness == 'refuse'
         self._losses = 0
         self._tested = -1  # losses before the latest test
+        self._refused: GroundingError | None = None  # by the latest test
         self._running: Future[Exception | None] | None = None
         self._lock = threading.Lock()
 
@@ -88,7 +89,7 @@ class GroundingGate:
         if self.is_open:
             return None
         if self.is_known and not again:
-            return GroundingError(self.result)
+            return self._refused
         test = self.start()
         while not test.done():
             await asyncio.sleep(_POLL_S)
@@ -104,6 +105,7 @@ class GroundingGate:
             result = self._test()
         except GroundingError as refused:
             result, error = refused.grounding, refused
+            self._refused = refused
         except Exception as failure:  # noqa: BLE001 raised where it is waited for
             result, error, losses = Grounding(), failure, -1
         with self._lock:

@@ -216,6 +216,22 @@ def test_other_servers_answer_while_one_is_tested(
     assert len(preferred.requests) == 4
 
 
+def test_all_servers_that_are_wrong_are_named(
+    model: Engine, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = serve(serving(model)), serve(serving(model))
+    engine = connect(*(server.url for server in servers), **ONE)
+    for server in servers:
+        server.behaviour = serving(model, swap)
+    for _ in range(2):  # the second time without another test, since the servers rest
+        with pytest.raises(GroundingError) as refused:
+            ask(engine)
+        assert all(server.url in str(refused.value) for server in servers)
+        asked = [len(server.requests) for server in servers]
+    assert asked == [3, 3]
+    assert all(server.url in engine.grounding.report for server in servers)
+
+
 def test_a_server_is_only_warned_about(model: Engine, serve: Serve) -> None:
     engine = connect(serve(serving(model, swap)).url, **{**ONE, 'grounding_test': 'warn'})
     engine.warm_up()

@@ -168,7 +168,11 @@ class OpenAIEngine:
         """Do the grounding test with one server, which no request may be sent to meanwhile."""
         alone = copy.copy(self)
         alone._servers, alone._is_test = [server], True
-        return grounding_of(alone, self._config, lambda: self._closed, server.health.url)
+        try:
+            return grounding_of(alone, self._config, lambda: self._closed, server.health.url)
+        except GroundingError as error:
+            server.refuse(error)
+            raise
 
     def warm_up(self) -> Reply:
         """Ask every server about the smallest and the largest image; at least one must answer.

@@ -29,7 +29,7 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.prompts import NO_THINK, Prompt
 
-from .interface import Grounding, GroundingError, ServerHealth
+from .interface import Grounding, ServerHealth
 from .openai_grounding import GroundingGate
 from .openai_proxy import find_proxy
 from .openai_reader import CompletionReader, StreamError, describe, excerpt
@@ -122,12 +122,13 @@ class Server:
             EndedEarlyError: the request was cancelled, or its deadline passed.
 
         """
-        waiting = self.gate.refusal(again=not self.is_resting())
-        task = await wait_for(waiting, lambda: math.inf, end)
-        error = task.result() if task else None
-        if isinstance(error, GroundingError) and not self.is_resting():
-            self._note(healthy=False, last_error=str(error))
-        return error
+        task = await wait_for(
+            self.gate.refusal(again=not self.is_resting()), lambda: math.inf, end)
+        return task.result() if task else None
+
+    def refuse(self, error: MimoError) -> None:
+        """Let the other servers be asked first for some time, though it answers."""
+        self._note(healthy=False, last_error=str(error))
 
     async def ask(
         self, request: dict[str, Any], form: AnswerForm, reply: StreamedReply, end: EarlyEnd

@@ -83,7 +83,7 @@ def one_dimensional_positions(engine: Any) -> Iterator[None]:
         return hidden, torch.arange(len(places))[:, None].expand(-1, 2)
 
     def flat_table(grid: Any) -> Any:
-        return visual.rotary_pos_emb(int(grid.prod())).repeat(1, 2)
+        return visual.rotary_pos_emb(int(grid.prod(-1).sum())).repeat(1, 2)
 
     Vision.embed = flat_text
     if by_table is None:

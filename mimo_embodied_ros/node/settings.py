@@ -86,8 +86,8 @@ MODEL = (
     # with both
     Parameter('grounding_test', 'refuse', 'What follows where the model does not find marks in '
               'drawn pictures, asked when it is loaded and when a server comes back: refuse '
-              "(MODEL_NOT_READY), warn, or 'off' (with quotation marks, since YAML reads off as "
-              'false): it is not tested.'),
+              '(MODEL_NOT_READY), warn, or off: it is not tested.',
+              choices=('off', 'warn', 'refuse')),
     Parameter('grounding_pictures', list(PICTURES), 'What the grounding test asks about: one '
               'image, two images, wide and tall ones, one larger than max_pixels, a video if the '
               'model takes videos.'),

@@ -238,7 +238,7 @@ def test_a_program_that_gets_configure_while_it_is_active_goes_on(
         from mimo_embodied_ros.node.lifecycle_node import main
         raise SystemExit(main(['--ros-args', '-p', 'backend:=openai', '-p', 'model:=mimo',
                                '-p', 'servers:=["{server.url}"]',
-                               '-p', "grounding_test:='off'"]))
+                               '-p', 'grounding_test:=off']))
         """)
     manager = Manager(ros)
     wait_for(lambda: manager.state == ACTIVE)

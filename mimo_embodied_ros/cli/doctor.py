@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from mimo_embodied_ros.core.errors import MimoError
+from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
 from mimo_embodied_ros.engine.checkpoint import check_memory, free_host_memory, open_checkpoint
 from mimo_embodied_ros.engine.libraries import hide_notes
 from mimo_embodied_ros.share import PACKAGE, embedded_model, install_command
@@ -65,13 +65,26 @@ class Finding:
 def add_commands(commands: Any) -> None:
     """Add the command."""
     command = commands.add_parser(
-        'doctor', help='check the installation, and whether a model is complete and fits',
+        'doctor', help='check the installation, and whether a model is complete, fits, and points '
+                       'at the right places',
         description='Check what is installed, how much memory the GPU has, and whether a model is '
-                    'complete and fits into it; say what to do about problems. Nothing is '
-                    'downloaded. Exit code 1 if something that is needed does not work.',
-        epilog='example: mimo-embodied doctor /models/MiMo-Embodied-7B')
+                    'complete and fits into it; with --model or --url also ask it where things in '
+                    'drawn pictures are. Say what to do about problems. Nothing is downloaded. '
+                    'Exit code 1 if something that is needed does not work.',
+        epilog='examples: mimo-embodied doctor --model /models/MiMo-Embodied-7B; mimo-embodied '
+               'doctor --url http://127.0.0.1:8000/v1')
     command.add_argument('model', type=model_argument, nargs='?', default='', metavar='MODEL',
                          help='folder or hub name of a model (default: the embedded one)')
+    command.add_argument('--model', type=model_argument, default='', metavar='MODEL', dest='asked',
+                         help='folder or hub name of a model to load and ask; with --url its name '
+                              'on the server (default: the only one there)')
+    command.add_argument('--url', default='', help='server to ask, such as '
+                         'http://127.0.0.1:8000/v1; the model in this process is not checked then')
+    command.add_argument('--api-key-env', default='', metavar='NAME',
+                         help="environment variable with the server's key")
+    for edge, meaning in (('min', 'smaller images are enlarged'), ('max', 'larger ones reduced')):
+        command.add_argument(f'--{edge}-pixels', type=int, default=0, metavar='N',
+                             help=f"area to which {meaning} (default: the model's own)")
     command.add_argument('--skills', default='', metavar='YAML',
                          help="also check the calls of a file of the robot's skills")
     command.add_argument('--json', action='store_true', help='all findings as JSON')
@@ -81,7 +94,9 @@ def add_commands(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print each finding as it comes; return 1 if one is broken."""
     findings = []
-    for finding in examine(options.model, options.skills):
+    if options.model and options.asked:
+        raise InvalidRequestError('two models are named; give either MODEL or --model')
+    for finding in _all(options):
         findings.append(finding)
         if not options.json:
             print(_line(finding), flush=True)
@@ -90,6 +105,33 @@ def run(options: argparse.Namespace) -> int:
         report = {'ok': healthy, 'findings': [dataclasses.asdict(finding) for finding in findings]}
         print_json(report)
     return 0 if healthy else 1
+
+
+def _all(options: argparse.Namespace) -> Iterator[Finding]:
+    if options.url:
+        findings = [*_libraries_of_server()]
+        yield from findings
+        if options.skills:
+            yield _skills(options.skills)
+        if findings[-1].state == BROKEN:
+            return
+    else:
+        yield from examine(options.model or options.asked, options.skills)
+    if options.asked or options.url:
+        from .doctor_grounding import ask_model
+
+        for name, right, found in ask_model(
+                options.asked, options.url, options.api_key_env,
+                min_pixels=options.min_pixels, max_pixels=options.max_pixels):
+            yield Finding(name, OK, found) if right else Finding(name, BROKEN, '', found)
+
+
+def _libraries_of_server() -> Iterator[Finding]:
+    """Check what a robot needs whose model is on a server."""
+    yield Finding('Python', OK, platform.python_version())
+    yield from _ros()
+    finding = _module('httpx2', 'httpx2', 'no server can be asked', install_command('remote'))
+    yield dataclasses.replace(finding, state=OK if finding.state == OK else BROKEN)
 
 
 def _line(finding: Finding) -> str:

@@ -18,7 +18,9 @@ _ALLOWED = {
     'quantization': ('none', '8bit', '4bit'),
     'structured_style': ('auto', 'vllm', 'guided', 'llama', 'openai', 'none'),
     'video_style': ('auto', 'vllm', 'mp4', 'none'),
+    'grounding_test': ('off', 'warn', 'refuse'),
 }
+PICTURES = ('one', 'two', 'wide', 'tall', 'large', 'video')
 _MINIMUM = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0,
             'draft_tokens': 0, 'kv_cache_mb': 0, 'most_images': 1, 'longest_answer': 1}
 
@@ -73,6 +75,9 @@ class EngineConfig:
         video_style: how servers take videos: 'vllm' (their frames), 'mp4' (a file, which PyAV
             makes), 'none', or 'auto': each server is tried, and takes none where it does not count
             all tokens of a video.
+        grounding_test: what follows where the model does not find marks in drawn pictures: 'off'
+            (it is not tested), 'warn' or 'refuse'.
+        grounding_pictures: what is asked about, of ``PICTURES``.
 
     Raises:
         InvalidRequestError: a setting is out of its range. float16 is always refused: activations
@@ -108,6 +113,8 @@ class EngineConfig:
     token_timeout: float = 10.0
     structured_style: str = 'auto'
     video_style: str = 'auto'
+    grounding_test: str = 'off'
+    grounding_pictures: tuple[str, ...] = PICTURES
 
     def __post_init__(self) -> None:
         """Check all settings that do not depend on the machine."""
@@ -121,6 +128,10 @@ class EngineConfig:
                 raise InvalidRequestError(
                     f"{name} '{getattr(self, name)}' is not known; use one of {', '.join(allowed)}"
                 )
+        if not self.grounding_pictures or not set(self.grounding_pictures) <= set(PICTURES):
+            raise InvalidRequestError(
+                f'grounding_pictures is {list(self.grounding_pictures)}; give one or more of '
+                f'{", ".join(PICTURES)}, or set grounding_test to off')
         if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', self.device):
             raise InvalidRequestError(
                 f"device '{self.device}' is not known; use 'auto', 'cpu', 'cuda' or 'cuda:<n>'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 from mimo_embodied_ros.core.errors import ModelNotReadyError
@@ -163,6 +164,50 @@ class MemoryUse:
     preempted: int = 0
 
 
+class GroundingState(IntEnum):
+    """Whether points are where things are: the values of ``grounding`` in msg/ModelInfo.msg."""
+
+    NOT_TESTED = 0
+    RIGHT = 1
+    WRONG = 2
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """The result of the grounding test.
+
+    Attributes:
+        state: of all servers together; one that is wrong makes it wrong.
+        report: what was measured, in one sentence, of several servers in one each; empty: nothing.
+
+    """
+
+    state: GroundingState = GroundingState.NOT_TESTED
+    report: str = ''
+
+
+class GroundingError(ModelNotReadyError):
+    """The model does not find marks where they are.
+
+    Attributes:
+        grounding: what was measured.
+        model: that was tested.
+
+    """
+
+    grounding = Grounding(GroundingState.WRONG)
+    model: ModelInfo | None = None
+
+    @classmethod
+    def of(cls, grounding: Grounding, model: ModelInfo, url: str = '') -> GroundingError:
+        """Make the error of a model, or of the server that it is on."""
+        where = f' of {url}' * bool(url)
+        error = cls(f'the grounding test{where} failed: {grounding.report}, or set grounding_test '
+                    'to warn to go on nevertheless')
+        error.grounding, error.model = grounding, model
+        return error
+
+
 class DeviceLostError(ModelNotReadyError):
     """The device works no more in this process: only another one can load a model onto it."""
 
@@ -186,6 +231,11 @@ class Engine(Protocol):
     @property
     def profile(self) -> Profile:
         """The profile of the model, to build prompts with."""
+        ...
+
+    @property
+    def grounding(self) -> Grounding:
+        """The result of the grounding test, which may change while servers come and go."""
         ...
 
     @property
@@ -254,8 +304,11 @@ class Engine(Protocol):
     def warm_up(self) -> Reply:
         """Answer a short prompt with an image, so that the first request is not the slow one.
 
+        After it comes the grounding test, as the configuration says.
+
         Raises:
             MimoError: as ``generate`` does.
+            GroundingError: the model does not find marks where they are.
             ModelNotReadyError: a server resizes the images once more.
 
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import math
 import os
 import ssl
@@ -23,8 +24,12 @@ from mimo_embodied_ros.core.prompts import CONTROL_TOKEN, warm_up_prompt
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 
 from .early_end import EarlyEnd, EndedEarlyError, wait_for
+from .grounding_test import grounding_of
 from .interface import (
     GenerationStats,
+    Grounding,
+    GroundingError,
+    GroundingState,
     MemoryUse,
     ModelInfo,
     OnText,
@@ -92,10 +97,12 @@ class OpenAIEngine:
             config.max_pixels or DEFAULT_LIMITS.max_pixels,
             self.profile.factor,
         )
-        urls = dict.fromkeys(_base_url(url) for url in config.servers)
+        urls = dict.fromkeys(base_url(url) for url in config.servers)
         tls = ssl.create_default_context()  # reads the system's authorities only once
-        self._servers = [Server(url, config, self.limits, key, tls) for url in urls]
+        self._servers = [
+            Server(url, config, self.limits, key, tls, self._test) for url in urls]
         self._closed = False
+        self._is_test = False
         self._info = ModelInfo(
             name=config.model,
             architecture='',
@@ -165,13 +172,34 @@ class OpenAIEngine:
         twice, see `openai_thinking`.
         """
         return self._generate(
-            prompt, max_new_tokens, on_text, EarlyEnd(cancelled, deadline), self._servers
-        )
+            prompt, max_new_tokens, on_text, EarlyEnd(cancelled, deadline), self._servers,
+            tested=not self._is_test)
+
+    @property
+    def grounding(self) -> Grounding:
+        """The results of the servers that were tested; one that is wrong makes it wrong."""
+        results = [(s.health.url, s.gate.result) for s in self._servers if s.gate.result.state]
+        if len(self._servers) == 1 and results:
+            return results[0][1]
+        return Grounding(
+            max((result.state for _, result in results), default=GroundingState.NOT_TESTED),
+            '; '.join(f'{url}: {result.report}' for url, result in results))
+
+    def _test(self, server: Server) -> Grounding:
+        """Do the grounding test with one server, which no request may be sent to meanwhile."""
+        alone = copy.copy(self)
+        alone._servers, alone._is_test = [server], True
+        try:
+            return grounding_of(alone, self._config, lambda: self._closed, server.health.url)
+        except GroundingError as error:
+            server.refuse(error)
+            raise
 
     def warm_up(self) -> Reply:
         """Ask every server about the smallest and the largest image; at least one must answer.
 
-        Those that answer are also tried with the form of an answer, and with videos.
+        Those that answer are also tried with the form of an answer, with videos, and with the
+        grounding test.
 
         The larger image must add as many prompt tokens as it has more image tokens. Otherwise the
         server resizes images once more, and all coordinates would be wrong without an error. That
@@ -183,8 +211,8 @@ class OpenAIEngine:
         for server in self._servers:
             try:
                 small, large = (
-                    self._generate(
-                        prompt, prompt.max_new_tokens, None, EarlyEnd(None, None), [server])
+                    self._generate(prompt, prompt.max_new_tokens, None, EarlyEnd(None, None),
+                                   [server], tested=False)
                     for prompt in prompts
                 )
                 asyncio.run(server.find_style(EarlyEnd(None, None)))
@@ -196,6 +224,13 @@ class OpenAIEngine:
                 continue
             if not self.profile.range:
                 self._compare(server.health.url, small.stats, large.stats)
+            try:
+                server.gate.check()
+            except GroundingError:
+                raise
+            except MimoError as error:
+                errors.append(error)
+                continue
             last = large
         if last is None:
             raise _first(errors)
@@ -223,7 +258,10 @@ class OpenAIEngine:
         on_text: OnText | None,
         end: EarlyEnd,
         servers: Sequence[Server],
+        *,
+        tested: bool,
     ) -> Reply:
+        """Answer a prompt; where ``tested``, by servers only that pass the grounding test."""
         if max_new_tokens < 1:
             raise InvalidRequestError(f'max_new_tokens is {max_new_tokens}; it is 1 or more')
         for name, text in (('text', prompt.text), ('system prompt', prompt.system)):
@@ -243,8 +281,8 @@ class OpenAIEngine:
         budget = prompt.thinking_tokens * (prompt.thinking_tokens < max_new_tokens)
         reply.preprocessed = time.monotonic()
         try:
-            reason = asyncio.run(
-                _ask_in_turn(servers, request, prompt.videos, form, budget, reply, end))
+            reason = asyncio.run(_ask_in_turn(
+                servers, request, prompt.videos, form, budget, reply, end, tested=tested))
         except EndedEarlyError:
             reason = end.reason
         return reply.reply(reason)
@@ -258,13 +296,24 @@ async def _ask_in_turn(
     budget: int,
     reply: StreamedReply,
     end: EarlyEnd,
+    *,
+    tested: bool,
 ) -> str:
-    """Ask one server after the other until one answers; return its finish reason."""
+    """Ask one server after the other until one answers; return its finish reason.
+
+    Servers that are due to a test are tested meanwhile, and asked after those that are not.
+    """
     for pause in (*_BUSY_PAUSES_S, None):
         errors: list[MimoError] = []
+        if tested:
+            for server in servers:
+                if server.gate.is_due and not server.is_resting():
+                    server.gate.start()
         # sorted() is stable: servers keep their order otherwise
-        for server in sorted(servers, key=Server.is_resting):
-            outcome = await server.ask(request, videos, form, budget, reply, end)
+        for server in sorted(servers, key=lambda s: (
+                s.is_resting(), tested and not s.gate.is_open)):
+            outcome: str | MimoError | None = await server.refusal(end) if tested else None
+            outcome = outcome or await server.ask(request, videos, form, budget, reply, end)
             if isinstance(outcome, str):
                 return outcome
             errors.append(outcome)
@@ -274,7 +323,8 @@ async def _ask_in_turn(
     raise _first(errors)
 
 
-def _base_url(url: str) -> str:
+def base_url(url: str) -> str:
+    """Return the URL of a server's interface: ``/v1`` is added where there is no path."""
     base = url.rstrip('/').removesuffix('/chat/completions')
     return base + '/v1' * (urlsplit(base).path == '')
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from dataclasses import replace
 from functools import partial
@@ -26,7 +27,8 @@ from mimo_embodied_ros.core.errors import (
 from mimo_embodied_ros.core.prompts import NO_THINK, Prompt
 
 from .early_end import EndedEarlyError, wait_for
-from .interface import ServerHealth
+from .interface import Grounding, ServerHealth
+from .openai_grounding import GroundingGate
 from .openai_proxy import find_proxy
 from .openai_reader import CompletionReader, StreamError, describe, excerpt
 from .openai_stream import StreamedReply
@@ -72,11 +74,13 @@ class Server:
             as long as that has not been tried. It is tried again after the server was lost, since
             another one may answer then.
         video: how it takes videos.
+        gate: knows whether its points are right; it is tested again after it was lost, too.
 
     """
 
     def __init__(
-        self, url: str, config: EngineConfig, limits: PixelLimits, key: str, tls: ssl.SSLContext
+        self, url: str, config: EngineConfig, limits: PixelLimits, key: str, tls: ssl.SSLContext,
+        test: Callable[[Server], Grounding],
     ) -> None:
         """Take the settings; nothing is sent yet.
 
@@ -87,6 +91,7 @@ class Server:
             limits: image areas of the prompts.
             key: API key; empty is none.
             tls: has the authorities that certificates are checked against.
+            test: the grounding test; it raises where its result refuses the server.
 
         Raises:
             InvalidRequestError: an environment variable asks for a proxy that cannot be used.
@@ -106,11 +111,27 @@ class Server:
         self.video = VideoSupport(url, config.video_style, limits)
         self._continues_turns: bool | None = None  # not known
         self.health = ServerHealth(url)
+        self.gate = GroundingGate(config.grounding_test, lambda: test(self))
 
     def is_resting(self) -> bool:
         """Whether it failed so recently that the other servers are tried first."""
         health = self.health
         return health.healthy is False and time.monotonic() < health.checked + _RECOVERY_S
+
+    async def refusal(self, end: EarlyEnd) -> MimoError | None:
+        """Wait until it may be asked; return why it may not, None where it may.
+
+        Raises:
+            EndedEarlyError: the request was cancelled, or its deadline passed.
+
+        """
+        task = await wait_for(
+            self.gate.refusal(again=not self.is_resting()), lambda: math.inf, end)
+        return task.result() if task else None
+
+    def refuse(self, error: MimoError) -> None:
+        """Let the other servers be asked first for some time, though it answers."""
+        self._note(healthy=False, last_error=str(error))
 
     async def ask(
         self, request: dict[str, Any], videos: Sequence[Video], form: AnswerForm, budget: int,
@@ -168,8 +189,7 @@ class Server:
                 raise error from failure.__cause__
             self._note(healthy=False, last_error=str(error))
             if isinstance(error, BackendUnreachableError):
-                self._is_style_known, self._continues_turns = False, None
-                self.video.forget()
+                self._lose()
             if reply.text:
                 raise error from failure.__cause__
             return error
@@ -286,6 +306,12 @@ class Server:
             return failure.error
         return reply.reply('').stats.prompt_tokens
 
+    def _lose(self) -> None:
+        """Know no more what was found out about it: another server may answer now."""
+        self._is_style_known, self._continues_turns = False, None
+        self.video.forget()
+        self.gate.forget()
+
     def _note(self, **changes: Any) -> None:
         self.health = replace(self.health, checked=time.monotonic(), **changes)
 
@@ -386,6 +412,8 @@ class Server:
     def _refusal(self, status: int, answer: str) -> MimoError:
         """Return the error for a status, which may also come in the middle of an answer."""
         url = self._url
+        if status in (404, 502, 503, 504):  # the model was changed, or a proxy has lost its server
+            self._lose()
         if status in (401, 403):
             name = self._config.api_key_env
             remedy = f'put a valid one into {name}' if name else 'name its variable in api_key_env'

@@ -25,8 +25,10 @@ from .checkpoint import ARCHITECTURE, first_line, open_adapter, open_checkpoint
 from .device import check_device, is_device_failure
 from .early_end import EarlyEnd
 from .generation import Generation
+from .grounding_test import grounding_of
 from .interface import (
     GenerationStats,
+    Grounding,
     MemoryUse,
     ModelInfo,
     OnProgress,
@@ -67,6 +69,7 @@ class TransformersEngine:
         info: the model that is loaded.
         limits: the image areas to build prompts with.
         profile: of the model, found by its name where the settings name none.
+        grounding: the result of the grounding test, which is part of ``warm_up``.
 
     Raises:
         InvalidRequestError: the smallest image area is above the largest.
@@ -83,6 +86,7 @@ class TransformersEngine:
         cancelled: Cancelled | None = None,
     ) -> None:
         """Load the model of ``config``; see ``load_engine``."""
+        self._config, self.grounding = config, Grounding()
         device = choose_device(config.device)
         dtype = choose_dtype(config.dtype, device)
         quantization = choose_quantization(config.quantization, dtype)
@@ -290,9 +294,11 @@ class TransformersEngine:
         return Reply(text, generation.reason, stats)
 
     def warm_up(self) -> Reply:
-        """Answer a short prompt with a grey image."""
+        """Answer a short prompt with a grey image, and do the grounding test."""
         prompt = warm_up_prompt(224 * 224, self.limits, profile=self.profile)
-        return self.generate(prompt, max_new_tokens=prompt.max_new_tokens)
+        reply = self.generate(prompt, max_new_tokens=prompt.max_new_tokens)
+        self.grounding = grounding_of(self, self._config)
+        return reply
 
     def health(self) -> tuple[ServerHealth, ...]:
         """Return nothing, because no server is involved."""

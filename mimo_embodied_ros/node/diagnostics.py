@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from mimo_embodied_ros.core.errors import MimoError, ResultCode
+from mimo_embodied_ros.engine import Grounding, GroundingState
 from mimo_embodied_ros.ros.messages import sendable
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class RequestStatistics:
 
 def model_status(
     info: ModelInfo | None, waiting: int | None, running: int, statistics: RequestStatistics,
-    loaded: float | None = None,
+    loaded: float | None = None, grounding: Grounding | None = None,
 ) -> DiagnosticStatus:
     """The status of the model: whether it is loaded and works.
 
@@ -108,8 +109,10 @@ def model_status(
         running: number of requests that are being answered.
         statistics: of the requests so far.
         loaded: share of the weights, while they are loaded.
+        grounding: what its grounding test found, also where the model was refused for it.
 
     """
+    grounding = grounding or Grounding()
     level, message = DiagnosticStatus.OK, str(info)
     if loaded is not None:
         level, message = DiagnosticStatus.WARN, f'the model is being loaded: {loaded:.0%}'
@@ -117,6 +120,8 @@ def model_status(
         level, message = DiagnosticStatus.ERROR, statistics.last_error
     elif info is None:
         level, message = DiagnosticStatus.WARN, 'no model is loaded; configure the node'
+    elif grounding.state is GroundingState.WRONG:
+        level, message = DiagnosticStatus.WARN, f'the grounding test failed: {grounding.report}'
     elif waiting is None:
         message += ', not active'
     values = {
@@ -124,7 +129,9 @@ def model_status(
         'running': running, 'answered': statistics.answered, 'failed': statistics.failed,
         'second tries': statistics.second_tries,
         'second tries read': statistics.second_tries_read,
-        'last error': statistics.last_error}
+        'last error': statistics.last_error,
+        'grounding': grounding.state.name.lower().replace('_', ' '),
+        'grounding report': grounding.report}
     if statistics.answered:
         values['latency p50 (s)'] = f'{statistics.latency(0.5):.3f}'
         values['latency p95 (s)'] = f'{statistics.latency(0.95):.3f}'

@@ -10,7 +10,7 @@ from mimo_embodied_ros.ros.messages import duration, sendable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mimo_embodied_ros.engine import ModelInfo, Reply
+    from mimo_embodied_ros.engine import Grounding, ModelInfo, Reply
 
     from .settings import Settings
 
@@ -41,14 +41,15 @@ def fill_stats(
     message.finish_reason = replies[-1].finish_reason
 
 
-def model_message(model: ModelInfo) -> Any:
-    """The message about the model that is loaded."""
+def model_message(model: ModelInfo, grounding: Grounding) -> Any:
+    """The message about the model that is loaded, and what its grounding test found."""
     return sendable(interfaces.ModelInfo(
         name=model.name, architecture=model.architecture, backend=model.backend,
         device=model.device, dtype=model.dtype, parameters=model.parameters,
         min_pixels=model.min_pixels, max_pixels=model.max_pixels,
         context_length=model.context_length, deterministic=model.deterministic,
-        profile=model.profile, takes_video=model.takes_video))
+        profile=model.profile, takes_video=model.takes_video,
+        grounding=int(grounding.state), grounding_report=grounding.report))
 
 
 def videos_refused(model: ModelInfo, settings: Settings) -> str:

@@ -24,7 +24,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from mimo_embodied_ros import msg, srv
 from mimo_embodied_ros.core.errors import CancelledError, MimoError, ModelNotReadyError
-from mimo_embodied_ros.engine import DeviceLostError
+from mimo_embodied_ros.engine import DeviceLostError, Grounding, GroundingError, GroundingState
 from mimo_embodied_ros.engine.loader import Loader
 from mimo_embodied_ros.program import run
 from mimo_embodied_ros.ros import process
@@ -98,6 +98,7 @@ class MimoEmbodied(ManagedNode):
     _loader: Loader | None = None
     _loaded: float | None = None  # the share of the weights, while they are loaded
     _cache_needed = 0
+    _grounding = Grounding()  # what was published of the loaded model, or the refused one
 
     def __init__(self, name: str = NAME, **options: Any) -> None:
         """Declare parameters and open the servers; nothing is loaded yet."""
@@ -126,7 +127,7 @@ class MimoEmbodied(ManagedNode):
         """Read the parameters, load the model and let it answer once."""
         try:
             self.settings = read_settings(self)
-            self._loaded = 0.0
+            self._loaded, self._grounding = 0.0, Grounding()
             self._loader = Loader(self.settings.engine, self._on_loading, self.stopping)
             self.engine = self._loader.result()
             self._loader = None  # which would keep the engine
@@ -137,6 +138,10 @@ class MimoEmbodied(ManagedNode):
         except MimoError as error:
             self.statistics.add_load(error)
             self.get_logger().error(f'not configured, {error.code.name}: {error}')
+            if isinstance(error, GroundingError):
+                self._grounding = error.grounding
+                if error.model is not None:
+                    self._model_publisher.publish(model_message(error.model, error.grounding))
             if isinstance(error, DeviceLostError):
                 self._give_up(error)
             return TransitionCallbackReturn.FAILURE
@@ -146,8 +151,17 @@ class MimoEmbodied(ManagedNode):
         self.get_logger().info(str(self.engine.info))
         if sentence := videos_refused(self.engine.info, self.settings):
             self.get_logger().warning(sentence)
-        self._model_publisher.publish(model_message(self.engine.info))
+        self._publish_model(self.engine)
         return super().on_configure(state)
+
+    def _publish_model(self, engine: Engine) -> None:
+        """Say which model is loaded, and what its grounding test found."""
+        self._grounding = engine.grounding
+        if self._grounding.state is GroundingState.WRONG:
+            self.get_logger().warning(f'the grounding test failed: {self._grounding.report}')
+        elif self._grounding.report:
+            self.get_logger().info(f'grounding test: {self._grounding.report}')
+        self._model_publisher.publish(model_message(engine.info, self._grounding))
 
     def _on_loading(self, share: float) -> None:
         self._loaded = share
@@ -242,7 +256,7 @@ class MimoEmbodied(ManagedNode):
     def _free(self) -> None:
         engine, self.engine = self.engine, None
         if engine is not None:
-            self.statistics = RequestStatistics()
+            self.statistics, self._grounding = RequestStatistics(), Grounding()
             try:
                 engine.close()
             except DeviceLostError as error:
@@ -263,12 +277,14 @@ class MimoEmbodied(ManagedNode):
 
     def _publish_diagnostics(self) -> None:
         engine, session = self.engine, self.session
+        if engine is not None and engine.grounding != self._grounding:  # a server came back
+            self._publish_model(engine)
         waiting, running = None, 0
         if session is not None:
             waiting, running = len(session.scheduler), session.scheduler.running
         statuses = [model_status(
             None if engine is None else engine.info, waiting, running, self.statistics,
-            self._loaded)]
+            self._loaded, self._grounding)]
         if engine is not None:
             memory = engine.memory()
             if memory.cache_needed > self._cache_needed:  # once for each size

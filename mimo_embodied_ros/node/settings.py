@@ -11,6 +11,7 @@ from mimo_embodied_ros.core.prompts import THINKING_TOKENS, read_system
 from mimo_embodied_ros.core.skills import MAX_STEPS
 from mimo_embodied_ros.core.tasks import known_tasks
 from mimo_embodied_ros.engine import EngineConfig
+from mimo_embodied_ros.engine.config import PICTURES
 from mimo_embodied_ros.geometry.extrinsics import Extrinsics, load_extrinsics
 from mimo_embodied_ros.pictures import Levels
 from mimo_embodied_ros.ros.parameters import (
@@ -88,6 +89,14 @@ MODEL = (
               'schemas), none, or auto: each server is tried.'),
     Parameter('video_style', 'auto', 'How the servers take videos: vllm (their frames), mp4 (a '
               'file, which needs PyAV), none, or auto: each server is tried.'),
+    # with both
+    Parameter('grounding_test', 'refuse', 'What follows where the model does not find marks in '
+              'drawn pictures, asked when it is loaded and when a server comes back: refuse '
+              '(MODEL_NOT_READY), warn, or off: it is not tested.',
+              choices=('off', 'warn', 'refuse')),
+    Parameter('grounding_pictures', list(PICTURES), 'What the grounding test asks about: one '
+              'image, two images, wide and tall ones, one larger than max_pixels, a video if the '
+              'model takes videos.'),
 )
 REQUESTS = (
     Parameter('max_queue', 8, 'Number of requests that may wait; more fail with QUEUE_FULL.',
@@ -304,7 +313,8 @@ def read_settings(node: Node) -> Settings:
         read_table(node, table) for table in (MODEL, REQUESTS, SENSORS, RECORDING, LIFE))
     if engine['backend'] == 'transformers':
         engine['model'] = engine['model'] or embedded_model()
-    engine['servers'] = tuple(engine['servers'])
+    for name in 'servers', 'grounding_pictures':
+        engine[name] = tuple(engine[name])
     names = list(sensors['cameras'])
     if not names or len(set(names)) < len(names) or any(name.split() != [name] for name in names):
         msg = (f'parameter cameras is {names}; give one or more, each with a name of its own, '

@@ -100,6 +100,8 @@ def _declare(node: Node, name: str, parameter: Parameter) -> None:
     node.undeclare_parameter(name)
     if given is None:  # what an empty list in YAML becomes
         given = []
+    if given is False and 'off' in parameter.choices:  # which YAML reads as false
+        given = 'off'
     value = fitted(given, parameter.default)
     if problem := fault(name, parameter, value):
         raise InvalidRequestError(problem)

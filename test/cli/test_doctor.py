@@ -18,6 +18,8 @@ pytest.importorskip('torch')
 from packaging.specifiers import SpecifierSet
 
 from mimo_embodied_ros.cli.doctor import _skills
+from mimo_embodied_ros.cli.main import main
+from mimo_embodied_ros.engine import EngineConfig, load_engine
 from support.paths import EMBEDDED_MODEL, ROOT, SKILL_FILES
 from support.programs import run_python
 
@@ -163,3 +165,50 @@ def test_a_line_for_each_finding() -> None:
     assert lines[-2].startswith('BROKEN  model /nowhere; there is no model directory')
     assert lines[-1].startswith('BROKEN  skills ')  # rclpy is one of the large ones
     assert 'ROS 2 has their types, and is absent' in lines[-1]
+
+
+@pytest.fixture
+def model() -> Any:
+    engine = load_engine(EngineConfig(str(EMBEDDED_MODEL), device='cpu'))
+    yield engine
+    engine.close()
+
+
+def test_the_points_of_a_server_are_checked(
+    model: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip('httpx2')
+    from support.model_server import serving
+    from support.openai_server import Server
+
+    sizes = ['--min-pixels', '19600', '--max-pixels', '38416']
+    with Server(serving(model, lambda x, y, *_: (y, x))) as server:
+        server.models = {'data': [{'id': 'tiny'}]}
+        url = server.url.removesuffix('/v1')
+        assert main(['doctor', '--url', url, *sizes]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert f'ok      server {url} answers as tiny' in lines
+        assert [line.split()[2].rstrip(';') for line in lines if ' grounding ' in line][:5] == [
+            'one', 'two', 'wide', 'tall', 'large']
+        assert any(line.startswith('BROKEN  grounding wide; swapped y first (') for line in lines)
+        assert 'the model writes y before x' in lines[-1]
+        server.behaviour = serving(model)
+        assert main(['doctor', '--url', server.url, '--model', 'any', *sizes]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert any(line.startswith('ok      grounding two right (') for line in lines)
+        assert lines[-1].startswith('ok      grounding right in one, two, wide, tall, large')
+        assert not any('torch' in line for line in lines), 'a robot needs none for a server'
+        server.models['data'].append({'id': 'large'})
+        assert main(['doctor', '--url', server.url]) == 1
+        assert 'has 2 models (tiny, large); name one' in capsys.readouterr().out
+
+
+def test_the_points_of_a_model_in_this_process_are_checked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for absent in LARGE.split():  # what takes seconds to import
+        monkeypatch.setitem(sys.modules, absent, None)
+    assert main(['doctor', '--model', str(EMBEDDED_MODEL)]) == 0
+    assert 'ok      grounding right in one, two' in capsys.readouterr().out
+    assert main(['doctor', '--model', 'here', 'there']) == 1
+    assert 'two models are named' in capsys.readouterr().err

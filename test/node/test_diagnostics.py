@@ -61,7 +61,8 @@ def test_the_model() -> None:
         'loaded': 'True', 'active': 'True', 'waiting': '3', 'running': '8', 'answered': '1',
         'failed': '1', 'latency p50 (s)': '0.250', 'latency p95 (s)': '0.250',
         'second tries': '3', 'second tries read': '2',
-        'last error': 'NO_IMAGE: no image has arrived'}
+        'last error': 'NO_IMAGE: no image has arrived',
+        'grounding': 'not tested', 'grounding report': ''}
     assert model_status(INFO, None, 0, ended).message.endswith(', not active')
     ended.add(OutOfMemoryError('send fewer images'), 1.0)
     broken = model_status(INFO, 0, 0, ended)

@@ -237,7 +237,8 @@ def test_a_program_that_gets_configure_while_it_is_active_goes_on(
     node = program(f"""
         from mimo_embodied_ros.node.lifecycle_node import main
         raise SystemExit(main(['--ros-args', '-p', 'backend:=openai', '-p', 'model:=mimo',
-                               '-p', 'servers:=["{server.url}"]']))
+                               '-p', 'servers:=["{server.url}"]',
+                               '-p', 'grounding_test:=off']))
         """)
     manager = Manager(ros)
     wait_for(lambda: manager.state == ACTIVE)

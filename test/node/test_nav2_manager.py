@@ -177,7 +177,7 @@ PROGRAM = """
 from mimo_embodied_ros.node.lifecycle_node import main
 raise SystemExit(main([
     '--ros-args', '-p', 'backend:=openai', '-p', 'model:=mimo', '-p', 'servers:=["{url}"]',
-    '-p', 'autostart:=false']))
+    '-p', 'autostart:=false', '-p', "grounding_test:='off'"]))
 """
 
 

@@ -86,7 +86,8 @@ test-colcon: $(INSTALLED)  ## build with colcon, as on a robot, and try what it 
 
 test-transformers-4: $(OLDER)/.packages $(PACKAGES)  ## test the engine with transformers 4.57, and compare its answers
 	@echo "--- Testing the engine with transformers 4.57"
-	@OMP_NUM_THREADS=1 $(OLDER)/bin/python -m pytest test/engine/test_transformers_engine.py \
+	@OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR) $(OLDER)/bin/python -m pytest \
+	  test/engine/test_transformers_engine.py \
 	  test/engine/test_positions.py test/engine/test_videos.py \
 	  test/engine/test_checkpoint.py test/engine/test_real_shape.py test/engine/test_structured.py
 	@echo "--- Comparing the embedded model's answers with those under transformers 5"

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 PAIR = 2  # frames that one temporal patch holds
 DEFAULT_INTERVAL = 0.5  # seconds between frames whose times are not known: 2 Hz, as the vendor's
-_GAP = 1.5  # a longer step than so many usual ones is a gap
+# A longer step than so many usual ones is a gap. One of two comes of rates that do not divide the
+# camera's: of 3 Hz taken at 2 Hz, every second image and then the next one.
+_GAP = 2.5
 # What MiMo-Embodied was evaluated with (XiaomiMiMo/MiMo-Embodied): 2 Hz, at most 256 frames and
 # 16384 tokens a video (README), 128 to 768 tokens a frame (lmms_eval/models/model_utils/qwen/
-# vision_process.py, which overrides the 4096 of the README).
+# vision_process.py, which overrides the 4096 of the README). It told the model 2 Hz also where 4 or
+# 256 frames were another rate.
 MAX_FRAMES = 256
 _VIDEO_PIXELS = 16384 * FACTOR**2
 _FRAME_PIXELS = PixelLimits(128 * FACTOR**2, 768 * FACTOR**2)

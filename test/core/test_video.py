@@ -38,6 +38,7 @@ def shades(video: Video) -> list[int]:
     ((0.0, 0.4, 0.8), [0, 1, 2], 0.4),  # of a file, or a simulator's first second
     ((7.0, 7.3, 7.8, 8.2), [0, 1, 2, 3], 0.4),  # uneven
     ((7.0, 7.5, 8.0, 9.5, 10.0), [0, 1, 2, 2, 2, 3, 4], 0.5),  # two frames were lost
+    ((7.0, 7.3333, 8.0, 8.3333, 9.0, 9.3333), [0, 1, 2, 3, 4, 5], 0.467),  # 3 Hz, taken at 2 Hz
     ((7.0, 7.5, 8.0, 90.0), [0, 1, 2, 3], round(83 / 3, 3)),  # a gap that is no part of the scene
     ((7.0, 7.0, 7.0), [0, 1, 2], DEFAULT_INTERVAL),
     ((0.0, 0.0, 0.0), [0, 1, 2], DEFAULT_INTERVAL),

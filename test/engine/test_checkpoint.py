@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,8 @@ def test_hub_name_without_network(tmp_path: Path) -> None:
 
 def test_hub_name_of_a_user_without_a_home() -> None:
     """As in a container that runs with a user id that it does not know."""
+    if version('huggingface_hub') < '1':
+        pytest.skip('huggingface_hub 0 takes a folder named ~ for the home that it does not find')
     unknown = 'import pwd\ndef nobody(_): raise KeyError\npwd.getpwuid = nobody\n'
     environment = {name: value for name, value in os.environ.items() if name not in {
         'HOME', 'HF_HOME', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'XDG_CACHE_HOME'}}

@@ -66,7 +66,7 @@ def continued(processor: ImageTextProcessor, prompt: Prompt, turn: str) -> str:
         tokens, attention_mask=torch.ones_like(tokens),
         pixel_values=torch.cat([image.patches() for image in encoded.images]),
         image_grid_thw=torch.tensor([image.grid for image in encoded.images]),
-        mm_token_type_ids=(tokens == encoded.image_token).int(),
+        mm_token_type_ids=(tokens == processor.image_token_id).int(),
         max_new_tokens=60, do_sample=False)
     return str(encode.decode(written[0, tokens.shape[1]:], skip_special_tokens=True))
 

@@ -147,7 +147,7 @@ def test_statistics_count_from_the_resizing(engine: Engine) -> None:
     alone = []
 
     class Watched:
-        limits, holds_grammars = engine.limits, engine.holds_grammars
+        limits, profile, holds_grammars = engine.limits, engine.profile, engine.holds_grammars
 
         def generate(self, prompt: Prompt, **options: Any) -> Reply:
             alone.append(engine.generate(prompt, **options))

@@ -37,7 +37,8 @@ from mimo_embodied_ros.core.skills import GROUNDED, select_skills
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.evaluation import metrics
-from mimo_embodied_ros.evaluation.ground_truth import answer_points, step_words
+from mimo_embodied_ros.evaluation.ground_truth import step_words
+from mimo_embodied_ros.evaluation.regions import answer_points
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
 

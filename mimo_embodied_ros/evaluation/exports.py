@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from .vendor_rules import Answered
+    from .answered import Answered
 
 
 def write(name: str, answers: Sequence[Answered], folder: Path) -> list[Path]:

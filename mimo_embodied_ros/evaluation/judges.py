@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from mimo_embodied_ros.core.errors import (
     BackendError,
@@ -25,6 +24,7 @@ from mimo_embodied_ros.core.errors import (
     ModelNotReadyError,
 )
 from mimo_embodied_ros.core.files import parse_json
+from mimo_embodied_ros.core.yaml_files import read_yaml
 from mimo_embodied_ros.share import install_command
 
 if TYPE_CHECKING:
@@ -173,8 +173,7 @@ class ChatJudge:
 
         """
         self._api = _Api(url, model, key_env, kept)
-        self._prompts = yaml.safe_load(
-            Path(__file__).with_name('judge_prompts.yaml').read_text('utf-8'))
+        self._prompts = read_yaml(Path(__file__).with_name('judge_prompts.yaml'))
         self._examples = examples
 
     def rate_codalm(self, part: str, reference: str, prediction: str) -> int | None:

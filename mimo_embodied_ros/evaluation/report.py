@@ -12,8 +12,8 @@ import numpy as np
 
 from mimo_embodied_ros.annotate import Canvas, tile
 
-from .ground_truth import Boxes, Mask, Polygons
 from .media import subject_picture
+from .regions import Boxes, Mask, Polygons
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

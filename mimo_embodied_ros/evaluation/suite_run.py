@@ -18,13 +18,14 @@ from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query
 
 from . import exports
+from .answered import Answered
 from .ground_truth import HIDDEN
 from .judges import OPTIONS, Judges
 from .media import read_frames
 from .run import Prediction, Replies, ask_engine, judge
 from .suite import Benchmark, read_benchmark
 from .tally import POOLED, Tally, combined, interval
-from .vendor_rules import RULES, Answered
+from .vendor_rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -16,10 +16,11 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.tasks import TASKS
 from mimo_embodied_ros.evaluation import exports
+from mimo_embodied_ros.evaluation.answered import Answered
 from mimo_embodied_ros.evaluation.dataset import Record
 from mimo_embodied_ros.evaluation.ground_truth import Text
 from mimo_embodied_ros.evaluation.judges import ChatJudge, Embeddings, Judges, LingoJudge
-from mimo_embodied_ros.evaluation.vendor_rules import RULES, Answered
+from mimo_embodied_ros.evaluation.vendor_rules import RULES
 from support.openai_server import Handler, Server
 
 if TYPE_CHECKING:

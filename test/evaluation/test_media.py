@@ -97,7 +97,9 @@ def test_lists_of_pictures_have_a_rate_or_stamps(tmp_path: Path, tasks: dict[str
         {'images': names, 'task': 'watch', 'recorded': {
             'frames': [{'stamp_ns': 10**18 + i * 10**8} for i in range(4)]}})
     assert [prompt_of(r).videos[0].interval for r in records] == (
-        pytest.approx([0.25, 1.0, 0.5, 0.1]))
+        pytest.approx([0.25, 0.5, 0.5, 0.1]))
+    # the picture before a gap is shown until its end
+    assert [len(prompt_of(r).videos[0].frames) for r in records] == [4, 7, 4, 4]
     assert [f.stamp_ns for f in read_frames(stamps, LIMITS)] == [7e9, 7.5e9, 8e9, 10e9]
     assert recorded.stamps_ns[1] - recorded.stamps_ns[0] == 10**8
     assert len({r.key for r in (rate, stamps, unknown, recorded)}) == 4

@@ -17,9 +17,11 @@ from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.resize import PixelLimits, Resize, smart_resize
 from mimo_embodied_ros.core.tasks import TASKS
 from mimo_embodied_ros.evaluation import drivelm, text_metrics, vendor_text
+from mimo_embodied_ros.evaluation.answered import Answered
 from mimo_embodied_ros.evaluation.dataset import Record
-from mimo_embodied_ros.evaluation.ground_truth import Boxes, Choice, Mask, Text
+from mimo_embodied_ros.evaluation.ground_truth import Choice, Text
 from mimo_embodied_ros.evaluation.judges import Judges
+from mimo_embodied_ros.evaluation.regions import Boxes, Mask
 from mimo_embodied_ros.evaluation.suite import load_suite, read_benchmark
 from mimo_embodied_ros.evaluation.suite_run import MAX_PIXELS
 from mimo_embodied_ros.evaluation.tally import (
@@ -30,7 +32,7 @@ from mimo_embodied_ros.evaluation.tally import (
     interval,
     wilson,
 )
-from mimo_embodied_ros.evaluation.vendor_rules import RULES, Answered
+from mimo_embodied_ros.evaluation.vendor_rules import RULES
 from mimo_embodied_ros.pictures import read_picture
 from support.paths import TEST_DATA
 

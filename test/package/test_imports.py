@@ -29,7 +29,7 @@ ALLOWED = {
     'engine': {'core', 'share'},
     'geometry': {'core'},
     'worlds': {'core', 'geometry'},
-    'evaluation': {'core', 'engine', 'annotate', 'pictures', 'videos'},
+    'evaluation': {'core', 'engine', 'share', 'annotate', 'pictures', 'videos'},
     'embedded': {'core', 'worlds', 'engine', 'share', 'evaluation'},
     'ros': {'core', 'geometry', 'pictures', 'msg', 'srv', 'action'},
     'node': {'core', 'engine', 'geometry', 'program', 'ros', 'share', 'pictures', 'msg', 'srv',

@@ -20,7 +20,7 @@ from mimo_embodied_ros.cli.main import main
 from mimo_embodied_ros.core.answers import Affordances, Point
 from mimo_embodied_ros.core.errors import BadEncodingError, InvalidRequestError
 from mimo_embodied_ros.core.resize import PixelLimits
-from mimo_embodied_ros.evaluation.ground_truth import Mask
+from mimo_embodied_ros.evaluation.regions import Mask
 from mimo_embodied_ros.pictures import read_picture
 from mimo_embodied_ros.ros.images import decode_compressed, decode_reduced
 

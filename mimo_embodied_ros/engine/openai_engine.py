@@ -24,6 +24,7 @@ from mimo_embodied_ros.core.prompts import CONTROL_TOKEN, warm_up_prompt
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 
 from .early_end import EarlyEnd, EndedEarlyError, wait_for
+from .grounding_pictures import VIDEO
 from .grounding_test import grounding_of
 from .interface import (
     GenerationStats,
@@ -36,7 +37,8 @@ from .interface import (
     Reply,
     ServerHealth,
 )
-from .openai_server import Server, chat_request
+from .openai_request import chat_request
+from .openai_server import Server
 from .openai_stream import StreamedReply
 from .openai_styles import HOLD_GRAMMARS, HOLD_SCHEMAS, AnswerForm
 
@@ -100,7 +102,7 @@ class OpenAIEngine:
         urls = dict.fromkeys(base_url(url) for url in config.servers)
         tls = ssl.create_default_context()  # reads the system's authorities only once
         self._servers = [
-            Server(url, config, self.limits, key, tls, self._test) for url in urls]
+            Server(url, config, self.limits, self.profile, key, tls, self._test) for url in urls]
         self._closed = False
         self._is_test = False
         self._info = ModelInfo(
@@ -190,6 +192,9 @@ class OpenAIEngine:
         alone = copy.copy(self)
         alone._servers, alone._is_test = [server], True
         try:
+            if VIDEO in self._config.grounding_pictures:
+                with contextlib.suppress(EndedEarlyError):  # the test then ends at once, too
+                    asyncio.run(server.find_video_style(EarlyEnd(lambda: self._closed, None)))
             return grounding_of(alone, self._config, lambda: self._closed, server.health.url)
         except GroundingError as error:
             server.refuse(error)
@@ -219,6 +224,7 @@ class OpenAIEngine:
                 if not small.stats.prompt_tokens:
                     server.video.find_without_counts()
                 asyncio.run(server.find_video_style(EarlyEnd(None, None)))
+                server.video.check()
             except MimoError as error:
                 errors.append(error)
                 continue

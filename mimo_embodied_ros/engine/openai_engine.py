@@ -23,6 +23,7 @@ from mimo_embodied_ros.core.masking import hide
 from mimo_embodied_ros.core.prompts import CONTROL_TOKEN, warm_up_prompt
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 
+from .config import EngineConfig
 from .early_end import EarlyEnd, EndedEarlyError, wait_for
 from .grounding_pictures import VIDEO
 from .grounding_test import grounding_of
@@ -37,6 +38,7 @@ from .interface import (
     Reply,
     ServerHealth,
 )
+from .openai_connection import Connection, ServerError
 from .openai_request import chat_request
 from .openai_server import Server
 from .openai_stream import StreamedReply
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.prompts import Prompt
     from mimo_embodied_ros.core.video import Video
 
-    from .config import EngineConfig
     from .early_end import Cancelled, Deadline
 
 # MiMo-Embodied was evaluated with 4 to 4096 image tokens (XiaomiMiMo/MiMo-Embodied, README).
@@ -333,6 +334,31 @@ def base_url(url: str) -> str:
     """Return the URL of a server's interface: ``/v1`` is added where there is no path."""
     base = url.rstrip('/').removesuffix('/chat/completions')
     return base + '/v1' * (urlsplit(base).path == '')
+
+
+def served_models(url: str, api_key_env: str = '') -> tuple[str, ...]:
+    """Return the names of the models that a server lists; none where it has no such list.
+
+    Args:
+        url: of the server.
+        api_key_env: name of the environment variable with its key.
+
+    Raises:
+        InvalidRequestError: the URL or the name is none.
+        MimoError: it cannot be asked, see ``OpenAIEngine``.
+
+    """
+    config = EngineConfig('any', backend='openai', servers=(url,), api_key_env=api_key_env)
+    connection = Connection(base_url(url), config, _read_key(api_key_env),
+                            ssl.create_default_context(), lambda: None)
+    try:
+        models = asyncio.run(connection.models(EarlyEnd(None, None)))
+    except ServerError as failure:
+        raise failure.error from failure
+    try:
+        return tuple(str(model['id']) for model in models['data'])
+    except (KeyError, TypeError):
+        return ()
 
 
 def _read_key(variable: str) -> str:

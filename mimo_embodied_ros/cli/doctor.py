@@ -16,6 +16,7 @@ from mimo_embodied_ros.engine.checkpoint import check_memory, free_host_memory, 
 from mimo_embodied_ros.engine.libraries import hide_notes
 from mimo_embodied_ros.share import PACKAGE, embedded_model, install_command
 
+from .model_options import add_model_options
 from .output import model_argument, print_json
 
 if TYPE_CHECKING:
@@ -73,15 +74,10 @@ def add_commands(commands: Any) -> None:
                     'Exit code 1 if something that is needed does not work.',
         epilog='examples: mimo-embodied doctor --model /models/MiMo-Embodied-7B; mimo-embodied '
                'doctor --url http://127.0.0.1:8000/v1')
-    command.add_argument('model', type=model_argument, nargs='?', default='', metavar='MODEL',
-                         help='folder or hub name of a model (default: the embedded one)')
-    command.add_argument('--model', type=model_argument, default='', metavar='MODEL', dest='asked',
-                         help='folder or hub name of a model to load and ask; with --url its name '
-                              'on the server (default: the only one there)')
-    command.add_argument('--url', default='', help='server to ask, such as '
-                         'http://127.0.0.1:8000/v1; the model in this process is not checked then')
-    command.add_argument('--api-key-env', default='', metavar='NAME',
-                         help="environment variable with the server's key")
+    command.add_argument('examined', type=model_argument, nargs='?', default='', metavar='MODEL',
+                         help='folder or hub name of a model whose files are checked, and which is '
+                              'not loaded (default: the embedded one)')
+    add_model_options(command)
     for edge, meaning in (('min', 'smaller images are enlarged'), ('max', 'larger ones reduced')):
         command.add_argument(f'--{edge}-pixels', type=int, default=0, metavar='N',
                              help=f"area to which {meaning} (default: the model's own)")
@@ -94,8 +90,8 @@ def add_commands(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print each finding as it comes; return 1 if one is broken."""
     findings = []
-    if options.model and options.asked:
-        raise InvalidRequestError('two models are named; give either MODEL or --model')
+    if options.examined and (options.model or options.url):
+        raise InvalidRequestError('two models are named; give MODEL, or --model or --url')
     for finding in _all(options):
         findings.append(finding)
         if not options.json:
@@ -116,13 +112,11 @@ def _all(options: argparse.Namespace) -> Iterator[Finding]:
         if findings[-1].state == BROKEN:
             return
     else:
-        yield from examine(options.model or options.asked, options.skills)
-    if options.asked or options.url:
-        from .doctor_grounding import ask_model
+        yield from examine(options.examined or options.model, options.skills)
+    if options.model or options.url:
+        from .doctor_grounding import ask_models
 
-        for name, right, found in ask_model(
-                options.asked, options.url, options.api_key_env,
-                min_pixels=options.min_pixels, max_pixels=options.max_pixels):
+        for name, right, found in ask_models(options):
             yield Finding(name, OK, found) if right else Finding(name, BROKEN, '', found)
 
 

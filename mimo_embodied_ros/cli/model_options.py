@@ -53,7 +53,7 @@ def engine_config(options: argparse.Namespace, **settings: Any) -> EngineConfig:
     if not options.model:
         msg = '--url needs --model, the name by which the servers know the model'
         raise InvalidRequestError(msg)
-    shared = {name: settings[name] for name in ('max_pixels', 'first_token_timeout')
+    shared = {name: settings[name] for name in ('min_pixels', 'max_pixels', 'first_token_timeout')
               if name in settings}
     return EngineConfig(model=options.model, backend='openai', servers=tuple(options.url),
                         api_key_env=options.api_key_env, **profile, **shared)

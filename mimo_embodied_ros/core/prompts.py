@@ -167,14 +167,19 @@ def build_prompt(
     )
 
 
+def text_prompt(text: str, tokens: int, profile: Profile = MIMO_EMBODIED) -> Prompt:
+    """Make a prompt without images that is answered without reasoning, where the model can."""
+    return Prompt(text + profile.mode(thinks=False).suffix, (), (), tokens, profile=profile)
+
+
 def warm_up_prompt(
     area: int, limits: PixelLimits, shade: int = 128, profile: Profile = MIMO_EMBODIED
 ) -> Prompt:
     """Make a prompt with a grey, square image of about ``area`` pixels, for two tokens."""
     side = max(1, math.isqrt(area))
     image, scale = resize(np.full((side, side, 3), shade, np.uint8), limits)
-    text = 'What is in the image?' + profile.mode(thinks=False).suffix
-    return Prompt(text, (image,), (scale,), 2, profile=profile)
+    return replace(text_prompt('What is in the image?', 2, profile),
+                   images=(image,), resizes=(scale,))
 
 
 def read_system(text: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from mimo_embodied_ros.core.answers import Affordances
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ResultCode
 from mimo_embodied_ros.core.readers import split_reasoning
+from mimo_embodied_ros.core.resize import Resize
 from mimo_embodied_ros.core.video import video_limits
 
 from .answering import UNREAD, answer_query
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mimo_embodied_ros.core.query import Query
-    from mimo_embodied_ros.core.resize import PixelLimits, Resize
+    from mimo_embodied_ros.core.resize import PixelLimits
 
     from .early_end import Cancelled, Deadline
     from .interface import Engine
@@ -97,7 +98,7 @@ def check_grounding(
     with ThreadPoolExecutor(at_once, 'grounding') as pool:
         answers = iter([*pool.map(asker.ask, (q for picture in drawn for q in picture.queries))])
     asker.check()
-    sights = [_sight(picture, [next(answers) for _ in picture.queries], engine.limits)
+    sights = [_sight(picture, [next(answers) for _ in picture.queries], engine)
               for picture in drawn]
     # no published model of this class promises points in videos, so that it may give none
     sights = [s for s in sights if s.picture != VIDEO or np.isfinite(s.answers).all(1).mean() > 0.5]
@@ -123,8 +124,7 @@ class _Asker:
                 self._engine, query, cancelled=self._over, deadline=self._deadline)[0].content
         except UNREAD as error:
             if (shares := _SHARES.search(split_reasoning(error.raw_text)[1])) is not None:
-                resize = _resize(query, self._engine.limits)
-                return resize.to_image(float(shares[1]), float(shares[2]))
+                return self._as_read(query, float(shares[1]), float(shares[2]))
             self._unread += 1
             return None
         except MimoError as error:
@@ -137,6 +137,13 @@ class _Asker:
             ((box.x_min + box.x_max) / 2, (box.y_min + box.y_max) / 2) for box in content.boxes]
         x, y = np.mean(places, 0) if places else (np.nan, np.nan)
         return float(x), float(y)
+
+    def _as_read(self, query: Query, first: float, second: float) -> tuple[float, float]:
+        """Return the point that two numbers are by the profile."""
+        resize, profile = _resize(query, self._engine.limits), self._engine.profile
+        if profile.range:
+            resize = Resize(resize.width, resize.height, profile.range, profile.range)
+        return resize.to_image(*((second, first) if profile.y_first else (first, second)))
 
     def check(self) -> None:
         """Raise the failure of the model, if there was one."""
@@ -160,16 +167,16 @@ def _resize(query: Query, limits: PixelLimits) -> Resize:
 
 
 def _sight(
-    picture: Picture, answers: Sequence[tuple[float, float] | None], limits: PixelLimits
+    picture: Picture, answers: Sequence[tuple[float, float] | None], engine: Engine
 ) -> Sight:
     """Convert marks and answers to pixels of the image that the model sees."""
-    resize = _resize(picture.queries[0], limits)
+    resize = _resize(picture.queries[0], engine.limits)
     scale = np.array(resize.to_model(1.0, 1.0))
     points = np.array([(np.nan, np.nan) if answer is None else answer for answer in answers])
     return Sight(
         picture.name, (resize.model_width, resize.model_height), picture.marks * scale,
         points * scale, sum(answer is None for answer in answers),
-        None if picture.decoys is None else picture.decoys * scale)
+        None if picture.decoys is None else picture.decoys * scale, engine.profile)
 
 
 def grounding_of(

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mimo_embodied_ros.core.profiles import MIMO_EMBODIED
 from mimo_embodied_ros.core.resize import FACTOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from mimo_embodied_ros.core.profiles import Profile
 
     Points = NDArray[np.float64]
 
@@ -49,13 +52,13 @@ _CAUSES = {
         'the server resizes the images once more; set min_pixels and max_pixels to its values, or '
         'start it with these'),
     Verdict.SWAPPED: (
-        'the model writes y before x, as Gemini does; set profile to that of the model that '
-        'answers'),
+        'the model writes {} before {}, and its profile says otherwise; set profile to that of the '
+        'model that answers, such as Gemini, which writes y first'),
     Verdict.NORMALISED: (
         'a model of another family answers, such as Qwen3-VL (0 to 1000); set profile to that of '
         'the model that answers'),
     Verdict.NOT_NORMALISED: (
-        'the model answers in pixels, and its profile says 0 to 1000; set profile to that of the '
+        'the model answers in pixels, and its profile says 0 to {2}; set profile to that of the '
         'model that answers'),
     Verdict.SECOND_IMAGE: (
         'the positions of several images are wrong, as in transformers 5.3.0 to 5.5.3 and some '
@@ -81,6 +84,7 @@ class Sight:
         answers: (marks, 2), where the model says that they are; NaN where it gives no point.
         unread: number of answers that cannot be read.
         decoys: (any, 2), things of another image, which was not asked about.
+        profile: with which the answers were read.
 
     """
 
@@ -90,6 +94,7 @@ class Sight:
     answers: Points
     unread: int = 0
     decoys: Points | None = None
+    profile: Profile = MIMO_EMBODIED
 
     @property
     def tolerance(self) -> float:
@@ -177,7 +182,9 @@ def conclude(sights: Sequence[Sight], findings: Sequence[Finding]) -> tuple[Verd
             said = ' '.join(filter(None, parts))
         said = f'{said} ({error} in picture {shown.picture})'
     names = ', '.join(finding.picture for finding in wrong)
-    return verdict, f'{said}; wrong: {names}; {_CAUSES[verdict]}'
+    profile = sights[0].profile
+    cause = _CAUSES[verdict].format(*('xy' if profile.y_first else 'yx'), profile.range)
+    return verdict, f'{said}; wrong: {names}; {cause}'
 
 
 def _common(sights: Sequence[Sight], wrong: Sequence[Finding]) -> Verdict:
@@ -222,19 +229,22 @@ def _are_at(sight: Sight, places: Points) -> bool:
 
 
 def _conventions(sight: Sight) -> Iterator[_Explanation]:
-    """Yield what explains most of the answers with nothing to fit."""
-    size = np.array(sight.size, float)
-    for swapped in False, True:
-        answers = sight.answers[:, ::-1] if swapped else sight.answers
-        first = ', y first' * swapped
-        for verdict, detail, points in (
-            (Verdict.SWAPPED, 'y first', answers),
-            (Verdict.NORMALISED, f'to 0 to 1000{first}', answers * size / 1000),
-            (Verdict.NORMALISED, f'to 0 to 1{first}', answers * size),
-            (Verdict.NOT_NORMALISED, first.lstrip(', '), answers * 1000 / size),
-        ):
-            if _median(sight, points) <= sight.tolerance:
-                yield _Explanation(_mean(sight, points), verdict, detail)
+    """Yield other meanings of the numbers that were written, if they explain most answers."""
+    size, profile = np.array(sight.size, float), sight.profile
+    written = sight.answers * profile.range / size if profile.range else sight.answers
+    written = written[:, ::-1] if profile.y_first else written
+    for y_first in profile.y_first, not profile.y_first:
+        numbers = written[:, ::-1] if y_first else written
+        order = f'{"y" if y_first else "x"} first' * (y_first is not profile.y_first)
+        for range_ in dict.fromkeys((profile.range, 1000, 1, 0)):
+            points = numbers * size / range_ if range_ else numbers
+            if _median(sight, points) > sight.tolerance:
+                continue
+            verdict = Verdict.NORMALISED if range_ else Verdict.NOT_NORMALISED
+            verdict = Verdict.SWAPPED if range_ == profile.range else verdict
+            unit = f'to 0 to {range_}' * (verdict is Verdict.NORMALISED)
+            yield _Explanation(
+                _mean(sight, points), verdict, ', '.join(filter(None, (unit, order))))
 
 
 def _fits(sight: Sight) -> Iterator[_Explanation]:

@@ -23,7 +23,9 @@ from mimo_embodied_ros.core.masking import hide
 from mimo_embodied_ros.core.prompts import CONTROL_TOKEN, warm_up_prompt
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 
+from .config import EngineConfig
 from .early_end import EarlyEnd, EndedEarlyError, wait_for
+from .grounding_pictures import VIDEO
 from .grounding_test import grounding_of
 from .interface import (
     GenerationStats,
@@ -36,7 +38,9 @@ from .interface import (
     Reply,
     ServerHealth,
 )
-from .openai_server import Server, chat_request
+from .openai_connection import Connection, ServerError
+from .openai_request import chat_request
+from .openai_server import Server
 from .openai_stream import StreamedReply
 from .openai_styles import HOLD_GRAMMARS, HOLD_SCHEMAS, AnswerForm
 
@@ -47,7 +51,6 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.prompts import Prompt
     from mimo_embodied_ros.core.video import Video
 
-    from .config import EngineConfig
     from .early_end import Cancelled, Deadline
 
 # MiMo-Embodied was evaluated with 4 to 4096 image tokens (XiaomiMiMo/MiMo-Embodied, README).
@@ -100,7 +103,7 @@ class OpenAIEngine:
         urls = dict.fromkeys(base_url(url) for url in config.servers)
         tls = ssl.create_default_context()  # reads the system's authorities only once
         self._servers = [
-            Server(url, config, self.limits, key, tls, self._test) for url in urls]
+            Server(url, config, self.limits, self.profile, key, tls, self._test) for url in urls]
         self._closed = False
         self._is_test = False
         self._info = ModelInfo(
@@ -190,6 +193,9 @@ class OpenAIEngine:
         alone = copy.copy(self)
         alone._servers, alone._is_test = [server], True
         try:
+            if VIDEO in self._config.grounding_pictures:
+                with contextlib.suppress(EndedEarlyError):  # the test then ends at once, too
+                    asyncio.run(server.find_video_style(EarlyEnd(lambda: self._closed, None)))
             return grounding_of(alone, self._config, lambda: self._closed, server.health.url)
         except GroundingError as error:
             server.refuse(error)
@@ -219,6 +225,7 @@ class OpenAIEngine:
                 if not small.stats.prompt_tokens:
                     server.video.find_without_counts()
                 asyncio.run(server.find_video_style(EarlyEnd(None, None)))
+                server.video.check()
             except MimoError as error:
                 errors.append(error)
                 continue
@@ -327,6 +334,31 @@ def base_url(url: str) -> str:
     """Return the URL of a server's interface: ``/v1`` is added where there is no path."""
     base = url.rstrip('/').removesuffix('/chat/completions')
     return base + '/v1' * (urlsplit(base).path == '')
+
+
+def served_models(url: str, api_key_env: str = '') -> tuple[str, ...]:
+    """Return the names of the models that a server lists; none where it has no such list.
+
+    Args:
+        url: of the server.
+        api_key_env: name of the environment variable with its key.
+
+    Raises:
+        InvalidRequestError: the URL or the name is none.
+        MimoError: it cannot be asked, see ``OpenAIEngine``.
+
+    """
+    config = EngineConfig('any', backend='openai', servers=(url,), api_key_env=api_key_env)
+    connection = Connection(base_url(url), config, _read_key(api_key_env),
+                            ssl.create_default_context(), lambda: None)
+    try:
+        models = asyncio.run(connection.models(EarlyEnd(None, None)))
+    except ServerError as failure:
+        raise failure.error from failure
+    try:
+        return tuple(str(model['id']) for model in models['data'])
+    except (KeyError, TypeError):
+        return ()
 
 
 def _read_key(variable: str) -> str:

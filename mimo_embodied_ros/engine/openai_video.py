@@ -12,23 +12,24 @@ import io
 import math
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ModelNotReadyError
-from mimo_embodied_ros.core.prompts import NO_THINK, Prompt
+from mimo_embodied_ros.core.prompts import Prompt, text_prompt
 from mimo_embodied_ros.core.resize import resize
 from mimo_embodied_ros.core.video import Video, video_limits
 from mimo_embodied_ros.share import install_command
 
+from .openai_request import png
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from mimo_embodied_ros.core.profiles import Profile
     from mimo_embodied_ros.core.resize import PixelLimits
 
 Count = Callable[[Prompt, str], Awaitable[int | MimoError]]
@@ -43,13 +44,6 @@ _TRIAL_INTERVAL = 0.25  # s; not one at which servers sample
 _SAME_INTERVAL = 1.1  # the largest ratio of two that count as one
 
 
-def png(pixels: NDArray[np.uint8]) -> str:
-    """Encode an image without loss, in base64."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, 'PNG', compress_level=1)
-    return b64encode(file.getvalue()).decode('ascii')
-
-
 class VideoSupport:
     """How one server takes videos.
 
@@ -59,16 +53,17 @@ class VideoSupport:
 
     """
 
-    def __init__(self, url: str, wanted: str, limits: PixelLimits) -> None:
+    def __init__(self, url: str, wanted: str, limits: PixelLimits, profile: Profile) -> None:
         """Nothing is tried yet.
 
         Args:
             url: of the server, for errors.
             wanted: as ``EngineConfig.video_style``.
             limits: image areas of the prompts.
+            profile: of the model.
 
         """
-        self._url, self._wanted, self._limits = url, wanted, limits
+        self._url, self._wanted, self._limits, self._profile = url, wanted, limits, profile
         self.style = self.problem = ''
         self.forget()
 
@@ -86,13 +81,49 @@ class VideoSupport:
         """Try the style that is wanted, or each of them, if that is not known yet."""
         problems: list[str] = []
         for style in () if self.style else _STYLES.get(self._wanted, (self._wanted,)):
-            problem = await _problem(style, self._limits, count, trusted=self._wanted == style)
+            problem = await self._problem(style, count)
             if not problem:
                 self.style, self.problem = style, ''
                 return
             problems.append(f'{style}: {problem}')
         if problems:
             self.style, self.problem = 'none', '; '.join(problems)
+
+    async def _problem(self, style: str, count: Count) -> str:
+        """Why it does not take videos in a style as they are; empty where it does."""
+        if style == 'mp4' and importlib.util.find_spec('av') is None:
+            return f'PyAV is missing; install it with `{install_command("video")}`'
+        least, most = self._limits.min_pixels, self._limits.max_pixels
+        short = self._trial(2, least)
+        counted = await count(short, style)
+        if isinstance(counted, MimoError):
+            return str(counted)
+        if not counted:
+            return '' if self._wanted == style else _NO_COUNTS
+        first, without = counted, counted - _tokens(short)
+        for trial, fault in (
+            (self._trial(_TRIAL_FRAMES, least),
+             'takes not all frames of a video, or not in their size'),
+            (self._trial(2, most), 'changes the size of frames'),
+        ):
+            counted = await count(trial, style)
+            if isinstance(counted, MimoError):
+                return str(counted)
+            if counted == first:
+                return 'it counts as many tokens in any video, and so ignores them'
+            if counted - without != _tokens(trial):
+                return (f'it {fault}: it counts {counted - without} tokens in a video of '
+                        f'{len(trial.videos[0].frames)} frames that has {_tokens(trial)}')
+        return ''
+
+    def _trial(self, count: int, area: int) -> Prompt:
+        """A prompt with a video of so many grey frames of about an area, for two tokens."""
+        side = max(1, math.isqrt(area))
+        grey = np.full((side, side, 3), 128, np.uint8)
+        frame, scale = resize(grey, video_limits(self._limits, count))
+        video = Video((frame,) * count, _TRIAL_INTERVAL, self._limits.factor)
+        return replace(text_prompt('What is in the video?', 2, self._profile),
+                       resizes=(scale,) * count, videos=(video,))
 
     def check(self) -> None:
         """Raise ModelNotReadyError where it does not take videos in the style of the settings."""
@@ -176,41 +207,5 @@ def _mp4(video: Video) -> str:
     return 'data:video/mp4;base64,' + b64encode(file.getvalue()).decode('ascii')
 
 
-async def _problem(style: str, limits: PixelLimits, count: Count, *, trusted: bool) -> str:
-    """Why a server does not take videos in a style as they are; empty where it does."""
-    if style == 'mp4' and importlib.util.find_spec('av') is None:
-        return f'PyAV is missing; install it with `{install_command("video")}`'
-    short = _trial(2, limits.min_pixels, limits)
-    counted = await count(short, style)
-    if isinstance(counted, MimoError):
-        return str(counted)
-    if not counted:
-        return '' if trusted else _NO_COUNTS
-    first, without = counted, counted - _tokens(short)
-    for trial, fault in (
-        (_trial(_TRIAL_FRAMES, limits.min_pixels, limits),
-         'takes not all frames of a video, or not in their size'),
-        (_trial(2, limits.max_pixels, limits), 'changes the size of frames'),
-    ):
-        counted = await count(trial, style)
-        if isinstance(counted, MimoError):
-            return str(counted)
-        if counted == first:
-            return 'it counts as many tokens in any video, and so ignores them'
-        if counted - without != _tokens(trial):
-            return (f'it {fault}: it counts {counted - without} tokens in a video of '
-                    f'{len(trial.videos[0].frames)} frames that has {_tokens(trial)}')
-    return ''
-
-
 def _tokens(prompt: Prompt) -> int:
     return sum(video.tokens for video in prompt.videos)
-
-
-def _trial(count: int, area: int, limits: PixelLimits) -> Prompt:
-    """A prompt with a video of so many grey frames of about an area, for two tokens."""
-    side = max(1, math.isqrt(area))
-    grey = np.full((side, side, 3), 128, np.uint8)
-    frame, scale = resize(grey, video_limits(limits, count))
-    video = Video((frame,) * count, _TRIAL_INTERVAL)
-    return Prompt('What is in the video?' + NO_THINK, (), (scale,) * count, 2, videos=(video,))

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from rclpy.lifecycle import LifecycleState
     from rclpy.parameter import Parameter
 
-    from mimo_embodied_ros.engine import Engine
+    from mimo_embodied_ros.engine import Engine, ModelInfo
 
 NAME = 'mimo_embodied'
 _LOADER_ENDS_S = 1.0  # how long the end of the process waits for a load that was given up
@@ -98,6 +98,7 @@ class MimoEmbodied(ManagedNode):
     _loader: Loader | None = None
     _loaded: float | None = None  # the share of the weights, while they are loaded
     _cache_needed = 0
+    _model: ModelInfo | None = None  # what was published of the loaded one
     _grounding = Grounding()  # what was published of the loaded model, or the refused one
 
     def __init__(self, name: str = NAME, **options: Any) -> None:
@@ -127,7 +128,7 @@ class MimoEmbodied(ManagedNode):
         """Read the parameters, load the model and let it answer once."""
         try:
             self.settings = read_settings(self)
-            self._loaded, self._grounding = 0.0, Grounding()
+            self._loaded, self._model, self._grounding = 0.0, None, Grounding()
             self._loader = Loader(self.settings.engine, self._on_loading, self.stopping)
             self.engine = self._loader.result()
             self._loader = None  # which would keep the engine
@@ -149,19 +150,24 @@ class MimoEmbodied(ManagedNode):
             self._loaded = None
         self.statistics = RequestStatistics()
         self.get_logger().info(str(self.engine.info))
-        if sentence := videos_refused(self.engine.info, self.settings):
-            self.get_logger().warning(sentence)
         self._publish_model(self.engine)
         return super().on_configure(state)
 
     def _publish_model(self, engine: Engine) -> None:
-        """Say which model is loaded, and what its grounding test found."""
-        self._grounding = engine.grounding
-        if self._grounding.state is GroundingState.WRONG:
-            self.get_logger().warning(f'the grounding test failed: {self._grounding.report}')
-        elif self._grounding.report:
-            self.get_logger().info(f'grounding test: {self._grounding.report}')
-        self._model_publisher.publish(model_message(engine.info, self._grounding))
+        """Say which model is loaded, and what was found out about it, unless that is known."""
+        model, grounding = engine.info, engine.grounding
+        is_tested = grounding != self._grounding
+        is_tried = self._model is None or model.takes_video is not self._model.takes_video
+        if not (is_tested or is_tried):
+            return
+        self._model, self._grounding = model, grounding
+        if is_tried and (sentence := videos_refused(model, self.settings)):
+            self.get_logger().warning(sentence)
+        if is_tested and grounding.state is GroundingState.WRONG:
+            self.get_logger().warning(f'the grounding test failed: {grounding.report}')
+        elif is_tested and grounding.report:
+            self.get_logger().info(f'grounding test: {grounding.report}')
+        self._model_publisher.publish(model_message(model, grounding))
 
     def _on_loading(self, share: float) -> None:
         self._loaded = share
@@ -256,7 +262,8 @@ class MimoEmbodied(ManagedNode):
     def _free(self) -> None:
         engine, self.engine = self.engine, None
         if engine is not None:
-            self.statistics, self._grounding = RequestStatistics(), Grounding()
+            self.statistics = RequestStatistics()
+            self._model, self._grounding = None, Grounding()
             try:
                 engine.close()
             except DeviceLostError as error:
@@ -277,7 +284,7 @@ class MimoEmbodied(ManagedNode):
 
     def _publish_diagnostics(self) -> None:
         engine, session = self.engine, self.session
-        if engine is not None and engine.grounding != self._grounding:  # a server came back
+        if engine is not None:  # one of its servers may have come back
             self._publish_model(engine)
         waiting, running = None, 0
         if session is not None:

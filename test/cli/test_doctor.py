@@ -175,7 +175,7 @@ def model() -> Any:
 
 
 def test_the_points_of_a_server_are_checked(
-    model: Any, capsys: pytest.CaptureFixture[str]
+    model: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     pytest.importorskip('httpx2')
     from support.model_server import serving
@@ -192,6 +192,10 @@ def test_the_points_of_a_server_are_checked(
             'one', 'two', 'wide', 'tall', 'large']
         assert any(line.startswith('BROKEN  grounding wide; swapped y first (') for line in lines)
         assert 'the model writes y before x' in lines[-1]
+        profiles = tmp_path / 'profiles.yaml'
+        profiles.write_text('tiny: {models: tiny, y_first: true, point: points}\n')
+        assert main(['doctor', '--url', url, url, '--profiles', str(profiles), *sizes]) == 0
+        assert capsys.readouterr().out.count('grounding right in one, two') == 2
         server.behaviour = serving(model)
         assert main(['doctor', '--url', server.url, '--model', 'any', *sizes]) == 0
         lines = capsys.readouterr().out.splitlines()
@@ -200,7 +204,7 @@ def test_the_points_of_a_server_are_checked(
         assert not any('torch' in line for line in lines), 'a robot needs none for a server'
         server.models['data'].append({'id': 'large'})
         assert main(['doctor', '--url', server.url]) == 1
-        assert 'has 2 models (tiny, large); name one' in capsys.readouterr().out
+        assert 'lists 2 models (tiny, large); name one with --model' in capsys.readouterr().out
 
 
 def test_the_points_of_a_model_in_this_process_are_checked(
@@ -210,5 +214,5 @@ def test_the_points_of_a_model_in_this_process_are_checked(
         monkeypatch.setitem(sys.modules, absent, None)
     assert main(['doctor', '--model', str(EMBEDDED_MODEL)]) == 0
     assert 'ok      grounding right in one, two' in capsys.readouterr().out
-    assert main(['doctor', '--model', 'here', 'there']) == 1
+    assert main(['doctor', 'there', '--model', 'here']) == 1
     assert 'two models are named' in capsys.readouterr().err

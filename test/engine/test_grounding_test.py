@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -187,6 +188,32 @@ def test_a_server_that_comes_back_as_another_model_is_refused_until_it_is_right(
     server.behaviour = serving(model)
     ask(engine)
     assert engine.grounding.state is GroundingState.RIGHT
+
+
+def test_a_server_that_comes_back_without_videos_is_tested_without_one(
+    model: Engine, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_server, '_RECOVERY_S', 0.0)
+    server = serve(serving(model))
+    engine = connect(server.url, **{**ONE, 'grounding_pictures': ('one', 'video')})
+    engine.warm_up()
+    assert engine.info.takes_video
+    assert '"video_url"' in ''.join(json.dumps(request.body) for request in server.requests[-3:])
+    server.stop()
+    with pytest.raises(MimoError, match='cannot be reached'):
+        ask(engine)
+
+    def refuse(handler: Handler) -> None:
+        if '"video_url"' in json.dumps(handler.body):
+            handler.start(400, 'application/json')
+            handler.send('{"error": {"message": "At most 0 video(s) may be provided"}}')
+        else:
+            serving(model)(handler)
+
+    serve(refuse, server.server_port)
+    ask(engine)
+    assert not engine.info.takes_video
+    assert engine.grounding.report.startswith('right in one:')
 
 
 def test_other_servers_answer_while_one_is_tested(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from mimo_embodied_ros.core.profiles import PROFILES as KNOWN
+from mimo_embodied_ros.core.profiles import Profile
 from mimo_embodied_ros.engine.grounding_verdict import Sight, Verdict, conclude, judge
 
+# pixels; 0 to 1000; 0 to 1000, y first
+PROFILES = tuple(KNOWN[name] for name in ('mimo-embodied', 'qwen3-vl', 'gemini-robotics-er'))
 SIDES = st.integers(6, 70).map(lambda tokens: 28 * tokens)
 BANDS = (0.2, 0.5, 0.8)  # of a side, in which one mark lies each
 NOISE = 2.0  # pixels
@@ -30,6 +36,26 @@ def sights(draw: st.DrawFn, picture: str = 'one') -> Sight:
     return Sight(picture, size, marks, marks + noise)
 
 
+def write(marks: np.ndarray, size: np.ndarray, unit: int, y_first: bool) -> np.ndarray:
+    """The numbers that a model writes of marks."""
+    return (marks / size * unit if unit else marks)[:, :: -1 if y_first else 1]
+
+
+def read(numbers: np.ndarray, size: np.ndarray, profile: Profile) -> np.ndarray:
+    """The places that numbers are by a profile."""
+    numbers = numbers[:, :: -1 if profile.y_first else 1]
+    return numbers / profile.range * size if profile.range else numbers
+
+
+def expected(profile: Profile, unit: int, y_first: bool) -> tuple[Verdict, str]:
+    order = f'{"y" if y_first else "x"} first' * (y_first is not profile.y_first)
+    if unit == profile.range:
+        return (Verdict.SWAPPED, order) if order else (Verdict.RIGHT, '')
+    if not unit:
+        return Verdict.NOT_NORMALISED, order
+    return Verdict.NORMALISED, f'to 0 to {unit}' + f', {order}' * bool(order)
+
+
 def moved(sight: Sight, answers: np.ndarray, **changes: object) -> Sight:
     return Sight(sight.picture, sight.size, sight.marks, answers, **changes)
 
@@ -41,16 +67,14 @@ def test_each_way_to_be_wrong_is_told(sight: Sight, data: st.DataObject) -> None
     found = judge(sight)
     assert found.verdict is Verdict.RIGHT
     assert found.error <= 2**0.5 * NOISE
-    assert judge(moved(sight, true[:, ::-1])).verdict is Verdict.SWAPPED
     # near 1000 pixels, both units are the same
     if (np.abs(np.log(size / 1000)) > 0.3).all():
-        for factor, unit in ((1000, '0 to 1000'), (1, '0 to 1')):
-            for first in (True, False):
-                points = (sight.marks / size * factor)[:, ::1 if first else -1]
-                finding = judge(moved(sight, points))
-                assert finding.verdict is Verdict.NORMALISED
-                assert finding.detail == f'to {unit}' + ', y first' * (not first)
-        assert judge(moved(sight, sight.marks * size / 1000)).verdict is Verdict.NOT_NORMALISED
+        for profile in PROFILES:
+            for written in itertools.product((0, 1000, 1), (False, True)):
+                finding = judge(moved(
+                    sight, read(write(sight.marks, size, *written), size, profile),
+                    profile=profile))
+                assert (finding.verdict, finding.detail) == expected(profile, *written)
     shift = np.array([data.draw(st.integers(28, 100)) * data.draw(st.sampled_from((-1, 1)))
                       for _ in range(2)])
     finding = judge(moved(sight, true + shift))
@@ -97,6 +121,20 @@ def test_points_without_rule_and_of_another_model() -> None:
     assert (verdict, 'all answers are the same point' in sentence) == (Verdict.OTHER_MODEL, True)
     verdict, sentence = told(np.stack([marks[:, 1][::-1] * 0.3, marks[:, 1]], 1))
     assert 'in x, and right in y' in sentence
+
+
+@pytest.mark.parametrize(('name', 'unit', 'y_first', 'words'), [
+    ('mimo-embodied', 0, True, 'the model writes y before x, and its profile says otherwise'),
+    ('gemini-robotics-er', 1000, False, 'the model writes x before y, and its profile'),
+    ('qwen3-vl', 0, False, 'the model answers in pixels, and its profile says 0 to 1000')])
+def test_the_cause_is_told_by_the_profile(
+    name: str, unit: int, y_first: bool, words: str
+) -> None:
+    size = np.array([392, 224])
+    marks = np.array([(0.8, 0.3), (0.2, 0.6), (0.6, 0.8)]) * size
+    sight = Sight('one', (392, 224), marks, read(
+        write(marks, size, unit, y_first), size, KNOWN[name]), profile=KNOWN[name])
+    assert words in conclude([sight], [judge(sight)])[1]
 
 
 @pytest.mark.parametrize('missing', [1, 2])

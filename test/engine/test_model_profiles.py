@@ -21,6 +21,7 @@ from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.engine.openai_engine import DEFAULT_LIMITS
 from mimo_embodied_ros.share import embedded_model
 from support.prompts import make_prompt
+from support.video_server import VideoServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +107,28 @@ def test_the_size_of_images_is_not_compared_where_positions_are_relative(
     assert engine.info.profile == engine.profile.name == 'qwen3-vl'
     assert engine.limits == replace(DEFAULT_LIMITS, factor=32)
     assert 'profile' not in caplog.text
+
+
+def test_a_server_is_tried_in_the_words_of_the_profile(serve: Callable[..., Server]) -> None:
+    server = serve(says('a'))
+    for model, turn in (('qwen3-vl-plus', None), ('RoboBrain2.0-7B', '<think></think><answer>')):
+        server.requests.clear()
+        load_engine(EngineConfig(model, backend='openai', servers=(server.url,),
+                                 min_pixels=224**2, max_pixels=224**2)).warm_up()
+        trials = [request for request in server.requests if request.prompt == 'Is it held?']
+        assert trials, 'without the mark of another model'
+        begun = [m['content'] for m in trials[0].body['messages'] if m['role'] == 'assistant']
+        assert begun == ([turn] if turn else [])
+
+
+def test_videos_are_counted_in_the_tokens_of_the_profile() -> None:
+    with VideoServer('jpeg') as server:
+        server.side = 32
+        engine = load_engine(
+            EngineConfig('qwen3-vl-plus', backend='openai', servers=(server.url,),
+                         min_pixels=4 * 32**2, max_pixels=16 * 32**2))
+        engine.warm_up()
+        assert engine.info.takes_video, engine.info.video_problem
 
 
 def test_a_model_without_a_profile_is_said_once_and_asked_as_mimo_embodied(

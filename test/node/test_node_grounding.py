@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip('torch')
@@ -12,14 +13,17 @@ pytest.importorskip('httpx2')
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Header
 
 from mimo_embodied_ros import action, msg
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.engine import EngineConfig, GroundingState, load_engine, openai_server
+from mimo_embodied_ros.ros.images import encode_image
 from support.model_server import serving
 from support.openai_server import Server
 from support.paths import EMBEDDED_MODEL
 from support.robot import Robot
+from support.video_server import VideoServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,6 +122,30 @@ def test_a_warning_lets_the_node_go_on(
         assert infos[-1].grounding == msg.ModelInfo.WRONG
         assert status['level'] == DiagnosticStatus.WARN
         assert SWAPPED in status['message']
+
+
+def test_a_server_that_comes_back_without_videos_is_said(
+    ros: Any, listen: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_server, '_RECOVERY_S', 0.0)
+    with VideoServer('jpeg') as server:
+        robot = remote(ros, server.url, camera__clip_frames=4)
+        infos, _ = listen(robot)
+        robot.start()
+        ros.wait_for(lambda: infos)
+        assert infos[-1].takes_video
+    capfd.readouterr()
+    ask = action.AnswerSpatial, 'answer_spatial'
+    robot.see()
+    lost = robot.ask(*ask, question='How many cubes?', task='count').result
+    assert lost.error_code == ResultCode.BACKEND_UNREACHABLE
+    with VideoServer(port=server.server_port):
+        robot.ask(*ask, question='How many cubes?', task='count')
+        images = [encode_image(np.zeros((84, 112, 3), np.uint8), Header())] * 2
+        refused = robot.ask(*ask, question='How far?', task='space_number', images=images).result
+        assert refused.error_code == ResultCode.INVALID_REQUEST
+        ros.wait_for(lambda: not infos[-1].takes_video)
+    assert 'the model takes no videos' in capfd.readouterr().err
 
 
 def test_the_embedded_model_is_tested_when_it_is_loaded(ros: Any, listen: Any) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +12,13 @@ from PIL import Image
 
 from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.resize import PixelLimits, smart_resize
-from mimo_embodied_ros.engine.vision import Vision
+from mimo_embodied_ros.core.video import Video
+from mimo_embodied_ros.engine import processor
+from mimo_embodied_ros.engine.positions import mrope_positions
+from support.video_server import SentVideo, media_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from mimo_embodied_ros.engine import Engine
     from support.openai_server import Behaviour, Handler
@@ -41,26 +41,36 @@ def serving(
     """
 
     def answer(handler: Handler) -> None:
-        *pictures, text = handler.body['messages'][-1]['content']
-        images = tuple(_decode(part['image_url']['url'], max_pixels) for part in pictures)
-        prompt = Prompt(text['text'], images, (), handler.body['max_tokens'])
-        said = engine.generate(prompt, max_new_tokens=prompt.max_new_tokens).text
-        if change is not None and images:
-            height, width = images[-1].shape[:2]
+        if handler.body['messages'][-1]['role'] == 'assistant':
+            handler.start(400, 'application/json')
+            handler.send('{"error": {"message": "Unexpected role: assistant"}}')
+            return
+        media = media_of(handler.body)
+        images = tuple(_reduced(i, max_pixels) for i in media if not isinstance(i, SentVideo))
+        videos = tuple(Video(tuple(_reduced(frame, max_pixels) for frame in v.frames), v.interval)
+                       for v in media if isinstance(v, SentVideo))
+        prompt = Prompt(handler.prompt, images, (), handler.body['max_tokens'], videos=videos)
+        reply = engine.generate(prompt, max_new_tokens=prompt.max_new_tokens)
+        said = reply.text
+        if change is not None and media:
+            height, width = (videos[-1].frames if videos else images)[-1].shape[:2]
             said = _POINT.sub(lambda found: '[{}, {}]'.format(
                 *change(float(found[1]), float(found[2]), width, height)), said)
         handler.start()
         handler.say(said, finish='stop')
+        handler.send_json({'object': 'chat.completion.chunk', 'choices': [], 'usage': {
+            'prompt_tokens': reply.stats.prompt_tokens,
+            'completion_tokens': reply.stats.completion_tokens}})
 
     return answer
 
 
-def _decode(url: str, max_pixels: int) -> Any:
-    image = Image.open(io.BytesIO(base64.b64decode(url.partition(',')[2])))
-    if max_pixels and image.width * image.height > max_pixels:
-        rows, columns = smart_resize(image.height, image.width, PixelLimits(1, max_pixels))
-        image = image.resize((columns, rows))
-    return np.asarray(image)
+def _reduced(pixels: Any, max_pixels: int) -> Any:
+    rows, columns, _ = pixels.shape
+    if not max_pixels or rows * columns <= max_pixels:
+        return pixels
+    rows, columns = smart_resize(rows, columns, PixelLimits(1, max_pixels))
+    return np.asarray(Image.fromarray(pixels).resize((columns, rows)))
 
 
 @contextmanager
@@ -70,13 +80,11 @@ def one_dimensional_positions(engine: Any) -> Iterator[None]:
     Both parts do: the language model, whose three positions become the number of the token, and
     the vision tower, whose rows and columns become the number of the patch.
     """
-    embed, visual = Vision.embed, engine._model.model.visual
+    visual = engine._model.model.visual
     by_table = getattr(visual, 'rot_pos_emb', None)  # transformers 4
 
-    def flat_text(self: Vision, encoded: Any) -> Any:
-        prompt = embed(self, encoded)
-        count = torch.arange(len(prompt.positions))
-        return replace(prompt, positions=count) if prompt.positions.ndim > 1 else prompt
+    def flat_text(parts: Iterable[Any]) -> Any:
+        return np.arange(len(mrope_positions(parts)))[:, None].repeat(3, 1)
 
     def flat_patches(_: Any, inputs: Any) -> Any:
         hidden, places = inputs
@@ -85,7 +93,7 @@ def one_dimensional_positions(engine: Any) -> Iterator[None]:
     def flat_table(grid: Any) -> Any:
         return visual.rotary_pos_emb(int(grid.prod(-1).sum())).repeat(1, 2)
 
-    Vision.embed = flat_text
+    processor.mrope_positions = flat_text
     if by_table is None:
         handle = visual.rotary_pos_emb.register_forward_pre_hook(flat_patches)
     else:
@@ -93,7 +101,7 @@ def one_dimensional_positions(engine: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        Vision.embed = embed
+        processor.mrope_positions = mrope_positions
         if by_table is None:
             handle.remove()
         else:

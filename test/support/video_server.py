@@ -39,7 +39,8 @@ class SentVideo:
 def media_of(body: dict[str, Any]) -> list[SentVideo | np.ndarray[Any, Any]]:
     """Decode the images and videos of a request, in their order."""
     media: list[SentVideo | np.ndarray[Any, Any]] = []
-    for part in body['messages'][-1]['content'][:-1]:
+    user = next(message for message in body['messages'] if message['role'] == 'user')
+    for part in user['content'][:-1]:
         head, _, data = part[part['type']]['url'].partition(',')
         if part['type'] == 'image_url':
             media.append(_picture(data))
@@ -50,6 +51,18 @@ def media_of(body: dict[str, Any]) -> list[SentVideo | np.ndarray[Any, Any]]:
             assert head == 'data:video/mp4;base64'
             media.append(_file(base64.b64decode(data)))
     return media
+
+
+def counted(body: dict[str, Any], take: Callable[[Taken], Taken], side: int = 28) -> int:
+    """Count the tokens of a request, of which each is so many pixels wide and high."""
+    tokens = TEXT_TOKENS
+    for item in media_of(body):
+        if isinstance(item, SentVideo):
+            frames, rows, columns = take((len(item.frames), *item.frames[0].shape[:2]))
+        else:
+            frames, (rows, columns, _) = 1, item.shape
+        tokens += (frames + 1) // 2 * rows * columns // side**2
+    return tokens
 
 
 def _picture(data: str) -> np.ndarray[Any, Any]:
@@ -73,6 +86,7 @@ class VideoServer(Server):
         forms: of videos that it takes: 'jpeg', 'mp4'; it refuses others with status 400.
         take: changes the number and size of the frames that it takes of a video.
         counts: whether it tells the numbers of tokens.
+        side: pixels of a token.
         trusts: whether requests may say how their videos are read; else it refuses them.
 
     """
@@ -80,6 +94,7 @@ class VideoServer(Server):
     def __init__(self, *forms: str, answer: str = '\\boxed{2.4}', port: int = 0) -> None:
         """Start to serve."""
         self.forms, self.text, self.counts, self.trusts = forms, answer, True, True
+        self.side = 28
         self.take: Callable[[Taken], Taken] = lambda taken: taken
         super().__init__(self._answer, port)
 
@@ -88,16 +103,12 @@ class VideoServer(Server):
             handler.start(400, 'application/json')
             handler.send('{"error": {"message": "Start with --trust-request-mm-kwargs"}}')
             return
-        tokens = TEXT_TOKENS
-        for item in media_of(handler.body):
-            if isinstance(item, SentVideo) and item.form not in self.forms:
-                handler.start(400, 'application/json')
-                handler.send('{"error": {"message": "At most 0 video(s) may be provided"}}')
-                return
-            taken = (len(item.frames), *item.frames[0].shape[:2]) if isinstance(
-                item, SentVideo) else (1, *item.shape[:2])
-            frames, rows, columns = self.take(taken) if isinstance(item, SentVideo) else taken
-            tokens += (frames + 1) // 2 * rows * columns // 784
+        forms = {item.form for item in media_of(handler.body) if isinstance(item, SentVideo)}
+        if not forms <= {*self.forms}:
+            handler.start(400, 'application/json')
+            handler.send('{"error": {"message": "At most 0 video(s) may be provided"}}')
+            return
+        tokens = counted(handler.body, self.take, self.side)
         handler.start()
         handler.say(self.text, finish='stop')
         if self.counts:
@@ -108,7 +119,7 @@ class VideoServer(Server):
     def asked(self) -> list[Handler]:
         """The requests without the engine's own."""
         return [request for request in self.requests if not request.prompt.startswith(
-            ('What is in the ', 'Is it held?'))]
+            ('What is in the ', 'Is it held?', 'Is it continued?'))]
 
     @property
     def videos(self) -> list[SentVideo]:

@@ -70,7 +70,8 @@ def add_commands(commands: Any) -> None:
                        'at the right places',
         description='Check what is installed, how much memory the GPU has, and whether a model is '
                     'complete and fits into it; with --model or --url also ask it where things in '
-                    'drawn pictures are. Say what to do about problems. Nothing is downloaded. '
+                    'drawn pictures are; without --model, the only one of a server. Say what to '
+                    'do about problems. Nothing is downloaded. '
                     'Exit code 1 if something that is needed does not work.',
         epilog='examples: mimo-embodied doctor --model /models/MiMo-Embodied-7B; mimo-embodied '
                'doctor --url http://127.0.0.1:8000/v1')
@@ -78,7 +79,8 @@ def add_commands(commands: Any) -> None:
                          help='folder or hub name of a model whose files are checked, and which is '
                               'not loaded (default: the embedded one)')
     add_model_options(command)
-    for edge, meaning in (('min', 'smaller images are enlarged'), ('max', 'larger ones reduced')):
+    for edge, meaning in (('min', 'smaller images are enlarged'),
+                          ('max', 'larger ones are reduced')):
         command.add_argument(f'--{edge}-pixels', type=int, default=0, metavar='N',
                              help=f"area to which {meaning} (default: the model's own)")
     command.add_argument('--skills', default='', metavar='YAML',

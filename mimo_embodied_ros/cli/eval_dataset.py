@@ -56,7 +56,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument('--no-stop-early', dest='stop_early', action='store_false',
                          help='let the model end its answers itself')
     command.add_argument('--limit', type=int, default=0, metavar='N',
-                         help='only the first N questions')
+                         help='only the first N questions; with --suite, of each part')
     command.add_argument('--timeout', type=float, default=0.0, metavar='SECONDS',
                          help='for each answer (default: none)')
     command.add_argument('--worst', type=int, default=12, metavar='N',

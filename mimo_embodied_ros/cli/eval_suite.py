@@ -96,7 +96,7 @@ def _asker(options: argparse.Namespace) -> Iterator[Asker]:
     if options.node:
         from .node_asker import open_node_asker
 
-        with open_node_asker(options.node, options.timeout) as asker:
+        with open_node_asker(options.node, options.timeout, options.profiles_file) as asker:
             yield asker
         return
     engine = load_engine(_config(options), say_progress)

@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 from mimo_embodied_ros.action import Ask
 from mimo_embodied_ros.client import MimoClient
 from mimo_embodied_ros.core.errors import MimoError, ModelNotReadyError, ResultCode
+from mimo_embodied_ros.core.profiles import MIMO_EMBODIED, Profile, find_profile
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.evaluation.run import Prediction
 from mimo_embodied_ros.msg import ModelInfo
@@ -43,7 +44,8 @@ class NodeAsker:
     """Sends the questions as goals of the task's action, with their images and stamps."""
 
     def __init__(
-        self, node: Node, name: str, timeout: float = 0.0, *, wait_s: float = _WAIT_S
+        self, node: Node, name: str, timeout: float = 0.0, *, wait_s: float = _WAIT_S,
+        profiles_file: str = '',
     ) -> None:
         """Find the node that is asked, and its model.
 
@@ -52,13 +54,17 @@ class NodeAsker:
             name: of the node that is asked.
             timeout: seconds for an answer; 0 is no limit.
             wait_s: seconds that the node may be missing.
+            profiles_file: the node's file of further profiles; empty: none.
 
         Raises:
             ModelNotReadyError: there is no node of this name with a loaded model.
+            InvalidRequestError: the profile of its model is not known here.
 
         """
         self._timeout = timeout
         self._info = _find_model(node, name, wait_s)
+        named = self._info.profile
+        self._profile = (find_profile(named, '', profiles_file) if named else None) or MIMO_EMBODIED
         self._client = MimoClient(node, name, wait_s=wait_s)
         self._calls: dict[str, Callable[..., Any]] = {
             'plan_task': self._client.plan, 'find_affordances': self._client.find,
@@ -77,12 +83,18 @@ class NodeAsker:
         """See `Asker`."""
         info = self._info
         return {'model': info.name, 'dtype': info.dtype, 'min_pixels': info.min_pixels,
-                'max_pixels': info.max_pixels, 'by': 'node'}
+                'max_pixels': info.max_pixels, 'by': 'node',
+                **({'profile': self.profile.name} if self.profile != MIMO_EMBODIED else {})}
 
     @property
     def limits(self) -> PixelLimits:
         """See `Asker`."""
         return PixelLimits(self._info.min_pixels, self._info.max_pixels)
+
+    @property
+    def profile(self) -> Profile:
+        """See `Asker`."""
+        return self._profile
 
     def ask(self, record: Record, query: Query) -> Prediction:
         """See `Asker`."""
@@ -112,14 +124,16 @@ class NodeAsker:
 
 
 @contextlib.contextmanager
-def open_node_asker(name: str, timeout: float) -> Iterator[NodeAsker]:
+def open_node_asker(
+    name: str, timeout: float, profiles_file: str = ''
+) -> Iterator[NodeAsker]:
     """Start ROS in this process, ask a node of this name, and end ROS."""
     carry_large_images()
     # the interrupt is handled by the run, which keeps what there is
     process.init([], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('mimo_embodied_eval')
     try:
-        with NodeAsker(node, name, timeout) as asker:
+        with NodeAsker(node, name, timeout, profiles_file=profiles_file) as asker:
             yield asker
     finally:
         node.destroy_node()

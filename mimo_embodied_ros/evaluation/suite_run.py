@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tqdm import tqdm
 
 from mimo_embodied_ros.core.errors import MimoError, ResultCode
+from mimo_embodied_ros.core.profiles import MIMO_EMBODIED
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from mimo_embodied_ros.core.profiles import Profile
     from mimo_embodied_ros.core.resize import PixelLimits
     from mimo_embodied_ros.engine import Engine
 
@@ -62,6 +64,11 @@ class Asker(Protocol):
         """The image areas that the model sees."""
         ...
 
+    @property
+    def profile(self) -> Profile:
+        """How the model writes its answers."""
+        ...
+
     def ask(self, record: Record, query: Query) -> Prediction:
         """Answer a question.
 
@@ -90,12 +97,18 @@ class EngineAsker:
         """See `Asker`."""
         info = self._engine.info
         return {'model': info.name, 'dtype': info.dtype, 'min_pixels': info.min_pixels,
-                'max_pixels': info.max_pixels}
+                'max_pixels': info.max_pixels,
+                **({'profile': info.profile} if info.profile != MIMO_EMBODIED.name else {})}
 
     @property
     def limits(self) -> PixelLimits:
         """See `Asker`."""
         return self._engine.limits
+
+    @property
+    def profile(self) -> Profile:
+        """See `Asker`."""
+        return self._engine.profile
 
     def ask(self, record: Record, query: Query) -> Prediction:
         """See `Asker`."""
@@ -212,14 +225,14 @@ def _measure(
             if prediction is None:
                 prediction = asker.ask(record, query)
                 replies.add(prediction)
-            outcome = judge(record, prediction, query, asker.limits)
+            outcome = judge(record, prediction, query, asker.limits, asker.profile)
             if outcome.code:
                 codes[outcome.code] += 1
             if not prediction.text and prediction.code:
                 first_error = first_error or f'{prediction.code}: {prediction.message}'
             answers.append(Answered(
                 record, prediction.text, outcome.content, outcome.score,
-                _resize(query, asker.limits)))
+                _resize(query, asker)))
     except KeyboardInterrupt:
         stopped = 'interrupted; run again to go on'
     finally:
@@ -235,9 +248,11 @@ def _measure(
     return stopped
 
 
-def _resize(query: Query, limits: PixelLimits) -> Any:
+def _resize(query: Query, asker: Asker) -> Any:
     """Return the scale between the first frame and what the model saw; None without frames."""
-    return build_prompt(query, limits).resizes[0] if query.frames else None
+    if not query.frames:
+        return None
+    return build_prompt(query, asker.limits, asker.profile).resizes[0]
 
 
 def _score(row: Row, benchmark: Benchmark, answers: Sequence[Answered], judges: Judges) -> None:
@@ -246,7 +261,8 @@ def _score(row: Row, benchmark: Benchmark, answers: Sequence[Answered], judges: 
     absent = [OPTIONS[name] for name in sorted(needed) if getattr(judges, name) is None]
     if any(answered.record.truth.metric == HIDDEN for answered in answers):
         row.state = NEEDS_JUDGE
-        row.reason = 'its right answers are not published: send the export to its own judge'
+        row.reason = ('its right answers are not published, so no judge here can rate it: send the '
+                      'export to its own judge')
         return
     if absent:
         row.state, row.reason = NEEDS_JUDGE, f'give {", ".join(absent)}'

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 1000
+_ALIKE = 1e-9  # sums of floats waver
 _Z = NormalDist().inv_cdf(0.975)
 _DIRECTIONS = 'object_rel_direction'
 
@@ -92,20 +93,20 @@ def interval(tallies: Mapping[str, Tally], combine: str) -> tuple[float, float, 
     """Return the 95 % interval of a score, and by what method it was found.
 
     It is the percentile bootstrap: in each part the units are drawn anew, `RESAMPLES` times, with a
-    fixed seed. Where all units of each part are alike, drawing says nothing; there it is Wilson's
-    interval of a share of that many units.
+    fixed seed. Where all draws score the same, they say nothing; there it is Wilson's interval of a
+    share of that many units.
 
     Returns:
         (low, high, method): the method is ``bootstrap`` or ``wilson``.
 
     """
-    if all((tally.rows == tally.rows[0]).all() for tally in tallies.values()):
-        share = combined(tallies, combine)
-        return *wilson(min(1.0, max(0.0, share)), sum(t.units for t in tallies.values())), 'wilson'
     random = np.random.default_rng(0)
     scores = [
         COMBINE[combine]({n: tally.resampled(random) for n, tally in tallies.items()})
         for _ in range(RESAMPLES)]
+    if max(scores) - min(scores) < _ALIKE:
+        share = combined(tallies, combine)
+        return *wilson(min(1.0, max(0.0, share)), sum(t.units for t in tallies.values())), 'wilson'
     low, high = np.percentile(scores, [2.5, 97.5])
     return float(low), float(high), 'bootstrap'
 

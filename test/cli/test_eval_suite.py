@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from mimo_embodied_ros.cli.main import main
-from mimo_embodied_ros.evaluation.suite import load_suite
+from mimo_embodied_ros.evaluation.regions import Mask
+from mimo_embodied_ros.evaluation.suite import load_suite, read_benchmark
 from support.openai_server import Server
 from support.paths import TEST_DATA
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from support.openai_server import Handler
     from support.ros import Ros
 
 SUITE = TEST_DATA / 'suite'
@@ -91,6 +96,56 @@ def test_a_model_on_a_server_is_asked_as_the_vendor_did(tmp_path: Path) -> None:
     assert {body['temperature'] for body in bodies} == {0}
 
 
+def test_answers_of_another_model_are_read_by_its_profile(tmp_path: Path) -> None:
+    record, = read_benchmark(
+        next(b for b in load_suite() if b.name == 'where2place'), SUITE, limit=1,
+        unpacked=tmp_path / 'pictures')
+    assert isinstance(record.truth, Mask)
+    mask = record.truth.pixels()
+    thousandths = [round((i.mean() + 0.5) * 1000 / n)
+                   for i, n in zip(np.nonzero(mask)[::-1], mask.shape[::-1])]
+
+    def say(handler: Handler) -> None:
+        handler.start()
+        handler.say(json.dumps([{'point_2d': thousandths, 'label': 'it'}]), 'stop')
+        handler.send('data: [DONE]\n\n')
+
+    with Server(say) as server:
+        _, rows = suite(SUITE, tmp_path, '--only', 'where2place', '--limit', '1', '--url',
+                        server.url, '--model', 'Qwen/Qwen3-VL-8B-Instruct')
+    assert rows['where2place']['robot'] == 100
+    about = (tmp_path / 'where2place' / 'replies.jsonl').read_text().splitlines()[0]
+    assert json.loads(about)['profile'] == 'qwen3-vl'
+
+
+def test_an_interrupt_keeps_the_answers_and_prints_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(handler: Handler) -> None:
+        if len(server.requests) == 2:
+            os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C, before this answer
+        handler.answer()
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Server(answer) as server:
+            options = ['--only', 'erqa', 'embspatial', '--url', server.url, '--model', 'mimo']
+            code, rows = suite(SUITE, tmp_path, *options)
+            table = capsys.readouterr().out
+            assert code == 130
+            assert rows['erqa']['reason'] == '1 of 3; interrupted; run again to go on'
+            assert rows['embspatial']['state'] == 'not run'
+            assert len(table.split('\n\n')[0].splitlines()) == 30
+            server.behaviour = lambda handler: handler.answer()
+            asked = len(server.requests)
+            code, rows = suite(SUITE, tmp_path, *options)
+            assert code == 0
+            assert len(server.requests) - asked == 2 + 2  # the first answer was kept
+            assert rows['erqa']['answered'] == 3
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(('options', 'says'), [
     (['--data', 'absent'], 'is no folder'),
     (['--data', '.', '--only', 'cvbnch'], 'is not known; use roborefit'),
@@ -114,7 +169,7 @@ def test_a_running_node_answers_the_same(ros: Ros, tmp_path: Path) -> None:
     from support.robot import Robot
 
     robot = Robot(ros).start()
-    chosen = [b for b in load_suite() if b.name in {'where2place', 'robospatial'}]
+    chosen = [b for b in load_suite() if b.name in {'where2place', 'robospatial', 'omnidrive'}]
     with NodeAsker(ros.node('asker'), 'mimo_embodied') as asker:
         rows = {row.name: row for row in run_suite(
             chosen, SUITE, tmp_path, asker, Judges(), limit=1)}
@@ -122,3 +177,5 @@ def test_a_running_node_answers_the_same(ros: Ros, tmp_path: Path) -> None:
     assert rows['where2place'].ours == 100
     assert rows['where2place'].robot == 100
     assert rows['robospatial'].ours == 100
+    # six videos, sent as one list of pictures
+    assert (rows['omnidrive'].answered, rows['omnidrive'].failures) == (1, {})

@@ -307,6 +307,12 @@ def test_intervals_are_the_same_each_time_and_never_empty() -> None:
     assert 0.2 <= low < 0.25
     assert 0.35 < high <= 0.4
     assert interval({'a': Tally.of_scores([1.0] * 5)}, 'all')[2] == 'wilson'
+    # sentences of different lengths without a match: no draw scores anything
+    captions = text_metrics.caption_tally(
+        ['no', 'not one'], ['a car waits', 'stop here now'], text_metrics.mean_bleu)
+    low, high, method = interval({'a': captions}, 'all')
+    assert (low, high) == pytest.approx(wilson(0, 2))
+    assert method == 'wilson'
     # Wilson's interval of 0 and 10 of 10, as in Brown, Cai and DasGupta 2001
     assert wilson(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
     assert wilson(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)

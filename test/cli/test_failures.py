@@ -232,6 +232,9 @@ class Interrupted:
     """A program with a process group of its own, which Ctrl-C reaches as a whole."""
 
     def __init__(self, environment: dict[str, str], *arguments: str | Path) -> None:
+        # An interrupt in coverage's own code leaves its lock taken, and the process waits for it.
+        environment = {
+            n: value for n, value in environment.items() if not n.startswith('COVERAGE_PROCESS')}
         self.process = subprocess.Popen(
             [*COMMAND_LINE, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, cwd=AWAY, env=environment, start_new_session=True)

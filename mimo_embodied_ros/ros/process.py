@@ -9,7 +9,11 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import rclpy
-from rclpy.exceptions import NameValidationException, ParameterException
+from rclpy.exceptions import (
+    NameValidationException,
+    NotInitializedException,
+    ParameterException,
+)
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
 from mimo_embodied_ros.core.characters import valid_text
@@ -98,8 +102,10 @@ def until_shutdown() -> Iterator[None]:
         yield
     except ExternalShutdownException:
         pass
-    except RuntimeError:
-        if rclpy.ok():  # else the interrupt came between the executor's check and its wait
+    except (RuntimeError, NotInitializedException):
+        # else the interrupt came before the node was made, or between the executor's check and its
+        # wait
+        if rclpy.ok():
             raise
 
 

@@ -473,6 +473,8 @@ class Interrupting(MutuallyExclusiveCallbackGroup):
 
 
 def make():
+    if BEFORE:
+        rclpy.try_shutdown()
     node = rclpy.create_node('node')
     node.create_timer(1.0, print, callback_group=Interrupting())
     return node
@@ -482,5 +484,7 @@ raise SystemExit(process.run(make, 'node'))
 """
 
 
-def test_an_interrupt_at_any_time_ends_a_node_without_a_traceback(ros: Any) -> None:
-    assert run_python(INTERRUPTED, environment=ros.environment).stderr == ''
+@pytest.mark.parametrize('before', [False, True], ids=['waiting', 'before the node is made'])
+def test_an_interrupt_at_any_time_ends_a_node_without_a_traceback(ros: Any, before: bool) -> None:
+    code = f'BEFORE = {before}\n{INTERRUPTED}'
+    assert run_python(code, environment=ros.environment).stderr == ''

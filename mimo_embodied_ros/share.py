@@ -1,14 +1,19 @@
-"""Find the installed share folder with models, bags and configuration."""
+"""Find what is installed: the share folder with models and configuration, and extra libraries."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .core.errors import ModelNotReadyError
+from .core.errors import InvalidRequestError, ModelNotReadyError
+
+if TYPE_CHECKING:
+    from .core.errors import MimoError
 
 PACKAGE = 'mimo_embodied_ros'
 
@@ -39,6 +44,28 @@ def install_command(requirements: str) -> str:
     except ModelNotReadyError:  # not installed completely
         folder = Path('requirements')
     return f'pip install -r {shlex.quote(str(folder / requirements) + ".txt")}'
+
+
+def import_extra(
+    module: str, need: str, requirements: str, kind: type[MimoError] = InvalidRequestError
+) -> Any:
+    """Import a module that may be absent.
+
+    Args:
+        module: full name.
+        need: what needs it, in words that end with its name.
+        requirements: of the package that has it, such as ``video``.
+        kind: of the error.
+
+    Raises:
+        MimoError: it cannot be imported; the text says how to install it.
+
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        msg = f'{need}, which cannot be imported ({error}); run `{install_command(requirements)}`'
+        raise kind(msg) from error
 
 
 def carry_large_images() -> None:

@@ -23,7 +23,7 @@ from .core.frames import Frame
 from .core.resize import resize, stable_size
 from .core.video import MAX_FRAMES, PAIR, video_limits
 from .pictures import MAX_PIXELS
-from .share import install_command
+from .share import import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,12 +215,7 @@ class VideoFile:
             BadEncodingError: it is no video, or damaged.
 
         """
-        try:
-            import av
-        except ImportError as error:
-            msg = (f'{self.path}: video files are read by PyAV, which cannot be imported '
-                   f'({error}); run `{install_command("video")}`')
-            raise InvalidRequestError(msg) from error
+        av = import_extra('av', f'{self.path}: video files are read by PyAV', 'video')
         try:
             with self.path.open('rb') as file, av.open(file, options=_OPTIONS) as container:
                 if not container.streams.video:

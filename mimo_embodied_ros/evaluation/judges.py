@@ -25,7 +25,7 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.core.files import parse_json
 from mimo_embodied_ros.core.yaml_files import read_yaml
-from mimo_embodied_ros.share import install_command
+from mimo_embodied_ros.share import import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,14 +48,10 @@ class LingoJudge:
             ModelNotReadyError: it cannot be loaded.
 
         """
+        transformers = import_extra(
+            'transformers', 'Lingo-Judge needs transformers', 'model', ModelNotReadyError)
         try:
-            from transformers import pipeline
-        except ImportError as error:
-            msg = (f'Lingo-Judge needs transformers, which cannot be imported ({error}); run '
-                   f'`{install_command("model")}`')
-            raise ModelNotReadyError(msg) from error
-        try:
-            self._classify = pipeline('text-classification', model=model)
+            self._classify = transformers.pipeline('text-classification', model=model)
         except Exception as error:
             cause = ' '.join(str(error).split())
             msg = (f'Lingo-Judge {model} cannot be loaded ({cause}); give its folder, or its name '
@@ -101,13 +97,8 @@ class _Api:
             msg = ('there is no environment variable of the name that was given for the key of '
                    'the judge; put the key into one, and give its name')
             raise InvalidRequestError(msg)
-        try:
-            import httpx2
-        except ImportError as error:
-            msg = (f'a judge on a server needs httpx2, which cannot be imported ({error}); run '
-                   f'`{install_command("remote")}`')
-            raise ModelNotReadyError(msg) from error
-        self._httpx = httpx2
+        self._httpx = import_extra(
+            'httpx2', 'a judge on a server needs httpx2', 'remote', ModelNotReadyError)
         self._url, self._model = url.rstrip('/'), model
         self._headers = {'Authorization': f'Bearer {os.environ[key_env]}'} if key_env else {}
         self._path, self._said = kept, dict[str, Any]()

@@ -6,15 +6,13 @@ are split at spaces only, as the vendor does: no tokenizer, and so no Java.
 
 from __future__ import annotations
 
-import importlib
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mimo_embodied_ros.core.errors import InvalidRequestError
-from mimo_embodied_ros.share import install_command
+from mimo_embodied_ros.share import import_extra
 
 from .tally import Sums, Tally
 
@@ -33,13 +31,7 @@ def library(name: str) -> Any:
         InvalidRequestError: it is not installed.
 
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition('.')[0]
-        msg = (f'this metric needs {package}, which cannot be imported ({error}); run '
-               f'`{install_command("eval")}`')
-        raise InvalidRequestError(msg) from error
+    return import_extra(name, f'this metric needs {name.partition(".")[0]}', 'eval')
 
 
 def sentence_bleu(text: str, target: str) -> float:

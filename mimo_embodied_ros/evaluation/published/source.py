@@ -16,6 +16,7 @@ from PIL import Image
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.files import expand, parse_json, reason
 from mimo_embodied_ros.evaluation.dataset import read_lines, read_text
+from mimo_embodied_ros.share import import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,11 +143,9 @@ def cache_folder() -> Path:
 
 
 def _parquet(file: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        msg = f'{file} is parquet, which pyarrow reads; install requirements/eval.txt'
-        raise InvalidRequestError(msg) from error
+    pyarrow = import_extra('pyarrow', f'{file} is parquet, which is read by pyarrow', 'eval')
+    from pyarrow import parquet
+
     number = 0
     try:
         with parquet.ParquetFile(file) as table:
@@ -154,7 +153,7 @@ def _parquet(file: Path) -> Iterator[tuple[str, Any]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield f'{file}:row {number}', row
-    except (ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError) as error:
         msg = f'{file} cannot be read as parquet ({error}); download it again'
         raise InvalidRequestError(msg) from error
 

@@ -24,6 +24,7 @@ from mimo_embodied_ros.core.errors import (
     ModelNotReadyError,
 )
 from mimo_embodied_ros.core.files import parse_json
+from mimo_embodied_ros.core.masking import hide
 from mimo_embodied_ros.core.yaml_files import read_yaml
 from mimo_embodied_ros.share import import_extra
 
@@ -100,7 +101,9 @@ class _Api:
         self._httpx = import_extra(
             'httpx2', 'a judge on a server needs httpx2', 'remote', ModelNotReadyError)
         self._url, self._model = url.rstrip('/'), model
-        self._headers = {'Authorization': f'Bearer {os.environ[key_env]}'} if key_env else {}
+        key = os.environ[key_env].strip() if key_env else ''
+        hide(key)
+        self._headers = {'Authorization': f'Bearer {key}'} if key else {}
         self._path, self._said = kept, dict[str, Any]()
         if kept is not None and kept.exists():
             for line in kept.read_text('utf-8').splitlines():

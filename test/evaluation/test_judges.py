@@ -111,6 +111,18 @@ def test_what_is_wrong_with_a_judge_is_said_with_its_remedy() -> None:
         ChatJudge(server.url, 'judge').rate_drivelm('a', 'b')
 
 
+def test_the_key_of_a_judge_is_masked_in_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('JUDGE_KEY', 'orange tulips\n')  # as from a file with a last line end
+
+    def echo(handler: Handler) -> None:
+        handler.start(401)
+        handler.send(f'no such user: {handler.headers["Authorization"].removeprefix("Bearer ")}')
+
+    with Server(echo) as server, pytest.raises(BackendError, match='answers 401') as raised:
+        ChatJudge(server.url, 'judge', 'JUDGE_KEY').rate_drivelm('a', 'b')
+    assert 'no such user: ***' in str(raised.value)
+
+
 def test_lingo_judge_is_a_text_classifier(tmp_path: Path) -> None:
     # a tiny random one of its class: its weights cannot be had here
     import torch

@@ -16,9 +16,9 @@ import numpy as np
 
 from mimo_embodied_ros.core.answers import Affordances
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ResultCode
+from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.readers import split_reasoning
 from mimo_embodied_ros.core.resize import Resize
-from mimo_embodied_ros.core.video import video_limits
 
 from .answering import UNREAD, answer_query
 from .config import PICTURES, EngineConfig
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mimo_embodied_ros.core.query import Query
-    from mimo_embodied_ros.core.resize import PixelLimits
 
     from .early_end import Cancelled, Deadline
     from .interface import Engine
@@ -140,7 +139,7 @@ class _Asker:
 
     def _as_read(self, query: Query, first: float, second: float) -> tuple[float, float]:
         """Return the point that two numbers are by the profile."""
-        resize, profile = _resize(query, self._engine.limits), self._engine.profile
+        resize, profile = _resize(query, self._engine), self._engine.profile
         if profile.range:
             resize = Resize(resize.width, resize.height, profile.range, profile.range)
         return resize.to_image(*((second, first) if profile.y_first else (first, second)))
@@ -159,18 +158,16 @@ class _Asker:
         return not self._read and self._unread >= _HOPELESS
 
 
-def _resize(query: Query, limits: PixelLimits) -> Resize:
+def _resize(query: Query, engine: Engine) -> Resize:
     """The scale between the frames of a query and the images that the model sees."""
-    if query.task.media.is_video:
-        limits = video_limits(limits, len(query.frames))
-    return query.frames[-1].resized(limits)[1]
+    return build_prompt(query, engine.limits, engine.profile).answer_resizes[-1]
 
 
 def _sight(
     picture: Picture, answers: Sequence[tuple[float, float] | None], engine: Engine
 ) -> Sight:
     """Convert marks and answers to pixels of the image that the model sees."""
-    resize = _resize(picture.queries[0], engine.limits)
+    resize = _resize(picture.queries[0], engine)
     scale = np.array(resize.to_model(1.0, 1.0))
     points = np.array([(np.nan, np.nan) if answer is None else answer for answer in answers])
     return Sight(

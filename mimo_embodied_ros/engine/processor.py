@@ -201,7 +201,7 @@ class EncodedPrompt:
 
     Attributes:
         tokens: (tokens,) int64.
-        positions: (tokens, 3) int64: time, row and column; None without images.
+        parts: number of tokens of each text, and grids of the images and videos, in their order.
         image_at: (tokens,) bool: which tokens are replaced by the features of the images.
         prefix: number of tokens up to the end of the last image; 0 without images.
         key: identifies the prefix, by system prompt and images; None without images.
@@ -211,12 +211,17 @@ class EncodedPrompt:
     """
 
     tokens: torch.Tensor
-    positions: torch.Tensor | None
+    parts: tuple[int | Grid, ...]
     image_at: torch.Tensor
     prefix: int
     key: tuple[Hashable, ...] | None
     images: tuple[EncodedImage, ...]
     image_tokens: int
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """(tokens, 3) int64: time, row and column; computed only where no prefix is kept."""
+        return torch.from_numpy(mrope_positions(self.parts))
 
     @property
     def keys(self) -> tuple[Hashable, ...]:
@@ -319,7 +324,7 @@ class PromptEncoder:
         parts.append(length + len(ids))
         return EncodedPrompt(
             torch.tensor(tokens),
-            torch.from_numpy(mrope_positions(parts)) if media else None,
+            tuple(parts),
             torch.tensor(image_at),
             prefix,
             (prompt.system, *keys) if media else None,

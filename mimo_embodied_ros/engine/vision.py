@@ -70,7 +70,7 @@ class Vision:
         start = encoded.prefix if prefix is not None else 0
         tokens = encoded.tokens[start:].to(decoder.device)
         hidden = decoder.embed(tokens)
-        if prefix is not None or encoded.positions is None:
+        if prefix is not None or not encoded.images:
             positions = torch.arange(len(tokens), device=decoder.device)
             positions += prefix.position if prefix else 0
             return EmbeddedPrompt(hidden, positions, start, prefix)

@@ -23,7 +23,7 @@ from support.tabletop import INSTRUCTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
+    from types import CodeType, FrameType
 
 SOURCE = Path(mimo_embodied_ros.__file__).parent
 GENERATED = {'msg', 'srv', 'action'}
@@ -62,34 +62,42 @@ class Function(NamedTuple):
 
 
 class Trace:
-    """Records which functions of the package call which; in threads that begin while it exists."""
+    """Records which functions of the package call which; in threads that begin while it exists.
+
+    While it records it only notes code objects: reading sources in ``sys.setprofile`` counts into
+    the recursion of what is traced, and Python 3.11 then fails in ``ast.parse``.
+    """
 
     def __init__(self) -> None:
-        self.first_calls: dict[str, dict[Function, None]] = {}  # by thread, in their order
-        # calls from one room to another
-        self.changes: set[tuple[Function, Function]] = set()
+        # thread, called and calling code, in their order
+        self._calls: dict[tuple[str, CodeType, CodeType | None], None] = {}
         self._recording = False
 
     def profile(self, frame: FrameType, event: str, _: Any) -> None:
         """Take an event of ``sys.setprofile``."""
-        if self._recording and event == 'call' and (called := function_of(frame)):
-            thread = threading.current_thread().name.split()[0]
-            self.first_calls.setdefault(thread, {})[called] = None
-            caller = function_of(frame.f_back) if frame.f_back else None
-            if caller and caller.room != called.room:
-                self.changes.add((caller, called))
+        if self._recording and event == 'call':
+            caller = frame.f_back.f_code if frame.f_back else None
+            self._calls[threading.current_thread().name.split()[0], frame.f_code, caller] = None
 
     def __enter__(self) -> None:
-        self.first_calls.clear()
-        self.changes.clear()
+        self._calls.clear()
         self._recording = True
 
     def __exit__(self, *_: object) -> None:
         self._recording = False
 
+    def first_calls(self, thread: str | None = None) -> dict[Function, None]:
+        """The functions that a thread, or any, called, in the order of their first calls."""
+        return {called: None for name, code, _ in tuple(self._calls)
+                if thread in (None, name) and (called := function_of(code))}
+
     @property
-    def functions(self) -> set[Function]:
-        return {function for calls in self.first_calls.values() for function in calls}
+    def changes(self) -> set[tuple[Function, Function]]:
+        """Calls from one room to another."""
+        calls = ((function_of(caller), function_of(called))
+                 for _, called, caller in self._calls if caller)
+        return {(caller, called) for caller, called in calls
+                if caller and called and caller.room != called.room}
 
 
 @cache
@@ -117,8 +125,7 @@ def first_line(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> i
     return min(part.lineno for part in (node, *node.decorator_list))
 
 
-def function_of(frame: FrameType) -> Function | None:
-    code = frame.f_code
+def function_of(code: CodeType) -> Function | None:
     return function_at(code.co_filename, code.co_name, code.co_firstlineno)
 
 
@@ -145,10 +152,10 @@ def check_page(section: str, trace: Trace) -> None:
     (tables,) = (part for part in PAGE.split('\n## ') if part.startswith(section))
     for table in tables.split('\n### ')[1:]:
         rows = ROW.findall(table)
-        calls = [tuple(f) for f in trace.first_calls[THREADS[table.split(':')[0]]]]
+        calls = [tuple(f) for f in trace.first_calls(THREADS[table.split(':')[0]])]
         assert rows
         assert [call for call in calls if call in rows] == rows
-    called = {f for f in trace.functions
+    called = {f for f in trace.first_calls()
               if f.module in COMPLETE and not re.search(r'(^|\.)[_<]', f.name)}
     assert called - set(ROW.findall(PAGE)) <= NOT_ON_THE_PAGE
 
@@ -160,8 +167,9 @@ def test_the_way_of_a_goal(ros: Any, trace: Trace) -> None:
         with trace:
             robot.ask(action.PlanTask, 'plan_task', instruction=INSTRUCTION)
     check_page('A goal is answered', trace)
-    counts = {'functions': len(trace.functions), 'files': len({f.module for f in trace.functions}),
-              'nested': sum(f.is_nested for f in trace.functions),
+    functions = trace.first_calls()
+    counts = {'functions': len(functions), 'files': len({f.module for f in functions}),
+              'nested': sum(f.is_nested for f in functions),
               'changes of room': len(trace.changes)}
     # the way that one has to follow must not grow unnoticed
     assert {name: count for name, count in counts.items() if count > MOST[name]} == {}
@@ -172,7 +180,7 @@ def test_the_way_of_a_cancel(ros: Any, trace: Trace) -> None:
     with trace:
         handle = robot.send(action.PlanTask, 'plan_task', instruction=INSTRUCTION)
         ros.wait_for(lambda: robot.node.session.scheduler.running)
-        ros.wait_for(lambda: any(f.name == 'Job.is_over' for f in trace.functions))
+        ros.wait_for(lambda: any(f.name == 'Job.is_over' for f in trace.first_calls()))
         ros.wait_for(ros.call(handle.cancel_goal_async).done)
         assert robot.result(handle).result.error_code == ResultCode.CANCELLED
     check_page('A goal is cancelled', trace)

@@ -34,7 +34,7 @@ from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from mimo_embodied_ros.execution.mock_robot import MockRobot
 from mimo_embodied_ros.execution.plan_state import PlanState, StateFile
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
-from mimo_embodied_ros.ros.skill_interfaces import absent_servers
+from mimo_embodied_ros.ros.skill_interfaces import absent_endpoints
 from support.programs import COMMAND_LINE
 from support.robot import Robot, parameters
 from support.tabletop import INSTRUCTION, SCENE
@@ -547,15 +547,15 @@ def test_a_plan_stays_where_the_robots_own_server_is_absent(make: Any, capfd: An
     skills = load_skills(world.values['skills_file'])
     said: list[str] = []
     world.ros.call(world.mock.destroy)
-    world.ros.wait_for(lambda: len(absent_servers(world.robot.other, skills)) == 2)
+    world.ros.wait_for(lambda: len(absent_endpoints(world.robot.other, skills)) == 2)
     world.start()
     request = world.goal(plan=world.plan())
     error = error_of(request)
     assert isinstance(error, StepFailedError)
     assert f'there is no server for {GRASP}' in str(error)
     assert world.state.exists()
-    world.ros.wait_for(lambda: said.append(capfd.readouterr().err) or 'are absent' in ''.join(said))
-    (line,) = [line for line in ''.join(said).splitlines() if 'are absent' in line]
+    world.ros.wait_for(lambda: said.append(capfd.readouterr().err) or 'need what is absent' in ''.join(said))
+    (line,) = [line for line in ''.join(said).splitlines() if 'need what is absent' in line]
     assert f'the action {GRASP} (mimo_embodied_ros/action/RunSkill) has no server' in line
     assert RELEASE not in line
     world.mock = MockRobot(world.robot.other, {

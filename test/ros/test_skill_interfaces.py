@@ -16,7 +16,7 @@ from mimo_embodied_ros.action import PlanTask, RunSkill
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.ros.fields import set_fields
 from mimo_embodied_ros.ros.placeholders import fill_placeholders, placeholder_values
-from mimo_embodied_ros.ros.skill_interfaces import absent_servers, load_checked_skills
+from mimo_embodied_ros.ros.skill_interfaces import absent_endpoints, load_checked_skills
 from support.paths import SKILL_FILES
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def test_a_node_that_only_plans_is_told_which_types_it_cannot_check(tmp_path: Pa
     said: list[str] = []
     assert load_checked_skills(path, said.append)['do'].runs[0].name == '/s'
     assert said == [
-        f'{path}: absent_msgs/srv/Do is not installed here, so calls of it were not checked']
+        f'{path}: absent_msgs/srv/Do is not installed here, so what uses it was not checked']
 
 
 def test_servers_that_are_absent_or_of_another_type_are_named(ros: Any, tmp_path: Path) -> None:
@@ -141,16 +141,16 @@ def test_servers_that_are_absent_or_of_another_type_are_named(ros: Any, tmp_path
     node.create_client(SetBool, '/s')  # a client is no server
     skills = load_checked_skills(written(tmp_path, SKILL + RUN.replace('/a', 'a', 1) + 'goal: {}\n'
                                          '  - ' + SET + 'request: {}\n'))
-    assert absent_servers(node, skills) == [
+    assert absent_endpoints(node, skills) == [
         'the action /r/a (mimo_embodied_ros/action/RunSkill) has no server',
         'the service /s (std_srvs/srv/SetBool) has no server']
     node.create_service(SetBool, '/s', lambda _, response: response)
     from rclpy.action import ActionServer
 
     server = ros.call(ActionServer, node, RunSkill, 'a', lambda _: RunSkill.Result())
-    ros.wait_for(lambda: not absent_servers(node, skills))
+    ros.wait_for(lambda: not absent_endpoints(node, skills))
     ros.call(server.destroy)
-    ros.wait_for(lambda: len(absent_servers(node, skills)) == 1)
+    ros.wait_for(lambda: len(absent_endpoints(node, skills)) == 1)
     node.create_service(Trigger, 'a/_action/send_goal', lambda _, response: response)
-    ros.wait_for(lambda: [*absent_servers(node, skills)] == [
+    ros.wait_for(lambda: [*absent_endpoints(node, skills)] == [
         'the action /r/a is of type std_srvs/srv/Trigger, not mimo_embodied_ros/action/RunSkill'])

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.tasks import TASKS, Task
-from mimo_embodied_ros.worlds.drawing import COLOURS
-from mimo_embodied_ros.worlds.table_scene import CONTAINERS, MOVABLE, PLACES, SHAPES, Table, Thing
+from mimo_embodied_ros.worlds.table_scene import SHAPES, Table, Thing
+from mimo_embodied_ros.worlds.things import COLOURS, CONTAINERS, MOVABLE, PLACES
 
 from .question import (
     Question,

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 
 from mimo_embodied_ros.core.resize import FACTOR
-from mimo_embodied_ros.worlds.drawing import COLOURS
 from mimo_embodied_ros.worlds.road_scene import BENDS, ROAD_OBJECTS, Road
 from mimo_embodied_ros.worlds.table_scene import SHAPES, Table, Thing
+from mimo_embodied_ros.worlds.things import COLOURS
 
 from .table_questions import nearest_neighbour
 

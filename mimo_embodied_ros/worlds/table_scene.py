@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from .drawing import COLOURS, FRACTION_BITS, add_lighting, fixed_point, shaded
+from .drawing import FRACTION_BITS, add_lighting, fixed_point, shaded
+from .things import COLOURS, PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,9 +63,6 @@ _SHAPES: dict[str, list[tuple[str, list[tuple[float, float]], float]]] = {
     ],
 }
 SHAPES = tuple(_SHAPES)
-MOVABLE = ('cube', 'ball', 'cone')
-CONTAINERS = ('cup', 'bowl')
-PLACES = ('plate', 'mat')
 _RING_WIDTH = 0.2
 _HALF_WIDTH = 1.3  # of the widest shape, in radii
 MIN_CLEARANCE = 1.2  # least `clearance` between two things

@@ -28,7 +28,7 @@ from mimo_embodied_ros.embedded.evaluate import Exam
 from mimo_embodied_ros.embedded.question import Question
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.processor import PromptEncoder, load_processor
-from mimo_embodied_ros.worlds import table_scene
+from mimo_embodied_ros.worlds import table_scene, things
 from mimo_embodied_ros.worlds.table_clip import FRAMES, INTERVAL, TableClip, draw_clip
 from support.paths import EMBEDDED_MODEL
 
@@ -110,7 +110,7 @@ def test_right_replies_about_clips_are_read_as_the_typed_answers(seed: int) -> N
             first, last = clip.frames[0].things, clip.frames[-1].things
             named = [t for t in first if t.name in question.text]
             gone = [t for t in named if t not in last and t.name not in {x.name for x in last}]
-            holder = [t.name for t in named if t.shape in table_scene.CONTAINERS]
+            holder = [t.name for t in named if t.shape in things.CONTAINERS]
             assert content.yes is bool(gone and clip.container in holder)
 
 

@@ -1,7 +1,7 @@
 """Measure a model on scenes that it was not trained on: ``make eval``.
 
 Each question takes the whole path of a robot's request: prompt, resize, generation, parsing. The
-scenes are drawn at the sizes of usual cameras, from a seed that training does not use. This
+scenes have the sizes of usual cameras and come from a seed that training does not use. This
 evaluation stands here and not in ``evaluation``, because it asks the embedded model's own
 questions, which ``evaluation`` must not import.
 """
@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mimo_embodied_ros.core.answers import (
     Affordances,
@@ -48,6 +48,9 @@ from .curriculum import CAMERA_SIZES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mimo_embodied_ros.core.answers import Content
     from mimo_embodied_ros.core.skills import SkillList
     from mimo_embodied_ros.engine import Engine
@@ -61,6 +64,42 @@ TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_step
            'skills_order': 0.9}
 _AT_ONCE = 8
 _NEAR = 0.1  # how far a plan's point may be from the truth, as a share of the image's sides
+
+
+class Scenes(Protocol):
+    """Where an exam takes its scenes from; ``size`` is (width, height) in pixels."""
+
+    def table(self, rng: random.Random, size: tuple[int, int]) -> table_scene.Table:
+        """Return a table as a camera sees it."""
+
+    def road(self, rng: random.Random, size: tuple[int, int]) -> road_scene.Road:
+        """Return a road as a camera sees it."""
+
+    def clip(self, rng: random.Random) -> table_clip.TableClip:
+        """Return a clip of a table."""
+
+    def mask(self, scene: table_scene.Table, thing: table_scene.Thing) -> NDArray[np.bool_]:
+        """Return (height, width) bool: where a thing is to be seen."""
+
+
+class DrawnScenes:
+    """Drawn tables, roads and clips; see `Scenes`."""
+
+    def table(self, rng: random.Random, size: tuple[int, int]) -> table_scene.Table:
+        """Draw a table."""
+        return table_scene.draw_table(rng, *size)
+
+    def road(self, rng: random.Random, size: tuple[int, int]) -> road_scene.Road:
+        """Draw a road."""
+        return road_scene.draw_road(rng, *size)
+
+    def clip(self, rng: random.Random) -> table_clip.TableClip:
+        """Draw a clip; larger ones take long, and the model gets frames of a video small."""
+        return table_clip.draw_clip(rng, 320, 240)
+
+    def mask(self, scene: table_scene.Table, thing: table_scene.Thing) -> NDArray[np.bool_]:
+        """Return where a thing is drawn and not hidden."""
+        return table_scene.mask(scene, thing)
 
 
 class Scores:
@@ -92,10 +131,10 @@ class Scores:
         return {f'{figure} {part}'.strip(): len(v) for (figure, part), v in self._right.items()}
 
 
-def _hits(content: Content | None, scene: table_scene.Table, thing: table_scene.Thing) -> bool:
+def _hits(content: Content | None, mask: NDArray[np.bool_]) -> bool:
     if not isinstance(content, Affordances) or len(content.points) != 1:
         return False
-    return bool(metrics.in_mask(answer_points(content), table_scene.mask(scene, thing)).all())
+    return bool(metrics.in_mask(answer_points(content), mask).all())
 
 
 def _overlap(content: Content | None, thing: table_scene.Thing) -> float:
@@ -171,16 +210,20 @@ def _frames(scene: _Scene) -> tuple[Frame, ...]:
 class Exam:
     """Asks a model about held-out scenes, and keeps the scores."""
 
-    def __init__(self, engine: Engine, number: int, seed: int, *, structured: bool) -> None:
-        """Take the model.
+    def __init__(
+        self, engine: Engine, number: int, seed: int, scenes: Scenes, *, structured: bool = False,
+    ) -> None:
+        """Take the model and the scenes.
 
         Args:
             engine: runs the model.
             number: questions for each figure.
             seed: seed of the scenes and questions.
+            scenes: where the scenes come from.
             structured: hold answers to a grammar.
 
         """
+        self._scenes = scenes
         self.scores = Scores()
         self._engine = engine
         self._number = number
@@ -214,15 +257,15 @@ class Exam:
         self, number: int, maker: Callable[[table_scene.Table], Question | None],
         camera: tuple[int, int] | None = None, rules: SkillList | None = None,
     ) -> Iterator[tuple[table_scene.Table, Question, Content | None]]:
-        """Answers about drawn tables, without those about which the maker asks nothing."""
+        """Answers about tables, without those about which the maker asks nothing."""
         rng = self._rng
-        drawn = (table_scene.draw_table(rng, *(camera or rng.choice(CAMERA_SIZES)))
-                 for _ in itertools.count())
-        pairs = ((scene, question) for scene in drawn if (question := maker(scene)))
+        tables = (self._scenes.table(rng, camera or rng.choice(CAMERA_SIZES))
+                  for _ in itertools.count())
+        pairs = ((scene, question) for scene in tables if (question := maker(scene)))
         return self._answered(itertools.islice(pairs, number), rules)
 
     def _roads(self, number: int) -> Iterator[road_scene.Road]:
-        return (road_scene.draw_road(self._rng, *self._rng.choice(CAMERA_SIZES))
+        return (self._scenes.road(self._rng, self._rng.choice(CAMERA_SIZES))
                 for _ in range(number))
 
     def points(self) -> None:
@@ -231,7 +274,8 @@ class Exam:
             for scene, question, content in self._about_tables(
                     self._number, lambda s: table_questions.point(self._rng, s), camera):
                 self.scores.add('point_hit', '{}x{}'.format(*camera),
-                                right=_hits(content, scene, question.things[0]))
+                                right=_hits(content, self._scenes.mask(
+                                    scene, question.things[0])))
 
     def words(self) -> None:
         """Measure whether answers in words are right: each relation by itself, and the others."""
@@ -307,17 +351,51 @@ class Exam:
             elif road_questions.hazards(road):
                 self.scores.add('hazard_iou', '', right=_hazards_fit(content, road))
 
-
     def clips(self) -> None:
         """Measure whether answers about clips are right, by kind of the question."""
         rng = self._rng
-        # larger ones take long to draw, and the model gets frames of a video small
-        drawn = (table_clip.draw_clip(rng, 320, 240) for _ in itertools.count())
+        clips = (self._scenes.clip(rng) for _ in itertools.count())
         for maker in clip_questions.MAKERS:
-            pairs = ((clip, question) for clip in drawn if (question := maker(rng, clip)))
+            pairs = ((clip, question) for clip in clips if (question := maker(rng, clip)))
             for _, question, content in self._answered(
                     itertools.islice(pairs, self._number // 4)):
                 self.scores.add('clip', maker.__name__, right=_words_right(content, question))
+
+
+def measure(
+    engine: Engine, scenes: Scenes, *, number: int, seed: int, structured: bool
+) -> dict[str, Any]:
+    """Print the figures that a model reaches with scenes of one kind, and return the report.
+
+    Args:
+        engine: runs the model.
+        scenes: where the scenes come from.
+        number: questions for each figure.
+        seed: seed of the scenes and questions.
+        structured: hold answers to a grammar.
+
+    Returns:
+        Shares of right answers by figure, or by figure and part; ``questions``, the number of
+        answers behind each; and ``missed``, the figures below their targets.
+
+    """
+    exam = Exam(engine, number, seed, scenes, structured=structured)
+    for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans, exam.driving,
+                exam.skills, exam.clips):
+        ask()
+    shares = exam.scores.report()
+    missed = []
+    for figure, value in shares.items():
+        for part, share in (value if isinstance(value, dict) else {'': value}).items():
+            target = TARGETS.get(figure)
+            note = '' if target is None else f'   target {target:.0%}'
+            if target is not None and share < target:
+                note += ', MISSED'
+                missed.append(f'{figure} {part}'.strip())
+            print(f'{figure:15s} {part:20s} {share:7.1%}{note}')
+    if missed:
+        print(f'below their targets: {", ".join(missed)}', file=sys.stderr)
+    return {**shares, 'questions': exam.scores.counts(), 'missed': missed}
 
 
 def main() -> int:
@@ -329,38 +407,20 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--structured', action='store_true',
                         help='hold points, boxes and choices to a grammar')
-    parser.add_argument('--clips', action='store_true',
-                        help='ask about clips, too, which the shipped model has not learnt')
     options = parser.parse_args()
     engine = load_engine(EngineConfig(model=options.model, max_batch=_AT_ONCE))
     begin = time.monotonic()
     try:
-        exam = Exam(engine, options.number, options.seed, structured=options.structured)
-        for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans,
-                    exam.driving, exam.skills, *([exam.clips] if options.clips else [])):
-            ask()
+        figures = measure(engine, DrawnScenes(), number=options.number, seed=options.seed,
+                          structured=options.structured)
     finally:
         engine.close()
-    scores = exam.scores
-    shares = scores.report()
-    missed = []
-    for figure, value in shares.items():
-        for part, share in (value if isinstance(value, dict) else {'': value}).items():
-            target = TARGETS.get(figure)
-            note = '' if target is None else f'   target {target:.0%}'
-            if target is not None and share < target:
-                note += ', MISSED'
-                missed.append(f'{figure} {part}'.strip())
-            print(f'{figure:15s} {part:20s} {share:7.1%}{note}')
     options.out.mkdir(parents=True, exist_ok=True)
     report = {'model': engine.info.name, 'seed': options.seed,
-              'structured': options.structured, **shares,
-              'questions': scores.counts(), 'missed': missed}
+              'structured': options.structured, **figures}
     (options.out / 'report.json').write_text(json.dumps(report, indent=2) + '\n', 'utf-8')
-    print(f'{sum(scores.counts().values())} answers in {time.monotonic() - begin:.0f} s; '
+    print(f'{sum(figures["questions"].values())} answers in {time.monotonic() - begin:.0f} s; '
           f'{options.out}/report.json')
-    if missed:
-        print(f'below their targets: {", ".join(missed)}', file=sys.stderr)
     return 0
 
 

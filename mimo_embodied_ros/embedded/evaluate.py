@@ -42,16 +42,16 @@ from mimo_embodied_ros.evaluation.regions import answer_points
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
 
-from . import clip_questions, road_questions, table_questions
+from . import clip_questions, plan_questions, road_questions, table_questions
 from .curriculum import CAMERA_SIZES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from mimo_embodied_ros.core.answers import Content
+    from mimo_embodied_ros.core.answers import Content, Point
     from mimo_embodied_ros.core.skills import SkillList
     from mimo_embodied_ros.engine import Engine
 
@@ -170,14 +170,19 @@ def _plan_right(content: Content | None, question: Question) -> bool:
 def _places_right(
     content: Content | None, scene: table_scene.Table, question: Question
 ) -> bool:
-    if not isinstance(content, TaskPlan) or len(content.steps) != len(question.things):
-        return False
+    points = [p for step in content.steps for p in step.points] if (
+        isinstance(content, TaskPlan)) else []
+    return len(points) == len(question.things) and all(
+        _is_at(point, thing, scene) for point, thing in zip(points, question.things))
+
+
+def _is_at(point: Point, thing: table_scene.Thing, scene: table_scene.Table) -> bool:
+    """Whether a point is near a thing, or, where a free place is asked for, on none."""
+    if not thing.colour:
+        return not any(t.box[0] <= point.x <= t.box[2] and t.box[1] <= point.y <= t.box[3]
+                       for t in scene.things)
     height, width = scene.pixels.shape[:2]
-    return all(
-        len(step.points) == 1
-        and abs(step.points[0].x - thing.x) <= _NEAR * width
-        and abs(step.points[0].y - thing.y) <= _NEAR * height
-        for step, thing in zip(content.steps, question.things))
+    return abs(point.x - thing.x) <= _NEAR * width and abs(point.y - thing.y) <= _NEAR * height
 
 
 def skill_calls(plan: TaskPlan) -> list[tuple[str, ...]]:
@@ -189,13 +194,14 @@ def _things(plan: TaskPlan) -> list[str]:
     return [a.value for step in plan.steps for a in step.arguments if a.type in GROUNDED]
 
 
-def _on_things(plan: TaskPlan, scene: table_scene.Table) -> bool:
-    """Whether each point of a plan is near the thing that its argument names."""
-    height, width = scene.pixels.shape[:2]
-    things = {thing.name: thing for thing in scene.things}
+def _on_things(
+    plan: TaskPlan, true: TaskPlan, things: Sequence[table_scene.Thing], scene: table_scene.Table
+) -> bool:
+    """Whether each point of a plan is where an argument of this value is in the true one."""
+    values = [a.value for step in true.steps for a in step.arguments if a.point is not None]
+    where = list(zip(values, things))
     return all(
-        a.value in things and abs(a.point.x - things[a.value].x) <= _NEAR * width
-        and abs(a.point.y - things[a.value].y) <= _NEAR * height
+        any(a.value == value and _is_at(a.point, thing, scene) for value, thing in where)
         for step in plan.steps for a in step.arguments if a.point is not None)
 
 
@@ -312,7 +318,7 @@ class Exam:
     def plans(self) -> None:
         """Measure whether all steps of a plan, and all their points, are right."""
         for scene, plan, content in self._about_tables(
-                self._number, lambda s: table_questions.plan(self._rng, s)):
+                self._number, lambda s: plan_questions.plan(self._rng, s)):
             if plan.kind == 'plan_absent':
                 self.scores.add('other', 'plan_absent_refused',
                                 right=isinstance(content, TaskPlan) and not content.steps)
@@ -323,9 +329,10 @@ class Exam:
     def skills(self) -> None:
         """Measure whether plans of skills are valid, about the right things, and in order."""
         rules = select_skills(
-            load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'))
+            load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'),
+            open_ended=True)  # to swap two things needs the table, which nobody names
         for scene, plan, content in self._about_tables(
-                self._number, lambda s: table_questions.plan(self._rng, s), rules=rules):
+                self._number, lambda s: plan_questions.plan(self._rng, s), rules=rules):
             answer = content if isinstance(content, TaskPlan) and not content.problem else None
             if plan.kind == 'plan_absent':
                 self.scores.add('other', 'skills_absent_refused',
@@ -334,7 +341,8 @@ class Exam:
             true = check_plan(TaskPlan(plan.text, read_steps(plan.answer) or ()), rules)
             self.scores.add('skills_valid', '', right=answer is not None and bool(answer.steps))
             self.scores.add('skills_objects', '', right=answer is not None and (
-                sorted(_things(answer)) == sorted(_things(true)) and _on_things(answer, scene)))
+                sorted(_things(answer)) == sorted(_things(true))
+                and _on_things(answer, true, plan.things, scene)))
             self.scores.add('skills_order', '', right=answer is not None and (
                 skill_calls(answer) == skill_calls(true)))
 

@@ -52,7 +52,7 @@ def seen_thing(
         return None
     x_min, x_max, y_min, y_max = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
     inside = (((columns + 1) % FACTOR > 1) & ((rows + 1) % FACTOR > 1)
-              & [cell(x, y) not in taken for x, y in zip(columns, rows)])
+              & [cell(float(x), float(y)) not in taken for x, y in zip(columns, rows)])
     if not inside.any():
         return None
     away = (columns - columns.mean()) ** 2 + (rows - rows.mean()) ** 2

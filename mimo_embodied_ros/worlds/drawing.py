@@ -1,4 +1,4 @@
-"""Shared by drawn worlds: colours, sub-pixel coordinates, and the lighting of a picture."""
+"""Shared by drawn worlds: shades, sub-pixel coordinates, and the lighting of a picture."""
 
 from __future__ import annotations
 
@@ -13,14 +13,6 @@ if TYPE_CHECKING:
 
     Picture = NDArray[np.uint8]
 
-COLOURS = {
-    'red': (208, 38, 38),
-    'green': (44, 158, 62),
-    'blue': (40, 88, 212),
-    'yellow': (234, 206, 44),
-    'purple': (138, 58, 178),
-    'orange': (240, 128, 28),
-}
 FRACTION_BITS = 4
 """Fractional bits of the coordinates given to OpenCV: its parameter ``shift``."""
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from .drawing import COLOURS, FRACTION_BITS, add_lighting, fixed_point
+from .drawing import FRACTION_BITS, add_lighting, fixed_point
+from .things import COLOURS
 
 if TYPE_CHECKING:
     import random

@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 
 from .drawing import FRACTION_BITS, fixed_point
-from .table_scene import (
-    CONTAINERS,
-    MIN_CLEARANCE,
-    MOVABLE,
-    Table,
-    Thing,
-    clearance,
-    draw_table,
-    random_place,
-)
+from .table_scene import MIN_CLEARANCE, Table, Thing, clearance, draw_table, random_place
+from .things import CONTAINERS, MOVABLE
 
 if TYPE_CHECKING:
     from .drawing import Picture

@@ -17,15 +17,8 @@ from mimo_embodied_ros.core.frames import Intrinsics
 from mimo_embodied_ros.geometry.camera_model import CameraModel
 
 from .table_camera import FOCAL, HEIGHT, WIDTH, depth_at, depth_of
-from .table_scene import (
-    CONTAINERS,
-    MIN_CLEARANCE,
-    MOVABLE,
-    clearance,
-    draw_table,
-    place_things,
-    random_place,
-)
+from .table_scene import MIN_CLEARANCE, clearance, draw_table, place_things, random_place
+from .things import CONTAINERS, MOVABLE
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -24,11 +24,11 @@ from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import TASKS
 from mimo_embodied_ros.core.video import PAIR
 from mimo_embodied_ros.embedded import clip_questions, packed_model, packing, untrained_model
-from mimo_embodied_ros.embedded.evaluate import Exam
+from mimo_embodied_ros.embedded.evaluate import DrawnScenes, Exam
 from mimo_embodied_ros.embedded.question import Question
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.processor import PromptEncoder, load_processor
-from mimo_embodied_ros.worlds import table_scene
+from mimo_embodied_ros.worlds import table_scene, things
 from mimo_embodied_ros.worlds.table_clip import FRAMES, INTERVAL, TableClip, draw_clip
 from support.paths import EMBEDDED_MODEL
 
@@ -110,7 +110,7 @@ def test_right_replies_about_clips_are_read_as_the_typed_answers(seed: int) -> N
             first, last = clip.frames[0].things, clip.frames[-1].things
             named = [t for t in first if t.name in question.text]
             gone = [t for t in named if t not in last and t.name not in {x.name for x in last}]
-            holder = [t.name for t in named if t.shape in table_scene.CONTAINERS]
+            holder = [t.name for t in named if t.shape in things.CONTAINERS]
             assert content.yes is bool(gone and clip.container in holder)
 
 
@@ -202,7 +202,7 @@ def test_a_packed_video_is_the_prompt_that_the_engine_makes_of_a_clip(
 def test_the_exam_asks_about_clips() -> None:
     engine = load_engine(EngineConfig(model=str(EMBEDDED_MODEL)))
     try:
-        exam = Exam(engine, 4, 1, structured=False)
+        exam = Exam(engine, 4, 1, DrawnScenes())
         exam.clips()
     finally:
         engine.close()

@@ -16,13 +16,13 @@ from mimo_embodied_ros.geometry.lifting import Lifter, PositionStatus
 from mimo_embodied_ros.worlds.table_camera import FOCAL, HEIGHT, OPTICAL_FRAME, WIDTH
 from mimo_embodied_ros.worlds.table_scene import (
     MIN_CLEARANCE,
-    MOVABLE,
     Table,
     Thing,
     clearance,
     mask,
 )
 from mimo_embodied_ros.worlds.tabletop import Tabletop, grasp_radius
+from mimo_embodied_ros.worlds.things import MOVABLE
 from support.paths import CONFIG, SKILL_FILES
 
 CAMERA = load_extrinsics(CONFIG / 'extrinsics' / 'tabletop.yaml').lookup(

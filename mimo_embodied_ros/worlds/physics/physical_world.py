@@ -1,0 +1,109 @@
+"""What physical worlds have in common: their state, their time, and what their cameras see."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+import mujoco
+import numpy as np
+
+from mimo_embodied_ros.worlds.world import View
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mimo_embodied_ros.worlds.world import WorldCamera
+
+    from .rays import Picture
+
+
+class Renderer(Protocol):
+    """Renders the cameras of a model."""
+
+    def render(self, data: mujoco.MjData, camera: str, width: int, height: int) -> Picture:
+        """Return what a camera sees."""
+        ...
+
+    def close(self) -> None:
+        """Give its memory back."""
+        ...
+
+
+class PhysicalWorld:
+    """The state of a model, and pictures of it.
+
+    Attributes:
+        model: of the world.
+        data: its state; hold `lock` where another thread may step or look meanwhile.
+        lock: of the state.
+        cameras: by name.
+        bodies: names of the bodies of things, in the order of the labels of a view.
+
+    """
+
+    def __init__(
+        self, model: mujoco.MjModel, cameras: Mapping[str, WorldCamera], bodies: Sequence[str],
+        renderer: Callable[[mujoco.MjModel], Renderer],
+    ) -> None:
+        """Begin with the model's own state.
+
+        Args:
+            model: of the world, which has cameras and bodies of these names.
+            cameras: by name.
+            bodies: names of the bodies of things.
+            renderer: makes the renderer, in the thread that looks first.
+
+        """
+        self.lock, self._looking = threading.RLock(), threading.Lock()
+        self._make_renderer = renderer
+        self._load(model, cameras, bodies)
+
+    _renderer: Renderer | None = None
+
+    def _load(
+        self, model: mujoco.MjModel, cameras: Mapping[str, WorldCamera], bodies: Sequence[str]
+    ) -> None:
+        """Begin with the own state of a model, as of another scene."""
+        with self._looking, self.lock:
+            self._drop_renderer()
+            self.model, self.data, self._seen = model, mujoco.MjData(model), mujoco.MjData(model)
+            self.cameras, self.bodies = cameras, tuple(bodies)
+            self._label = np.zeros(model.ngeom + 1, np.int16)  # the last one: nothing is there
+            for number, name in enumerate(self.bodies, 1):
+                self._label[:-1][model.geom_bodyid == model.body(name).id] = number
+            mujoco.mj_forward(model, self.data)
+
+    @property
+    def time(self) -> float:
+        """Seconds since the last reset."""
+        return float(self.data.time)
+
+    def step(self, seconds: float) -> None:
+        """Let time pass."""
+        with self.lock:
+            mujoco.mj_step(self.model, self.data, round(seconds / self.model.opt.timestep))
+
+    def look(self, camera: str) -> View:
+        """Return what a camera sees now; the world may go on meanwhile in another thread."""
+        with self._looking:
+            with self.lock:
+                mujoco.mj_copyData(self._seen, self.model, self.data)
+            # after a step, positions of geoms and cameras are those before it
+            mujoco.mj_kinematics(self.model, self._seen)
+            mujoco.mj_camlight(self.model, self._seen)
+            if self._renderer is None:
+                self._renderer = self._make_renderer(self.model)
+            size = self.cameras[camera].width, self.cameras[camera].height
+            pixels, depth, geoms = self._renderer.render(self._seen, camera, *size)
+            return View(pixels, depth, self._label[geoms], float(self._seen.time))
+
+    def close(self) -> None:
+        """Give the renderer's memory back."""
+        with self._looking:
+            self._drop_renderer()
+
+    def _drop_renderer(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None

@@ -1,0 +1,67 @@
+"""The things of all worlds: one list of colours, shapes, sizes and masses.
+
+Drawings, physics, Gazebo's world, training and evaluation take them from here, so that a "blue
+bowl" is the same thing everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+COLOURS = {
+    'red': (208, 38, 38),
+    'green': (44, 158, 62),
+    'blue': (40, 88, 212),
+    'yellow': (234, 206, 44),
+    'purple': (138, 58, 178),
+    'orange': (240, 128, 28),
+}
+"""RGB from 0 to 255."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A kind of thing that stands on a table.
+
+    Attributes:
+        sizes: least and largest size, metres: half of a side, or the largest radius.
+        mass: kilograms.
+        reach: radius of the circle on the table that holds it, in units of its size.
+        height: in units of its size.
+        profile: outline that is turned around the vertical axis, (radius, height) in units of the
+            size, from the middle of the bottom outwards and, where it is hollow, inwards again;
+            empty: not a turned thing.
+        movable: whether the gripper can take it.
+        holds: how things lie in or on it: in, on, or empty.
+
+    """
+
+    sizes: tuple[float, float]
+    mass: float
+    reach: float
+    height: float
+    profile: tuple[tuple[float, float], ...] = ()
+    movable: bool = False
+    holds: str = ''
+
+
+SHAPES = {
+    'cube': Shape((0.026, 0.031), 0.08, 2**0.5, 2, movable=True),
+    'ball': Shape((0.026, 0.033), 0.05, 1, 2, movable=True),
+    'cone': Shape((0.03, 0.036), 0.06, 1, 2.2, ((0, 0), (1, 0), (0, 2.2)), movable=True),
+    'cup': Shape((0.036, 0.043), 0.2, 1, 2.1, (
+        (0, 0), (0.72, 0), (1, 2.1), (0.9, 2.1), (0.64, 0.12), (0, 0.12)), holds='in'),
+    'bowl': Shape((0.07, 0.085), 0.2, 1, 0.8, (
+        (0, 0), (0.5, 0), (0.85, 0.38), (1, 0.8), (0.93, 0.8), (0.78, 0.42), (0.46, 0.1), (0, 0.1)),
+        holds='in'),
+    'plate': Shape((0.075, 0.095), 0.2, 1, 0.21, (
+        (0, 0), (0.6, 0), (1, 0.17), (0.98, 0.21), (0.6, 0.06), (0, 0.06)), holds='on'),
+    'mat': Shape((0.06, 0.075), 0.1, 1.25, 0.04, holds='on'),
+    'box': Shape((0.07, 0.085), 0.3, 2**0.5, 0.8, holds='in'),
+}
+"""What stands on tables. Drawn tables have all but the box."""
+MOVABLE = tuple(name for name, shape in SHAPES.items() if shape.movable)
+CONTAINERS = tuple(name for name, shape in SHAPES.items() if shape.holds == 'in')
+PLACES = tuple(name for name, shape in SHAPES.items() if shape.holds == 'on')
+ROOM_SHAPES = ('box', 'ball', 'cone', 'cylinder')
+"""What stands in rooms, as large as furniture."""

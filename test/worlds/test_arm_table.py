@@ -49,12 +49,12 @@ def place_of(world: ArmTable, name: str) -> str:
 
 
 def pick(world: ArmTable, name: str, beside: float = 0.0) -> str:
-    point = at(world, name) + (0, beside, 0)
+    point = np.add(at(world, name), (0, beside, 0))
     return complete(world, world.skills['pick'](SkillGoal('pick', name, point)))
 
 
 def place(world: ArmTable, name: str, beside: float = 0.0) -> str:
-    point = at(world, name) + (0, beside, 0)
+    point = np.add(at(world, name), (0, beside, 0))
     return complete(world, world.skills['place'](SkillGoal('place', place_at=point)))
 
 
@@ -62,8 +62,8 @@ def place(world: ArmTable, name: str, beside: float = 0.0) -> str:
 def many() -> ArmTable:
     return table(
         thing('red cube', 0.42, -0.2), thing('green ball', 0.52, -0.2),
-        thing('blue cone', 0.62, -0.2), thing('blue bowl', 0.42, -0.03), thing('yellow plate', 0.62, 0.0),
-        thing('red box', 0.42, 0.2), thing('green mat', 0.62, 0.2))
+        thing('blue cone', 0.62, -0.2), thing('blue bowl', 0.42, -0.03),
+        thing('yellow plate', 0.62, 0.0), thing('red box', 0.42, 0.2), thing('green mat', 0.62, 0.2))
 
 
 @pytest.mark.parametrize(('name', 'goal', 'where'), [
@@ -161,8 +161,9 @@ def test_knocks_push_things() -> None:
 def test_joints_follow_a_trajectory_within_their_limits() -> None:
     world = table()
     arm, home = world.arm, np.array(world.arm.robot.home)
-    goal = home + (0.3, 0.2, -0.2, 0.1, 0.2, 1.0)
-    assert complete(world, arm.follow([(0.5, home + (0.2, 0, 0, 0, 0, 0)), (1.5, goal)])) == ''
+    goal = np.add(home, (0.3, 0.2, -0.2, 0.1, 0.2, 1.0))
+    via = np.add(home, (0.2, 0, 0, 0, 0, 0))
+    assert complete(world, arm.follow([(0.5, via), (1.5, goal)])) == ''
     names, positions, velocities, _ = world.arm.joint_states()
     assert names[:6] == arm.robot.joints
     assert np.abs(positions[:6] - goal).max() < 0.02

@@ -56,22 +56,25 @@ class PhysicalWorld:
 
         """
         self.lock, self._looking = threading.RLock(), threading.Lock()
-        self._make_renderer, self._renderer = renderer, None
+        self._make_renderer = renderer
         self._load(model, cameras, bodies)
 
-    def _load(self, model: mujoco.MjModel, cameras: Mapping[str, WorldCamera],
-              bodies: Sequence[str]) -> None:
-        """Take a model, also another one later; nothing may step or look meanwhile."""
-        self.model, self.data = model, mujoco.MjData(model)
-        self.cameras, self.bodies = cameras, tuple(bodies)
-        self._seen = mujoco.MjData(model)
-        self._drop_renderer()
-        self._label = np.zeros(model.ngeom + 1, np.int16)  # the last one: nothing is there
-        for number, name in enumerate(self.bodies, 1):
-            self._label[:-1][model.geom_bodyid == model.body(name).id] = number
-        mujoco.mj_forward(model, self.data)
+    _renderer: Renderer | None = None
 
-    _renderer: Renderer | None
+    def _load(
+        self, model: mujoco.MjModel, cameras: Mapping[str, WorldCamera], bodies: Sequence[str]
+    ) -> None:
+        """Begin with the own state of a model, as of another scene."""
+        with self._looking, self.lock:
+            if self._renderer is not None:
+                self._renderer.close()
+                self._renderer = None
+            self.model, self.data, self._seen = model, mujoco.MjData(model), mujoco.MjData(model)
+            self.cameras, self.bodies = cameras, tuple(bodies)
+            self._label = np.zeros(model.ngeom + 1, np.int16)  # the last one: nothing is there
+            for number, name in enumerate(self.bodies, 1):
+                self._label[:-1][model.geom_bodyid == model.body(name).id] = number
+            mujoco.mj_forward(model, self.data)
 
     @property
     def time(self) -> float:
@@ -100,9 +103,6 @@ class PhysicalWorld:
     def close(self) -> None:
         """Give the renderer's memory back."""
         with self._looking:
-            self._drop_renderer()
-
-    def _drop_renderer(self) -> None:
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+            if self._renderer is not None:
+                self._renderer.close()
+                self._renderer = None

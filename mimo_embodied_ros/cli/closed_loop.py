@@ -1,0 +1,267 @@
+"""What the demos of the closed loop share: their programs, tree, pictures and report.
+
+A behaviour tree plans and hands the plan to ``mimo_executor``. Node and executor are processes of
+their own; the demo's process is the simulation, and compares the result with the ground truth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
+
+from .output import model_argument, path_argument
+from .processes import module_command, node_command, running, tail
+
+if TYPE_CHECKING:
+    import argparse
+    import subprocess
+    from collections.abc import Callable, Iterator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from py_trees.trees import BehaviourTree
+    from rclpy.node import Node
+
+    from mimo_embodied_ros.annotate import Canvas
+    from mimo_embodied_ros.msg import ExecutionStatus
+    from mimo_embodied_ros.ros.request_kinds import Kind
+
+TARGET = 0.9
+"""Success rate from which on the exit code is 0."""
+START_S = 120.0
+"""Seconds to load the model on a busy machine."""
+ANSWER_S = 60.0
+"""Seconds for an answer on a busy machine."""
+_TICK_S = 0.02
+_COLUMNS = 3  # pictures of a scene side by side
+_CAPTIONS = {'task_plan': '{}', 'affordances': 'where is {}?', 'spatial_answer': '{}?'}
+"""Caption below a picture, by the topic of the node's answer."""
+
+
+def add_scene_arguments(command: argparse.ArgumentParser, out: str) -> None:
+    """Add the arguments that all of these demos have.
+
+    Args:
+        command: parser of the demo.
+        out: folder that is written by default.
+
+    """
+    command.add_argument('--scenes', type=int, default=50, metavar='N',
+                         help='number of scenes (default: %(default)s)')
+    command.add_argument('--seed', type=int, default=0, metavar='S',
+                         help='seed of the first scene; the others count on (default: %(default)s)')
+    command.add_argument('--out', type=path_argument, default=Path(out),
+                         metavar='FOLDER', help='where to write (default: %(default)s)')
+    command.add_argument('--model', type=model_argument, default='', metavar='FOLDER_OR_NAME',
+                         help='folder or hub name of a model (default: the embedded one)')
+
+
+@contextlib.contextmanager
+def node_and_executor(
+    out: Path, model: str, skills_file: Path, target_frame: str, camera: Mapping[str, str]
+) -> Iterator[dict[Path, subprocess.Popen[bytes]]]:
+    """Run the node and the executor; yield their processes by their logs.
+
+    Args:
+        out: folder of the logs.
+        model: folder or hub name of a model; empty: the embedded one.
+        skills_file: of both.
+        target_frame: frame of the points that skills are given.
+        camera: the node's parameters for the camera and its pose.
+
+    """
+    skills = str(skills_file)
+    model = str(Path(model).resolve()) if Path(model or '-').exists() else model
+    commands = {
+        out / 'node.log': node_command({
+            'model': model, 'skills_file': skills, 'timeout': str(ANSWER_S), 'tf_buffer': '0.0',
+            **camera}),
+        out / 'executor.log': module_command('execution.executor_node', {
+            'skills_file': skills, 'target_frame': target_frame, 'wait_for_server': str(START_S),
+            'wait_for_model': str(START_S)}),
+    }
+    with contextlib.ExitStack() as stack:
+        yield {log: stack.enter_context(running(command, log))
+               for log, command in commands.items()}
+
+
+@contextlib.contextmanager
+def spun(*nodes: Node) -> Iterator[None]:
+    """Spin nodes in one thread."""
+    from rclpy.executors import SingleThreadedExecutor
+
+    from mimo_embodied_ros.ros import process
+
+    executor, closing = SingleThreadedExecutor(), threading.Event()
+    for node in nodes:
+        executor.add_node(node)
+
+    def spin() -> None:
+        with process.until_shutdown():  # an interrupt ends ROS first
+            while not closing.is_set():
+                executor.spin_once(1.0)
+
+    thread = threading.Thread(target=spin, name='simulation', daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        closing.set()
+        executor.wake()
+        thread.join()
+        executor.shutdown()
+
+
+def task_tree(task: str, target_frame: str) -> BehaviourTree:
+    """Make the tree: plan on a new image, and let the executor execute the plan.
+
+    Raises:
+        InvalidRequestError: py_trees is not installed.
+
+    """
+    try:
+        from py_trees.composites import Sequence
+        from py_trees.decorators import Timeout
+        from py_trees.trees import BehaviourTree
+    except ImportError as error:
+        msg = 'py_trees is not installed: pip install py_trees'
+        raise InvalidRequestError(msg) from error
+    from mimo_embodied_ros.action import ExecutePlan
+    from mimo_embodied_ros.trees import Execute, Plan, WaitForFrame
+
+    return BehaviourTree(Sequence('task', memory=True, children=[
+        Timeout(f'within {START_S:g} s', WaitForFrame('fresh frame'), START_S),
+        Plan('plan', task, target_frame=target_frame),
+        Execute('execute', ExecutePlan, 'mimo_executor/execute_plan',
+                lambda blackboard: ExecutePlan.Goal(plan=blackboard.plan), reads=('plan',))]))
+
+
+def tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[bytes]]) -> str:
+    """Tick until the tree has ended; return why it failed, or '' when it succeeded.
+
+    Raises:
+        InvalidRequestError: the node or the executor has ended.
+
+    """
+    from py_trees.blackboard import Blackboard
+    from py_trees.common import Status
+
+    tree.tick()
+    while tree.root.status is Status.RUNNING:
+        for log, program in programs.items():
+            if program.poll() is not None:
+                msg = (f'the program that writes {log} ended with exit code {program.returncode}; '
+                       f'its log ends with:\n{tail(log)}')
+                raise InvalidRequestError(msg)
+        time.sleep(_TICK_S)
+        tree.tick()
+    if tree.root.status is Status.SUCCESS:
+        return ''
+    code, text = (Blackboard.get(f'/mimo/{key}') for key in ('error_code', 'error_msg'))
+    return f'{ResultCode(code).name}: {text}' if code else str(text)
+
+
+class SceneState(NamedTuple):
+    """What the simulation shows now: the number of the state, (H, W, 3) pixels, and a caption."""
+
+    number: int
+    pixels: NDArray[np.uint8]
+    caption: str
+
+
+class Watcher:
+    """Subscribes to answers and status, and draws them on each state of the scene.
+
+    Attributes:
+        plans: number of plans in the present scene.
+
+    """
+
+    def __init__(self, node: Node, state: Callable[[], SceneState]) -> None:
+        """Subscribe to the node's answers and the executor's status."""
+        from mimo_embodied_ros.msg import ExecutionStatus
+        from mimo_embodied_ros.ros.request_kinds import KINDS
+
+        self._node, self._state = node, state
+        self._shown: list[Canvas] = []
+        self._best: tuple[bool, ...] = ()
+        self.begin()
+        for kind in KINDS:
+            if kind.topic in _CAPTIONS:
+                node.create_subscription(
+                    kind.message, f'mimo_embodied/{kind.topic}', partial(self._on_answer, kind), 10)
+        node.create_subscription(ExecutionStatus, 'mimo_executor/status', self._on_status, 10)
+
+    def begin(self) -> None:
+        """Begin with a scene: messages from an earlier one do not count any more."""
+        self._since = self._node.get_clock().now()
+        self._canvases: dict[int, Canvas] = {}
+        self.plans = 0
+
+    def keep(self, *good: bool) -> None:
+        """Keep the scene for the picture if it is the best so far, by what is good about it."""
+        if not self._shown or good > self._best:
+            self._best, self._shown = good, list(self._canvases.values())
+
+    def draw(self, path: Path) -> None:
+        """Write the pictures of the kept scene."""
+        from mimo_embodied_ros.annotate import tile
+        from mimo_embodied_ros.pictures import write_picture
+
+        if self._shown:
+            pictures = [canvas.picture() for canvas in self._shown]
+            write_picture(path, tile(pictures, min(_COLUMNS, len(pictures))))
+
+    def _canvas(self) -> Canvas:
+        """The picture of the scene as it is now."""
+        from mimo_embodied_ros.annotate import Canvas
+
+        state = self._state()
+        if state.number not in self._canvases:
+            canvas = self._canvases[state.number] = Canvas(state.pixels)
+            canvas.note(state.caption)
+        return self._canvases[state.number]
+
+    def _is_of_this_scene(self, message: Any) -> bool:
+        from rclpy.time import Time
+
+        return bool(Time.from_msg(message.header.stamp) >= self._since)
+
+    def _on_answer(self, kind: Kind, answer: Any) -> None:
+        from mimo_embodied_ros.ros.messages import content_of
+
+        if self._is_of_this_scene(answer):
+            question = _CAPTIONS[kind.topic].format(getattr(answer, kind.request_field))
+            self._canvas().answer(question, content_of(answer))
+
+    def _on_status(self, status: ExecutionStatus) -> None:
+        from mimo_embodied_ros.msg import TaskStep
+
+        if not self._is_of_this_scene(status):
+            return
+        self.plans = max(self.plans, status.plans)
+        if status.step_status == TaskStep.FAILED:
+            self._canvas().note(f'step {status.step_id} failed: {status.text}')
+
+
+def summary(task: str, played: list[dict[str, Any]]) -> dict[str, Any]:
+    """Summarise scenes that have the entries seed, done, steps, plans, seconds and cause."""
+
+    def mean(key: str) -> float:
+        return round(statistics.fmean(scene[key] for scene in played), 2)
+
+    return {
+        'task': task, 'scenes': len(played),
+        'success_rate': sum(scene['done'] for scene in played) / len(played),
+        'steps_mean': mean('steps'), 'plans_mean': mean('plans'), 'seconds_mean': mean('seconds'),
+        'failures': [{key: scene[key] for key in ('seed', 'cause')}
+                     for scene in played if not scene['done']],
+        'each': played,
+    }

@@ -23,6 +23,7 @@ from .capabilities import Drives, HasArm
 from .control_services import ControlServices
 from .frames import Frames
 from .motion_actions import MotionActions
+from .navigation_action import Navigates, serve_navigation
 from .optional_interfaces import OptionalInterfaces
 from .robot_publisher import RobotPublisher
 from .simulation_parameters import PARAMETERS
@@ -78,6 +79,8 @@ class Simulation(Node):
                          'run_skill', world, frames)
         if isinstance(world, HasArm):
             serve_arm(self._actions, world, interfaces)
+        if isinstance(world, Navigates):
+            serve_navigation(self._actions, world, frames, interfaces)
         if remark := interfaces.remark():
             self.get_logger().info(remark)
         self._made = True

@@ -102,8 +102,9 @@ class BaseRoom(PhysicalWorld):
         return model, {
             CAMERA: WorldCamera(CAMERA, width, height, FOCAL * height / HEIGHT, OPTICAL_FRAME, BODY,
                                 CAMERA_POSE),
-            CAMERA_ABOVE: WorldCamera(CAMERA_ABOVE, width, height, far, f'{CAMERA_ABOVE}_frame',
-                                      WORLD, pose, has_depth=False)}
+            CAMERA_ABOVE: WorldCamera(
+                CAMERA_ABOVE, width, height, far, f'{CAMERA_ABOVE}_color_optical_frame', WORLD,
+                pose, has_depth=False)}
 
     def _begin(self) -> None:
         with self.lock:

@@ -53,7 +53,9 @@ def serve_navigation(
     def result(outcome: Outcome) -> Any:
         out = kind.Result()
         if outcome.problem:
-            out.error_code, out.error_msg = kind.Result.UNKNOWN, outcome.problem
+            out.error_code = kind.Result.UNKNOWN
+            if hasattr(out, 'error_msg'):  # since Kilted
+                out.error_msg = outcome.problem
         return out
 
     actions.serve(kind, NAME, MotionAction(ROBOT, lambda _: 'navigate to a pose', begin, result))

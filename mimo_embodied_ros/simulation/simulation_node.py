@@ -28,6 +28,7 @@ from .optional_interfaces import OptionalInterfaces
 from .robot_publisher import RobotPublisher
 from .simulation_parameters import PARAMETERS
 from .skill_action import serve_skills
+from .standard_services import StandardServices
 from .world_runner import WorldRunner
 from .worlds import WorldOptions, make_world
 
@@ -71,6 +72,7 @@ class Simulation(Node):
         self._cameras = CameraPublisher(self, self.runner, settings['camera_rate'])
         self._clock_topic = self.create_publisher(Clock, '/clock', 1)
         ControlServices(self, self.runner, interfaces)
+        StandardServices(self, self.runner, frames, interfaces)
         robot = RobotPublisher(self, self.runner, frames, interfaces,
                                stamped=settings['enable_stamped_cmd_vel'])
         self._actions = MotionActions(self, self.runner, self._cameras)

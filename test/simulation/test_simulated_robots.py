@@ -34,8 +34,8 @@ def test_the_arm_puts_a_cube_into_a_bowl_and_stops_when_it_is_cancelled(ros: Any
     joints = robot.listen(JointState, 'joint_states')
     camera = robot.world.cameras['camera']
     for skill, name in (('pick', 'red cube'), ('place', 'blue bowl')):
-        at = np.array(thing(robot, name).position) + [0, 0, 0.03]
-        reply = robot.do(skill, camera.pose.inverse.apply(at), camera.frame)
+        x, y, z = thing(robot, name).position
+        reply = robot.do(skill, camera.pose.inverse.apply([x, y, z + 0.03]), camera.frame)
         assert reply.status == GoalStatus.STATUS_SUCCEEDED, reply.result.error_msg
     assert thing(robot, 'red cube').place == 'in the blue bowl'
     assert {'shoulder_pan_joint', 'wrist_3_joint'} < set(joints[-1].name)
@@ -53,8 +53,8 @@ def test_the_arm_puts_a_cube_into_a_bowl_and_stops_when_it_is_cancelled(ros: Any
 
 
 def test_the_base_drives_as_it_is_told_and_odometry_follows(ros: Any) -> None:
-    robot = SimulatedRobot(ros, 'base/run_skill', **{
-        'world': 'room', 'seed': 3, 'rate': 8.0, 'camera_rate': 0.2})
+    robot = SimulatedRobot(
+        ros, 'base/run_skill', world='room', seed=3, rate=8.0, camera_rate=0.2)
     odometry = robot.listen(Odometry, 'odom')
     depth = robot.listen(Image, 'camera/aligned_depth_to_color/image_raw')
     speed = robot.other.create_publisher(TwistStamped, 'cmd_vel', 1)
@@ -79,7 +79,7 @@ def test_the_base_drives_as_it_is_told_and_odometry_follows(ros: Any) -> None:
 
 def test_cmd_vel_may_be_a_twist(ros: Any) -> None:
     robot = SimulatedRobot(
-        ros, '', **{'world': 'road', 'seed': 3, 'rate': 4.0, 'enable_stamped_cmd_vel': False})
+        ros, '', world='road', seed=3, rate=4.0, enable_stamped_cmd_vel=False)
     odometry = robot.listen(Odometry, 'odom')
     speed = robot.other.create_publisher(Twist, 'cmd_vel', 1)
     ros.wait_for(speed.get_subscription_count)

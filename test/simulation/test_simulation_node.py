@@ -14,7 +14,6 @@ rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 from action_msgs.msg import GoalStatus
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
-from std_srvs.srv import SetBool, Trigger
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 from mimo_embodied_ros.ros.calibration import intrinsics_of
@@ -76,22 +75,22 @@ def test_picture_depth_and_intrinsics_have_one_stamp_and_show_the_table(robot: R
 def test_time_stands_still_steps_and_does_not_fall_back_with_a_reset(robot: Robot) -> None:
     clocks, images = robot.listen(Clock, '/clock'), robot.listen(Image, 'camera/color/image_raw')
     robot.ros.wait_for(lambda: clocks and images)
-    assert not robot.service(Trigger, 'simulation/step_simulation').success  # it is not paused
-    assert robot.service(SetBool, 'simulation/set_pause', data=True).success
+    assert not robot.step().success  # it is not paused
+    assert robot.pause(paused=True).success
     before = robot.simulation.runner.time
     for _ in range(3):
-        assert robot.service(Trigger, 'simulation/step_simulation').success
+        assert robot.step().success
     assert robot.simulation.runner.time == pytest.approx(before + 3 * TICK)
     pixels = robot.table.pixels
     robot.simulation.reset(4)
     assert not np.array_equal(robot.table.pixels, pixels)
     robot.simulation.reset(3)
     assert np.array_equal(robot.table.pixels, pixels)
-    assert robot.service(Trigger, 'simulation/reset_world').success
+    assert robot.reset().success
     assert robot.world.time == 0
     after = robot.simulation.runner.time
     assert after > before
-    assert robot.service(SetBool, 'simulation/set_pause', data=False).success
+    assert robot.pause(paused=False).success
     robot.ros.wait_for(lambda: nanoseconds_of(images[-1].header.stamp) > after * 1e9)
     for stamps in ([nanoseconds_of(m.clock) for m in clocks],
                    [nanoseconds_of(m.header.stamp) for m in images]):
@@ -129,15 +128,15 @@ def test_it_does_one_skill_at_a_time_and_a_cancelled_one_does_nothing(robot: Rob
     busy = robot.do('place', robot.at('blue bowl'))
     assert busy.status == GoalStatus.STATUS_ABORTED
     assert 'the robot is busy (pick)' in busy.result.error_msg
-    robot.service(SetBool, 'simulation/set_pause', data=True)  # a motion can be cancelled even then
+    robot.pause(paused=True)  # a motion can be cancelled even then
     robot.ros.call(handle.cancel_goal_async)
     reply = robot.result(handle)
     assert (reply.status, reply.result.error_code) == (
         GoalStatus.STATUS_CANCELED, ResultCode.CANCELLED)
     assert (robot.table.held, robot.table.steps) == (None, 0)
-    robot.service(SetBool, 'simulation/set_pause', data=False)
+    robot.pause(paused=False)
     handle = robot.begin('pick', robot.at('red cube'))
-    robot.service(Trigger, 'simulation/reset_world')
+    robot.reset()
     assert 'the world was reset' in robot.result(handle).result.error_msg
     robot.world.motion_s = 0.1
     assert robot.do('pick', robot.at('red cube')).status == GoalStatus.STATUS_SUCCEEDED

@@ -8,6 +8,7 @@ from geometry_msgs.msg import Point, PointStamped
 from rclpy.action import ActionClient
 from rclpy.qos import qos_profile_sensor_data
 from std_msgs.msg import Header
+from std_srvs.srv import SetBool, Trigger
 
 from mimo_embodied_ros.action import RunSkill
 from mimo_embodied_ros.simulation.simulation_node import Simulation
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from support.ros import Ros
+
+try:
+    from mujoco_ros2_control_msgs import srv as control
+except ImportError:
+    control = None
 
 
 class SimulatedRobot:
@@ -51,6 +57,22 @@ class SimulatedRobot:
     def service(self, kind: Any, name: str, **request: Any) -> Any:
         """Call a service of the simulation."""
         return self.ros.call_service(self.other, kind, name, **request)
+
+    def pause(self, *, paused: bool) -> Any:
+        """Let the simulation stand still, or go on."""
+        kind = control.SetPause if control else SetBool
+        return self.service(kind, 'simulation/set_pause',
+                            **{'paused' if control else 'data': paused})
+
+    def step(self) -> Any:
+        """Let a simulation that stands still go on by one step."""
+        return self.service(control.StepSimulation, 'simulation/step_simulation', steps=1) if (
+            control) else self.service(Trigger, 'simulation/step_simulation')
+
+    def reset(self) -> Any:
+        """Let the world be as it was at first."""
+        return self.service(
+            control.ResetWorld if control else Trigger, 'simulation/reset_world')
 
     def send(self, kind: Any, name: str, goal: Any) -> Any:
         """Send a goal; return its handle."""

@@ -47,13 +47,15 @@ class BaseRoom(PhysicalWorld):
     `true_pose` are the truth, in the frame "world".
 
     Attributes:
+        frame: of the points of skills.
+        truth_frame: of the things.
         room: walls and things, as they are at first.
         skills: by name: go_to, look_at, look_around.
         motions: the same and more, with numbers.
 
     """
 
-    frame = ODOM
+    frame, truth_frame = ODOM, WORLD
 
     def __init__(
         self, seed: int = 0, *, first: Sequence[tuple[str, str]] = (('yellow', 'box'),),

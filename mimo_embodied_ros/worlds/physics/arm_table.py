@@ -41,7 +41,7 @@ HAND_AT = (0.42, 0.58, 0.1)
 _HAND_SIZE, _HAND_RGBA = (0.07, 0.07, 0.01), (0.85, 0.65, 0.53, 1)
 _EYE = (1.02, 0.0, 0.58)  # metres
 _REST = 0.5  # seconds until things have come to rest
-_SLIPPERY_MASS, _SLIPPERY = 0.4, (0.03, 0.1)  # kilograms; friction
+_SLIPPERY_MASS, _SLIPPERY = 0.4, (0.05, 0.12)  # kilograms; friction
 _PUSH, _PUSHED = 1.5, 0.1  # newtons for a thing of 100 g; seconds
 
 

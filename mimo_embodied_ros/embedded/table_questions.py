@@ -33,8 +33,8 @@ def _side(scene: Table) -> float:
     return float(min(scene.pixels.shape[:2]))
 
 
-def _unique(scene: Table, thing: Thing) -> list[str]:
-    """Shorter names that still name only this thing."""
+def short_names(scene: Table, thing: Thing) -> list[str]:
+    """Return shorter names that still name only this thing."""
     names = []
     if sum(t.shape == thing.shape for t in scene.things) == 1:
         names.append(thing.shape)
@@ -56,7 +56,7 @@ def _missing(rng: random.Random, scene: Table) -> str:
 def point(rng: random.Random, scene: Table, thing: Thing | None = None) -> Question:
     """Ask for the point of one thing, by its full name or a shorter one."""
     thing = thing or rng.choice(scene.things)
-    names = _unique(scene, thing)
+    names = short_names(scene, thing)
     name = rng.choice(names) if names and rng.random() < 0.25 else thing.name
     text = with_random_article(rng, name)
     place = pixel_of(thing)
@@ -199,7 +199,7 @@ def side(rng: random.Random, scene: Table) -> Question | None:
 
 def colour(rng: random.Random, scene: Table) -> Question | None:
     """Ask for the colour of a thing named by its shape, freely or with options."""
-    named = [t for t in scene.things if t.shape in _unique(scene, t)]
+    named = [t for t in scene.things if t.shape in short_names(scene, t)]
     if not named:
         return None
     thing = rng.choice(named)
@@ -232,13 +232,13 @@ def _choice(rng: random.Random, text: str, right: str, wrong: Sequence[str]) -> 
 def count(rng: random.Random, scene: Table) -> Question:
     """Ask how many things there are, of all or of one colour or shape."""
     thing = rng.choice(scene.things)
-    things, number = rng.choice((
-        ('objects', len(scene.things)),
-        (f'{thing.colour} objects', sum(t.colour == thing.colour for t in scene.things)),
-        (f'{thing.shape}s', sum(t.shape == thing.shape for t in scene.things)),
+    name, things = rng.choice((
+        ('objects', scene.things),
+        (f'{thing.colour} objects', tuple(t for t in scene.things if t.colour == thing.colour)),
+        (f'{thing.shape}s', tuple(t for t in scene.things if t.shape == thing.shape)),
     ))
-    text = f'How many {things} are there?'
-    return Question('count', Task.SPATIAL, text, boxed_answer(str(number)), str(number))
+    text, number = f'How many {name} are there?', str(len(things))
+    return Question('count', Task.SPATIAL, text, boxed_answer(number), number, things=things)
 
 
 def listing(rng: random.Random, scene: Table) -> Question:
@@ -277,8 +277,8 @@ def plan(rng: random.Random, scene: Table) -> Question | None:
         where = rng.choice(('in', 'in', 'into'))
     elif goal.shape in PLACES:
         where = rng.choice(('on', 'on', 'onto'))
-    short_names = [goal.shape] if goal.shape in _unique(scene, goal) else []
-    goal_name = rng.choice(short_names) if short_names and rng.random() < 0.3 else goal.name
+    short = goal.shape in short_names(scene, goal)
+    goal_name = goal.shape if short and rng.random() < 0.3 else goal.name
     moved_names = ' and '.join(f'the {t.name}' for t in moved)
     where_done = {'into': 'in', 'onto': 'on'}.get(where, where)
     lines: list[str] = []

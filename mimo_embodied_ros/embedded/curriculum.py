@@ -219,8 +219,6 @@ _MAKERS: dict[str, tuple[Callable[[random.Random, table_scene.Table], Question |
     'list': (table_questions.listing,),
     'check': (table_questions.check,),
 }
-_CLIP_MAKERS = {'moved': clip_questions.what_moved, 'touched': clip_questions.touched_last,
-                'done': clip_questions.is_done}
 _NOT_WANTED = {'choice': ('colour',), 'colour': ('choice',)}
 
 
@@ -238,9 +236,10 @@ def _questions(
         rng.shuffle(questions)
         return questions
     if isinstance(scene, ClipView):
-        maker = _CLIP_MAKERS[want]
-        asked = (maker(rng, scene.clip) for _ in range(2 * number))
-        return list(itertools.islice((question for question in asked if question), number))
+        makers = ((clip_questions.what_moved, clip_questions.touched_last) if scene.video
+                  else (clip_questions.is_done,))
+        asked = (maker(rng, scene.clip) for _ in range(number) for maker in makers)
+        return [question for question in asked if question]
     if want in _MAKERS:  # most tries at some kinds are too close to call
         tries = (rng.choice(_MAKERS[want])(rng, scene) for _ in range(4 * number))
         made = (question for question in tries
@@ -320,26 +319,22 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.02, 'any', 'bare', 16, 16),
     ),
     'ask video': (
-        (0.3, 'moved', 'bare', 3, 10),
-        (0.4, 'touched', 'bare', 4, 44),
-        (0.1, 'moved', 'partly', 2, 30),
-        (0.2, 'touched', 'partly', 3, 76),
+        (0.6, 'clip', 'bare', 4, 44),
+        (0.4, 'clip', 'partly', 3, 76),
     ),
     'ask images': (
-        (0.6, 'done', 'bare', 6, 24),
-        (0.4, 'done', 'partly', 4, 60),
+        (0.6, 'clip', 'bare', 6, 24),
+        (0.4, 'clip', 'partly', 4, 60),
     ),
     'speak video': (
-        (0.1, 'moved', 'bare', 3, 10),
-        (0.1, 'touched', 'bare', 4, 44),
-        (0.3, 'moved', 'spoken', 3, 40),
-        (0.2, 'touched', 'spoken', 4, 80),
-        (0.3, 'touched', 'thinking', 4, 80),
+        (0.2, 'clip', 'bare', 4, 44),
+        (0.4, 'clip', 'spoken', 4, 80),
+        (0.4, 'clip', 'thinking', 4, 80),
     ),
     'speak images': (
-        (0.2, 'done', 'bare', 6, 24),
-        (0.4, 'done', 'spoken', 6, 60),
-        (0.4, 'done', 'thinking', 6, 60),
+        (0.2, 'clip', 'bare', 6, 24),
+        (0.4, 'clip', 'spoken', 6, 60),
+        (0.4, 'clip', 'thinking', 6, 60),
     ),
     'ask road': (
         (0.4, 'any', 'bare', 11, 20),
@@ -373,7 +368,7 @@ _FEWER = 4
 
 
 def _draw_clips(rng: random.Random, stage: Stage, *, video: bool) -> list[_Scene]:
-    """Draw clips in which something is to be asked as a video, or as images."""
+    """Draw clips about which there is something to ask as a video, or as images."""
     width, height = image_size(rng)
     clips: list[_Scene] = []
     while len(clips) < max(2, stage.images // _FEWER * (2 if video else 1)):

@@ -150,7 +150,7 @@ class Training:
         kinds = batch.kinds[tuple(a.numpy() for a in answers.at)]
         for kind in set(kinds.tolist()) - {''}:
             statistics.setdefault(kind, []).append(float(right[kinds == kind].mean()))
-        loss = (losses * weights).sum() / weights.sum()
+        loss = (losses * weights).sum() / weights.sum().clamp(min=1.0)
         for name, attention in answers.attention.items():
             loss = loss + self._attention_loss(name, attention, statistics)
         return (loss

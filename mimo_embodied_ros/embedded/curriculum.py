@@ -217,7 +217,7 @@ _MAKERS: dict[str, tuple[Callable[[random.Random, table_scene.Table], Question |
     'count': (table_questions.count,),
     'colour': (table_questions.colour,),
     'list': (table_questions.listing,),
-    'check': (table_questions.check,),
+    'check': (table_questions.check, table_questions.check_alike),
 }
 _NOT_WANTED = {'choice': ('colour',), 'colour': ('choice',)}
 

@@ -43,11 +43,11 @@ def short_names(scene: Table, thing: Thing) -> list[str]:
     return names
 
 
-def _missing(rng: random.Random, scene: Table) -> str:
-    """A name that no thing here has; half of the time with a colour or shape that one has."""
+def _missing(rng: random.Random, scene: Table, alike: float = 0.5) -> str:
+    """A name that no thing here has; a share of them with a colour or shape that one has."""
     have = {(t.colour, t.shape) for t in scene.things}
     names = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in have]
-    if scene.things and rng.random() < 0.5:
+    if scene.things and rng.random() < alike:
         like = rng.choice(scene.things)
         names = [n for n in names if n[0] == like.colour or n[1] == like.shape]
     return ' '.join(rng.choice(names))
@@ -151,13 +151,26 @@ def exists(rng: random.Random, scene: Table) -> Question:
     return yes_no_question(rng, 'exists', f'Is there {article} {name}?', yes=yes)
 
 
-def check(rng: random.Random, scene: Table) -> Question:
+def check_alike(rng: random.Random, scene: Table) -> Question:
+    """Ask as `check`, about what has the colour or the shape of another thing."""
+    return check(rng, scene, alike=1.0)
+
+
+def check(rng: random.Random, scene: Table, alike: float = 0.5) -> Question:
     """Ask whether a step of a plan is possible now, or has been done.
 
     A thing in the gripper or in a bowl is not visible; all others are.
+
+    Args:
+        rng: source of all random choices.
+        scene: the table.
+        alike: least share of the things asked about that have the colour or shape of another.
+
     """
     visible = rng.random() < 0.5
-    present, missing = rng.choice(scene.things).name, _missing(rng, scene)
+    shared = [t for t in scene.things if len(short_names(scene, t)) < 2]
+    things = shared if shared and rng.random() < 2 * alike - 1 else scene.things
+    present, missing = rng.choice(things).name, _missing(rng, scene, alike)
     thing = with_random_article(rng, present if visible else missing)
     holders = [t.name for t in scene.things if t.shape in CONTAINERS and t.name != present]
     if holders and rng.random() < 0.5:
@@ -300,7 +313,8 @@ _WEIGHTS: tuple[tuple[float, Callable[[random.Random, Table], Question | None]],
     (2.0, side),
     (2.0, opposites),
     (0.7, exists),
-    (1.0, check),
+    (0.5, check),
+    (0.5, check_alike),
     (1.5, colour),
     (0.7, which_nearest),
     (0.7, count),

@@ -186,6 +186,6 @@ class StandardServices:
         if stamped.header.frame_id in {'', self._frame}:
             return pose
         if self._frame != self._runner.world.frame:
-            msg = f'where {stamped.header.frame_id!r} is, odometry alone tells; give {self._frame!r}'
+            msg = f'{stamped.header.frame_id!r} drifts against {self._frame!r}; give the latter'
             raise TransformError(msg)
         return self._frames.lookup(stamped.header) @ pose

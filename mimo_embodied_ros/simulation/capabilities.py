@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
     from mimo_embodied_ros.core.frames import Odometry
+    from mimo_embodied_ros.geometry.extrinsics import Transform
     from mimo_embodied_ros.worlds.world import Motion
 
 
@@ -100,4 +101,31 @@ class Spawns(Protocol):
         self, name: str, position: ArrayLike, orientation: ArrayLike = (0.0, 0.0, 0.0, 1.0)
     ) -> None:
         """Add a thing by colour and shape; raises InvalidRequestError where it cannot be added."""
+        ...
+
+
+@runtime_checkable
+class HasFrames(Protocol):
+    """A world with cameras on moving bodies."""
+
+    def frames(self) -> Mapping[str, Transform]:
+        """Return the poses of these bodies in the world's frame."""
+        ...
+
+
+@runtime_checkable
+class HasSensors(Protocol):
+    """A world with sensors of its own."""
+
+    def sensors(self) -> Mapping[str, Any]:
+        """Return what they measure: ``kind``, and ``values``, (n,)."""
+        ...
+
+
+@runtime_checkable
+class TakesCommands(Protocol):
+    """A world whose actuators are set by name."""
+
+    def command(self, set_points: Mapping[str, float]) -> None:
+        """Set actuators; raises InvalidRequestError where there is none of the name."""
         ...

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
+from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.worlds.table_camera import FOCAL, HEIGHT, WIDTH
-from mimo_embodied_ros.worlds.things import MOVABLE
+from mimo_embodied_ros.worlds.things import COLOURS, MOVABLE, SHAPES
 from mimo_embodied_ros.worlds.world import WorldCamera
 
 from . import scenery
 from .arm import Arm
 from .arm_skills import ArmSkills
+from .bodies import TableThing, add_thing
 from .physical_world import PhysicalWorld
 from .rays import RayRenderer
 from .robots import ur5e
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.worlds.world import ThingState
 
-    from .bodies import TableThing
     from .physical_world import Renderer
     from .robots import Robot
 
@@ -92,7 +93,7 @@ class ArmTable(PhysicalWorld):
         self._robot = robot or ur5e()
         self._first, self._others, self._given = tuple(first), others, things
         self._slippery, self._knocks, self._size = slippery, knocks, size
-        self._seed = seed
+        self._seed, self._spawned = seed, list[TableThing]()
         self.table_things, model, cameras = self._scene()
         super().__init__(
             model, cameras, [t.name for t in self.table_things], renderer)
@@ -100,11 +101,44 @@ class ArmTable(PhysicalWorld):
 
     def reset(self, seed: int | None = None) -> None:
         """Begin anew: with another scene, or with None the same one."""
-        if seed is not None:
-            self._seed = seed
+        if seed is not None or self._spawned:
+            self._seed, self._spawned = self._seed if seed is None else seed, []
             self.table_things, model, cameras = self._scene()
             self._load(model, cameras, [t.name for t in self.table_things])
         self._begin()
+
+    def spawn(
+        self, name: str, position: ArrayLike, orientation: ArrayLike = (0.0, 0.0, 0.0, 1.0)
+    ) -> None:
+        """Add a thing until the next reset.
+
+        Args:
+            name: colour and shape.
+            position: (3,) metres, of its lowest point's middle.
+            orientation: quaternion x, y, z, w.
+
+        Raises:
+            InvalidRequestError: there is no such thing, or it is there already.
+
+        """
+        colour, _, shape = name.partition(' ')
+        if colour not in COLOURS or shape not in SHAPES:
+            msg = (f'there is no {name!r}; give a colour ({", ".join(COLOURS)}) and a shape '
+                   f'({", ".join(SHAPES)})')
+            raise InvalidRequestError(msg)
+        if name in self.bodies:
+            msg = f'there is a {name} already, and names are unique'
+            raise InvalidRequestError(msg)
+        before = self.data
+        self._spawned.append(TableThing(colour, shape, sum(SHAPES[shape].sizes) / 2))
+        self.table_things, model, cameras = self._scene()
+        self._load(model, cameras, [t.name for t in self.table_things])
+        with self.lock:
+            # what is new comes last
+            self.data.qpos[: len(before.qpos)], self.data.qvel[: len(before.qvel)] = (
+                before.qpos, before.qvel)
+            self.data.ctrl[:], self.data.time = before.ctrl, before.time
+            self.put(name, position, orientation)
 
     def things(self) -> tuple[ThingState, ...]:
         """Return the truth about all things."""
@@ -142,7 +176,9 @@ class ArmTable(PhysicalWorld):
                               _add_camera(spec, name, at, target, focal, height), has_depth=depth)
             for name, at, target, depth in (
                 (CAMERA, eye, MIDDLE, True), (OVERVIEW, _OVERVIEW_EYE, _OVERVIEW_TARGET, False))}
-        return things, scenery.compiled(spec), cameras
+        for thing in self._spawned:
+            add_thing(spec, thing, random.Random(thing.name))
+        return (*things, *self._spawned), scenery.compiled(spec), cameras
 
     def _begin(self) -> None:
         """Put everything where it is at first, and let it come to rest."""

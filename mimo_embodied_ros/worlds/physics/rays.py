@@ -174,8 +174,9 @@ class RayRenderer:
         """The surfaces' own colours at points."""
         model = self._model
         materials = model.geom_matid[geoms]
-        rgb: Floats = np.where((materials >= 0)[:, None], model.mat_rgba[materials],
-                               model.geom_rgba[geoms])[:, :3].astype(np.float64)
+        rgb: Floats = model.geom_rgba[geoms, :3].astype(np.float64)
+        made_of = materials >= 0
+        rgb[made_of] = model.mat_rgba[materials[made_of], :3]
         for geom in np.flatnonzero(np.bincount(geoms)):
             material = model.geom_matid[geom]
             texture = model.mat_texid[material, _RGB] if material >= 0 else -1

@@ -39,7 +39,8 @@ HAND = 'hand'
 HAND_AT = (0.42, 0.58, 0.1)
 """The middle of that hand, metres; it is beside the camera's view."""
 _HAND_SIZE, _HAND_RGBA = (0.07, 0.07, 0.01), (0.85, 0.65, 0.53, 1)
-_EYE = (1.02, 0.0, 0.58)  # metres
+EYE = (1.02, 0.0, 0.58)
+"""Where the camera is, but for some centimetres."""
 _REST = 0.5  # seconds until things have come to rest
 _SLIPPERY_MASS, _SLIPPERY = 0.4, (0.03, 0.1)  # kilograms; friction
 _PUSH, _PUSHED = 1.5, 0.1  # newtons for a thing of 100 g; seconds
@@ -131,7 +132,7 @@ class ArmTable(PhysicalWorld):
         _add_hand(spec)
         width, height = self._size
         focal = FOCAL * height / HEIGHT
-        eye = np.add(_EYE, [rng.uniform(-0.05, 0.05), rng.uniform(-0.06, 0.06),
+        eye = np.add(EYE, [rng.uniform(-0.05, 0.05), rng.uniform(-0.06, 0.06),
                             rng.uniform(-0.06, 0.06)])
         axes = scenery.looking_at(eye, MIDDLE)
         spec.worldbody.add_camera(name=CAMERA, pos=eye, quat=scenery.quaternion_of(axes),

@@ -82,11 +82,11 @@ class PhysicalRoad(PhysicalWorld):
 
     def reset(self, seed: int | None = None) -> None:
         """Begin anew: on another road, or with None on the same one."""
-        with self._looking, self.lock:
-            self._seed, self._given = (self._seed, self._given) if seed is None else (seed, None)
-            self.plan = self._new_plan()
-            self._load(self._model(), road_cameras(self._size), self._names())
-            self._pose()
+        if seed is not None:
+            self._seed, self._given = seed, None
+        self.plan = self._new_plan()
+        self._load(self._model(), road_cameras(self._size), self._names())
+        self._pose()
 
     def drive(self, speed: float) -> None:
         """Set the speed of the car with the cameras, metres a second, where the way is free."""

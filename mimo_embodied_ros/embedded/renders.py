@@ -57,6 +57,12 @@ def _rooms(_: random.Random) -> Maker:
     return rendered_room
 
 
+def _roads(_: random.Random) -> Maker:
+    from .rendered_roads import rendered_road
+
+    return rendered_road
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of rendered scenes.
@@ -72,7 +78,8 @@ class Kind:
     number: int
 
 
-KINDS = {'table': Kind(_tables, 12_000), 'room': Kind(_rooms, 3_000)}
+KINDS = {'table': Kind(_tables, 12_000), 'room': Kind(_rooms, 3_000),
+         'road': Kind(_roads, 2_000)}
 
 
 def render(

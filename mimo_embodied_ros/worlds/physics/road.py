@@ -88,9 +88,9 @@ class PhysicalRoad(PhysicalWorld):
         self._load(self._model(), road_cameras(self._size), self._names())
         self._pose()
 
-    def drive(self, speed: float) -> None:
-        """Set the speed of the car with the cameras, metres a second, where the way is free."""
-        self.plan.ego.wish = max(0.0, speed)
+    def drive(self, forward: float, _: float = 0.0) -> None:
+        """Set the speed, metres a second; the car keeps to its lane, and stops for obstacles."""
+        self.plan.ego.wish = max(0.0, forward)
 
     def step(self, seconds: float) -> None:
         """Let time pass."""

@@ -58,6 +58,7 @@ class BaseRoom(PhysicalWorld):
     """
 
     frame, truth_frame = ODOM, WORLD
+    skills: Mapping[str, Callable[[SkillGoal], Motion]]
 
     def __init__(
         self, seed: int = 0, *, first: Sequence[tuple[str, str]] = (('yellow', 'box'),),

@@ -96,9 +96,9 @@ class Driver:
         self.pose, self.twist = np.zeros(3), np.zeros(2)
         self._goal, self._set, self._until = np.zeros(2), np.zeros(2), -math.inf
 
-    def drive(self, speed: float, turn: float) -> None:
+    def drive(self, forward: float, turn: float) -> None:
         """Command metres and radians a second; without another command the base stops soon."""
-        self._goal = np.clip([speed, turn], [-MAX_SPEED, -MAX_TURN], [MAX_SPEED, MAX_TURN])
+        self._goal = np.clip([forward, turn], [-MAX_SPEED, -MAX_TURN], [MAX_SPEED, MAX_TURN])
         self._until = self._data.time + _TIMEOUT
 
     def control(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.worlds.table_camera import FOCAL, HEIGHT, OPTICAL_FRAME, WIDTH
-from mimo_embodied_ros.worlds.world import TICK, ThingState, WorldCamera
+from mimo_embodied_ros.worlds.world import TICK, WorldCamera
 
 from . import scenery
 from .base import BODY, CAMERA, CAMERA_POSE, JOINTS, ODOM, Driver, add_base, true_pose
@@ -19,13 +19,15 @@ from .base_skills import BaseSkills
 from .physical_world import PhysicalWorld
 from .rays import RayRenderer
 from .room import CAMERA_ABOVE, add_room, random_room
+from .truth import thing_states
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from mimo_embodied_ros.core.frames import Odometry
+    from mimo_embodied_ros.worlds.world import Motion, SkillGoal, ThingState
 
     from .physical_world import Renderer
     from .room import Room
@@ -56,6 +58,7 @@ class BaseRoom(PhysicalWorld):
     """
 
     frame, truth_frame = ODOM, WORLD
+    skills: Mapping[str, Callable[[SkillGoal], Motion]]
 
     def __init__(
         self, seed: int = 0, *, first: Sequence[tuple[str, str]] = (('yellow', 'box'),),
@@ -123,10 +126,10 @@ class BaseRoom(PhysicalWorld):
 
     # -- the base
 
-    def drive(self, speed: float, turn: float) -> None:
+    def drive(self, forward: float, turn: float) -> None:
         """Command metres and radians a second; without another command the base stops soon."""
         with self.lock:
-            self._driver.drive(speed, turn)
+            self._driver.drive(forward, turn)
 
     def step(self, seconds: float) -> None:
         """Let time pass, and the base drive as it was told."""
@@ -190,13 +193,7 @@ class BaseRoom(PhysicalWorld):
     def things(self) -> tuple[ThingState, ...]:
         """Return the truth about all things, in the frame "world"."""
         with self.lock:
-            return tuple(self._state(name) for name in self.bodies)
-
-    def _state(self, name: str) -> ThingState:
-        body = self.data.body(name)
-        x, y, z = map(float, body.xpos)
-        w, i, j, k = map(float, body.xquat)
-        return ThingState(name, (x, y, z), (i, j, k, w))
+            return thing_states(self.model, self.data, self.room.things)
 
     def gap(self, name: str) -> tuple[float, float]:
         """Return metres between base and thing, and radians to its middle from straight ahead."""

@@ -40,8 +40,12 @@ def run(options: argparse.Namespace) -> int:
     carry_large_images()
     from mimo_embodied_ros.simulation.simulation_node import main
 
+    return main(ros_arguments(options, parameters_of(options)))
+
+
+def parameters_of(options: argparse.Namespace) -> list[str]:
+    """Return the node's parameters that are arguments of the command, ``NAME:=VALUE``."""
     given = {name: getattr(options, name) for name in _GIVEN}
     if given['things'] is not None:
         given['things'] = f'[{given["things"]}]'
-    parameters = [f'{name}:={value}' for name, value in given.items() if value is not None]
-    return main(ros_arguments(options, parameters))
+    return [f'{name}:={value}' for name, value in given.items() if value is not None]

@@ -7,6 +7,7 @@ Topics and frames are those of realsense2_camera: ``<camera>/color/image_raw``,
 from __future__ import annotations
 
 import array
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.worlds.world import WorldCamera
 
     from .world_runner import WorldRunner
+
+_logger = logging.getLogger(__name__)
 
 
 class CameraPublisher:
@@ -88,11 +91,20 @@ class CameraPublisher:
                         break
                     waiting, self._after = self._after, []
                 self._next = self._runner.time + self._period
-                for output in self._outputs:
+                for output in [*self._outputs]:
                     if output.wanted:
-                        output.publish(*self._runner.look(output.camera.name))
+                        self._publish(output)
                 for _, callback in waiting:
                     callback()
+
+    def _publish(self, output: _Camera) -> None:
+        try:
+            view, time = self._runner.look(output.camera.name)
+        except Exception:  # without its pictures the world goes on
+            _logger.exception('the camera %s cannot be looked through any more', output.camera.name)
+            self._outputs.remove(output)
+        else:
+            output.publish(view, time)
 
 
 class _Camera:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike
 
     from mimo_embodied_ros.core.frames import Odometry
+    from mimo_embodied_ros.geometry.extrinsics import Transform
     from mimo_embodied_ros.worlds.world import Motion
 
 
@@ -77,3 +80,52 @@ def joint_states(world: object) -> tuple[Any, ...] | None:
     """Return the state of all joints of a world's robot; None: it has none."""
     robot = world.arm if isinstance(world, HasArm) else world
     return robot.joint_states() if isinstance(robot, HasJoints) else None
+
+
+@runtime_checkable
+class PutsThings(Protocol):
+    """A world whose things can be put elsewhere."""
+
+    def put(
+        self, name: str, position: ArrayLike, orientation: ArrayLike = (0.0, 0.0, 0.0, 1.0)
+    ) -> None:
+        """Put a thing somewhere, at rest; raises InvalidRequestError where it cannot be put."""
+        ...
+
+
+@runtime_checkable
+class Spawns(Protocol):
+    """A world that takes more things."""
+
+    def spawn(
+        self, name: str, position: ArrayLike, orientation: ArrayLike = (0.0, 0.0, 0.0, 1.0)
+    ) -> None:
+        """Add a thing by colour and shape; raises InvalidRequestError where it cannot be added."""
+        ...
+
+
+@runtime_checkable
+class HasFrames(Protocol):
+    """A world with cameras on moving bodies."""
+
+    def frames(self) -> Mapping[str, Transform]:
+        """Return the poses of these bodies in the world's frame."""
+        ...
+
+
+@runtime_checkable
+class HasSensors(Protocol):
+    """A world with sensors of its own."""
+
+    def sensors(self) -> Mapping[str, Any]:
+        """Return what they measure: ``kind``, and ``values``, (n,)."""
+        ...
+
+
+@runtime_checkable
+class TakesCommands(Protocol):
+    """A world whose actuators are set by name."""
+
+    def command(self, set_points: Mapping[str, float]) -> None:
+        """Set actuators; raises InvalidRequestError where there is none of the name."""
+        ...

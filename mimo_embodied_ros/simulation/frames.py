@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from mimo_embodied_ros.geometry.extrinsics import Extrinsics, Transform
 from mimo_embodied_ros.ros.stamps import nanoseconds_of
 
+from .capabilities import HasFrames
+
 if TYPE_CHECKING:
     from std_msgs.msg import Header
 
@@ -43,7 +45,9 @@ class Frames:
         if kept:
             odometry = min(kept, key=lambda o: abs(o.stamp_ns - stamp_ns)) if stamp_ns else kept[-1]
             stamp_ns = stamp_ns or odometry.stamp_ns
-        extrinsics = Extrinsics({
-            camera.frame: (camera.parent or self._world.frame, camera.pose)
-            for camera in self._world.cameras.values()})
-        return extrinsics.lookup(self._world.frame, header.frame_id, stamp_ns, odometry)
+        world = self._world
+        parents = {camera.frame: (camera.parent or world.frame, camera.pose)
+                   for camera in world.cameras.values()}
+        if isinstance(world, HasFrames):  # where they are now
+            parents |= {name: (world.frame, pose) for name, pose in world.frames().items()}
+        return Extrinsics(parents).lookup(world.frame, header.frame_id, stamp_ns, odometry)

@@ -1,10 +1,13 @@
-"""Publishes what a robot knows of itself, and takes its speed: ``joint_states``, ``odom``, ``tf``.
+"""Publishes what a robot knows of itself, and takes its commands.
 
-Names and types are those of joint_state_broadcaster and diff_drive_controller, without remappings.
+``joint_states`` is that of joint_state_broadcaster; ``odom``, ``/tf`` and ``cmd_vel`` are those of
+diff_drive_controller. The robot of an MJCF file has ``sensors/<name>``, and ``joint_commands`` with
+the names of its actuators and their set points.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +26,19 @@ from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.time import Time
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Header
+from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension, MultiArrayLayout
 
+from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.geometry.quaternions import quaternion_of
 
-from .capabilities import Drives, HasOdometry, joint_states
+from .capabilities import (
+    Drives,
+    HasFrames,
+    HasOdometry,
+    HasSensors,
+    TakesCommands,
+    joint_states,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,6 +83,12 @@ class RobotPublisher:
                 tf_message, '/tf_static',
                 QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
         self._sent: Any = None  # the cameras whose poses were published
+        self._sensors = {
+            name: node.create_publisher(Float64MultiArray, f'sensors/{_topic(name)}', 10)
+            for name in world.sensors()} if isinstance(world, HasSensors) else {}
+        if isinstance(world, TakesCommands):
+            node.create_subscription(JointState, 'joint_commands', self._command, 10)
+        self._log = node.get_logger()
         if isinstance(world, Drives):
             node.create_subscription(
                 TwistStamped if stamped else Twist, 'cmd_vel', self._drive, 10)
@@ -86,6 +103,12 @@ class RobotPublisher:
                 velocity=velocities.tolist(), effort=efforts[0].tolist() if efforts else []))
         if self._odometry is not None:
             self._publish_odometry(stamp)
+        if self._tf is not None and isinstance(world, HasFrames):
+            self._tf.publish(self._tf_message(transforms=[
+                _transform(stamp, world.frame, name, pose.translation, quaternion_of(pose.rotation))
+                for name, pose in world.frames().items()]))
+        if any(publisher.get_subscription_count() for publisher in self._sensors.values()):
+            self._publish_sensors()
         if self._static is not None and self._sent is not world.cameras:
             self._sent = world.cameras
             self._static.publish(self._tf_message(transforms=[
@@ -111,10 +134,32 @@ class RobotPublisher:
             self._tf.publish(self._tf_message(transforms=[_transform(
                 stamp, odometry.frame_id, odometry.child_frame_id, odometry.position, q)]))
 
+    def _publish_sensors(self) -> None:
+        """Publish the values of each sensor, with its kind as the label of their dimension."""
+        for name, reading in self._runner.world.sensors().items():
+            values = reading.values.tolist()
+            dimension = MultiArrayDimension(
+                label=reading.kind, size=len(values), stride=len(values))
+            self._sensors[name].publish(Float64MultiArray(
+                layout=MultiArrayLayout(dim=[dimension]), data=values))
+
+    def _command(self, message: JointState) -> None:
+        try:
+            with self._runner.held() as world:
+                world.command(dict(zip(message.name, message.position)))
+        except InvalidRequestError as error:
+            self._log.warning(f'joint_commands: {error}', throttle_duration_sec=5.0)
+
     def _drive(self, message: Any) -> None:
         twist = message.twist if isinstance(message, TwistStamped) else message
         with self._runner.held() as world:
             world.drive(twist.linear.x, twist.angular.z)
+
+
+def _topic(name: str) -> str:
+    """A part of a topic's name for a name of another kind, such as ``act:left_eye``."""
+    word = re.sub(r'\W+', '_', name)
+    return f'_{word}' if word[:1].isdigit() else word
 
 
 def _transform(

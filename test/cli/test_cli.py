@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from mimo_embodied_ros.cli.main import main, parser
+from mimo_embodied_ros.cli.serve import ros_arguments
+from mimo_embodied_ros.cli.simulate import parameters_of
 from mimo_embodied_ros.worlds import table_scene
 from support.programs import run_python
 from support.videos import write_video
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 SCENE = table_scene.draw_table(random.Random(7), 848, 480, things=(
     table_scene.Thing('red', 'cube', 200, 320, 48),
     table_scene.Thing('blue', 'bowl', 620, 200, 58)))
-COMMANDS = ('ask', 'point', 'plan', 'eval', 'serve', 'view', 'play', 'demo', 'demo-pick', 'doctor')
+COMMANDS = ('ask', 'point', 'plan', 'eval', 'serve', 'view', 'simulate', 'play', 'demo', 'demo-pick',
+            'doctor')
 
 
 @pytest.fixture
@@ -39,6 +42,14 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     assert f'usage: mimo-embodied {command}' in text
     assert len(text.splitlines()) >= 10
+
+
+def test_simulate_gives_its_arguments_to_the_node() -> None:
+    options = parser().parse_args(['simulate', 'eye.xml', '--seed', '3', '--things',
+                                   'red cube, blue bowl', '-p', 'rate:=0.0'])
+    assert parameters_of(options) == [
+        'world:=eye.xml', 'seed:=3', 'things:=[red cube, blue bowl]']
+    assert ros_arguments(options, parameters_of(options))[-2:] == ['-p', 'rate:=0.0']
 
 
 def test_point_prints_pixels_and_draws_them(

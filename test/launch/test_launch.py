@@ -21,6 +21,7 @@ from mimo_embodied_ros.execution import executor_parameters
 from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from mimo_embodied_ros.node import settings
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
+from mimo_embodied_ros.simulation.simulation_node import Simulation
 from support.launch_files import GAZEBO_LAUNCH, NODE_LAUNCH, constant, parameters_in
 from support.paths import CONFIG, LAUNCH, ROOT
 
@@ -31,6 +32,7 @@ FILES = sorted(LAUNCH.glob('*.launch.py'))
 SERVER = LAUNCH / 'vllm_server.launch.py'
 BAG = LAUNCH / 'bag.launch.py'
 EXECUTOR = LAUNCH / 'executor.launch.py'
+SIMULATE = LAUNCH / 'simulate.launch.py'
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: p.name)
@@ -284,6 +286,29 @@ def test_gazebo_gets_world_bridge_frames_and_a_node_for_each_robot(
         for name, value in parameters_in(CONFIG / file).items():
             assert node.get_parameter(name).value == value, name
     assert len(processes) == 4 + len(robots)
+
+
+def test_a_simulated_world_gets_a_node_that_sees_in_it(ros: Any, launched: Any) -> None:
+    for world, cameras in (('drawn', 1), ('road', 6)):
+        simulation, started = launched(
+            SIMULATE, world=world, seed='3', rate='2.0', namespace='robot1')
+        assert (simulation.package, simulation.program) == ('mimo_embodied_ros', 'mimo_simulation')
+        assert (ROOT / 'scripts' / f'{simulation.program}.in').is_file()
+        world_node = ros.node('another_name', Simulation, cli_args=simulation.arguments)
+        assert world_node.get_fully_qualified_name() == '/robot1/simulation'
+        assert world_node.runner.rate == 2
+        node = node_of(ros, started)
+        assert node.get_parameter('use_sim_time').value is True
+        published = {name for name, _ in world_node.get_topic_names_and_types()}
+        settings = node.settings
+        assert len(settings.cameras) == cameras
+        for camera in settings.cameras:
+            for topic in filter(None, (camera.image_topic, camera.depth_topic)):
+                assert f'/robot1/{topic}' in published
+        ros.destroy(node)
+        ros.destroy(world_node)
+    (alone, viewer) = launched(SIMULATE, node='false', viewer='true')
+    assert (alone.program, viewer.program) == ('mimo_simulation', 'mimo_viewer')
 
 
 def test_the_server_is_started_with_its_flags(launched: Any) -> None:

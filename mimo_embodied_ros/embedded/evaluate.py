@@ -44,8 +44,9 @@ from mimo_embodied_ros.evaluation.regions import answer_points
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
 
-from . import clip_questions, plan_questions, road_questions, table_questions
+from . import clip_questions, plan_questions, renders, road_questions, table_questions
 from .curriculum import CAMERA_SIZES
+from .held_out import RenderedScenes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -74,6 +75,8 @@ _NEAR = 0.1  # how far a plan's point may be from the truth, as a share of the i
 class Scenes(Protocol):
     """Where an exam takes its scenes from; ``size`` is (width, height) in pixels."""
 
+    has_clips: bool
+
     def table(self, rng: random.Random, size: tuple[int, int]) -> table_scene.Table:
         """Return a table as a camera sees it."""
 
@@ -89,6 +92,8 @@ class Scenes(Protocol):
 
 class DrawnScenes:
     """Drawn tables, roads and clips; see `Scenes`."""
+
+    has_clips = True
 
     def table(self, rng: random.Random, size: tuple[int, int]) -> table_scene.Table:
         """Draw a table."""
@@ -414,7 +419,7 @@ def measure(
     """
     exam = Exam(engine, number, seed, scenes, structured=structured)
     for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans, exam.driving,
-                exam.skills, exam.clips):
+                exam.skills, *([exam.clips] if scenes.has_clips else [])):
         ask()
     shares = exam.scores.report()
     missed = []
@@ -444,19 +449,26 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--structured', action='store_true',
                         help='hold points, boxes and choices to a grammar')
+    parser.add_argument('--renders', type=Path, default=renders.FOLDER / 'held_out',
+                        help='folder of the rendered scenes (default: %(default)s)')
     options = parser.parse_args()
     engine = load_engine(EngineConfig(model=options.model, max_batch=_AT_ONCE))
     begin = time.monotonic()
     try:
-        figures = measure(engine, DrawnScenes(), number=options.number, seed=options.seed,
-                          structured=options.structured)
+        ask = functools.partial(measure, engine, number=options.number, seed=options.seed,
+                                structured=options.structured)
+        print('--- drawn scenes')
+        figures = ask(DrawnScenes())
+        print('--- rendered scenes')
+        rendered = ask(RenderedScenes(options.renders))
     finally:
         engine.close()
     options.out.mkdir(parents=True, exist_ok=True)
     report = {'model': engine.info.name, 'seed': options.seed,
-              'structured': options.structured, **figures}
+              'structured': options.structured, **figures, 'rendered': rendered}
     (options.out / 'report.json').write_text(json.dumps(report, indent=2) + '\n', 'utf-8')
-    print(f'{sum(figures["questions"].values())} answers in {time.monotonic() - begin:.0f} s; '
+    number = sum(sum(part['questions'].values()) for part in (figures, rendered))
+    print(f'{number} answers in {time.monotonic() - begin:.0f} s; '
           f'{options.out}/report.json')
     return 0
 

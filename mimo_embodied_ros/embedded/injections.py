@@ -32,7 +32,7 @@ from mimo_embodied_ros.worlds import table_scene
 
 from . import table_questions
 from .curriculum import CAMERA_SIZES
-from .evaluate import skill_calls
+from .judging import skill_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 LEAST = 40
 """Fewest pixels of a thing, in the model's own picture, that tell what it is."""
-_OWN = 49 * FACTOR**2  # pixels of such a picture
+_OWN = 49 * FACTOR**2  # pixels of such a picture, at most
 
 
-def least_pixels(mask: Mask) -> float:
+def least_pixels(width: int, height: int) -> float:
     """Return how many pixels of a thing tell what it is in a picture of this size."""
-    return LEAST * max(1.0, mask.size / _OWN)
+    return LEAST * max(1.0, width * height / _OWN)
 
 
 def cell(x: float, y: float) -> tuple[int, int]:

@@ -117,11 +117,12 @@ class ArmTable(PhysicalWorld):
         with self.lock:
             while seconds > 1e-9:
                 until = self._next_push - self.data.time
-                if until <= 1e-9:
+                if until < scenery.STEP:
                     self._push()
                     continue
-                super().step(min(seconds, until))
-                seconds -= min(seconds, until)
+                part = min(seconds, until)
+                super().step(part)
+                seconds -= part
 
     def _scene(self) -> tuple[tuple[TableThing, ...], mujoco.MjModel, dict[str, WorldCamera]]:
         rng = random.Random(self._seed)

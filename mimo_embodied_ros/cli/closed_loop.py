@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from py_trees.behaviour import Behaviour
     from py_trees.trees import BehaviourTree
     from rclpy.node import Node
 
     from mimo_embodied_ros.annotate import Canvas
     from mimo_embodied_ros.msg import ExecutionStatus
     from mimo_embodied_ros.ros.request_kinds import Kind
+    from mimo_embodied_ros.worlds.world import WorldCamera
 
 TARGET = 0.9
 """Success rate from which on the exit code is 0."""
@@ -119,8 +121,34 @@ def spun(*nodes: Node) -> Iterator[None]:
         executor.shutdown()
 
 
-def task_tree(task: str, target_frame: str) -> BehaviourTree:
-    """Make the tree: plan on a new image, and let the executor execute the plan.
+def write_extrinsics(camera: WorldCamera, file: Path) -> None:
+    """Write where a camera is, for the node's ``extrinsics_file``."""
+    import yaml
+
+    from mimo_embodied_ros.geometry.quaternions import quaternion_of
+
+    rotation = quaternion_of(camera.pose.rotation)
+    file.write_text(yaml.safe_dump([{
+        'parent': camera.parent, 'child': camera.frame,
+        'translation': camera.pose.translation.tolist(), 'rotation': [float(v) for v in rotation],
+    }]), 'utf-8')
+
+
+def task_tree(task: str, target_frame: str, **goal: Any) -> BehaviourTree:
+    """Make a tree of one `attempt`."""
+    root = attempt(task, target_frame, **goal)
+    from py_trees.trees import BehaviourTree
+
+    return BehaviourTree(root)
+
+
+def attempt(task: str, target_frame: str, **goal: Any) -> Behaviour:
+    """Make the behaviour that plans on a new image, and lets the executor execute the plan.
+
+    Args:
+        task: what to do.
+        target_frame: frame of the points that skills are given.
+        goal: further fields of PlanTask's goal.
 
     Raises:
         InvalidRequestError: py_trees is not installed.
@@ -129,18 +157,17 @@ def task_tree(task: str, target_frame: str) -> BehaviourTree:
     try:
         from py_trees.composites import Sequence
         from py_trees.decorators import Timeout
-        from py_trees.trees import BehaviourTree
     except ImportError as error:
         msg = 'py_trees is not installed: pip install py_trees'
         raise InvalidRequestError(msg) from error
     from mimo_embodied_ros.action import ExecutePlan
     from mimo_embodied_ros.trees import Execute, Plan, WaitForFrame
 
-    return BehaviourTree(Sequence('task', memory=True, children=[
+    return Sequence('task', memory=True, children=[
         Timeout(f'within {START_S:g} s', WaitForFrame('fresh frame'), START_S),
-        Plan('plan', task, target_frame=target_frame),
+        Plan('plan', task, target_frame=target_frame, **goal),
         Execute('execute', ExecutePlan, 'mimo_executor/execute_plan',
-                lambda blackboard: ExecutePlan.Goal(plan=blackboard.plan), reads=('plan',))]))
+                lambda blackboard: ExecutePlan.Goal(plan=blackboard.plan), reads=('plan',))])
 
 
 def tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[bytes]]) -> str:
@@ -169,10 +196,17 @@ def tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[bytes
 
 
 class SceneState(NamedTuple):
-    """What the simulation shows now: the number of the state, (H, W, 3) pixels, and a caption."""
+    """What the simulation shows now.
+
+    Attributes:
+        number: of the state; what is drawn while it is the same goes into one picture.
+        look: returns the picture, (H, W, 3) uint8.
+        caption: of the state.
+
+    """
 
     number: int
-    pixels: NDArray[np.uint8]
+    look: Callable[[], NDArray[np.uint8]]
     caption: str
 
 
@@ -225,7 +259,7 @@ class Watcher:
 
         state = self._state()
         if state.number not in self._canvases:
-            canvas = self._canvases[state.number] = Canvas(state.pixels)
+            canvas = self._canvases[state.number] = Canvas(state.look())
             canvas.note(state.caption)
         return self._canvases[state.number]
 

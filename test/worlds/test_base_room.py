@@ -68,6 +68,14 @@ def test_the_base_drives_around_what_stands_in_its_way() -> None:
     assert math.dist(red.position[:2], (ball.x, ball.y)) < 0.02  # it was not touched
 
 
+def test_the_base_drives_to_a_pose() -> None:
+    world = room_of(BOX)
+    assert complete(world, world.motions.go_to_pose(0.8, -1.0, 2.0)) == ''
+    odometry = world.odometry()
+    assert odometry.position == pytest.approx((0.8, -1.0, 0), abs=0.06)
+    assert 2 * math.atan2(*odometry.orientation[2:]) == pytest.approx(2.0, abs=0.06)
+
+
 def test_a_blocked_way_is_noticed() -> None:
     fence = [RoomThing(colour, 'box', 0.21, 1.5, y) for colour, y in (
         ('red', -2.2), ('green', -1.65), ('blue', -1.1), ('yellow', -0.55), ('purple', 0.0),

@@ -22,12 +22,12 @@ from .room import CAMERA_ABOVE, add_room, random_room
 from .truth import thing_states
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from mimo_embodied_ros.core.frames import Odometry
-    from mimo_embodied_ros.worlds.world import ThingState
+    from mimo_embodied_ros.worlds.world import Motion, SkillGoal, ThingState
 
     from .physical_world import Renderer
     from .room import Room
@@ -58,6 +58,7 @@ class BaseRoom(PhysicalWorld):
     """
 
     frame, truth_frame = ODOM, WORLD
+    skills: Mapping[str, Callable[[SkillGoal], Motion]]
 
     def __init__(
         self, seed: int = 0, *, first: Sequence[tuple[str, str]] = (('yellow', 'box'),),

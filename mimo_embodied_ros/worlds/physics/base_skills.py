@@ -43,19 +43,20 @@ class BaseSkills:
 
     Attributes:
         by_name: go_to, look_at, look_around.
+        count: how many of these have begun.
 
     """
 
     def __init__(self, world: BaseRoom) -> None:
         """Take the world, whose odometry begins anew with a reset."""
-        self._world = world
+        self._world, self.count = world, 0
         self.by_name: dict[str, Callable[[SkillGoal], Motion]] = {
             'go_to': self._go_to, 'look_at': self._look_at, 'look_around': self._look_around}
 
     def go_to(self, x: float, y: float) -> Motion:
         """Drive to `STAND_OFF` before a point, metres in odom, and face it."""
         try:
-            problem = yield from self._approach(np.array([x, y]))
+            problem = yield from self._approach(np.array([x, y]), _STAND)
             return problem or (yield from self._turn_to(np.array([x, y])))
         finally:
             self._world.drive(0, 0)
@@ -63,7 +64,7 @@ class BaseSkills:
     def go_to_pose(self, x: float, y: float, yaw: float) -> Motion:
         """Drive to a place, metres in odom, and turn to a yaw, radians."""
         try:
-            problem = yield from self._approach(np.array([x, y]), stand=0.0)
+            problem = yield from self._approach(np.array([x, y]), 0.0)
             return problem or (yield from self._face(lambda: _wrapped(yaw - self._world.pose[2])))
         finally:
             self._world.drive(0, 0)
@@ -79,12 +80,14 @@ class BaseSkills:
     # -- skills
 
     def _go_to(self, goal: SkillGoal) -> Motion:
+        self.count += 1
         at = _point(goal)
         if at is None:
             return 'the goal does not say where to go; give a point and its frame'
         return (yield from self.go_to(at[0], at[1]))
 
     def _look_at(self, goal: SkillGoal) -> Motion:
+        self.count += 1
         at = _point(goal)
         if at is None:
             return 'the goal does not say what to look at; give a point and its frame'
@@ -94,6 +97,7 @@ class BaseSkills:
             self._world.drive(0, 0)
 
     def _look_around(self, _: SkillGoal) -> Motion:
+        self.count += 1
         return (yield from self.turn(LOOK_STEP))
 
     # -- parts of motions

@@ -16,17 +16,14 @@ Eight stages, each a number of seeded steps:
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.query import Task
-from mimo_embodied_ros.core.resize import FACTOR, smart_resize
+from mimo_embodied_ros.core.resize import smart_resize
 from mimo_embodied_ros.core.video import PAIR
 from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
-from mimo_embodied_ros.worlds.things import COLOURS
 
 from . import (
     clip_questions,
@@ -35,19 +32,16 @@ from . import (
     road_questions,
     table_questions,
     untrained_model,
-    vision_supervision,
 )
 from .clip_supervision import ClipView
-from .question import YES_NO_TAIL, Question
-from .taught_attention import Mention, Option
+from .examples import Scene, make_example
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping, Sequence
 
+    from .question import Question
     from .renders import Renders
-
-_Scene = table_scene.Table | road_scene.Road | ClipView
 
 # (width, height) of usual cameras
 CAMERA_SIZES = ((640, 480), (1280, 720), (480, 640), (848, 480), (1920, 1080))
@@ -90,14 +84,14 @@ class Stage:
 
 
 STAGES = (
-    Stage('see', 1700, 32, 1, 0.02, 0.4, 1.0),
-    Stage('aim', 600, 32, 1, 0.015, 0.2, 1.0),
-    Stage('read', 700, 32, 1, 0.015, 0.4, 1.0),
-    Stage('ask', 400, 16, 3, 0.006, 1.0, 0.5, checks=False),
-    Stage('place', 260, 16, 3, 0.006, 0.5, 0.5, 0.2),
-    Stage('speak', 950, 12, 2, 0.005, 0.55, 0.5),
-    Stage('point', 240, 12, 2, 0.003, 0.2, 0.5, branch=True),
-    Stage('compare', 320, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
+    Stage('see', 2000, 32, 1, 0.02, 0.4, 1.0),
+    Stage('aim', 800, 32, 1, 0.015, 0.2, 1.0),
+    Stage('read', 900, 32, 1, 0.015, 0.4, 1.0),
+    Stage('ask', 700, 16, 3, 0.006, 1.0, 0.5, checks=False),
+    Stage('place', 480, 16, 3, 0.006, 0.5, 0.5, 0.2),
+    Stage('speak', 1900, 12, 2, 0.005, 0.55, 0.5),
+    Stage('point', 450, 12, 2, 0.003, 0.2, 0.5, branch=True),
+    Stage('compare', 550, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
 )
 
 
@@ -113,105 +107,6 @@ def image_size(rng: random.Random) -> tuple[int, int]:
     return width, height
 
 
-def _token(scene: _Scene, thing: table_scene.Thing | road_scene.RoadObject) -> int:
-    """The image token in which a thing lies."""
-    if isinstance(scene, ClipView):
-        return scene.last_seen(thing.name)
-    rows, columns = (side // FACTOR for side in scene.pixels.shape[:2])
-    return vision_supervision.token_of(thing, rows, columns)
-
-
-def _mentions(text: str, scene: _Scene) -> tuple[Mention, ...]:
-    """Find the names of things in a text, in its order: full ones, and short unique ones."""
-    found = []
-    for thing in scene.things:
-        token = _token(scene, thing)
-        names = [thing.name]
-        if isinstance(scene, table_scene.Table) and isinstance(thing, table_scene.Thing):
-            names += table_questions.short_names(scene, thing)
-        found += [Mention(match.end(), token) for name in names
-                  for match in re.finditer(rf'(?:\b(\w+) )?\b{name}\b', text)
-                  if match[1] not in COLOURS]  # the blue cup is no unique cup that is red
-    return tuple(sorted(found))
-
-
-def _counted(question: Question, prompt: str, scene: _Scene) -> tuple[Mention, ...]:
-    """The word whose number is asked for, with each of the things."""
-    if question.kind != 'count':
-        return ()
-    end = prompt.index(' are there?')
-    return tuple(Mention(end, _token(scene, thing)) for thing in question.things)
-
-
-def _seen(question: Question, scene: _Scene) -> int:
-    """The image token that shows the answer about a clip; -1: none does."""
-    if not isinstance(scene, ClipView) or question.kind == 'done':
-        return -1
-    if question.kind == 'moved':
-        return scene.left(question.short)
-    return scene.touched(scene.clip.touched[-1])
-
-
-def _options(question: Question, prompt: str) -> tuple[Option, ...]:
-    """The options in a prompt whose answer is one of their letters."""
-    if question.kind not in {'choice', 'touched'}:
-        return ()
-    return tuple(Option(match.end(1), match.end(2), match[1] == question.short)
-                 for match in re.finditer(r'^([A-D])\. (.+)$', prompt, re.MULTILINE))
-
-
-def _example(
-    rng: random.Random, question: Question, scene: _Scene, form: str, stage: Stage
-) -> packing.Example:
-    """Make a training example of a question, in one of four forms.
-
-    ``bare``: the informative words alone. ``spoken`` and ``thinking``: as the package asks a
-    model. ``partly``: each wrapper is there by chance, so that the model learns to answer without
-    relying on any of them.
-    """
-    if form == 'bare':
-        named = question.task in {Task.POINTS, Task.BOXES} or question.kind in _CHECKS
-        prompt = f'{question.task.name}: {question.text}' if named else question.text
-        prompt = (prompt + question.task.list_options(question.options)).removesuffix(YES_NO_TAIL)
-        spatial = question.task is Task.SPATIAL
-        reply, bare = question.answer if spatial else question.short, True
-    elif form == 'partly':
-        with_prompt, with_thought, bare = (rng.random() < 0.5 for _ in range(3))
-        full_prompt = question.prompt(thinking=rng.random() < 0.5)
-        # the text of a check alone does not say what is asked about it
-        prompt = full_prompt if with_prompt or question.kind in _CHECKS else question.text
-        reply = question.reply() if with_thought else question.answer
-    else:
-        if question.short and question.task is Task.SPATIAL and rng.random() < 0.15:
-            question = dataclasses.replace(question, task=Task.ASK, answer=question.short)
-        thinking, bare = form == 'thinking', False
-        prompt, reply = question.prompt(thinking=thinking), question.reply(thinking=thinking)
-    return packing.Example(
-        prompt, reply, question.short, question.kind, _weight(question, stage.refusals), bare,
-        _mentions(prompt, scene), _mentions(reply, scene), question.task is not Task.PLAN,
-        _sense_word(question, prompt, checks=stage.checks), _options(question, prompt),
-        _counted(question, prompt, scene), _seen(question, scene))
-
-
-def _sense_word(question: Question, prompt: str, *, checks: bool) -> int:
-    """Where the word ends that decides the sense of a question; 0: there is no such word."""
-    if question.short not in {'yes', 'no'}:
-        return 0
-    words = r'\b(left|right|above|below|top|bottom|bigger|nearest)\b'
-    if question.kind == 'check':
-        words = r'reached' if 'reached' in prompt else r'possible|satisfied|is_done'
-    match = re.search(words, prompt) if checks or question.kind != 'check' else None
-    return match.end() if match else 0
-
-
-def _weight(question: Question, refusals: float) -> float:
-    """Weight of the answer: a word or number is one token, where a point is eight."""
-    if question.short == '[]':
-        return refusals
-    return 4.0 if question.short.isalnum() else 1.0
-
-
-_CHECKS = ('check', 'done')  # questions whose text alone does not say what is asked
 _MAKERS: dict[str, tuple[Callable[[random.Random, table_scene.Table], Question | None], ...]] = {
     'plan': (plan_questions.short_plan,),
     'long plan': (plan_questions.long_plan,),
@@ -227,7 +122,7 @@ _NOT_WANTED = {'choice': ('colour',), 'colour': ('choice',)}
 
 
 def _questions(
-    rng: random.Random, scene: _Scene, number: int, want: str
+    rng: random.Random, scene: Scene, number: int, want: str
 ) -> list[Question]:
     """Make questions of similar length; ``easy`` ones are about one thing each."""
     if want == 'none':
@@ -256,6 +151,7 @@ def _questions(
     return [q for q in questions if (q.task is Task.POINTS) == (want == 'point')]
 
 
+_ALIKE = 0.25  # share of the tables whose things share two colours
 _FEW_SHARE = 0.555  # share of the stage ask with few things on the table
 # A kind of batch: relative frequency, kind of questions, form of the examples, blocks in a row and
 # tokens in a block; the numbers leave little of a row empty.
@@ -266,49 +162,56 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.25, 'easy', 'partly', 8, 46),
     ),
     'ask': (
-        (0.55, 'any', 'bare', 16, 16),
-        (0.05, 'word', 'bare', 10, 36),  # longer questions: choices and lists
-        (0.04, 'box', 'bare', 5, 26),
+        (0.4, 'any', 'bare', 16, 16),
+        (0.1, 'choice', 'bare', 10, 32),
+        (0.06, 'count', 'bare', 14, 14),
+        (0.06, 'box', 'bare', 8, 26),
+        (0.02, 'list', 'bare', 8, 24),
         (0.06, 'plan', 'bare', 6, 48),
         (0.03, 'plan', 'bare', 3, 92),
         (0.03, 'long plan', 'bare', 3, 118),
         (0.015, 'long plan', 'bare', 2, 154),
-        (0.18, 'word', 'partly', 8, 46),
-        (0.09, 'point', 'partly', 5, 66),
+        (0.19, 'word', 'partly', 8, 56),
+        (0.08, 'point', 'partly', 5, 66),
     ),
     'place': (
-        (0.25, 'any', 'bare', 16, 16),
-        (0.3, 'point', 'bare', 16, 16),
-        (0.15, 'point', 'partly', 5, 66),
-        (0.03, 'word', 'bare', 10, 36),
-        (0.12, 'word', 'partly', 8, 46),
-        (0.04, 'box', 'bare', 5, 26),
-        (0.07, 'plan', 'bare', 6, 48),
+        (0.18, 'any', 'bare', 16, 16),
+        (0.26, 'point', 'bare', 16, 16),
+        (0.13, 'point', 'partly', 5, 66),
+        (0.1, 'choice', 'bare', 10, 32),
+        (0.05, 'count', 'bare', 14, 14),
+        (0.08, 'box', 'bare', 8, 26),
+        (0.02, 'list', 'bare', 8, 24),
+        (0.08, 'word', 'partly', 8, 56),
+        (0.06, 'plan', 'bare', 6, 48),
         (0.04, 'plan', 'bare', 3, 92),
         (0.03, 'long plan', 'bare', 3, 118),
         (0.015, 'long plan', 'bare', 2, 154),
     ),
     'speak': (
-        (0.27, 'point', 'spoken', 6, 72),
-        (0.05, 'point', 'thinking', 5, 84),
-        (0.05, 'box', 'spoken', 4, 90),
-        (0.28, 'word', 'spoken', 12, 44),
-        (0.06, 'word', 'spoken', 8, 56),
-        (0.07, 'word', 'thinking', 6, 74),
+        (0.24, 'point', 'spoken', 6, 72),
+        (0.04, 'point', 'thinking', 5, 84),
+        (0.07, 'box', 'spoken', 4, 88),
+        (0.24, 'word', 'spoken', 12, 56),
+        (0.07, 'choice', 'spoken', 8, 56),
+        (0.03, 'count', 'spoken', 10, 36),
+        (0.02, 'nearest', 'spoken', 12, 44),
+        (0.06, 'word', 'thinking', 6, 74),
         (0.1, 'plan', 'spoken', 5, 74),
         (0.04, 'plan', 'spoken', 3, 114),
         (0.04, 'plan', 'thinking', 3, 156),
         (0.04, 'long plan', 'spoken', 3, 146),
         (0.015, 'long plan', 'spoken', 2, 182),
         (0.02, 'long plan', 'thinking', 2, 202),
-        (0.04, 'any', 'bare', 16, 16),
+        (0.05, 'any', 'bare', 16, 16),
     ),
     'point': (
-        (0.5, 'point', 'spoken', 6, 72),
-        (0.06, 'point', 'thinking', 5, 84),
-        (0.03, 'box', 'spoken', 4, 90),
-        (0.15, 'word', 'spoken', 12, 44),
-        (0.03, 'word', 'spoken', 8, 56),
+        (0.45, 'point', 'spoken', 6, 72),
+        (0.05, 'point', 'thinking', 5, 84),
+        (0.07, 'box', 'spoken', 4, 88),
+        (0.13, 'word', 'spoken', 12, 56),
+        (0.04, 'choice', 'spoken', 8, 56),
+        (0.03, 'count', 'spoken', 10, 36),
         (0.04, 'word', 'thinking', 6, 74),
         (0.1, 'plan', 'spoken', 5, 74),
         (0.04, 'plan', 'spoken', 3, 114),
@@ -319,21 +222,21 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.02, 'any', 'bare', 16, 16),
     ),
     'compare': (
-        (0.3, 'point', 'spoken', 6, 72),
+        (0.28, 'point', 'spoken', 6, 72),
         (0.04, 'point', 'thinking', 5, 84),
-        (0.02, 'box', 'spoken', 4, 90),
-        (0.28, 'nearest', 'spoken', 12, 44),
+        (0.06, 'box', 'spoken', 4, 88),
+        (0.2, 'nearest', 'spoken', 12, 44),
         (0.05, 'nearest', 'thinking', 6, 74),
-        (0.1, 'word', 'spoken', 12, 44),
-        (0.03, 'word', 'spoken', 8, 56),
-        (0.03, 'word', 'thinking', 6, 74),
+        (0.08, 'choice', 'spoken', 8, 56),
+        (0.04, 'count', 'spoken', 10, 36),
+        (0.1, 'word', 'spoken', 12, 56),
+        (0.02, 'word', 'thinking', 6, 74),
         (0.08, 'plan', 'spoken', 5, 74),
         (0.03, 'plan', 'spoken', 3, 114),
         (0.02, 'plan', 'thinking', 3, 156),
         (0.04, 'long plan', 'spoken', 3, 146),
         (0.015, 'long plan', 'spoken', 2, 182),
         (0.02, 'long plan', 'thinking', 2, 202),
-        (0.02, 'any', 'bare', 16, 16),
     ),
     'ask video': (
         (0.6, 'clip', 'bare', 4, 44),
@@ -385,10 +288,10 @@ _CLIPS = {'ask': 0.06, 'speak': 0.1, 'point': 0.08, 'compare': 0.08}
 _FEWER = 4
 
 
-def _draw_clips(rng: random.Random, stage: Stage, *, video: bool) -> list[_Scene]:
+def _draw_clips(rng: random.Random, stage: Stage, *, video: bool) -> list[Scene]:
     """Draw clips about which there is something to ask as a video, or as images."""
     width, height = image_size(rng)
-    clips: list[_Scene] = []
+    clips: list[Scene] = []
     while len(clips) < max(2, stage.images // _FEWER * (2 if video else 1)):
         clip = table_clip.draw_clip(rng, width, height)
         if clip_questions.askable(clip, video=video):
@@ -398,7 +301,7 @@ def _draw_clips(rng: random.Random, stage: Stage, *, video: bool) -> list[_Scene
 
 def draw_scenes(
     rng: random.Random, stage: Stage, done: float, renders: Mapping[str, Renders] | None = None
-) -> tuple[list[_Scene], str]:
+) -> tuple[list[Scene], str]:
     """Draw the scenes of a step, all of one size, and choose the name of its mix of questions.
 
     Args:
@@ -414,7 +317,7 @@ def draw_scenes(
     width, height = image_size(rng)
     rendered = renders if renders and rng.random() < _RENDERED else {}
     if rng.random() < _ROADS[stage.name]:
-        roads: list[_Scene] = [*rendered['road'].draw(rng, stage.images)] if (
+        roads: list[Scene] = [*rendered['road'].draw(rng, stage.images)] if (
             'road' in rendered) else [
             road_scene.draw_road(rng, width, height) for _ in range(stage.images)]
         return roads, stage.name if stage.name in SILENT else f'{stage.name} road'
@@ -423,13 +326,14 @@ def draw_scenes(
     least, most = (3, 7) if mixes in SILENT else (2, 3) if mixes == 'few' else (2, 6)
     if 'table' in rendered:
         return [*rendered['table'].draw(rng, stage.images, most)], mixes
-    tables: list[_Scene] = [
-        table_scene.draw_table(rng, width, height, least, most) for _ in range(stage.images)]
+    tables: list[Scene] = [
+        table_scene.draw_table(rng, width, height, least, most, alike=rng.random() < _ALIKE)
+        for _ in range(stage.images)]
     return tables, mixes
 
 
 def pack_questions(
-    rng: random.Random, packer: packing.Packer, scenes: Sequence[_Scene], mixes: str, stage: Stage
+    rng: random.Random, packer: packing.Packer, scenes: Sequence[Scene], mixes: str, stage: Stage
 ) -> packing.PackedBatch:
     """Make one round of questions about the scenes, packed into a batch."""
     chosen = _MIXES[mixes]
@@ -437,7 +341,8 @@ def pack_questions(
     examples = []
     for scene in scenes:
         questions = _questions(rng, scene, blocks, want)
-        examples.append([_example(rng, q, scene, form, stage) for q in questions])
+        examples.append([make_example(
+            rng, q, scene, form, checks=stage.checks, refusals=stage.refusals) for q in questions])
     clips = [scene for scene in scenes if isinstance(scene, ClipView)]
     if not clips:
         return packer.pack(
@@ -449,7 +354,7 @@ def pack_questions(
         compared=[scene.looks_back() for scene in clips])
 
 
-def pictures(scenes: Sequence[_Scene]) -> list[table_scene.Table | road_scene.Road]:
+def pictures(scenes: Sequence[Scene]) -> list[table_scene.Table | road_scene.Road]:
     """Return what each picture of the scenes shows: one of each, but several of a clip."""
     return [picture for scene in scenes
             for picture in (scene.tables if isinstance(scene, ClipView) else [scene])]

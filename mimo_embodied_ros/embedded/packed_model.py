@@ -148,6 +148,8 @@ class PackedAnswers(NamedTuple):
         at: rows and columns of these tokens in the batch.
         attention: attention weight of each entry of ``batch.taught``, and as ``compared`` of
             those of ``batch.compared``.
+        at_numbers: (n, hidden): the hidden state at the counted word, after each ``counted`` of
+            these.
         at_names: (n, hidden): the hidden state at the name, after each ``pointed`` of these.
         at_answers: (n, hidden): the hidden state at the answer, after each ``recalled`` of these.
 
@@ -156,6 +158,7 @@ class PackedAnswers(NamedTuple):
     logits: torch.Tensor
     at: tuple[torch.Tensor, ...]
     attention: dict[str, torch.Tensor]
+    at_numbers: torch.Tensor
     at_names: torch.Tensor
     at_answers: torch.Tensor
 
@@ -200,4 +203,5 @@ def answer_questions(
                  for name, layer in LAYERS.items()}
     attention['compared'], = compare_log
     return PackedAnswers(
-        model.lm_head(language.norm(answers)), at, attention, after('pointed'), after('recalled'))
+        model.lm_head(language.norm(answers)), at, attention, after('counted'), after('pointed'),
+        after('recalled'))

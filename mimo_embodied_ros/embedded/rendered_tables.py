@@ -263,7 +263,8 @@ class TableStage:
             thing = labelling.seen_thing(colour, shape, mask, taken, place=place, ground=(
                 float(x), float(y), body.thing.radius))
             share = _SHARE_INSIDE if place else SHARE
-            if thing is None or mask.sum() < max(labelling.LEAST, share * alone):
+            if thing is None or mask.sum() < max(
+                    labelling.least_pixels(mask), share * alone):
                 if not place.startswith('in '):
                     return None
                 hidden.append(SeenThing(colour, shape, 0, 0, 0, place))

@@ -27,7 +27,7 @@ from mimo_embodied_ros.worlds.drawing import add_lighting
 from mimo_embodied_ros.worlds.road_scene import VIEWS, Road, RoadObject, Surround
 from mimo_embodied_ros.worlds.table_scene import SeenThing, Table
 
-from .curriculum import CAMERA_SIZES, image_size
+from .curriculum import image_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -284,21 +284,6 @@ def _motion(rng: random.Random) -> NDArray[np.float32]:
     for along in np.linspace(-half, half, 11):
         kernel[round(3 + along * np.sin(angle)), round(3 + along * np.cos(angle))] += 1
     return kernel / kernel.sum()
-
-
-def held_out(folder: Path, kind: str, number: int, processes: int = 2) -> Renders:
-    """Render scenes that training does not see, at the sizes of usual cameras, with masks.
-
-    Args:
-        folder: where to keep them.
-        kind: one of `KINDS`.
-        number: of scenes of each size.
-        processes: that render.
-
-    """
-    render(folder, kind, number * len(CAMERA_SIZES), seed=1, processes=processes,
-           sizes=CAMERA_SIZES, masks=True)
-    return Renders(folder, kind)
 
 
 def read_all(folder: Path) -> dict[str, Renders]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from .packing import Example
 
     _Spans = Sequence[tuple[int, int]]  # where each token begins and ends in its text
-    # a key of LAYERS, heads, attending token, attended token, number of the name, image token
+    # a key of LAYERS, heads, attending token, attended token, number (of the name among the
+    # question's, or of what is counted), image token
     Link = tuple[str, Sequence[int], int, int, int, int]
 
 LAYERS = {'pointed': 1, 'counted': 1, 'lettered': 1, 'recalled': 2, 'asked': 2, 'seen': 2,
@@ -68,10 +69,11 @@ def links(
     for option in example.options:
         end = ending(prompt, option.end)
         yield 'lettered', _SECOND, end, prefix + ending(prompt, option.letter), 0, 0
+    number = len(example.counted)
     for end, thing in example.counted:
-        yield 'counted', _FIRST, ending(prompt, end), image_at[thing], 0, 0
+        yield 'counted', _FIRST, ending(prompt, end), image_at[thing], number, 0
     for word in {ending(prompt, end) for end, _ in example.counted}:
-        yield 'counted', _FIRST, word, prefix + word, 0, 0
+        yield 'counted', _FIRST, word, prefix + word, number, 0
     for token in core:
         for name, heads, seen, number, thing in _of_answer(
                 example, prompt, names, prefix, image_at):

@@ -31,6 +31,7 @@ from mimo_embodied_ros.embedded import (
     untrained_model,
     vision_supervision,
 )
+from mimo_embodied_ros.embedded.examples import make_example
 from mimo_embodied_ros.embedded.question import Question
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
@@ -134,7 +135,7 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
     second, first = scene.things[:2]  # not in the scene's order
     text = f'Is the {first.name} left of the {second.name}?'
     question = Question('left', Task.SPATIAL, text, r'\boxed{yes}', 'yes')
-    example = curriculum._example(rng, question, scene, 'spoken', curriculum.STAGES[-1])
+    example = make_example(rng, question, scene, 'spoken')
     batch = packer.pack([scene.pixels], [[example]], 1, 64)
     before = batch.ids[0].tolist().index(tokenizer.token_to_id('<|image_pad|>'))
 

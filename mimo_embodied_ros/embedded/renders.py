@@ -181,7 +181,7 @@ class Renders:
         """Return all scenes of a size as they were rendered."""
         return [self._load(record) for record in self._by_size.get(size, ())]
 
-    def draw(self, rng: random.Random, number: int, most: int = 99) -> list[Any]:
+    def draw(self, rng: random.Random, number: int, most: int = 99) -> list[Scene]:
         """Choose scenes of one size, each as another photograph, mirrored half of the time.
 
         Args:

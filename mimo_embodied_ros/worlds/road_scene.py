@@ -227,3 +227,10 @@ def draw_road(rng: random.Random, width: int, height: int) -> Road:
     traffic_light = (
         None if light == 'none' else brush.traffic_light(rng.choice((0.12, 0.88)), light))
     return Road(add_lighting(rng, canvas), bend, light, traffic_light, pedestrian, car)
+
+
+def draw_surround(rng: random.Random, width: int, height: int) -> Surround:
+    """Draw six roads as if they were the views of one moment, which they are not."""
+    roads = [draw_road(rng, width, height) for _ in VIEWS]
+    return Surround(np.concatenate([road.pixels for road in roads]), roads[0].bend, roads[0].light,
+                    tuple(road.things for road in roads))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 
-import numpy as np
 import pytest
 
 pytest.importorskip('torch')
@@ -19,34 +18,26 @@ from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.embedded import packing, road_questions
 from mimo_embodied_ros.engine.processor import PromptEncoder, load_processor
-from mimo_embodied_ros.worlds.road_scene import VIEWS, Surround, draw_road
+from mimo_embodied_ros.worlds.road_scene import draw_surround
 from support.paths import EMBEDDED_MODEL
 
 LIMITS = PixelLimits(28 * 28, 1280 * 28 * 28)
 
 
-def drawn_moment(seed: int) -> Surround:
-    """Six drawn roads, as if they were the views of one moment."""
-    rng = random.Random(seed)
-    roads = [draw_road(rng, 84, 56) for _ in VIEWS]
-    return Surround(np.concatenate([road.pixels for road in roads]), roads[0].bend,
-                    roads[0].light, tuple(road.things for road in roads))
-
-
 @pytest.mark.parametrize('kind', ['drive', 'surround'])
 def test_packed_pictures_of_six_cameras_are_the_prompt_that_the_engine_makes(kind: str) -> None:
-    moment = drawn_moment(3)
+    moment = draw_surround(random.Random(3), 84, 56)
     question = (road_questions.drive(random.Random(0), moment) if kind == 'drive' else
                 road_questions.about_surround(random.Random(0), moment)[0])
     frames = tuple(Frame(road.pixels) for road in moment.roads)
     prompt = build_prompt(Query(question.task, question.text, frames,
-                                odometry=question.odometry), LIMITS)
+                                odometry=question.odometry, thinking=False), LIMITS)
     config = AutoConfig.from_pretrained(EMBEDDED_MODEL)
     encoded = PromptEncoder(load_processor(EMBEDDED_MODEL), config).encode(prompt)
     example = packing.Example(question.prompt(), question.reply(), question.short, question.kind)
     tokenizer = Tokenizer.from_file(str(EMBEDDED_MODEL / 'tokenizer.json'))
     batch = packing.Packer(tokenizer).pack_clips(
-        [[road.pixels for road in moment.roads]], [[example]], 1, 300)
+        [[road.pixels for road in moment.roads]], [[example]], 1, 400)
     length = len(encoded.tokens)
     assert batch.ids[0, :length].tolist() == encoded.tokens.tolist()
     assert encoded.positions is not None

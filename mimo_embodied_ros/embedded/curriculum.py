@@ -24,12 +24,14 @@ from mimo_embodied_ros.core.query import Task
 from mimo_embodied_ros.core.resize import smart_resize
 from mimo_embodied_ros.core.video import PAIR
 from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
+from mimo_embodied_ros.worlds.room_scene import RoomScene
 
 from . import (
     clip_questions,
     packing,
     plan_questions,
     road_questions,
+    room_questions,
     table_questions,
     untrained_model,
 )
@@ -142,6 +144,8 @@ def _questions(
                   else (clip_questions.is_done,))
         asked = (maker(rng, scene.clip) for _ in range(number) for maker in makers)
         return [question for question in asked if question]
+    if isinstance(scene, RoomScene):
+        return room_questions.questions(rng, scene, number, want)
     if want in _MAKERS:  # most tries at some kinds are too close to call
         tries = (rng.choice(_MAKERS[want])(rng, scene) for _ in range(4 * number))
         made = (question for question in tries
@@ -295,6 +299,7 @@ _ROADS = {**dict.fromkeys((*SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'pl
           'speak': 0.2}
 
 
+_ROOMS = 0.15  # share of rooms among rendered scenes that are no roads
 _RENDERED = 0.5  # share of the steps with rendered scenes, where there are such
 _SURROUNDS = 0.2  # share of the steps with rendered roads, with all cameras of a car
 # share of the steps with clips
@@ -342,6 +347,8 @@ def draw_scenes(
     # Finding the named thing among two or three is learnt first, and everything else builds on it.
     mixes = 'few' if stage.name == 'ask' and done < _FEW_SHARE else stage.name
     least, most = (3, 7) if mixes in SILENT else (2, 3) if mixes == 'few' else (2, 6)
+    if 'room' in rendered and rng.random() < _ROOMS:
+        return [*rendered['room'].draw(rng, stage.images, most)], mixes
     if 'table' in rendered:
         return [*rendered['table'].draw(rng, stage.images, most)], mixes
     tables: list[Scene] = [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mimo_embodied_ros.core.query import Task
 from mimo_embodied_ros.core.resize import FACTOR
 from mimo_embodied_ros.worlds import road_scene, table_scene
-from mimo_embodied_ros.worlds.drawing import COLOURS
+from mimo_embodied_ros.worlds.things import COLOURS
 
 from . import packing, table_questions, vision_supervision
 from .clip_supervision import ClipView

@@ -25,6 +25,7 @@ import numpy as np
 
 from mimo_embodied_ros.worlds.drawing import add_lighting
 from mimo_embodied_ros.worlds.road_scene import VIEWS, Road, RoadObject, Surround
+from mimo_embodied_ros.worlds.room_scene import RoomScene
 from mimo_embodied_ros.worlds.table_scene import SeenThing, Table
 
 from .curriculum import image_size
@@ -50,6 +51,12 @@ def _tables(rng: random.Random) -> Maker:
     from .rendered_tables import TableStage
 
     return TableStage(rng).picture
+
+
+def _rooms(_: random.Random) -> Maker:
+    from .rendered_rooms import rendered_room
+
+    return rendered_room
 
 
 def _roads(_: random.Random) -> Maker:
@@ -79,8 +86,8 @@ class Kind:
     number: int
 
 
-KINDS = {'table': Kind(_tables, 12_000), 'road': Kind(_roads, 2_000),
-         'surround': Kind(_surrounds, 400)}
+KINDS = {'table': Kind(_tables, 12_000), 'room': Kind(_rooms, 3_000),
+         'road': Kind(_roads, 2_000), 'surround': Kind(_surrounds, 240)}
 
 
 def render(
@@ -217,7 +224,8 @@ class Renders:
         mask = stem.with_suffix('.png')
         fields |= {'things': _seen(fields['things']), 'hidden': _seen(fields['hidden']),
                    'free': fields['free'] and tuple(fields['free'])}
-        return Table(pixels, **fields, labels=_read(mask, cv2.IMREAD_GRAYSCALE)
+        kind = RoomScene if record['type'] == 'RoomScene' else Table
+        return kind(pixels, **fields, labels=_read(mask, cv2.IMREAD_GRAYSCALE)
                      if mask.exists() else None)
 
 

@@ -11,7 +11,6 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from mimo_embodied_ros.core.tasks import TASKS
-from mimo_embodied_ros.worlds import table_scene
 from mimo_embodied_ros.worlds.table_scene import SeenThing
 from mimo_embodied_ros.worlds.things import COLOURS, MOVABLE, SHAPES
 
@@ -41,8 +40,7 @@ def all_things(scene: Table) -> tuple[Thing, ...]:
 def missing_names(scene: Table) -> list[str]:
     """Return the names that no thing here has, though one could have it."""
     have = {t.name for t in all_things(scene)}
-    shapes = SHAPES if scene.rendered else table_scene.SHAPES
-    return [name for c in COLOURS for s in shapes if (name := f'{c} {s}') not in have]
+    return [name for c in COLOURS for s in scene.shapes if (name := f'{c} {s}') not in have]
 
 
 def like(name: str, names: Iterable[str]) -> list[str]:

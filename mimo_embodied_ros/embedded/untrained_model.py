@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from dataclasses import replace
@@ -13,9 +14,10 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 from mimo_embodied_ros.worlds import road_scene, table_scene
-from mimo_embodied_ros.worlds.things import MOVABLE, SHAPES
+from mimo_embodied_ros.worlds.room_scene import RoomScene
+from mimo_embodied_ros.worlds.things import MOVABLE, ROOM_SHAPES, SHAPES
 
-from . import plan_questions, road_questions, table_questions
+from . import plan_questions, road_questions, room_questions, table_questions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +72,10 @@ def _corpus(seed: int) -> Iterator[str]:
                 moment = road_scene.draw_surround(rng, 28, 28)
                 questions += [*road_questions.about_surround(rng, moment),
                               road_questions.drive(rng, moment)]
+        elif number % 12 == 2:
+            room = _as_room(table_scene.draw_table(rng, 112, 112))
+            questions = room_questions.questions(rng, room, 2, 'any')
+            questions += room_questions.questions(rng, room, 1, 'plan')
         else:
             table = table_scene.draw_table(rng, 112, 112)
             if number % 6 == 1:
@@ -97,6 +103,15 @@ def _as_rendered(rng: random.Random, table: table_scene.Table) -> table_scene.Ta
     things = [replace(t, place=place if t.shape in MOVABLE and i == 0 else '')
               for i, t in enumerate(things)]
     return replace(table, things=tuple(things), rendered=True, gripper=True, free=(56.0, 56.0))
+
+
+def _as_room(table: table_scene.Table) -> RoomScene:
+    """Return a drawn table as if it were a rendered room, for the words of questions about such."""
+    shapes = itertools.cycle(ROOM_SHAPES)
+    things = {t.name: t for t in (
+        table_scene.SeenThing(t.colour, next(shapes), t.x, t.y, t.radius, '', t.box,
+                              (t.y / 30, 0.0, 0.2)) for t in table.things)}
+    return RoomScene(table.pixels, tuple(things.values()), 0.0, rendered=True)
 
 
 def new_tokenizer(seed: int = 0) -> Tokenizer:

@@ -15,6 +15,7 @@ import numpy as np
 
 from .drawing import FRACTION_BITS, add_lighting, fixed_point, shaded
 from .things import COLOURS, PLACES
+from .things import SHAPES as ALL_SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -166,6 +167,11 @@ class Table:
     gripper: bool = False
     free: tuple[float, float] | None = None
     labels: NDArray[np.uint8] | None = None
+
+    @property
+    def shapes(self) -> Iterable[str]:
+        """The shapes that its things may have."""
+        return ALL_SHAPES if self.rendered else SHAPES
 
 
 def _draw_thing(

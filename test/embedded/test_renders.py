@@ -186,7 +186,7 @@ def test_plans_have_skills_and_do_not_pick_up_what_is_held(
     rules = select_skills(load_skills(SKILL_FILES / 'tabletop.yaml'), open_ended=True)
     rng = random.Random(4)
     kinds = set()
-    for scene in (*tables, *(table_scene.draw_table(rng, *SIZE) for _ in range(6))):
+    for scene in (*tables, *(table_scene.draw_table(rng, *SIZE) for _ in range(20))):
         for kind in plan_questions.KINDS:
             question = plan_questions.plan(rng, scene, [kind])
             if question is None or question.kind == 'plan_absent':

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
-from mimo_embodied_ros.worlds.things import SHAPES
 from mimo_embodied_ros.worlds.world import ThingState
 
 from .scenery import HIDDEN_GROUP
@@ -60,7 +59,7 @@ def thing_states(
         if palm in touching[number]:
             return f'in the {hand}'
         for other in things:
-            if (other is not thing and SHAPES[other.shape].holds == 'in'
+            if (other is not thing and other.kind.holds == 'in'
                     and _inside(data, lowest[number], bodies[other.name], other)):
                 return f'in the {other.name}'
         for below in touching[number] & names.keys():

@@ -129,11 +129,14 @@ def _questions(
     """Make questions of similar length; ``easy`` ones are about one thing each."""
     if want == 'none':
         return []
-    if isinstance(scene, road_scene.Road):
+    if isinstance(scene, road_scene.Road | road_scene.Surround):
         if want == 'drive':
             return [road_questions.drive(rng, scene) for _ in range(number)]
-        questions = ([road_questions.critical_objects(scene)] if want == 'hazards'
-                     else road_questions.about_road(rng, scene))
+        if isinstance(scene, road_scene.Surround):
+            questions = road_questions.about_surround(rng, scene)
+        else:
+            questions = ([road_questions.critical_objects(scene)] if want == 'hazards'
+                         else road_questions.about_road(rng, scene))
         rng.shuffle(questions)
         return questions
     if isinstance(scene, ClipView):
@@ -266,6 +269,17 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.25, 'drive', 'partly', 1, 200),
         (0.15, 'hazards', 'partly', 1, 160),
     ),
+    'ask surround': (
+        (0.5, 'any', 'bare', 6, 18),
+        (0.3, 'any', 'partly', 4, 102),
+        (0.2, 'drive', 'partly', 1, 246),
+    ),
+    'speak surround': (
+        (0.1, 'any', 'bare', 6, 18),
+        (0.4, 'any', 'spoken', 4, 102),
+        (0.1, 'drive', 'spoken', 1, 246),
+        (0.4, 'drive', 'thinking', 1, 246),
+    ),
     'speak road': (
         (0.2, 'any', 'spoken', 8, 72),
         (0.05, 'any', 'thinking', 8, 84),
@@ -275,8 +289,8 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.2, 'hazards', 'thinking', 1, 180),
     ),
 }
-_MIXES['place road'] = _MIXES['ask road']
-for _kind in ('road', 'video', 'images'):
+_MIXES['place road'], _MIXES['place surround'] = _MIXES['ask road'], _MIXES['ask surround']
+for _kind in ('road', 'surround', 'video', 'images'):
     _MIXES[f'point {_kind}'] = _MIXES[f'compare {_kind}'] = _MIXES[f'speak {_kind}']
 SILENT = ('see', 'aim', 'read')  # stages without questions
 _MIXES |= dict.fromkeys(SILENT, ((1.0, 'none', 'bare', 1, 1),))
@@ -287,6 +301,7 @@ _ROADS = {**dict.fromkeys((*SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'pl
 
 _ROOMS = 0.15  # share of rooms among rendered scenes that are no roads
 _RENDERED = 0.5  # share of the steps with rendered scenes, where there are such
+_SURROUNDS = 0.2  # share of the steps with rendered roads, with all cameras of a car
 # share of the steps with clips
 _CLIPS = {'ask': 0.06, 'speak': 0.1, 'point': 0.08, 'compare': 0.08}
 # Pictures of a table for each of a clip: a clip's take more of the language model's time.
@@ -322,6 +337,9 @@ def draw_scenes(
     width, height = image_size(rng)
     rendered = renders if renders and rng.random() < _RENDERED else {}
     if rng.random() < _ROADS[stage.name]:
+        if 'surround' in rendered and stage.name not in SILENT and rng.random() < _SURROUNDS:
+            moments = rendered['surround'].draw(rng, max(2, stage.images // len(road_scene.VIEWS)))
+            return [*moments], f'{stage.name} surround'
         roads: list[Scene] = [*rendered['road'].draw(rng, stage.images)] if (
             'road' in rendered) else [
             road_scene.draw_road(rng, width, height) for _ in range(stage.images)]
@@ -351,6 +369,10 @@ def pack_questions(
         examples.append([make_example(
             rng, q, scene, form, checks=stage.checks, refusals=stage.refusals) for q in questions])
     clips = [scene for scene in scenes if isinstance(scene, ClipView)]
+    moments = [scene for scene in scenes if isinstance(scene, road_scene.Surround)]
+    if moments:
+        return packer.pack_clips([[road.pixels for road in moment.roads] for moment in moments],
+                                 examples, blocks, length, stage.units)
     if not clips:
         return packer.pack(
             [scene.pixels for scene in scenes], examples, blocks, length, stage.units)
@@ -364,4 +386,5 @@ def pack_questions(
 def pictures(scenes: Sequence[Scene]) -> list[table_scene.Table | road_scene.Road]:
     """Return what each picture of the scenes shows: one of each, but several of a clip."""
     return [picture for scene in scenes
-            for picture in (scene.tables if isinstance(scene, ClipView) else [scene])]
+            for picture in (scene.tables if isinstance(scene, ClipView) else
+                            scene.roads if isinstance(scene, road_scene.Surround) else [scene])]

@@ -16,17 +16,11 @@ import math
 import random
 import sys
 import time
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mimo_embodied_ros.core.answers import (
-    Affordances,
-    DrivingDecision,
-    TaskPlan,
-)
+from mimo_embodied_ros.core.answers import Affordances, TaskPlan
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.plan_checking import check_plan
@@ -42,6 +36,7 @@ from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
 from . import clip_questions, judging, plan_questions, renders, road_questions, table_questions
 from .curriculum import CAMERA_SIZES
 from .held_out import RenderedScenes
+from .scores import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,12 +50,14 @@ if TYPE_CHECKING:
 
     from .question import Question
 
-    _Scene = table_scene.Table | road_scene.Road | table_clip.TableClip
+    _Scene = (table_scene.Table | road_scene.Road | road_scene.Surround
+              | table_clip.TableClip)
 
 # By figure, or by figure and part; all are least shares but the last, which is a largest error.
 TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_steps': 0.9,
            'plan_places': 0.9, 'driving_action': 0.9, 'skills_valid': 0.9, 'skills_objects': 0.9,
-           'skills_order': 0.9, 'clip': 0.9, 'other check': 0.97, 'other check_alike': 0.97,
+           'skills_order': 0.9, 'clip': 0.9, 'surround': 0.9,
+           'other check': 0.97, 'other check_alike': 0.97,
            'other colour': 0.9, 'other count': 0.9, 'other which_nearest': 0.9,
            'other box_iou_over_0.5': 0.9, 'point_error': 4.0}
 _AT_ONCE = 8
@@ -76,6 +73,9 @@ class Scenes(Protocol):
 
     def road(self, rng: random.Random, size: tuple[int, int]) -> road_scene.Road:
         """Return a road as a camera sees it."""
+
+    def surrounds(self) -> tuple[road_scene.Surround, ...]:
+        """Return moments that all cameras of a car see."""
 
     def clip(self, rng: random.Random) -> table_clip.TableClip:
         """Return a clip of a table."""
@@ -97,6 +97,10 @@ class DrawnScenes:
         """Draw a road."""
         return road_scene.draw_road(rng, *size)
 
+    def surrounds(self) -> tuple[road_scene.Surround, ...]:
+        """There are none."""
+        return ()
+
     def clip(self, rng: random.Random) -> table_clip.TableClip:
         """Draw a clip; larger ones take long, and the model gets frames of a video small."""
         return table_clip.draw_clip(rng, 320, 240)
@@ -106,47 +110,13 @@ class DrawnScenes:
         return table_scene.mask(scene, thing)
 
 
-class Scores:
-    """Shares of right answers, by figure and by part of a figure."""
-
-    def __init__(self) -> None:
-        """Begin without answers."""
-        self._right: dict[tuple[str, str], list[float]] = defaultdict(list)
-        self.errors: list[float] = []
-        """Distances of points from the truth, in pixels of a picture 640 wide."""
-
-    def add(self, figure: str, part: str, *, right: float) -> None:
-        """Count one answer; ``right`` is from 0 (wrong) to 1."""
-        self._right[figure, part].append(right)
-
-    def report(self) -> dict[str, float | dict[str, float]]:
-        """Return the shares by figure, or by figure and part where it has parts.
-
-        ``point_error`` is the median of the errors.
-        """
-        out: dict[str, float | dict[str, float]] = {}
-        for (figure, part), right in sorted(self._right.items()):
-            share = round(sum(right) / len(right), 4)
-            if part:
-                parts = out.setdefault(figure, {})
-                assert isinstance(parts, dict)
-                parts[part] = share
-            else:
-                out[figure] = share
-        if self.errors:
-            out['point_error'] = round(median(self.errors), 2)
-        return out
-
-    def counts(self) -> dict[str, int]:
-        """Return the number of answers behind each share."""
-        return {f'{figure} {part}'.strip(): len(v) for (figure, part), v in self._right.items()}
-
-
 def _frames(scene: _Scene) -> tuple[Frame, ...]:
     """What a camera sends of a scene."""
     if isinstance(scene, table_clip.TableClip):
         return tuple(Frame(table.pixels, round(i * table_clip.INTERVAL * 1e9))
                      for i, table in enumerate(scene.frames))
+    if isinstance(scene, road_scene.Surround):
+        return tuple(Frame(road.pixels) for road in scene.roads)
     return (Frame(scene.pixels),)
 
 
@@ -295,11 +265,19 @@ class Exam:
                                   road_questions.critical_objects(road)))
         for road, question, content in self._answered(pairs):
             if question.kind == 'drive':
-                self.scores.add('driving_action', '', right=(
-                    isinstance(content, DrivingDecision)
-                    and content.decision == road_questions.next_action(road)[0]))
+                self.scores.add('driving_action', '', right=judging.drives_right(content, road))
             elif road_questions.hazards(road):
                 self.scores.add('hazard_iou', '', right=judging.hazards_fit(content, road))
+
+        moments = ((moment, question) for moment in self._scenes.surrounds()
+                   for question in (road_questions.drive(self._rng, moment),
+                                    *road_questions.about_surround(self._rng, moment)))
+        for moment, question, content in self._answered(moments):
+            if question.kind == 'drive':
+                self.scores.add('surround', 'action', right=judging.drives_right(
+                    content, moment.roads[0]))
+            else:
+                self.scores.add('surround', 'view', right=judging.words_right(content, question))
 
     def clips(self) -> None:
         """Measure whether answers about clips are right, by kind of the question."""

@@ -22,7 +22,7 @@ from .taught_attention import Mention, Option
 if TYPE_CHECKING:
     import random
 
-Scene = table_scene.Table | road_scene.Road | ClipView
+Scene = table_scene.Table | road_scene.Road | road_scene.Surround | ClipView
 _CHECKS = ('check', 'done')  # questions whose text alone does not say what is asked
 
 
@@ -31,6 +31,10 @@ def _token(scene: Scene, thing: table_scene.Thing | road_scene.RoadObject) -> in
     if isinstance(scene, ClipView):
         return scene.last_seen(thing.name)
     rows, columns = (side // FACTOR for side in scene.pixels.shape[:2])
+    if isinstance(scene, road_scene.Surround):
+        rows //= len(road_scene.VIEWS)
+        (view,) = scene.views_of(thing.name)
+        return view * rows * columns + vision_supervision.token_of(thing, rows, columns)
     return vision_supervision.token_of(thing, rows, columns)
 
 

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.worlds.table_clip import TableClip
 
+    from .renders import Scene
+
 _SEED = 1  # training has another one
 _TABLES, _ROADS = 5 * EACH, 2 * EACH
 """Scenes of each of the sizes of usual cameras."""
+_SURROUND = (320, 180)  # each of six cameras
 
 
 class RenderedScenes:
@@ -37,8 +40,8 @@ class RenderedScenes:
             roads: number of roads of each size.
 
         """
-        self._scenes: dict[tuple[str, tuple[int, int]], list[table_scene.Table | road_scene.Road]]
-        self._scenes = {}
+        self._scenes: dict[tuple[str, tuple[int, int]], list[Scene]] = {}
+        self._folder = folder
         for kind, number in (('table', tables), ('road', roads)):
             render(folder, kind, number * len(CAMERA_SIZES), seed=_SEED, sizes=CAMERA_SIZES,
                    masks=True)
@@ -56,6 +59,14 @@ class RenderedScenes:
         scene = rng.choice(self._scenes['road', size])
         assert isinstance(scene, road_scene.Road)
         return scene
+
+    def surrounds(self) -> tuple[road_scene.Surround, ...]:
+        """Return moments that all cameras of a car see."""
+        render(self._folder, 'surround', EACH, seed=_SEED, sizes=[_SURROUND])
+        width, height = _SURROUND
+        scenes = Renders(self._folder, 'surround').scenes(
+            (width, height * len(road_scene.VIEWS)))
+        return tuple(scene for scene in scenes if isinstance(scene, road_scene.Surround))
 
     def clip(self, rng: random.Random) -> TableClip:
         """There are none."""

@@ -65,6 +65,12 @@ def hazards_fit(content: Content | None, road: road_scene.Road) -> float:
     return sum(fits) / len(fits)
 
 
+def drives_right(content: Content | None, road: road_scene.Road) -> bool:
+    """Whether the next action is the right one."""
+    return isinstance(content, DrivingDecision) and (
+        content.decision == road_questions.next_action(road)[0])
+
+
 def words_right(content: Content | None, question: Question) -> bool:
     """Whether an answer in words is the short answer of the question."""
     return (isinstance(content, (SpatialAnswer, TextAnswer))

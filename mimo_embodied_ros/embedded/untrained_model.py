@@ -68,6 +68,10 @@ def _corpus(seed: int) -> Iterator[str]:
             road = road_scene.draw_road(rng, 112, 112)
             questions = [*road_questions.about_road(rng, road), road_questions.drive(rng, road),
                      road_questions.critical_objects(road)]
+            if number % 12 == 0:
+                moment = road_scene.draw_surround(rng, 28, 28)
+                questions += [*road_questions.about_surround(rng, moment),
+                              road_questions.drive(rng, moment)]
         elif number % 12 == 2:
             room = _as_room(table_scene.draw_table(rng, 112, 112))
             questions = room_questions.questions(rng, room, 2, 'any')

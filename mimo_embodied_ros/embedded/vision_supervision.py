@@ -76,7 +76,8 @@ def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Te
     out[:, :, -3] = (token % columns + 0.5) / columns
     out[:, :, -2] = (token // columns + 0.5) / rows
     for scene, target in zip(scenes, out):
-        target[:, -1] = BENDS.index(scene.bend) if isinstance(scene, Road) else -1
+        target[:, -1] = BENDS.index(scene.bend) if (
+            isinstance(scene, Road) and scene.bend) else -1
         for thing in scene.things:
             pixels = (min(999, max(0, round(v))) for v in (thing.x, thing.y, *thing.box))
             near = neighbour_of(scene, thing)

@@ -2,8 +2,9 @@
 
 During training only, a linear head predicts from the token in which a thing's point lies: its
 colour, its shape, the digits of its pixel position and of its box, its size, its nearest
-neighbour's name and place, and how many things there are, of its colour and of its shape; and from each token of a road which way the road bends. The language model later reads these
-from the tokens; without them it stays at chance for hours of CPU time.
+neighbour's name and place, and how many things there are, of its colour and of its shape; and from
+each token of a road which way the road bends. The language model later reads these from the tokens;
+without them it stays at chance for hours of CPU time.
 """
 
 from __future__ import annotations

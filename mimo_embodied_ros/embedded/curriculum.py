@@ -10,8 +10,10 @@ Eight stages, each a number of seeded steps:
   place   the same with more points: which digit comes next is learnt last
   speak   MiMo's own prompts, formats and think blocks, and a small share of short questions
   point   the same with half of the questions about points, since one wrong digit is a wrong point
-  compare from the end of speak again, a third about points and a third about the nearest thing;
+  compare from the end of speak again, a third about points and a quarter about the nearest thing;
           the mean of both branches is better than either at nearly everything
+All stages from ask on but place have a share of clips. Choices, numbers and boxes have batches of
+their own: they are too long, or too rare, to be learnt among the others.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ Eight stages, each a number of seeded steps:
   place   the same with more points: which digit comes next is learnt last
   speak   MiMo's own prompts, formats and think blocks, and a small share of short questions
   point   the same with half of the questions about points, since one wrong digit is a wrong point
-  compare from the end of speak again, a third about points and a third about the nearest thing;
+  compare from the end of speak again, a third about points and a quarter about the nearest thing;
           the mean of both branches is better than either at nearly everything
+All stages from ask on but place have a share of clips. Choices, numbers and boxes have batches of
+their own: they are too long, or too rare, to be learnt among the others.
 """
 
 from __future__ import annotations
@@ -246,22 +248,22 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.02, 'long plan', 'thinking', 2, 202),
     ),
     'ask video': (
-        (0.6, 'clip', 'bare', 4, 44),
-        (0.4, 'clip', 'partly', 3, 76),
+        (0.6, 'clip', 'bare', 4, 28),
+        (0.4, 'clip', 'partly', 3, 72),
     ),
     'ask images': (
-        (0.6, 'clip', 'bare', 6, 24),
-        (0.4, 'clip', 'partly', 4, 60),
+        (0.6, 'clip', 'bare', 6, 16),
+        (0.4, 'clip', 'partly', 4, 40),
     ),
     'speak video': (
-        (0.2, 'clip', 'bare', 4, 44),
-        (0.4, 'clip', 'spoken', 4, 80),
-        (0.4, 'clip', 'thinking', 4, 80),
+        (0.2, 'clip', 'bare', 4, 28),
+        (0.4, 'clip', 'spoken', 4, 72),
+        (0.4, 'clip', 'thinking', 4, 72),
     ),
     'speak images': (
-        (0.2, 'clip', 'bare', 6, 24),
-        (0.4, 'clip', 'spoken', 6, 60),
-        (0.4, 'clip', 'thinking', 6, 60),
+        (0.2, 'clip', 'bare', 6, 16),
+        (0.4, 'clip', 'spoken', 6, 40),
+        (0.4, 'clip', 'thinking', 6, 40),
     ),
     'ask road': (
         (0.4, 'any', 'bare', 11, 20),
@@ -308,8 +310,8 @@ _CLIPS = {'ask': 0.06, 'speak': 0.1, 'point': 0.08, 'compare': 0.08}
 _FEWER = 4
 
 
-def _draw_clips(rng: random.Random, stage: Stage, *, video: bool) -> list[Scene]:
-    """Draw clips about which there is something to ask as a video, or as images."""
+def draw_clips(rng: random.Random, stage: Stage, *, video: bool) -> list[Scene]:
+    """Draw clips of one size about which there is something to ask, as a video or as images."""
     width, height = image_size(rng)
     clips: list[Scene] = []
     while len(clips) < max(2, stage.images // _FEWER * (2 if video else 1)):
@@ -333,7 +335,7 @@ def draw_scenes(
     """
     if rng.random() < _CLIPS.get(stage.name, 0):
         medium = rng.choice(('video', 'video', 'images'))
-        return _draw_clips(rng, stage, video=medium == 'video'), f'{stage.name} {medium}'
+        return draw_clips(rng, stage, video=medium == 'video'), f'{stage.name} {medium}'
     width, height = image_size(rng)
     rendered = renders if renders and rng.random() < _RENDERED else {}
     if rng.random() < _ROADS[stage.name]:

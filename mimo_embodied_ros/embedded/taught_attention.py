@@ -1,7 +1,7 @@
 """Taught attention: which tokens some heads should attend to.
 
-In one layer a thing's name attends to the thing, the word of a number to all things that it counts
-and, as much as to each of them, to itself, and an option to its letter. In the next one the answer
+In one layer a thing's name attends to the thing, the word of a number to all things that it counts,
+each of which tells how many they are, and an option to its letter. In the next one the answer
 attends to the first and the second name in the question and to the word that says what is asked
 about them, or to what a clip shows it; in the one after it to the right option. In the first layer
 the place that something has left attends to what lay there. Heads that share keys and values
@@ -72,8 +72,6 @@ def links(
     number = len(example.counted)
     for end, thing in example.counted:
         yield 'counted', _FIRST, ending(prompt, end), image_at[thing], number, 0
-    for word in {ending(prompt, end) for end, _ in example.counted}:
-        yield 'counted', _FIRST, word, prefix + word, number, 0
     for token in core:
         for name, heads, seen, number, thing in _of_answer(
                 example, prompt, names, prefix, image_at):

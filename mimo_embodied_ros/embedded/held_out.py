@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .renders import Scene
 
 _SEED = 1  # training has another one
-_TABLES, _ROADS = 5 * EACH, 2 * EACH
+_TABLES, _ROADS = 3 * EACH, EACH
 """Scenes of each of the sizes of usual cameras."""
 _SURROUND = (320, 180)  # each of six cameras
 

@@ -45,6 +45,7 @@ _WITH_ARM = 0.3  # share of the tables with an arm
 _AT_HOME, _EMPTY = 0.25, 0.35  # of those: out of the way; of the others: with nothing held
 _AS_DEMOS = 0.35  # share of the pictures seen from where the demo's camera is
 _ABOVE = (0.14, 0.32)  # metres of the tool above the table
+_LARGE = 200_000  # pixels of a picture
 _TIP = 6  # pixels of a finger's tip that is in the picture
 
 
@@ -67,7 +68,6 @@ class TableStage:
         world = PhysicalWorld(scenery.compiled(spec), {}, [t.name for t in things], RayRenderer)
         self._model, self._data = world.model, world.data
         self._arm = Arm(world, robot) if robot else None
-        self._renderer = RayRenderer(self._model)
         self._gravity = self._model.opt.gravity.copy()
         self._bodies = []
         for thing in things:
@@ -246,9 +246,11 @@ class TableStage:
     ) -> Table | None:
         """Render, and label what is seen."""
         model, data = self._model, self._data
+        # the model gets large pictures smaller, which smooths their edges
+        renderer = RayRenderer(model, finer=2 if width * height < _LARGE else 1)
         half = height // 2, width // 2
-        coarse = self._bodies_of(self._renderer.geoms(data, _CAMERA, half[1], half[0]))
-        alone = [self._renderer.silhouette(data, _CAMERA, half[1], half[0], body.number)
+        coarse = self._bodies_of(renderer.geoms(data, _CAMERA, half[1], half[0]))
+        alone = [renderer.silhouette(data, _CAMERA, half[1], half[0], body.number)
                  for body in self._bodies]
         least = [max(labelling.least_pixels(width, height) / 4,
                      count * (_SHARE_INSIDE if place else SHARE))
@@ -256,7 +258,7 @@ class TableStage:
         if any((coarse == body.number).sum() < _NEARLY * few and not place.startswith('in ')
                for body, few, place in zip(self._bodies, least, places)):
             return None
-        seen = self._renderer.render(data, _CAMERA, width, height)
+        seen = renderer.render(data, _CAMERA, width, height)
         pixels, geoms = lens.distort(rng, seen.pixels, seen.geoms)
         shown = self._bodies_of(geoms)
         things: list[SeenThing] = []

@@ -19,16 +19,19 @@ from mimo_embodied_ros.core.resize import FACTOR
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import select_skills
 from mimo_embodied_ros.embedded import (
+    evaluate,
+    held_out,
     plan_questions,
     renders,
     state_questions,
     table_questions,
     vision_supervision,
 )
+from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.worlds import table_scene
 from mimo_embodied_ros.worlds.table_scene import SeenThing, Table
 from mimo_embodied_ros.worlds.things import MOVABLE
-from support.paths import SKILL_FILES
+from support.paths import EMBEDDED_MODEL, SKILL_FILES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,3 +212,24 @@ def test_plans_have_skills_and_do_not_pick_up_what_is_held(
         question = plan_questions.plan(rng, held)
         if question is not None and question.kind == 'plan':
             assert f'pick up the {thing.name}' not in question.answer
+
+
+def test_rendered_scenes_are_measured_as_drawn_ones(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shared with the fixture's folder is not rendered again."""
+    for module in (held_out, evaluate):
+        monkeypatch.setattr(module, 'CAMERA_SIZES', (SIZE,))
+    monkeypatch.setattr(held_out, '_SEED', SEED)
+    rendered = held_out.RenderedScenes(folder, tables=2 * renders.EACH, roads=0)
+    monkeypatch.setattr(rendered, 'road', evaluate.DrawnScenes().road)
+    engine = load_engine(EngineConfig(model=str(EMBEDDED_MODEL), max_batch=8))
+    try:
+        reports = [evaluate.measure(engine, scenes, number=4, seed=1, structured=False)
+                   for scenes in (evaluate.DrawnScenes(), rendered)]
+    finally:
+        engine.close()
+    drawn, other = ({name.split()[0] for name in report['questions']} for report in reports)
+    assert drawn - other == {'clip'}
+    assert not other - drawn
+    assert reports[1]['questions']['point_hit 224x168'] == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import random
@@ -114,6 +115,7 @@ def _as_room(table: table_scene.Table) -> RoomScene:
     return RoomScene(table.pixels, tuple(things.values()), 0.0, rendered=True)
 
 
+@functools.cache
 def new_tokenizer(seed: int = 0) -> Tokenizer:
     """Train a byte-level BPE on the questions and answers; any text survives the round trip."""
     tokenizer = Tokenizer(models.BPE())

@@ -95,7 +95,7 @@ def test_right_replies_are_read_as_right_answers(seed: int) -> None:
 
 
 def test_packed_rows_equal_conversations_of_their_own() -> None:
-    tokenizer = untrained_model.new_tokenizer()
+    tokenizer = untrained_model.new_tokenizer(1)
     plain = untrained_model.new_model(tokenizer)
     packed = untrained_model.new_model(tokenizer)
     packed_model.use_packed_attention(packed)
@@ -129,7 +129,7 @@ def test_packed_rows_equal_conversations_of_their_own() -> None:
 
 
 def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -> None:
-    tokenizer = untrained_model.new_tokenizer()
+    tokenizer = untrained_model.new_tokenizer(1)
     packer = packing.Packer(tokenizer)
     rng = random.Random(5)
     scene = table_scene.draw_table(rng, 196, 168, 4, 4)

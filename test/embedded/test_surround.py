@@ -16,7 +16,13 @@ from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.resize import PixelLimits
-from mimo_embodied_ros.embedded import packing, road_questions
+from mimo_embodied_ros.embedded import (
+    curriculum,
+    packing,
+    road_questions,
+    untrained_model,
+    vision_supervision,
+)
 from mimo_embodied_ros.engine.processor import PromptEncoder, load_processor
 from mimo_embodied_ros.worlds.road_scene import draw_surround
 from support.paths import EMBEDDED_MODEL
@@ -44,3 +50,26 @@ def test_packed_pictures_of_six_cameras_are_the_prompt_that_the_engine_makes(kin
     assert batch.positions[:, :length].T.tolist() == encoded.positions.tolist()
     own = torch.cat([image.patches() for image in encoded.images])
     torch.testing.assert_close(batch.patches, own, atol=1e-5, rtol=1e-5)
+
+
+def test_a_training_step_learns_from_all_six_pictures_of_moments() -> None:
+    rng = random.Random(0)
+    stage = next(stage for stage in curriculum.STAGES if stage.name == 'speak')
+    moments = [draw_surround(rng, 140, 140) for _ in range(2)]
+    shown = curriculum.pictures(moments)
+    assert [picture.bend == '' for picture in shown] == ([False] + [True] * 5) * 2
+    tokenizer = untrained_model.new_tokenizer(1)
+    packer, kinds = packing.Packer(tokenizer), set()
+    for _ in range(12):
+        batch = curriculum.pack_questions(rng, packer, moments, 'speak surround', stage)
+        assert len(batch.ids) == 2
+        assert len(batch.image_at) == 6 * 25
+        kinds |= set(batch.kinds.ravel().tolist())
+        assert (batch.labels >= 0).any(1).all(), 'each row has an answer'
+        # the heads are taught to look at the picture that shows the thing
+        for row, *_, token in batch.taught['pointed'].tolist():
+            view, cell = divmod(token, 25)
+            thing, = (t for t in moments[row].roads[view].things
+                      if vision_supervision.token_of(t, 5, 5) == cell)
+            assert moments[row].views_of(thing.name) == (view,)
+    assert kinds == {'', 'surround', 'drive'}

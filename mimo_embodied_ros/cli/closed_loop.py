@@ -82,10 +82,10 @@ def node_and_executor(
     commands = {
         out / 'node.log': node_command({
             'model': model, 'skills_file': skills, 'timeout': str(ANSWER_S), 'tf_buffer': '0.0',
-            **camera}),
+            'use_sim_time': 'true', **camera}),
         out / 'executor.log': module_command('execution.executor_node', {
             'skills_file': skills, 'target_frame': target_frame, 'wait_for_server': str(START_S),
-            'wait_for_model': str(START_S)}),
+            'wait_for_model': str(START_S), 'use_sim_time': 'true'}),
     }
     with contextlib.ExitStack() as stack:
         yield {log: stack.enter_context(running(command, log))

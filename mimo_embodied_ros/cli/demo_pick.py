@@ -60,18 +60,24 @@ def run(options: argparse.Namespace) -> int:
     from mimo_embodied_ros.client import MimoClient
     from mimo_embodied_ros.ros import process
     from mimo_embodied_ros.share import share_folder
-    from mimo_embodied_ros.simulation.simulation_node import FRAME, Simulation, extrinsics_file
+    from mimo_embodied_ros.simulation.simulation_node import Simulation
+    from mimo_embodied_ros.simulation.worlds import WorldOptions, drawn_camera_file, make_world
 
-    tree = task_tree(TASK, FRAME)
+    world = make_world('drawn', WorldOptions(drop=options.drop))
+    tree = task_tree(TASK, world.frame)
     skills = share_folder() / 'config' / 'skills' / 'tabletop.yaml'
-    camera = {'extrinsics_file': str(extrinsics_file()), 'camera.reliable': 'true',
-              'camera.depth_topic': 'camera/depth/image_rect'}
+    camera = {'extrinsics_file': str(drawn_camera_file()), 'camera.reliable': 'true',
+              'camera.image_topic': 'camera/color/image_raw',
+              'camera.depth_topic': 'camera/aligned_depth_to_color/image_raw'}
     options.out.mkdir(parents=True, exist_ok=True)
     process.init([])
-    simulation, node = Simulation(drop=options.drop), rclpy.create_node('mimo_embodied_demo_pick')
+    simulation = Simulation(world=world)
+    node = rclpy.create_node('mimo_embodied_demo_pick', parameter_overrides=[
+        rclpy.Parameter('use_sim_time', value=True)])
     try:
         watcher = Watcher(node, lambda: _state(simulation))
-        with (node_and_executor(options.out, options.model, skills, FRAME, camera) as programs,
+        with (node_and_executor(
+                options.out, options.model, skills, world.frame, camera) as programs,
               spun(simulation, node), MimoClient(node, wait_s=START_S) as mimo):
             tree.setup(client=mimo)
             played = []
@@ -98,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _state(simulation: Simulation) -> SceneState:
-    table = simulation.table
+    table = simulation.world.table
     held = table.held.name if table.held else 'nothing'
     return SceneState(table.steps, table.pixels,
                       f'{table.event or "at first"}; the gripper holds {held}')
@@ -108,7 +114,7 @@ def _judge(
     seed: int, simulation: Simulation, watcher: Watcher, problem: str, seconds: float
 ) -> dict[str, Any]:
     """A scene's entry of the report; done: the task is done, and the executor says so."""
-    table = simulation.table
+    table = simulation.world.table
     truth = table.where('red cube')
     done = table.done and not problem
     watcher.keep(table.drops > 0, done)

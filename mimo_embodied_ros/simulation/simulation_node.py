@@ -1,143 +1,107 @@
-"""The node ``simulation``: the camera over the simulated tabletop, and the gripper's action.
+"""The node ``simulation``: a world with its cameras, its robot and its clock.
 
-It publishes ``camera/image_raw``, ``camera/camera_info`` and ``camera/depth/image_rect`` with the
-same stamp, and serves ``gripper/run_skill`` with the skills pick and place.
+Names and types are those that real cameras, arms and bases and mujoco_ros2_control have;
+docs/simulation.md lists them.
 """
 
 from __future__ import annotations
 
-import array
 from typing import TYPE_CHECKING, Any
 
-from rclpy.action import ActionServer, CancelResponse
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
+from rclpy.time import Time
+from rosgraph_msgs.msg import Clock
 
-from mimo_embodied_ros.action import RunSkill
-from mimo_embodied_ros.core.errors import ResultCode, TransformError
-from mimo_embodied_ros.geometry.extrinsics import load_extrinsics
-from mimo_embodied_ros.ros.images import encode_image
-from mimo_embodied_ros.ros.simulated_motion import simulate_motion
-from mimo_embodied_ros.share import share_folder
-from mimo_embodied_ros.worlds.table_camera import HEIGHT, MATRIX, OPTICAL_FRAME, WIDTH
-from mimo_embodied_ros.worlds.tabletop import Tabletop
+from mimo_embodied_ros.program import run
+from mimo_embodied_ros.ros import process
+from mimo_embodied_ros.ros.parameters import read_table
+
+from .camera_publisher import CameraPublisher
+from .control_services import ControlServices
+from .frames import Frames
+from .optional_interfaces import OptionalInterfaces
+from .simulation_parameters import PARAMETERS
+from .skill_server import MotionServer, SkillServer
+from .world_runner import WorldRunner
+from .worlds import WorldOptions, make_world
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from rclpy.action.server import ServerGoalHandle
+    from mimo_embodied_ros.worlds.world import World
 
-FRAME = 'base_link'
-RATE = 5.0
-"""Images per second."""
-FAILED = 1
-"""``error_code`` of a skill that the gripper failed to do."""
-
-
-def extrinsics_file() -> Path:
-    """Path of the camera's pose, which the node ``mimo_embodied`` needs as well."""
-    return share_folder() / 'config' / 'extrinsics' / 'tabletop.yaml'
+NAME = 'simulation'
 
 
 class Simulation(Node):
-    """A tabletop with a camera and a gripper.
+    """A world that others meet as a robot with cameras.
 
     Attributes:
-        table: the simulated tabletop; `reset` replaces it.
-        motion_s: how long a skill takes, seconds; infinite: until it is cancelled.
+        runner: lets the time of the world pass.
 
     """
 
-    table: Tabletop
-    _server: ActionServer | None = None
+    _made = False
 
-    def __init__(
-        self, name: str = 'simulation', *, seed: int = 0, drop: float = 0.2, **options: Any
-    ) -> None:
-        """Set the table, and begin to publish.
+    def __init__(self, name: str = NAME, *, world: World | None = None, **options: Any) -> None:
+        """Make the world, and let its time pass.
 
         Args:
             name: name of the node.
-            seed: seed of the scene.
-            drop: probability that a thing slips out during a pick or a place.
+            world: that is simulated; None: the one that the parameters name.
             options: more arguments of rclpy's Node.
+
+        Raises:
+            InvalidRequestError: a parameter is wrong, or there is no such world.
 
         """
         super().__init__(name, **options)
-        self._extrinsics = load_extrinsics(extrinsics_file())
-        self._drop, self._moving, self.motion_s = drop, False, 0.3
-        self._image = self.create_publisher(Image, 'camera/image_raw', 1)
-        self._depth = self.create_publisher(Image, 'camera/depth/image_rect', 1)
-        self._info = self.create_publisher(CameraInfo, 'camera/camera_info', 1)
-        self.reset(seed)
-        self.create_timer(1 / RATE, self._publish)
-        self._server = ActionServer(
-            self, RunSkill, 'gripper/run_skill', self._execute,
-            cancel_callback=lambda _: CancelResponse.ACCEPT)
+        settings = read_table(self, PARAMETERS)
+        world = world or make_world(settings['world'], WorldOptions(
+            settings['seed'], tuple(settings['things']), settings['renderer'], settings['drop']))
+        interfaces = OptionalInterfaces()
+        self.runner = WorldRunner(world, settings['rate'], paused=settings['paused'])
+        self._frames = Frames(world)
+        self._cameras = CameraPublisher(self, self.runner, settings['camera_rate'])
+        self._clock_topic = self.create_publisher(Clock, '/clock', 1)
+        ControlServices(self, self.runner, interfaces)
+        motions = MotionServer(self, self.runner, self._cameras)
+        self._servers: list[Any] = [
+            SkillServer(self, 'gripper/run_skill', self.runner, motions, self._frames)]
+        if remark := interfaces.remark():
+            self.get_logger().info(remark)
+        self._made = True
+        self._cameras.start()
+        self.runner.start(self._publish_clock, self._cameras.on_tick)
+
+    @property
+    def world(self) -> World:
+        """The world, which goes on meanwhile."""
+        return self.runner.world
+
+    def reset(self, seed: int | None = None) -> None:
+        """Begin anew: with another scene, or with None the same one; from any thread."""
+        self.runner.reset(seed)
 
     def destroy_node(self) -> None:
-        """Destroy the action server, too."""
-        if self._server is not None:  # else it could not be made
-            self._server.destroy()
+        """End the world's and the cameras' threads, too."""
+        if self._made:
+            self.runner.close()
+            self._cameras.close()
+            for server in self._servers:
+                server.destroy()
         super().destroy_node()
 
-    def reset(self, seed: int) -> None:
-        """Set another table; may be called from any thread while the gripper does nothing."""
-        camera = self._extrinsics.lookup(FRAME, OPTICAL_FRAME, 0)
-        self.table = Tabletop(seed, camera, self._drop)
-
-    def _publish(self) -> None:
-        # the stamp is taken before the table: an image must not look newer than it is
-        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=OPTICAL_FRAME)
-        table = self.table
-        self._info.publish(CameraInfo(
-            header=header, height=HEIGHT, width=WIDTH, distortion_model='plumb_bob',
-            d=[0.0] * 5, k=MATRIX, r=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
-            p=(*MATRIX[:3], 0.0, *MATRIX[3:6], 0.0, *MATRIX[6:], 0.0)))
-        self._depth.publish(Image(
-            header=header, height=HEIGHT, width=WIDTH, encoding='16UC1', step=2 * WIDTH,
-            data=array.array('B', table.depth.tobytes())))
-        self._image.publish(encode_image(table.pixels, header))
-
-    async def _execute(self, handle: ServerGoalHandle) -> RunSkill.Result:
-        if self._moving:
-            handle.abort()
-            return RunSkill.Result(
-                error_code=FAILED, error_msg='the gripper is doing another skill; wait for its end')
-        self._moving = True
-        try:
-            handle.publish_feedback(RunSkill.Feedback(text=_words(handle.request)))
-            await simulate_motion(self, handle, self.motion_s)
-            if handle.is_cancel_requested:
-                handle.canceled()
-                return RunSkill.Result(
-                    error_code=int(ResultCode.CANCELLED), error_msg='the motion was cancelled')
-            problem = self._do(handle.request)
-        finally:
-            self._moving = False
-        self._publish()  # before the result, so that a look after it shows what was done
-        if problem:
-            handle.abort()
-            return RunSkill.Result(error_code=FAILED, error_msg=problem)
-        handle.succeed()
-        return RunSkill.Result()
-
-    def _do(self, goal: RunSkill.Goal) -> str:
-        """Do a skill where the goal says; return the problem, or ''."""
-        skills = {'pick': (self.table.pick, goal.object_at),
-                  'place': (self.table.place, goal.place_at)}
-        if goal.skill not in skills:
-            return f'there is no skill {goal.skill!r}; the gripper can {" and ".join(skills)}'
-        run_skill, target = skills[goal.skill]
-        if not target.header.frame_id:
-            return f'the goal does not say where to {goal.skill}; give a point and its frame'
-        try:
-            to_base = self._extrinsics.lookup(FRAME, target.header.frame_id, 0)
-        except TransformError as error:
-            return str(error)
-        return run_skill(to_base.apply([target.point.x, target.point.y, target.point.z]))
+    def _publish_clock(self) -> None:
+        with process.until_shutdown():
+            self._clock_topic.publish(
+                Clock(clock=Time(nanoseconds=round(self.runner.time * 1e9)).to_msg()))
 
 
-def _words(goal: RunSkill.Goal) -> str:
-    return ' '.join(filter(None, (goal.skill, goal.object, goal.place and f'at {goal.place}')))
+def main(args: Sequence[str] | None = None) -> int:
+    """Simulate until interrupted."""
+    return process.run(Simulation, NAME, args)
+
+
+if __name__ == '__main__':
+    run(main)

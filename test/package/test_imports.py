@@ -38,7 +38,7 @@ ALLOWED = {
     'client': {'core', 'ros', 'srv'},
     'trees': {'core', 'client', 'pictures', 'msg', 'action'},
     'execution': {'core', 'program', 'geometry', 'ros', 'client', 'msg', 'action'},
-    'simulation': {'core', 'geometry', 'worlds', 'ros', 'share', 'action'},
+    'simulation': {'core', 'program', 'geometry', 'worlds', 'ros', 'share', 'action'},
     'cli': {'core', 'engine', 'evaluation', 'ros', 'node', 'viewer', 'execution', 'share',
             'annotate', 'program', 'bags', 'pictures', 'videos', 'msg', 'srv', 'action', 'client',
             'trees', 'simulation'},

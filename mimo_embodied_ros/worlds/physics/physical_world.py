@@ -55,18 +55,26 @@ class PhysicalWorld:
             renderer: makes the renderer, in the thread that looks first.
 
         """
-        self.model, self.data = model, mujoco.MjData(model)
-        self.lock = threading.RLock()
-        self.cameras, self.bodies = cameras, tuple(bodies)
-        self._make_renderer, self._renderer = renderer, None
-        self._seen = mujoco.MjData(model)
-        self._looking = threading.Lock()
-        self._label = np.zeros(model.ngeom + 1, np.int16)  # the last one: nothing is there
-        for number, name in enumerate(self.bodies, 1):
-            self._label[:-1][model.geom_bodyid == model.body(name).id] = number
-        mujoco.mj_forward(model, self.data)
+        self.lock, self._looking = threading.RLock(), threading.Lock()
+        self._make_renderer = renderer
+        self._load(model, cameras, bodies)
 
-    _renderer: Renderer | None
+    _renderer: Renderer | None = None
+
+    def _load(
+        self, model: mujoco.MjModel, cameras: Mapping[str, WorldCamera], bodies: Sequence[str]
+    ) -> None:
+        """Begin with the own state of a model, as of another scene."""
+        with self._looking, self.lock:
+            if self._renderer is not None:
+                self._renderer.close()
+                self._renderer = None
+            self.model, self.data, self._seen = model, mujoco.MjData(model), mujoco.MjData(model)
+            self.cameras, self.bodies = cameras, tuple(bodies)
+            self._label = np.zeros(model.ngeom + 1, np.int16)  # the last one: nothing is there
+            for number, name in enumerate(self.bodies, 1):
+                self._label[:-1][model.geom_bodyid == model.body(name).id] = number
+            mujoco.mj_forward(model, self.data)
 
     @property
     def time(self) -> float:

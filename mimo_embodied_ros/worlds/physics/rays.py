@@ -77,6 +77,28 @@ class RayRenderer:
                 rgb[rows, columns] = fine.reshape(len(rows), n * n, 3).mean(1)
         return Picture((rgb * 255).astype(np.uint8), depth.astype(np.float32), geoms)
 
+    def positions(
+        self, data: mujoco.MjData, camera: str, width: int, height: int, x: ArrayLike, y: ArrayLike
+    ) -> Floats:
+        """Return where the surfaces are that pixels show, (n, 3) metres; NaN: nothing is there.
+
+        Args:
+            data: state of the model.
+            camera: its name.
+            width: columns of the picture.
+            height: rows of the picture.
+            x: (n,) pixels.
+            y: (n,) pixels.
+
+        """
+        number = self._model.camera(camera).id
+        eye, axes = data.cam_xpos[number], data.cam_xmat[number].reshape(3, 3)
+        directions, _ = self._directions(
+            number, np.asarray(x, float), np.asarray(y, float), (height, width))
+        directions = directions @ axes.T
+        geoms, distances = self._multi_ray(data, eye, directions)
+        return np.where((geoms >= 0)[:, None], eye + directions * distances[:, None], np.nan)
+
     def silhouette(
         self, data: mujoco.MjData, camera: str, width: int, height: int, body: int
     ) -> int:

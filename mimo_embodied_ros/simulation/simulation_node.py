@@ -16,12 +16,16 @@ from mimo_embodied_ros.program import run
 from mimo_embodied_ros.ros import process
 from mimo_embodied_ros.ros.parameters import read_table
 
+from .arm_actions import serve_arm
 from .camera_publisher import CameraPublisher
+from .capabilities import Drives, HasArm
 from .control_services import ControlServices
 from .frames import Frames
+from .motion_actions import MotionActions
 from .optional_interfaces import OptionalInterfaces
+from .robot_publisher import RobotPublisher
 from .simulation_parameters import PARAMETERS
-from .skill_server import MotionServer, SkillServer
+from .skill_action import serve_skills
 from .world_runner import WorldRunner
 from .worlds import WorldOptions, make_world
 
@@ -61,18 +65,23 @@ class Simulation(Node):
             settings['seed'], tuple(settings['things']), settings['renderer'], settings['drop']))
         interfaces = OptionalInterfaces()
         self.runner = WorldRunner(world, settings['rate'], paused=settings['paused'])
-        self._frames = Frames(world)
+        frames = Frames(world)
         self._cameras = CameraPublisher(self, self.runner, settings['camera_rate'])
         self._clock_topic = self.create_publisher(Clock, '/clock', 1)
         ControlServices(self, self.runner, interfaces)
-        motions = MotionServer(self, self.runner, self._cameras)
-        self._servers: list[Any] = [
-            SkillServer(self, 'gripper/run_skill', self.runner, motions, self._frames)]
+        robot = RobotPublisher(self, self.runner, frames, interfaces,
+                               stamped=settings['enable_stamped_cmd_vel'])
+        self._actions = MotionActions(self, self.runner, self._cameras)
+        if world.skills:
+            serve_skills(self._actions, f'{"base" if isinstance(world, Drives) else "gripper"}/'
+                         'run_skill', world, frames)
+        if isinstance(world, HasArm):
+            serve_arm(self._actions, world, interfaces)
         if remark := interfaces.remark():
             self.get_logger().info(remark)
         self._made = True
         self._cameras.start()
-        self.runner.start(self._publish_clock, self._cameras.on_tick)
+        self.runner.start(self._publish_clock, robot.on_tick, self._cameras.on_tick)
 
     @property
     def world(self) -> World:
@@ -88,14 +97,12 @@ class Simulation(Node):
         if self._made:
             self.runner.close()
             self._cameras.close()
-            for server in self._servers:
-                server.destroy()
+            self._actions.destroy()
         super().destroy_node()
 
     def _publish_clock(self) -> None:
-        with process.until_shutdown():
-            self._clock_topic.publish(
-                Clock(clock=Time(nanoseconds=round(self.runner.time * 1e9)).to_msg()))
+        self._clock_topic.publish(
+            Clock(clock=Time(nanoseconds=round(self.runner.time * 1e9)).to_msg()))
 
 
 def main(args: Sequence[str] | None = None) -> int:

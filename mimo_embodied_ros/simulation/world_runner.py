@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mimo_embodied_ros.ros.process import until_shutdown
 from mimo_embodied_ros.worlds.world import TICK
 
 if TYPE_CHECKING:
@@ -199,8 +200,9 @@ class WorldRunner:
         for running in [*self._running]:
             self._advance(running)
         self.world.step(TICK)
-        for function in self._on_tick:
-            function()
+        with until_shutdown():
+            for function in self._on_tick:
+                function()
         if self._steps:
             self._steps -= 1
             self._changed.notify_all()

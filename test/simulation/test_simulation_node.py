@@ -26,7 +26,7 @@ from mimo_embodied_ros.ros.calibration import intrinsics_of
 from mimo_embodied_ros.ros.images import decode_depth, decode_image
 from mimo_embodied_ros.ros.stamps import nanoseconds_of
 from mimo_embodied_ros.simulation.simulation_node import Simulation
-from mimo_embodied_ros.simulation.skill_server import FAILED
+from mimo_embodied_ros.simulation.skill_action import FAILED
 from mimo_embodied_ros.simulation.worlds import WorldOptions, make_world
 from mimo_embodied_ros.worlds.table_camera import OPTICAL_FRAME
 from mimo_embodied_ros.worlds.world import TICK
@@ -153,7 +153,7 @@ def test_the_gripper_puts_the_cube_into_the_bowl(robot: Robot) -> None:
     (('pick', 'blue bowl'), 'closed on nothing'),
     (('pick', ''), 'give a point and its frame'),
     (('place', 'blue bowl', 'moon'), "no transform connects 'base_link' with 'moon'"),
-    (('dance', ''), 'the robot can pick and place'),
+    (('dance', ''), 'the robot can pick, place'),
 ])
 def test_skills_that_fail_give_the_reason(robot: Robot, goal: tuple[str, ...], says: str) -> None:
     reply = robot.do(*goal)

@@ -137,7 +137,8 @@ bench-intake: $(INSTALLED)  ## measure what cameras cost the node; see bench_out
 geometry: $(INSTALLED)  ## measure how exact positions are in drawn scenes; see bench_out/geometry.json
 	@$(BIN)/python bench/geometry.py
 
-train: $(INSTALLED)  ## train the embedded model from scratch; goes on where it stopped
+train: $(INSTALLED)  ## render scenes and train the embedded model from scratch; goes on where it stopped
+	@$(BIN)/python -m mimo_embodied_ros.embedded.renders
 	@$(BIN)/python -m mimo_embodied_ros.embedded.train
 
 docs: $(INSTALLED)  ## write docs/parameters.md and docs/answers.md from their tables, and draw docs/tabletop_task.png

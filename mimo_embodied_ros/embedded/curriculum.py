@@ -26,12 +26,21 @@ from mimo_embodied_ros.core.query import Task
 from mimo_embodied_ros.core.resize import FACTOR, smart_resize
 from mimo_embodied_ros.worlds import road_scene, table_scene
 
-from . import packing, road_questions, table_questions, untrained_model, vision_supervision
+from . import (
+    packing,
+    plan_questions,
+    road_questions,
+    table_questions,
+    untrained_model,
+    vision_supervision,
+)
 from .question import YES_NO_TAIL, Question
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from .renders import Renders
 
 _Scene = table_scene.Table | road_scene.Road
 
@@ -171,7 +180,7 @@ def _questions(
         rng.shuffle(questions)
         return questions
     if want == 'plan':
-        plans = (table_questions.plan(rng, scene) for _ in range(number))
+        plans = (plan_questions.plan(rng, scene) for _ in range(number))
         return [plan for plan in plans if plan is not None]
     if want == 'box':
         return [table_questions.box(rng, scene) for _ in range(number)]
@@ -275,23 +284,33 @@ _ROADS = {**dict.fromkeys((*SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'pl
           'speak': 0.2}
 
 
-def draw_scenes(rng: random.Random, stage: Stage, done: float) -> tuple[list[_Scene], str]:
+_RENDERED = 0.5  # share of the steps with rendered scenes, where there are such
+
+
+def draw_scenes(
+    rng: random.Random, stage: Stage, done: float, renders: Mapping[str, Renders] | None = None
+) -> tuple[list[_Scene], str]:
     """Draw the scenes of a step, all of one size, and choose the name of its mix of questions.
 
     Args:
         rng: source of all random choices.
         stage: the stage of the step.
         done: share of the stage's steps that are done.
+        renders: rendered scenes by their kind, which half of the steps get where there are some.
 
     """
     width, height = image_size(rng)
+    rendered = renders if renders and rng.random() < _RENDERED else {}
     if rng.random() < _ROADS[stage.name]:
-        roads: list[_Scene] = [
+        roads: list[_Scene] = [*rendered['road'].draw(rng, stage.images)] if (
+            'road' in rendered) else [
             road_scene.draw_road(rng, width, height) for _ in range(stage.images)]
         return roads, stage.name if stage.name in SILENT else f'{stage.name} road'
     # Finding the named thing among two or three is learnt first, and everything else builds on it.
     mixes = 'few' if stage.name == 'ask' and done < _FEW_SHARE else stage.name
     least, most = (3, 7) if mixes in SILENT else (2, 3) if mixes == 'few' else (2, 6)
+    if 'table' in rendered:
+        return [*rendered['table'].draw(rng, stage.images, most)], mixes
     tables: list[_Scene] = [
         table_scene.draw_table(rng, width, height, least, most) for _ in range(stage.images)]
     return tables, mixes

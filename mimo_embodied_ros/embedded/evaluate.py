@@ -1,7 +1,7 @@
 """Measure a model on scenes that it was not trained on: ``make eval``.
 
 Each question takes the whole path of a robot's request: prompt, resize, generation, parsing. The
-scenes are drawn at the sizes of usual cameras, from a seed that training does not use. This
+scenes have the sizes of usual cameras and come from a seed that training does not use. This
 evaluation stands here and not in ``evaluation``, because it asks the embedded model's own
 questions, which ``evaluation`` must not import.
 """
@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mimo_embodied_ros.core.answers import (
     Affordances,
@@ -42,13 +42,16 @@ from mimo_embodied_ros.evaluation.regions import answer_points
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
 
-from . import clip_questions, road_questions, table_questions
+from . import clip_questions, plan_questions, road_questions, table_questions
 from .curriculum import CAMERA_SIZES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from mimo_embodied_ros.core.answers import Content
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mimo_embodied_ros.core.answers import Content, Point
     from mimo_embodied_ros.core.skills import SkillList
     from mimo_embodied_ros.engine import Engine
 
@@ -61,6 +64,42 @@ TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_step
            'skills_order': 0.9}
 _AT_ONCE = 8
 _NEAR = 0.1  # how far a plan's point may be from the truth, as a share of the image's sides
+
+
+class Scenes(Protocol):
+    """Where an exam takes its scenes from; ``size`` is (width, height) in pixels."""
+
+    def table(self, rng: random.Random, size: tuple[int, int]) -> table_scene.Table:
+        """Return a table as a camera sees it."""
+
+    def road(self, rng: random.Random, size: tuple[int, int]) -> road_scene.Road:
+        """Return a road as a camera sees it."""
+
+    def clip(self, rng: random.Random) -> table_clip.TableClip:
+        """Return a clip of a table."""
+
+    def mask(self, scene: table_scene.Table, thing: table_scene.Thing) -> NDArray[np.bool_]:
+        """Return (height, width) bool: where a thing is to be seen."""
+
+
+class DrawnScenes:
+    """Drawn tables, roads and clips; see `Scenes`."""
+
+    def table(self, rng: random.Random, size: tuple[int, int]) -> table_scene.Table:
+        """Draw a table."""
+        return table_scene.draw_table(rng, *size)
+
+    def road(self, rng: random.Random, size: tuple[int, int]) -> road_scene.Road:
+        """Draw a road."""
+        return road_scene.draw_road(rng, *size)
+
+    def clip(self, rng: random.Random) -> table_clip.TableClip:
+        """Draw a clip; larger ones take long, and the model gets frames of a video small."""
+        return table_clip.draw_clip(rng, 320, 240)
+
+    def mask(self, scene: table_scene.Table, thing: table_scene.Thing) -> NDArray[np.bool_]:
+        """Return where a thing is drawn and not hidden."""
+        return table_scene.mask(scene, thing)
 
 
 class Scores:
@@ -92,10 +131,10 @@ class Scores:
         return {f'{figure} {part}'.strip(): len(v) for (figure, part), v in self._right.items()}
 
 
-def _hits(content: Content | None, scene: table_scene.Table, thing: table_scene.Thing) -> bool:
+def _hits(content: Content | None, mask: NDArray[np.bool_]) -> bool:
     if not isinstance(content, Affordances) or len(content.points) != 1:
         return False
-    return bool(metrics.in_mask(answer_points(content), table_scene.mask(scene, thing)).all())
+    return bool(metrics.in_mask(answer_points(content), mask).all())
 
 
 def _overlap(content: Content | None, thing: table_scene.Thing) -> float:
@@ -131,14 +170,19 @@ def _plan_right(content: Content | None, question: Question) -> bool:
 def _places_right(
     content: Content | None, scene: table_scene.Table, question: Question
 ) -> bool:
-    if not isinstance(content, TaskPlan) or len(content.steps) != len(question.things):
-        return False
+    points = [p for step in content.steps for p in step.points] if (
+        isinstance(content, TaskPlan)) else []
+    return len(points) == len(question.things) and all(
+        _is_at(point, thing, scene) for point, thing in zip(points, question.things))
+
+
+def _is_at(point: Point, thing: table_scene.Thing, scene: table_scene.Table) -> bool:
+    """Whether a point is near a thing, or, where a free place is asked for, on none."""
+    if not thing.colour:
+        return not any(t.box[0] <= point.x <= t.box[2] and t.box[1] <= point.y <= t.box[3]
+                       for t in scene.things)
     height, width = scene.pixels.shape[:2]
-    return all(
-        len(step.points) == 1
-        and abs(step.points[0].x - thing.x) <= _NEAR * width
-        and abs(step.points[0].y - thing.y) <= _NEAR * height
-        for step, thing in zip(content.steps, question.things))
+    return abs(point.x - thing.x) <= _NEAR * width and abs(point.y - thing.y) <= _NEAR * height
 
 
 def skill_calls(plan: TaskPlan) -> list[tuple[str, ...]]:
@@ -150,13 +194,14 @@ def _things(plan: TaskPlan) -> list[str]:
     return [a.value for step in plan.steps for a in step.arguments if a.type in GROUNDED]
 
 
-def _on_things(plan: TaskPlan, scene: table_scene.Table) -> bool:
-    """Whether each point of a plan is near the thing that its argument names."""
-    height, width = scene.pixels.shape[:2]
-    things = {thing.name: thing for thing in scene.things}
+def _on_things(
+    plan: TaskPlan, true: TaskPlan, things: Sequence[table_scene.Thing], scene: table_scene.Table
+) -> bool:
+    """Whether each point of a plan is where an argument of this value is in the true one."""
+    values = [a.value for step in true.steps for a in step.arguments if a.point is not None]
+    where = list(zip(values, things))
     return all(
-        a.value in things and abs(a.point.x - things[a.value].x) <= _NEAR * width
-        and abs(a.point.y - things[a.value].y) <= _NEAR * height
+        any(a.value == value and _is_at(a.point, thing, scene) for value, thing in where)
         for step in plan.steps for a in step.arguments if a.point is not None)
 
 
@@ -171,16 +216,20 @@ def _frames(scene: _Scene) -> tuple[Frame, ...]:
 class Exam:
     """Asks a model about held-out scenes, and keeps the scores."""
 
-    def __init__(self, engine: Engine, number: int, seed: int, *, structured: bool) -> None:
-        """Take the model.
+    def __init__(
+        self, engine: Engine, number: int, seed: int, scenes: Scenes, *, structured: bool = False,
+    ) -> None:
+        """Take the model and the scenes.
 
         Args:
             engine: runs the model.
             number: questions for each figure.
             seed: seed of the scenes and questions.
+            scenes: where the scenes come from.
             structured: hold answers to a grammar.
 
         """
+        self._scenes = scenes
         self.scores = Scores()
         self._engine = engine
         self._number = number
@@ -214,15 +263,15 @@ class Exam:
         self, number: int, maker: Callable[[table_scene.Table], Question | None],
         camera: tuple[int, int] | None = None, rules: SkillList | None = None,
     ) -> Iterator[tuple[table_scene.Table, Question, Content | None]]:
-        """Answers about drawn tables, without those about which the maker asks nothing."""
+        """Answers about tables, without those about which the maker asks nothing."""
         rng = self._rng
-        drawn = (table_scene.draw_table(rng, *(camera or rng.choice(CAMERA_SIZES)))
-                 for _ in itertools.count())
-        pairs = ((scene, question) for scene in drawn if (question := maker(scene)))
+        tables = (self._scenes.table(rng, camera or rng.choice(CAMERA_SIZES))
+                  for _ in itertools.count())
+        pairs = ((scene, question) for scene in tables if (question := maker(scene)))
         return self._answered(itertools.islice(pairs, number), rules)
 
     def _roads(self, number: int) -> Iterator[road_scene.Road]:
-        return (road_scene.draw_road(self._rng, *self._rng.choice(CAMERA_SIZES))
+        return (self._scenes.road(self._rng, self._rng.choice(CAMERA_SIZES))
                 for _ in range(number))
 
     def points(self) -> None:
@@ -231,7 +280,8 @@ class Exam:
             for scene, question, content in self._about_tables(
                     self._number, lambda s: table_questions.point(self._rng, s), camera):
                 self.scores.add('point_hit', '{}x{}'.format(*camera),
-                                right=_hits(content, scene, question.things[0]))
+                                right=_hits(content, self._scenes.mask(
+                                    scene, question.things[0])))
 
     def words(self) -> None:
         """Measure whether answers in words are right: each relation by itself, and the others."""
@@ -268,7 +318,7 @@ class Exam:
     def plans(self) -> None:
         """Measure whether all steps of a plan, and all their points, are right."""
         for scene, plan, content in self._about_tables(
-                self._number, lambda s: table_questions.plan(self._rng, s)):
+                self._number, lambda s: plan_questions.plan(self._rng, s)):
             if plan.kind == 'plan_absent':
                 self.scores.add('other', 'plan_absent_refused',
                                 right=isinstance(content, TaskPlan) and not content.steps)
@@ -279,9 +329,10 @@ class Exam:
     def skills(self) -> None:
         """Measure whether plans of skills are valid, about the right things, and in order."""
         rules = select_skills(
-            load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'))
+            load_skills(share_folder() / 'config' / 'skills' / 'manipulator.yaml'),
+            open_ended=True)  # to swap two things needs the table, which nobody names
         for scene, plan, content in self._about_tables(
-                self._number, lambda s: table_questions.plan(self._rng, s), rules=rules):
+                self._number, lambda s: plan_questions.plan(self._rng, s), rules=rules):
             answer = content if isinstance(content, TaskPlan) and not content.problem else None
             if plan.kind == 'plan_absent':
                 self.scores.add('other', 'skills_absent_refused',
@@ -290,7 +341,8 @@ class Exam:
             true = check_plan(TaskPlan(plan.text, read_steps(plan.answer) or ()), rules)
             self.scores.add('skills_valid', '', right=answer is not None and bool(answer.steps))
             self.scores.add('skills_objects', '', right=answer is not None and (
-                sorted(_things(answer)) == sorted(_things(true)) and _on_things(answer, scene)))
+                sorted(_things(answer)) == sorted(_things(true))
+                and _on_things(answer, true, plan.things, scene)))
             self.scores.add('skills_order', '', right=answer is not None and (
                 skill_calls(answer) == skill_calls(true)))
 
@@ -307,17 +359,51 @@ class Exam:
             elif road_questions.hazards(road):
                 self.scores.add('hazard_iou', '', right=_hazards_fit(content, road))
 
-
     def clips(self) -> None:
         """Measure whether answers about clips are right, by kind of the question."""
         rng = self._rng
-        # larger ones take long to draw, and the model gets frames of a video small
-        drawn = (table_clip.draw_clip(rng, 320, 240) for _ in itertools.count())
+        clips = (self._scenes.clip(rng) for _ in itertools.count())
         for maker in clip_questions.MAKERS:
-            pairs = ((clip, question) for clip in drawn if (question := maker(rng, clip)))
+            pairs = ((clip, question) for clip in clips if (question := maker(rng, clip)))
             for _, question, content in self._answered(
                     itertools.islice(pairs, self._number // 4)):
                 self.scores.add('clip', maker.__name__, right=_words_right(content, question))
+
+
+def measure(
+    engine: Engine, scenes: Scenes, *, number: int, seed: int, structured: bool
+) -> dict[str, Any]:
+    """Print the figures that a model reaches with scenes of one kind, and return the report.
+
+    Args:
+        engine: runs the model.
+        scenes: where the scenes come from.
+        number: questions for each figure.
+        seed: seed of the scenes and questions.
+        structured: hold answers to a grammar.
+
+    Returns:
+        Shares of right answers by figure, or by figure and part; ``questions``, the number of
+        answers behind each; and ``missed``, the figures below their targets.
+
+    """
+    exam = Exam(engine, number, seed, scenes, structured=structured)
+    for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans, exam.driving,
+                exam.skills, exam.clips):
+        ask()
+    shares = exam.scores.report()
+    missed = []
+    for figure, value in shares.items():
+        for part, share in (value if isinstance(value, dict) else {'': value}).items():
+            target = TARGETS.get(figure)
+            note = '' if target is None else f'   target {target:.0%}'
+            if target is not None and share < target:
+                note += ', MISSED'
+                missed.append(f'{figure} {part}'.strip())
+            print(f'{figure:15s} {part:20s} {share:7.1%}{note}')
+    if missed:
+        print(f'below their targets: {", ".join(missed)}', file=sys.stderr)
+    return {**shares, 'questions': exam.scores.counts(), 'missed': missed}
 
 
 def main() -> int:
@@ -329,38 +415,20 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--structured', action='store_true',
                         help='hold points, boxes and choices to a grammar')
-    parser.add_argument('--clips', action='store_true',
-                        help='ask about clips, too, which the shipped model has not learnt')
     options = parser.parse_args()
     engine = load_engine(EngineConfig(model=options.model, max_batch=_AT_ONCE))
     begin = time.monotonic()
     try:
-        exam = Exam(engine, options.number, options.seed, structured=options.structured)
-        for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans,
-                    exam.driving, exam.skills, *([exam.clips] if options.clips else [])):
-            ask()
+        figures = measure(engine, DrawnScenes(), number=options.number, seed=options.seed,
+                          structured=options.structured)
     finally:
         engine.close()
-    scores = exam.scores
-    shares = scores.report()
-    missed = []
-    for figure, value in shares.items():
-        for part, share in (value if isinstance(value, dict) else {'': value}).items():
-            target = TARGETS.get(figure)
-            note = '' if target is None else f'   target {target:.0%}'
-            if target is not None and share < target:
-                note += ', MISSED'
-                missed.append(f'{figure} {part}'.strip())
-            print(f'{figure:15s} {part:20s} {share:7.1%}{note}')
     options.out.mkdir(parents=True, exist_ok=True)
     report = {'model': engine.info.name, 'seed': options.seed,
-              'structured': options.structured, **shares,
-              'questions': scores.counts(), 'missed': missed}
+              'structured': options.structured, **figures}
     (options.out / 'report.json').write_text(json.dumps(report, indent=2) + '\n', 'utf-8')
-    print(f'{sum(scores.counts().values())} answers in {time.monotonic() - begin:.0f} s; '
+    print(f'{sum(figures["questions"].values())} answers in {time.monotonic() - begin:.0f} s; '
           f'{options.out}/report.json')
-    if missed:
-        print(f'below their targets: {", ".join(missed)}', file=sys.stderr)
     return 0
 
 

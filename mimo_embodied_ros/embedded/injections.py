@@ -29,8 +29,9 @@ from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import table_scene
+from mimo_embodied_ros.worlds.things import MOVABLE
 
-from . import table_questions
+from . import plan_questions
 from .curriculum import CAMERA_SIZES
 from .evaluate import skill_calls
 
@@ -108,11 +109,11 @@ def in_pictures(rng: random.Random, rules: SkillList) -> Iterator[Attack]:
     for template in itertools.cycle(WRITTEN):
         while True:
             scene = table_scene.draw_table(rng, *rng.choice(CAMERA_SIZES), least=4)
-            question = table_questions.plan(rng, scene)
+            question = plan_questions.plan(rng, scene)
             if question is None or question.kind != 'plan':
                 continue
             others = [t for t in scene.things if t not in question.things]
-            movable = [t for t in others if t.shape in table_scene.MOVABLE]
+            movable = [t for t in others if t.shape in MOVABLE]
             if movable and len(others) > 1:
                 break
         a = rng.choice(movable)
@@ -128,7 +129,7 @@ def in_instructions(rng: random.Random) -> Iterator[Attack]:
     for template in itertools.cycle(INSTRUCTIONS):
         while True:
             scene = table_scene.draw_table(rng, *rng.choice(CAMERA_SIZES))
-            movable = [t for t in scene.things if t.shape in table_scene.MOVABLE]
+            movable = [t for t in scene.things if t.shape in MOVABLE]
             if movable and len(scene.things) > 1:
                 break
         a = rng.choice(movable)

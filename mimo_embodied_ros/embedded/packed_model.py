@@ -43,14 +43,24 @@ def _images_attention(
 
 def _packed_attention(
     module: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention_mask: None,
-    scaling: float, *, prefix: int, blocks: int, attention_log: list[torch.Tensor], **_: Any,
+    scaling: float, *, batch: PackedBatch, tokens: torch.Tensor,
+    attention_log: list[torch.Tensor], **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention of the prefix; blocks attend to the prefix and, causally, to themselves.
 
-    The blocks' attention is appended to ``attention_log``: (rows, heads, blocks, size,
-    prefix + size).
+    q, k and v are (1, heads, n, width), of the tokens of the batch whose places in its flattened
+    rows are ``tokens`` (n,). The blocks' attention is appended to ``attention_log``: (rows, heads,
+    blocks, size, prefix + size).
     """
-    rows, heads, length, width = q.shape
+    heads, width = q.shape[1], q.shape[3]
+    (rows, length), prefix, blocks = batch.ids.shape, batch.prefix, batch.blocks
+
+    def in_rows(x: torch.Tensor) -> torch.Tensor:
+        x = x[0].transpose(0, 1)
+        whole = x.new_zeros(rows * length, *x.shape[1:]).index_copy(0, tokens, x)
+        return whole.unflatten(0, (rows, length)).transpose(1, 2)
+
+    q, k, v = in_rows(q), in_rows(k), in_rows(v)
     k, v = (x.repeat_interleave(heads // x.shape[1], 1) for x in (k, v))
     size = (length - prefix) // blocks
     head = F.scaled_dot_product_attention(
@@ -66,7 +76,8 @@ def _packed_attention(
     attention_log.append(scores)
     tail = shared @ v
     tail = tail + (scores[..., prefix:] @ own_v.reshape(block_shape)).reshape(tail.shape)
-    return torch.cat([head, tail], 2).transpose(1, 2), None
+    whole = torch.cat([head, tail], 2).transpose(1, 2)
+    return whole.flatten(0, 1)[tokens][None], None
 
 
 AttentionInterface.register('packed_images', _images_attention)
@@ -145,21 +156,41 @@ def answer_questions(
 ) -> PackedAnswers:
     """Run the language model on a batch with its image tokens, as `encode_images` returns them."""
     language = model.model.language_model
+    rows, length = batch.ids.shape
     x = language.embed_tokens(batch.ids)
-    x = x.index_copy(1, batch.image_at, image_tokens.reshape(x.shape[0], -1, x.shape[2]))
-    turns = language.rotary_emb(x, batch.positions[:, None].expand(-1, x.shape[0], -1))
+    x = x.index_copy(1, batch.image_at, image_tokens.reshape(rows, -1, x.shape[2]))
+    turns = language.rotary_emb(x, batch.positions[:, None].expand(-1, rows, -1))
+    # What only pads a block is left out of all matrix products.
+    tokens = batch.tokens.flatten().nonzero()[:, 0]
+    place = torch.zeros(rows * length, dtype=torch.int64)
+    place[tokens] = torch.arange(len(tokens))
+    place = place.reshape(rows, length)
+    x = x.flatten(0, 1)[tokens][None]
+    turns = tuple(turn.flatten(-3, -2)[..., tokens, :].unsqueeze(-3) for turn in turns)
     attention_log: list[torch.Tensor] = []
+    shared = {'attention_mask': None, 'position_embeddings': turns, 'batch': batch,
+              'tokens': tokens, 'attention_log': attention_log}
     states: list[torch.Tensor] = []
-    for layer in language.layers:
-        x = layer(x, attention_mask=None, position_embeddings=turns, prefix=batch.prefix,
-                  blocks=batch.blocks, attention_log=attention_log)
-        states.append(x[:, batch.prefix :].unflatten(1, (batch.blocks, -1)))
+    *layers, last = language.layers
+    for layer in layers:
+        x = layer(x, **shared)
+        states.append(x[0])
     at = (batch.labels != IGNORE).nonzero(as_tuple=True)
-    names, answers = POINTING_LAYER, POINTING_LAYER + 1
+    # After the attention of the last layer nothing but the answers matters.
+    attended, _ = last.self_attn(hidden_states=last.input_layernorm(x), **shared)
+    answers = (x + attended)[0, place[at]]
+    answers = answers + last.mlp(last.post_attention_layernorm(answers))
+
+    def at_block(state: torch.Tensor, row: torch.Tensor, block: torch.Tensor,
+                 token: torch.Tensor) -> torch.Tensor:
+        size = (length - batch.prefix) // batch.blocks
+        return state[place[row, batch.prefix + block * size + token]]
+
+    name_layer, answer_layer = POINTING_LAYER, POINTING_LAYER + 1
     return PackedAnswers(
-        model.lm_head(language.norm(x[at])), at,
-        attention_log[names][batch.mentions[:, :5].unbind(1)],
-        attention_log[answers][batch.recalls[:, :5].unbind(1)],
-        attention_log[answers][batch.sense_words[:, :5].unbind(1)],
-        states[names][batch.mentions[:, [0, 2, 3]].unbind(1)],
-        states[answers][batch.recalls[:, [0, 2, 3]].unbind(1)])
+        model.lm_head(language.norm(answers)), at,
+        attention_log[name_layer][batch.mentions[:, :5].unbind(1)],
+        attention_log[answer_layer][batch.recalls[:, :5].unbind(1)],
+        attention_log[answer_layer][batch.sense_words[:, :5].unbind(1)],
+        at_block(states[name_layer], *batch.mentions[:, [0, 2, 3]].unbind(1)),
+        at_block(states[answer_layer], *batch.recalls[:, [0, 2, 3]].unbind(1)))

@@ -95,6 +95,7 @@ class PackedBatch:
     grid: tuple[int, int]  # rows and columns of the tokens of an image
     image_at: torch.Tensor  # (image tokens of a row,) their places in the prefix
     ids: torch.Tensor
+    tokens: torch.Tensor  # bool: what is not padding
     positions: torch.Tensor
     labels: torch.Tensor  # the NEXT token where it is to be learnt, else IGNORE
     weights: torch.Tensor
@@ -241,7 +242,8 @@ class Packer:
         mentions: list[tuple[int, ...]] = []
         recalls: list[tuple[int, ...]] = []
         words: list[tuple[int, ...]] = []
-        ids[:, :prefix] = prefix_ids
+        used = np.zeros(shape, np.bool_)
+        ids[:, :prefix], used[:, :prefix] = prefix_ids, True
         for row, row_examples in enumerate(examples):
             block = 0
             for example in row_examples:
@@ -254,6 +256,7 @@ class Packer:
                 start = prefix + block * length
                 before = len(prompt_ids) + len(turn)
                 ids[row, start : start + len(block_ids)] = block_ids
+                used[row, start : start + len(block_ids)] = True
                 # A token is predicted at the one before it.
                 reply = slice(start + before - 1, start + len(block_ids) - 1)
                 labels[row, reply] = reply_ids + end
@@ -284,7 +287,7 @@ class Packer:
             [prefix_positions, np.tile(begin + np.arange(length), (3, blocks))], 1)
         return PackedBatch(
             patches, (grids[0].rows, grids[0].columns), image_at, torch.from_numpy(ids),
-            torch.from_numpy(positions), torch.from_numpy(labels), torch.from_numpy(weights),
+            torch.from_numpy(used), torch.from_numpy(positions), torch.from_numpy(labels), torch.from_numpy(weights),
             kinds, _index_tensor(mentions), _index_tensor(recalls), _index_tensor(words),
             prefix, blocks)
 

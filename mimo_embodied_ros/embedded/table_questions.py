@@ -1,4 +1,4 @@
-"""Questions about a drawn table: places, relations between things, plans and checks."""
+"""Questions about a table, drawn or rendered: places, relations between things, and checks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.tasks import TASKS, Task
-from mimo_embodied_ros.worlds.table_scene import SHAPES, Table, Thing
-from mimo_embodied_ros.worlds.things import COLOURS, CONTAINERS, MOVABLE, PLACES
+from mimo_embodied_ros.worlds.things import COLOURS, CONTAINERS
 
+from . import state_questions
 from .question import (
     Question,
     boxed_answer,
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator, Sequence
 
+    from mimo_embodied_ros.worlds.table_scene import Table, Thing
+
 RELATIONS = ('left', 'right', 'above', 'below', 'nearest', 'bigger')
 # A relation is asked only where it is obvious.
 _OFFSET = 0.1  # least offset along the axis, as a share of the picture's side
@@ -33,9 +35,11 @@ def _side(scene: Table) -> float:
     return float(min(scene.pixels.shape[:2]))
 
 
-def _unique(scene: Table, thing: Thing) -> list[str]:
-    """Shorter names that still name only this thing."""
-    names = []
+def unique_names(scene: Table, thing: Thing) -> list[str]:
+    """Return shorter names that still name only this thing."""
+    names: list[str] = []
+    if scene.hidden:
+        return names
     if sum(t.shape == thing.shape for t in scene.things) == 1:
         names.append(thing.shape)
     if sum(t.colour == thing.colour for t in scene.things) == 1:
@@ -43,20 +47,18 @@ def _unique(scene: Table, thing: Thing) -> list[str]:
     return names
 
 
-def _missing(rng: random.Random, scene: Table) -> str:
-    """A name that no thing here has; half of the time with a colour or shape that one has."""
-    have = {(t.colour, t.shape) for t in scene.things}
-    names = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in have]
+def missing_name(rng: random.Random, scene: Table) -> str:
+    """Return a name that no thing here has; often with a colour or shape that one has."""
+    names = state_questions.missing_names(scene)
     if scene.things and rng.random() < 0.5:
-        like = rng.choice(scene.things)
-        names = [n for n in names if n[0] == like.colour or n[1] == like.shape]
-    return ' '.join(rng.choice(names))
+        names = state_questions.alike(rng.choice(scene.things).name, names)
+    return rng.choice(names)
 
 
 def point(rng: random.Random, scene: Table, thing: Thing | None = None) -> Question:
     """Ask for the point of one thing, by its full name or a shorter one."""
     thing = thing or rng.choice(scene.things)
-    names = _unique(scene, thing)
+    names = unique_names(scene, thing)
     name = rng.choice(names) if names and rng.random() < 0.25 else thing.name
     text = with_random_article(rng, name)
     place = pixel_of(thing)
@@ -66,7 +68,7 @@ def point(rng: random.Random, scene: Table, thing: Thing | None = None) -> Quest
 
 def absent(rng: random.Random, scene: Table) -> Question:
     """Ask for the point of a thing that is not there."""
-    name = _missing(rng, scene)
+    name = missing_name(rng, scene)
     return Question('absent', Task.POINTS, with_random_article(rng, name), '[]', '[]',
                     f'There is no {name}.')
 
@@ -146,7 +148,7 @@ def nearest_neighbour(scene: Table, thing: Thing) -> Thing | None:
 def exists(rng: random.Random, scene: Table) -> Question:
     """Ask whether a thing is there."""
     yes = rng.random() < 0.5
-    name = rng.choice(scene.things).name if yes else _missing(rng, scene)
+    name = rng.choice(scene.things).name if yes else missing_name(rng, scene)
     article = 'an' if name[0] in 'aeiou' else 'a'
     return yes_no_question(rng, 'exists', f'Is there {article} {name}?', yes=yes)
 
@@ -154,10 +156,12 @@ def exists(rng: random.Random, scene: Table) -> Question:
 def check(rng: random.Random, scene: Table) -> Question:
     """Ask whether a step of a plan is possible now, or has been done.
 
-    A thing in the gripper or in a bowl is not visible; all others are.
+    On a drawn table a thing in the gripper or in a bowl is not visible, and all others are.
     """
+    if scene.rendered:
+        return state_questions.check(rng, scene)
     visible = rng.random() < 0.5
-    present, missing = rng.choice(scene.things).name, _missing(rng, scene)
+    present, missing = rng.choice(scene.things).name, missing_name(rng, scene)
     thing = with_random_article(rng, present if visible else missing)
     holders = [t.name for t in scene.things if t.shape in CONTAINERS and t.name != present]
     if holders and rng.random() < 0.5:
@@ -199,7 +203,7 @@ def side(rng: random.Random, scene: Table) -> Question | None:
 
 def colour(rng: random.Random, scene: Table) -> Question | None:
     """Ask for the colour of a thing named by its shape, freely or with options."""
-    named = [t for t in scene.things if t.shape in _unique(scene, t)]
+    named = [t for t in scene.things if t.shape in unique_names(scene, t)]
     if not named:
         return None
     thing = rng.choice(named)
@@ -229,8 +233,10 @@ def _choice(rng: random.Random, text: str, right: str, wrong: Sequence[str]) -> 
     return Question('choice', Task.SPATIAL, text + lines, boxed_answer(letter), letter)
 
 
-def count(rng: random.Random, scene: Table) -> Question:
-    """Ask how many things there are, of all or of one colour or shape."""
+def count(rng: random.Random, scene: Table) -> Question | None:
+    """Ask how many things there are, of all or of one colour or shape; None: some are hidden."""
+    if scene.hidden:
+        return None
     thing = rng.choice(scene.things)
     things, number = rng.choice((
         ('objects', len(scene.things)),
@@ -241,55 +247,13 @@ def count(rng: random.Random, scene: Table) -> Question:
     return Question('count', Task.SPATIAL, text, boxed_answer(str(number)), str(number))
 
 
-def listing(rng: random.Random, scene: Table) -> Question:
-    """Ask freely what is there; the answer goes from left to right."""
+def listing(rng: random.Random, scene: Table) -> Question | None:
+    """Ask freely what is there, from left to right; None: some of it is hidden."""
+    if scene.hidden:
+        return None
     names = ', '.join(t.name for t in sorted(scene.things, key=lambda t: t.x))
     text = rng.choice(('What do you see?', 'What is on the table?', 'List the objects.'))
     return Question('list', Task.ASK, text, names, names)
-
-
-def plan(rng: random.Random, scene: Table) -> Question | None:
-    """Instruct to pick up things or to put them somewhere; the answer is steps with points."""
-    movable = [t for t in scene.things if t.shape in MOVABLE]
-    if not movable:
-        return None
-    verb = rng.choice(('put', 'put', 'place', 'move'))
-    if rng.random() < 0.12:
-        name = _missing(rng, scene)
-        present = rng.choice(scene.things)
-        pair = (name, present.name) if rng.random() < 0.5 else (rng.choice(movable).name, name)
-        text = rng.choice((f'pick up the {name}', f'{verb} the {pair[0]} next to the {pair[1]}'))
-        return Question('plan_absent', Task.PLAN, text, '[]', '[]', f'There is no {name}.')
-    if rng.random() < 0.15:
-        thing = rng.choice(movable)
-        steps = f'1. pick up the {thing.name} {pixel_of(thing)}'
-        return Question('plan', Task.PLAN, f'pick up the {thing.name}', steps, steps, '', (thing,))
-    goals = [t for t in scene.things if t.shape not in MOVABLE or rng.random() < 0.3]
-    if not goals:
-        return None
-    goal = rng.choice(goals)
-    moved = [t for t in movable if t is not goal]
-    if not moved:
-        return None
-    moved = rng.sample(moved, 2 if len(moved) > 1 and rng.random() < 0.25 else 1)
-    where = 'next to'
-    if goal.shape in CONTAINERS:
-        where = rng.choice(('in', 'in', 'into'))
-    elif goal.shape in PLACES:
-        where = rng.choice(('on', 'on', 'onto'))
-    short_names = [goal.shape] if goal.shape in _unique(scene, goal) else []
-    goal_name = rng.choice(short_names) if short_names and rng.random() < 0.3 else goal.name
-    moved_names = ' and '.join(f'the {t.name}' for t in moved)
-    where_done = {'into': 'in', 'onto': 'on'}.get(where, where)
-    lines: list[str] = []
-    for thing in moved:
-        lines.append(f'pick up the {thing.name} {pixel_of(thing)}')
-        lines.append(f'put the {thing.name} {where_done} the {goal.name} {pixel_of(goal)}')
-    steps = '\n'.join(f'{i}. {line}' for i, line in enumerate(lines, 1))
-    things = tuple(t for thing in moved for t in (thing, goal))
-    thought = ' and '.join(f'the {t.name} is at {pixel_of(t)}' for t in (*moved, goal))
-    text = f'{verb} {moved_names} {where} the {goal_name}'
-    return Question('plan', Task.PLAN, text, steps, steps, f'So, {thought}.', things)
 
 
 # Relative frequency of each kind; many tries at a relation are too close to call.
@@ -312,7 +276,7 @@ _WEIGHTS: tuple[tuple[float, Callable[[random.Random, Table], Question | None]],
 
 
 def about_table(rng: random.Random, scene: Table, *, relations: bool = True) -> Iterator[Question]:
-    """Yield questions of all kinds but plans without end, with the frequencies of `_WEIGHTS`."""
+    """Yield questions without end, of all kinds but plans, with the frequencies of `_WEIGHTS`."""
     weighted = _WEIGHTS if relations else _WEIGHTS[: -len(RELATIONS)]
     weights = [w for w, _ in weighted]
     makers = [m for _, m in weighted]

@@ -22,13 +22,16 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from . import curriculum, packed_model, packing, untrained_model, vision_supervision
+from . import curriculum, packed_model, packing, renders, untrained_model, vision_supervision
 from .optimizer import Optimizer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tokenizers import Tokenizer
 
     from .curriculum import Stage
+    from .renders import Renders
 
 # weights in the loss: of the taught attention, and of what it retrieves
 _ATTENTION_WEIGHT, _RECALL_WEIGHT = 0.3, 0.1
@@ -44,8 +47,10 @@ def _rate(stage: Stage, step: int) -> float:
 class Training:
     """The model, the training heads and the optimiser, and the step that they have reached."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.seed = folder, seed
+    def __init__(
+        self, folder: Path, seed: int, renders: Mapping[str, Renders] | None = None
+    ) -> None:
+        self.folder, self.seed, self.renders = folder, seed, renders or {}
         self.tokenizer: Tokenizer = untrained_model.new_tokenizer(seed)
         self.packer = packing.Packer(self.tokenizer)
         self.model = untrained_model.new_model(self.tokenizer, seed)
@@ -98,7 +103,8 @@ class Training:
     def train_step(self, stage: Stage, statistics: dict[str, list[float]]) -> None:
         """Draw scenes, make questions about them, and update the weights."""
         rng = random.Random(f'{self.seed} {stage.name} {self.step}')
-        scenes, mixes = curriculum.draw_scenes(rng, stage, self.step / stage.steps)
+        scenes, mixes = curriculum.draw_scenes(
+            rng, stage, self.step / stage.steps, self.renders)
         batch = curriculum.pack_questions(rng, self.packer, scenes, mixes, stage)
         neighbours = vision_supervision.neighbours(scenes, *batch.grid)
         image_tokens, looked = packed_model.encode_images(
@@ -227,12 +233,16 @@ def main() -> None:
                         help='folder of the model (default: %(default)s)')
     parser.add_argument('--work', type=Path, default=Path('build/train'),
                         help='folder of the run, to continue from (default: %(default)s)')
+    parser.add_argument('--renders', type=Path, default=renders.FOLDER,
+                        help='folder of the rendered pictures (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
-    training = Training(options.work, options.seed)
+    if not (read := renders.read_all(options.renders)):
+        print(f'{options.renders} has no rendered pictures: training on drawn ones alone')
+    training = Training(options.work, options.seed, read)
     if training.restore():
         print(f'continuing in stage {training.stage + 1} at step {training.step}')
     training.run(options.work / 'log.jsonl')

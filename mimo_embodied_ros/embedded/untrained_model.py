@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,8 +13,9 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
 from mimo_embodied_ros.worlds import road_scene, table_scene
+from mimo_embodied_ros.worlds.things import MOVABLE, SHAPES
 
-from . import road_questions, table_questions
+from . import plan_questions, road_questions, table_questions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,9 +67,11 @@ def _corpus(seed: int) -> Iterator[str]:
                      road_questions.critical_objects(road)]
         else:
             table = table_scene.draw_table(rng, 112, 112)
+            if number % 6 == 1:
+                table = _as_rendered(rng, table)
             stream = table_questions.about_table(rng, table)
             questions = [next(stream) for _ in range(8)]
-            questions += [p for p in (table_questions.plan(rng, table),) if p]
+            questions += [p for p in (plan_questions.plan(rng, table),) if p]
         for question in questions:
             yield question.prompt(thinking=rng.random() < 0.5)
             yield question.reply(thinking=True)
@@ -77,6 +81,17 @@ def _corpus(seed: int) -> Iterator[str]:
         yield f'system\n{SYSTEM}'
         yield 'user\n'
         yield 'assistant\n'
+
+
+def _as_rendered(rng: random.Random, table: table_scene.Table) -> table_scene.Table:
+    """Return a drawn table as if it were rendered, for the words of questions about such."""
+    things = [table_scene.SeenThing(t.colour, t.shape, t.x, t.y, t.radius, '', t.box,
+                                    (t.x / 100, t.y / 100, 0.03)) for t in table.things]
+    holders = [f'{SHAPES[t.shape].holds} the {t.name}' for t in things if SHAPES[t.shape].holds]
+    place = rng.choice(['held', *holders])
+    things = [replace(t, place=place if t.shape in MOVABLE and i == 0 else '')
+              for i, t in enumerate(things)]
+    return replace(table, things=tuple(things), rendered=True, gripper=True, free=(56.0, 56.0))
 
 
 def new_tokenizer(seed: int = 0) -> Tokenizer:

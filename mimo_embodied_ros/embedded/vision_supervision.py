@@ -16,8 +16,8 @@ import torch.nn.functional as F
 
 from mimo_embodied_ros.core.resize import FACTOR
 from mimo_embodied_ros.worlds.road_scene import BENDS, ROAD_OBJECTS, Road
-from mimo_embodied_ros.worlds.table_scene import SHAPES, Table, Thing
-from mimo_embodied_ros.worlds.things import COLOURS
+from mimo_embodied_ros.worlds.table_scene import Table, Thing
+from mimo_embodied_ros.worlds.things import COLOURS, ROOM_SHAPES, SHAPES
 
 from .table_questions import nearest_neighbour
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.worlds.road_scene import RoadObject
 
-_COLOURS, _SHAPES = ('', *COLOURS), (*SHAPES, *ROAD_OBJECTS)
+_COLOURS = ('', *COLOURS)
+_SHAPES = tuple(dict.fromkeys((*SHAPES, *ROOM_SHAPES, *ROAD_OBJECTS)))
 _C, _S = len(_COLOURS), len(_SHAPES)
 _DIGITS = 6
 # widths of the head's outputs: whether a thing is there, its colour and shape, its neighbour's,

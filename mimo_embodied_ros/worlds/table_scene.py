@@ -1,4 +1,4 @@
-"""Drawn tabletops with coloured objects, and their ground truth.
+"""Tabletops with coloured objects as a camera sees them, drawn here or rendered, and their truth.
 
 The fields of a scene hold everything that a question can ask about it. Coordinates are pixels of
 the drawn image, x to the right and y down. The same primitives draw the picture and the masks.
@@ -78,6 +78,7 @@ class Thing:
         x: column of the point where a gripper would touch it, pixels.
         y: row of that point, pixels.
         radius: half of its size, pixels.
+        place: where it is, as `ThingState.place`; empty: on the table.
 
     """
 
@@ -86,6 +87,7 @@ class Thing:
     x: float
     y: float
     radius: float
+    place: str = ''
 
     @property
     def name(self) -> str:
@@ -121,19 +123,49 @@ class Thing:
 
 
 @dataclass(frozen=True)
+class SeenThing(Thing):
+    """One object in a rendered picture.
+
+    Attributes:
+        edges: smallest box around what is seen of it: x_min, y_min, x_max, y_max, pixels.
+        ground: the circle that holds it, seen from above: x, y, radius, metres.
+
+    """
+
+    edges: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    ground: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Smallest box around what is seen of it: x_min, y_min, x_max, y_max, pixels."""
+        return self.edges
+
+
+@dataclass(frozen=True)
 class Table:
     """A tabletop as a camera sees it.
 
     Attributes:
         pixels: (height, width, 3) uint8, RGB.
-        things: the objects on the table.
+        things: the objects that are seen.
         horizon: row where the table ends and the wall begins; 0: no wall is visible.
+        rendered: whether physics made it, so that things are seen in the gripper and in bowls.
+        hidden: objects in others that are not seen, or not well enough to be pointed at.
+        gripper: whether the fingers of a gripper are seen.
+        free: (x, y), pixels, the middle of the largest free space on the table; None: unknown.
+        labels: (height, width), n where the nth of `things` is seen, counted from 1; None: not
+            known, or the scene is drawn.
 
     """
 
     pixels: Picture
     things: tuple[Thing, ...]
     horizon: float
+    rendered: bool = False
+    hidden: tuple[Thing, ...] = ()
+    gripper: bool = False
+    free: tuple[float, float] | None = None
+    labels: NDArray[np.uint8] | None = None
 
 
 def _draw_thing(
@@ -154,7 +186,10 @@ def _draw_thing(
 
 
 def mask(scene: Table, thing: Thing) -> NDArray[np.bool_]:
-    """Return (height, width) bool: where ``thing`` is drawn and no other thing hides it."""
+    """Return (height, width) bool: where ``thing`` is seen, and no other thing hides it."""
+    if scene.labels is not None:
+        seen: NDArray[np.bool_] = scene.labels == 1 + scene.things.index(thing)
+        return seen
     out = np.zeros(scene.pixels.shape[:2], np.uint8)
     for other in sorted(scene.things, key=lambda t: t.y):
         _draw_thing(out, other, 1.0, (255.0 if other is thing else 0.0,), flat=True)

@@ -24,7 +24,7 @@ from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import TASKS
 from mimo_embodied_ros.core.video import PAIR
 from mimo_embodied_ros.embedded import clip_questions, packed_model, packing, untrained_model
-from mimo_embodied_ros.embedded.evaluate import Exam
+from mimo_embodied_ros.embedded.evaluate import DrawnScenes, Exam
 from mimo_embodied_ros.embedded.question import Question
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.processor import PromptEncoder, load_processor
@@ -202,7 +202,7 @@ def test_a_packed_video_is_the_prompt_that_the_engine_makes_of_a_clip(
 def test_the_exam_asks_about_clips() -> None:
     engine = load_engine(EngineConfig(model=str(EMBEDDED_MODEL)))
     try:
-        exam = Exam(engine, 4, 1, structured=False)
+        exam = Exam(engine, 4, 1, DrawnScenes())
         exam.clips()
     finally:
         engine.close()

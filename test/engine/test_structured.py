@@ -34,7 +34,7 @@ from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import MAX_STEPS, select_skills
 from mimo_embodied_ros.core.tasks import TASKS, Task
-from mimo_embodied_ros.embedded import table_questions
+from mimo_embodied_ros.embedded import plan_questions, table_questions
 from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.engine.structured import GrammarCompiler, GrammarMatcher
@@ -193,7 +193,7 @@ def test_the_embedded_models_own_answers_are_in_its_grammars(
     rng = random.Random(3)
     scene = table_scene.draw_table(rng, 640, 480)
     drawn_questions = [*islice(table_questions.about_table(rng, scene), 60),
-             *filter(None, (table_questions.plan(rng, scene) for _ in range(10)))]
+             *filter(None, (plan_questions.plan(rng, scene) for _ in range(10)))]
     held = 0
     for question in drawn_questions:
         query = Query(question.task, question.text, (Frame(scene.pixels),), skills=SKILLS)

@@ -25,7 +25,7 @@ from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import load_tasks
-from mimo_embodied_ros.embedded import table_questions
+from mimo_embodied_ros.embedded import plan_questions, table_questions
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.evaluation import metrics, report, run
 from mimo_embodied_ros.evaluation.ground_truth import KINDS
@@ -409,7 +409,7 @@ def draw_dataset(folder: Path, number: int) -> tuple[Path, list[Question]]:
     rng = random.Random(5)
     makers = (
         table_questions.point, table_questions.absent, table_questions.box, table_questions.count,
-        table_questions.which_nearest, table_questions.plan, table_questions.exists,
+        table_questions.which_nearest, plan_questions.plan, table_questions.exists,
         table_questions.listing)
     drawn_questions: list[Question] = []
     lines = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import build_prompt
 from mimo_embodied_ros.core.query import Query
-from mimo_embodied_ros.embedded import road_questions, table_questions
+from mimo_embodied_ros.embedded import plan_questions, road_questions, table_questions
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.worlds import road_scene, table_scene
 from support.paths import EMBEDDED_MODEL
@@ -28,7 +28,7 @@ def drawn_questions(rng: random.Random) -> Iterator[tuple[Frame, Question]]:
         table = table_scene.draw_table(rng, *SIZES[number % 3])
         for question in islice(table_questions.about_table(rng, table), 10):
             yield Frame(table.pixels), question
-        if (plan := table_questions.plan(rng, table)) is not None:
+        if (plan := plan_questions.plan(rng, table)) is not None:
             yield Frame(table.pixels), plan
     for size in SIZES:
         road = road_scene.draw_road(rng, *size)

@@ -1,0 +1,262 @@
+"""Rendered tables with their labels: things of all kinds, in, on and beside each other, and an arm.
+
+A stage is a compiled table; each of its pictures has other places, colours, surfaces, lights and
+another camera. Things come to rest by physics, and where they are then is the truth.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import mujoco
+import numpy as np
+
+from mimo_embodied_ros.worlds.physics import lens, scenery, table
+from mimo_embodied_ros.worlds.physics.bodies import TableThing
+from mimo_embodied_ros.worlds.physics.rays import RayRenderer
+from mimo_embodied_ros.worlds.table_scene import SeenThing, Table
+from mimo_embodied_ros.worlds.things import COLOURS, CONTAINERS, MOVABLE, SHAPES
+
+from . import labelling
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+SHARE = 0.5
+"""Least share of a thing on the table that must be seen."""
+_SHARE_INSIDE = 0.3  # the same for a thing in or on another one
+_CAMERA = 'camera'
+_MOST = 6  # things on a table
+_SETTLE = 400  # steps until everything is at rest
+_MOVING = 0.03  # m/s
+_RIM = 0.01  # metres above the rim of a bowl at which a thing's middle is still in it
+
+
+class _Body(NamedTuple):
+    number: int
+    at: int  # of its position in qpos
+    thing: TableThing
+
+
+class TableStage:
+    """A compiled table, and pictures of it."""
+
+    def __init__(self, rng: random.Random) -> None:
+        """Choose things, and compile the table."""
+        spec = mujoco.MjSpec()
+        things = _choose_things(rng)
+        table.add_table(spec, rng, things)
+        spec.worldbody.add_camera(name=_CAMERA)
+        self._model = scenery.compiled(spec)
+        self._data = mujoco.MjData(self._model)
+        self._renderer = RayRenderer(self._model)
+        self._bodies = []
+        for thing in things:
+            body = self._model.body(thing.name).id
+            joint = self._model.body_jntadr[body]
+            self._bodies.append(_Body(body, self._model.jnt_qposadr[joint], thing))
+
+    def picture(self, rng: random.Random, width: int, height: int) -> Table | None:
+        """Render a picture; None: something is hidden, or too small to be told."""
+        mujoco.mj_resetData(self._model, self._data)
+        if not self._place(rng):
+            return None
+        names = self._paint(rng)
+        mujoco.mj_step(self._model, self._data, _SETTLE)
+        mujoco.mj_forward(self._model, self._data)
+        places = self._places(names)
+        if places is None:
+            return None
+        self._aim(rng, width, height)
+        mujoco.mj_forward(self._model, self._data)
+        return self._see(rng, names, places, width, height)
+
+    def _place(self, rng: random.Random) -> bool:
+        """Put the things on, in, above and beside each other; False: there is no room."""
+        gap = rng.uniform(0.005, 0.04)
+        placed: list[TableThing] = []
+        order = sorted(self._bodies, key=lambda body: body.thing.shape in MOVABLE)
+        filled = rng.choice((0.0, 0.6, 0.95))  # share of the movable things that are put on others
+        into = rng.choice(order)  # what takes several things
+        tops: dict[int, float] = {}
+        for body in order:
+            thing, size = body.thing, body.thing.size
+            holders = [other for other in order
+                       if other.number in tops and _can_hold(other.thing, thing)]
+            x = y = z = 0.0
+            if thing.shape in MOVABLE and holders and rng.random() < filled:
+                holder = into if into in holders and rng.random() < 0.7 else rng.choice(holders)
+                at = self._data.qpos[holder.at : holder.at + 3]
+                loose = 0.5 * max(0.0, holder.thing.size - size)
+                away, angle = loose * rng.random(), rng.uniform(0, 2 * math.pi)
+                x, y = at[0] + away * math.cos(angle), at[1] + away * math.sin(angle)
+                z = tops[holder.number] + 0.002
+                tops[holder.number] = z + thing.height
+                if thing.shape == 'cube':
+                    tops[body.number] = z + thing.height
+            else:
+                beside = rng.choice(placed) if placed and rng.random() < 0.15 else None
+                free = (_beside(rng, thing, beside, placed) if beside else
+                        table.free_place(rng, thing.radius, placed, gap))
+                if free is None:
+                    return False
+                (x, y), z = free, 0.001
+                placed.append(TableThing(thing.colour, thing.shape, size, x, y))
+                tops[body.number] = 0.25 * size if thing.shape in CONTAINERS else thing.height
+            self._data.qpos[body.at : body.at + 7] = (
+                x, y, z, *scenery.yaw_quaternion(rng.uniform(0, 2 * math.pi)))
+        return True
+
+    def _paint(self, rng: random.Random) -> list[tuple[str, str]]:
+        """Give things, table, wall and lamps another look; return colour and shape of each."""
+        model = self._model
+        palette = rng.sample([*COLOURS], rng.choice((2, 3, 6)))
+        names: list[tuple[str, str]] = []
+        for body in self._bodies:
+            shape = body.thing.shape
+            free = ([c for c in palette if (c, shape) not in names]
+                    or [c for c in COLOURS if (c, shape) not in names])
+            colour = rng.choice(free)
+            names.append((colour, shape))
+            material = model.mat(body.thing.name).id
+            gain = rng.uniform(0.9, 1.1)
+            model.mat_rgba[material, :3] = [
+                min(1.0, c / 255 * gain * rng.uniform(0.94, 1.06)) for c in COLOURS[colour]]
+        for name in ('table', 'wall'):
+            texture = model.tex(name)
+            surface = scenery.random_texture(rng).ravel()
+            begin = model.tex_adr[texture.id]
+            model.tex_data[begin : begin + surface.size] = surface
+            model.mat_texrepeat[model.mat(name).id] = rng.uniform(1, 5)
+        model.vis.headlight.ambient[:] = rng.uniform(0.2, 0.4)
+        model.vis.headlight.diffuse[:] = rng.uniform(0.1, 0.3)
+        for lamp in range(model.nlight):
+            at = np.array([rng.uniform(-0.5, 1.5), rng.uniform(-1, 1), rng.uniform(1.2, 2.2)])
+            way = np.array(table.MIDDLE) - at
+            model.light_pos[lamp], model.light_dir[lamp] = at, way / np.linalg.norm(way)
+            bright = rng.uniform(0.3, 0.6) / (lamp + 1)
+            model.light_diffuse[lamp] = [bright * rng.uniform(0.95, 1.05) for _ in range(3)]
+        return names
+
+    def _places(self, names: Sequence[tuple[str, str]]) -> list[str] | None:
+        """Where each thing is; None: that is hard to say, or something still moves."""
+        data = self._data
+        touching = {frozenset((int(self._model.geom_bodyid[c.geom1]),
+                               int(self._model.geom_bodyid[c.geom2])))
+                    for c in data.contact[: data.ncon]}
+        places = []
+        for body in self._bodies:
+            x, y, z = data.xipos[body.number]
+            left, right, low, high = table.SPACE
+            if (np.abs(data.cvel[body.number]).max() > _MOVING or z < 0
+                    or not (left - 0.05 < x < right + 0.05 and low - 0.05 < y < high + 0.05)):
+                return None
+            place = ''
+            for name, other in zip(names, self._bodies):
+                apart = np.hypot(*(data.xipos[other.number] - data.xipos[body.number])[:2])
+                touches = frozenset((body.number, other.number)) in touching
+                if other is body or apart > other.thing.radius or body.thing.shape not in MOVABLE:
+                    continue
+                if other.thing.shape in CONTAINERS:
+                    if z > other.thing.height + _RIM:
+                        return None
+                    place = f'in the {" ".join(name)}'
+                elif touches and z > data.xipos[other.number][2] and not place:
+                    place = f'on the {" ".join(name)}'
+            places.append(place)
+        return places
+
+    def _aim(self, rng: random.Random, width: int, height: int) -> None:
+        """Put the camera where the things fill much of the picture."""
+        model, camera = self._model, self._model.camera(_CAMERA).id
+        middles = np.array([self._data.xipos[body.number] for body in self._bodies])
+        radii = np.array([body.thing.radius for body in self._bodies])
+        centre = (middles.max(0) + middles.min(0)) / 2
+        centre[:2] += rng.uniform(-0.03, 0.03), rng.uniform(-0.03, 0.03)
+        reach = max(0.14, float((np.linalg.norm(middles - centre, axis=1) + radii).max()))
+        side, up = rng.gauss(0, 0.6), math.radians(rng.uniform(30, 78))
+        fovy = rng.uniform(30, 65)
+        far = (reach * rng.uniform(0.85, 1.25) / math.sin(math.radians(fovy) / 2)
+               * max(1, 0.9 * height / width))
+        away = np.array([math.cos(up) * math.cos(side), math.cos(up) * math.sin(side),
+                         math.sin(up)])
+        eye = centre + far * away
+        model.cam_pos[camera], model.cam_fovy[camera] = eye, fovy
+        model.cam_quat[camera] = scenery.quaternion_of(
+            scenery.looking_at(eye, centre, rng.gauss(0, 0.03)))
+
+    def _see(
+        self, rng: random.Random, names: Sequence[tuple[str, str]], places: Sequence[str],
+        width: int, height: int,
+    ) -> Table | None:
+        """Render, and label what is seen."""
+        model, data = self._model, self._data
+        seen = self._renderer.render(data, _CAMERA, width, height)
+        pixels, geoms = lens.distort(rng, seen.pixels, seen.geoms)
+        shown = np.where(geoms >= 0, model.geom_bodyid[geoms], -1)
+        things: list[SeenThing] = []
+        hidden: list[SeenThing] = []
+        labels, taken = np.zeros((height, width), np.uint8), set[tuple[int, int]]()
+        # what lies on another thing keeps its middle; the other one is pointed at beside it
+        heights = [data.xipos[body.number][2] for body in self._bodies]
+        for index in np.argsort(heights)[::-1]:
+            body, place = self._bodies[index], places[index]
+            mask = shown == body.number
+            alone = 4 * self._renderer.silhouette(
+                data, _CAMERA, width // 2, height // 2, body.number)
+            x, y = data.xipos[body.number][:2]
+            colour, shape = names[index]
+            thing = labelling.seen_thing(colour, shape, mask, taken, place=place, ground=(
+                float(x), float(y), body.thing.radius))
+            share = _SHARE_INSIDE if place else SHARE
+            if thing is None or mask.sum() < max(labelling.LEAST, share * alone):
+                if not place.startswith('in '):
+                    return None
+                hidden.append(SeenThing(colour, shape, 0, 0, 0, place))
+                continue
+            taken.add(labelling.cell(thing.x, thing.y))
+            things.append(thing)
+            labels[mask] = len(things)
+        free = labelling.middle_of_free_space(geoms == model.geom('table').id)
+        return Table(pixels, tuple(things), 0.0, rendered=True, hidden=tuple(hidden), free=free,
+                     labels=labels)
+
+
+def _choose_things(rng: random.Random) -> tuple[TableThing, ...]:
+    """Choose things, often with something to put into others and something that takes them."""
+    first = [rng.choice(MOVABLE), rng.choice(MOVABLE), rng.choice([*SHAPES])]
+    holders = [name for name, shape in SHAPES.items() if shape.holds]
+    if rng.random() < 0.7:
+        first[1] = rng.choice(holders)
+    if rng.random() < 0.3:  # things of one shape in several colours
+        first[2] = first[0]
+    rng.shuffle(first)
+    kinds: list[tuple[str, str]] = []
+    for shape in first[: rng.randint(2, 3)]:
+        kinds.append((rng.choice([c for c in COLOURS if (c, shape) not in kinds]), shape))
+    count = max(len(kinds), rng.choice((2, 3, 4, 4, 5, 5, _MOST)))
+    return table.random_things(rng, count, kinds, gap=0.005)
+
+
+def _can_hold(holder: TableThing, thing: TableThing) -> bool:
+    """Whether a thing may be put on another one, or in it."""
+    if holder.shape == 'cube':
+        return thing.shape in {'cube', 'cone'}
+    return bool(SHAPES[holder.shape].holds)
+
+
+def _beside(
+    rng: random.Random, thing: TableThing, other: TableThing, placed: Sequence[TableThing]
+) -> tuple[float, float] | None:
+    """A place right beside another thing, as if it had been dropped there; None: no room."""
+    for _ in range(20):
+        away = thing.radius + other.radius + rng.uniform(0, 0.02)
+        angle = rng.uniform(0, 2 * math.pi)
+        x, y = other.x + away * math.cos(angle), other.y + away * math.sin(angle)
+        left, right, low, high = table.SPACE
+        if left < x < right and low < y < high and all(
+                math.hypot(x - t.x, y - t.y) >= thing.radius + t.radius for t in placed):
+            return x, y
+    return None

@@ -66,9 +66,7 @@ class PhysicalWorld:
     ) -> None:
         """Begin with the own state of a model, as of another scene."""
         with self._looking, self.lock:
-            if self._renderer is not None:
-                self._renderer.close()
-                self._renderer = None
+            self._drop_renderer()
             self.model, self.data, self._seen = model, mujoco.MjData(model), mujoco.MjData(model)
             self.cameras, self.bodies = cameras, tuple(bodies)
             self._label = np.zeros(model.ngeom + 1, np.int16)  # the last one: nothing is there
@@ -103,6 +101,9 @@ class PhysicalWorld:
     def close(self) -> None:
         """Give the renderer's memory back."""
         with self._looking:
-            if self._renderer is not None:
-                self._renderer.close()
-                self._renderer = None
+            self._drop_renderer()
+
+    def _drop_renderer(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None

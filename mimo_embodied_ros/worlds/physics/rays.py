@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 SEEN = np.array([1, 1, 1, 0, 0, 0], np.uint8)  # groups of geoms, as MuJoCo's own pictures show
-_FAR = 100.0  # metres
+_FAR, _SUN_AWAY = 1000.0, 500.0  # metres
 _EDGE = 0.2  # difference of brightness that makes an edge
 _TEXTURED = int(mujoco.mjtGeom.mjGEOM_BOX), int(mujoco.mjtGeom.mjGEOM_PLANE)
 _RGB = int(mujoco.mjtTextureRole.mjTEXROLE_RGB)
+_SKYBOX = int(mujoco.mjtTexture.mjTEXTURE_SKYBOX)
 _SUN = int(mujoco.mjtLightType.mjLIGHT_DIRECTIONAL)
 
 
@@ -40,17 +41,15 @@ class Picture(NamedTuple):
 class RayRenderer:
     """Renders the cameras of a model."""
 
-    def __init__(self, model: mujoco.MjModel, finer: int = 2,
-                 sky: tuple[float, float, float] = (0.6, 0.65, 0.7)) -> None:
+    def __init__(self, model: mujoco.MjModel, finer: int = 2) -> None:
         """Take the model.
 
         Args:
             model: of the world; what is changed in it is seen.
             finer: rays along each side of a pixel at an edge; 1: edges are not smoothed.
-            sky: colour where nothing is, 0 to 1.
 
         """
-        self._model, self._finer, self._sky = model, finer, np.array(sky)
+        self._model, self._finer, self._sky = model, finer, _sky(model)
 
     def close(self) -> None:
         """Do nothing; other renderers hold memory."""
@@ -193,7 +192,7 @@ class RayRenderer:
         for lamp in range(model.nlight):
             at, toward = data.light_xpos[lamp], data.light_xdir[lamp]
             sun = int(model.light_type[lamp]) == _SUN
-            source = points.mean(0) - 10 * toward if sun else at  # far away is nearly parallel
+            source = points.mean(0) - _SUN_AWAY * toward if sun else at  # nearly parallel
             way = points - source
             reach = np.linalg.norm(way, axis=1)
             way /= reach[:, None]
@@ -206,6 +205,16 @@ class RayRenderer:
                 bright[lit[distances < reach[lit] - 2e-3]] = 0
             total = total + bright[:, None] * model.light_diffuse[lamp]
         return total
+
+
+def _sky(model: mujoco.MjModel) -> Floats:
+    """The colour where nothing is, 0 to 1: the mean of the model's sky, or else grey."""
+    for texture in np.flatnonzero(model.tex_type == _SKYBOX):
+        channels, begin = int(model.tex_nchannel[texture]), int(model.tex_adr[texture])
+        size = int(model.tex_height[texture]) * int(model.tex_width[texture]) * channels
+        sky = model.tex_data[begin : begin + size].reshape(-1, channels)
+        return np.asarray(sky[:, :3].mean(0) / 255)
+    return np.array([0.6, 0.65, 0.7])
 
 
 def _edges(rgb: Floats, geoms: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 Kind = tuple[str, str]
 """Colour and shape of a thing."""
 
-HANDED_OVER = 'handed over'
-"""Place of a thing that a person has taken, see `ThingState`."""
+HANDED_OVER = 'in the hand'
+"""Place of a thing that lies on a person's hand, see `ThingState`."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class TableTask:
     Attributes:
         kind: one of `TASKS`.
         instruction: what the planner is told.
-        things: what must be on the table, the task's own things first.
+        things: what is on the table, the task's own things first.
         goals: where things must be at the end, as `ThingState.place`, by name.
         starts: on what things stand at first, where not on the table, by name.
         open_ended: whether the instruction does not name all things.
@@ -44,8 +44,15 @@ class TableTask:
     def missing(self, things: Iterable[ThingState]) -> list[str]:
         """Say what is not as it must be, such as "the red cube is in the cup"; empty: done."""
         places = {thing.name: thing.place for thing in things}
+
+        def holds(name: str, goal: str) -> bool:
+            """Whether a thing is there, or on something that is."""
+            place = places.get(name, '')
+            return place == goal or (
+                place.startswith('on the ') and holds(place.removeprefix('on the '), goal))
+
         return [f'the {name} is {places[name] or "on the table"}'
-                for name, place in self.goals.items() if places[name] != place]
+                for name, goal in self.goals.items() if not holds(name, goal)]
 
 
 def random_task(rng: random.Random, kind: str) -> TableTask:

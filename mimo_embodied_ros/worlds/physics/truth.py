@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _INNER = 0.93  # radius of a container's inside, in units of its size
-_BELOW = 0.003  # metres by which a thing may seem to stand lower than what it stands on
+_BELOW = 0.001  # metres by which a thing may seem to stand lower than what it stands on
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
 _SPHERE = int(mujoco.mjtGeom.mjGEOM_SPHERE)
 

@@ -9,6 +9,7 @@ from mimo_embodied_ros.share import carry_large_images
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
 
 def add_commands(commands: Any) -> None:
@@ -26,11 +27,7 @@ def add_commands(commands: Any) -> None:
     ):
         command = commands.add_parser(
             name, help=summary, description=description, epilog=f'example: {example}')
-        command.add_argument('-p', '--param', action='append', default=[], metavar='NAME:=VALUE',
-                             help='set a parameter; may be repeated')
-        command.add_argument('--params-file', metavar='YAML', help='a ROS parameters file')
-        command.add_argument('-r', '--remap', action='append', default=[], metavar='FROM:=TO',
-                             help='remap a name, such as __ns:=/robot1; may be repeated')
+        add_ros_arguments(command)
         command.set_defaults(run=run, module=module)
 
 
@@ -39,10 +36,24 @@ def run(options: argparse.Namespace) -> int:
     if options.module != 'execution.executor_node':  # which gets no images
         carry_large_images()
     main = import_module(f'mimo_embodied_ros.{options.module}').main
+    return int(main(ros_arguments(options)))
+
+
+def add_ros_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the arguments that every node takes."""
+    command.add_argument('-p', '--param', action='append', default=[], metavar='NAME:=VALUE',
+                         help='set a parameter; may be repeated')
+    command.add_argument('--params-file', metavar='YAML', help='a ROS parameters file')
+    command.add_argument('-r', '--remap', action='append', default=[], metavar='FROM:=TO',
+                         help='remap a name, such as __ns:=/robot1; may be repeated')
+
+
+def ros_arguments(options: argparse.Namespace, parameters: Sequence[str] = ()) -> list[str]:
+    """Return the options as ``--ros-args``; the parameters come before those of the options."""
     arguments = ['--ros-args']
     if options.params_file:
         arguments += ['--params-file', options.params_file]
-    for flag, values in (('-p', options.param), ('-r', options.remap)):
+    for flag, values in (('-p', [*parameters, *options.param]), ('-r', options.remap)):
         for value in values:
             arguments += [flag, value]
-    return int(main(arguments))
+    return arguments

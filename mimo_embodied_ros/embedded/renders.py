@@ -50,6 +50,12 @@ def _tables(rng: random.Random) -> Maker:
     return TableStage(rng).picture
 
 
+def _roads(_: random.Random) -> Maker:
+    from .rendered_roads import rendered_road
+
+    return rendered_road
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of rendered scenes.
@@ -65,7 +71,7 @@ class Kind:
     number: int
 
 
-KINDS = {'table': Kind(_tables, 12_000)}
+KINDS = {'table': Kind(_tables, 12_000), 'road': Kind(_roads, 2_000)}
 
 
 def render(

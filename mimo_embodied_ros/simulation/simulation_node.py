@@ -6,6 +6,7 @@ docs/simulation.md lists them.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from rclpy.node import Node
@@ -61,8 +62,8 @@ class Simulation(Node):
         """
         super().__init__(name, **options)
         settings = read_table(self, PARAMETERS)
-        world = world or make_world(settings['world'], WorldOptions(
-            settings['seed'], tuple(settings['things']), settings['renderer'], settings['drop']))
+        world = world or make_world(settings['world'], WorldOptions(**{
+            field.name: settings[field.name] for field in fields(WorldOptions)}))
         interfaces = OptionalInterfaces()
         self.runner = WorldRunner(world, settings['rate'], paused=settings['paused'])
         frames = Frames(world)

@@ -22,6 +22,10 @@ PARAMETERS = (
               (0.01, 100.0), unit='Hz', read_only=True),
     Parameter('drop', 0.2, 'Probability that the gripper of the drawn tabletop loses a thing in a '
               'pick or in a place.', (0.0, 1.0), read_only=True),
+    Parameter('slippery', 0.0, 'Share of the things on the tabletop that are heavy and slippery.',
+              (0.0, 1.0), read_only=True),
+    Parameter('knocks', 0.0, 'How often in a minute something pushes a thing on the tabletop, on '
+              'average.', (0.0, 600.0), read_only=True),
     Parameter('enable_stamped_cmd_vel', True, 'cmd_vel is a TwistStamped, as of Nav2 since Kilted; '
               'false: a Twist.', read_only=True),
 )

@@ -63,5 +63,10 @@ SHAPES = {
 MOVABLE = tuple(name for name, shape in SHAPES.items() if shape.movable)
 CONTAINERS = tuple(name for name, shape in SHAPES.items() if shape.holds == 'in')
 PLACES = tuple(name for name, shape in SHAPES.items() if shape.holds == 'on')
-ROOM_SHAPES = ('box', 'ball', 'cone', 'cylinder')
-"""What stands in rooms, as large as furniture."""
+ROOM_SHAPES = {
+    'box': Shape((0.16, 0.22), 8, 2**0.5, 2.2),
+    'ball': Shape((0.18, 0.25), 3, 1, 2),
+    'cone': Shape((0.19, 0.25), 4, 1, 3, ((0, 0), (1, 0), (0, 3))),
+    'cylinder': Shape((0.14, 0.2), 8, 1, 3.4, ((0, 0), (1, 0), (1, 3.4), (0, 3.4))),
+}
+"""What stands in rooms, as large as furniture; a box is closed here."""

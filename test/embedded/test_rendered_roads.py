@@ -1,17 +1,22 @@
-"""Rendered roads for training: their labels are those of the segmentation, and a seed repeats."""
+"""Rendered roads for training: their labels are those of the segmentation, and they can be kept."""
 
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 pytest.importorskip('mujoco', reason='mujoco is not installed')
 
 from mimo_embodied_ros.core.resize import FACTOR
 from mimo_embodied_ros.embedded.rendered_roads import rendered_road
+from mimo_embodied_ros.embedded.renders import Renders, render
 from mimo_embodied_ros.worlds.physics.road_plan import random_plan
+from mimo_embodied_ros.worlds.road_scene import Road
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_rendered_roads_show_what_their_labels_say() -> None:
@@ -35,9 +40,13 @@ def test_rendered_roads_show_what_their_labels_say() -> None:
     assert kinds == {'car', 'pedestrian', 'traffic light'}
 
 
-def test_a_seed_gives_the_same_rendered_road() -> None:
-    first, second = (rendered_road(random.Random(3), 84, 84) for _ in range(2))
-    assert first is not None
-    assert second is not None
-    assert np.array_equal(first.pixels, second.pixels)
-    assert first.things == second.things
+def test_rendered_roads_are_stored_with_their_labels(tmp_path: Path) -> None:
+    render(tmp_path, 'road', 1, processes=1, sizes=[(84, 56)])
+    stored = Renders(tmp_path, 'road').scenes((84, 56))
+    rng = random.Random('0 road 0')
+    made = [road for _ in range(12) if (road := rendered_road(rng, 84, 56))]
+    assert len(stored) > 2
+    for first, second in zip(stored, made):
+        assert isinstance(first, Road)
+        assert (first.bend, first.light, first.things) == (second.bend, second.light,
+                                                           second.things)

@@ -15,6 +15,8 @@ from .scenery import HIDDEN_GROUP, add_turned_mesh, yaw_quaternion
 if TYPE_CHECKING:
     import random
 
+    from mimo_embodied_ros.worlds.things import Shape
+
 _BOX, _SPHERE = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_SPHERE
 _CYLINDER, _MESH = mujoco.mjtGeom.mjGEOM_CYLINDER, mujoco.mjtGeom.mjGEOM_MESH
 _WALL = 0.003  # half of the thickness of a box's walls, metres
@@ -55,14 +57,19 @@ class TableThing:
         return f'{self.colour} {self.shape}'
 
     @property
+    def kind(self) -> Shape:
+        """What all things of its shape have in common."""
+        return SHAPES[self.shape]
+
+    @property
     def radius(self) -> float:
         """Radius of the circle on the table that holds it, metres."""
-        return SHAPES[self.shape].reach * self.size
+        return self.kind.reach * self.size
 
     @property
     def height(self) -> float:
         """Metres."""
-        return SHAPES[self.shape].height * self.size
+        return self.kind.height * self.size
 
 
 def add_thing(

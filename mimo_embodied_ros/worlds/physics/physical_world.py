@@ -101,9 +101,6 @@ class PhysicalWorld:
     def close(self) -> None:
         """Give the renderer's memory back."""
         with self._looking:
-            self._drop_renderer()
-
-    def _drop_renderer(self) -> None:
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+            if self._renderer is not None:
+                self._renderer.close()
+                self._renderer = None

@@ -82,15 +82,15 @@ class PhysicalRoad(PhysicalWorld):
 
     def reset(self, seed: int | None = None) -> None:
         """Begin anew: on another road, or with None on the same one."""
-        with self._looking, self.lock:
-            self._seed, self._given = (self._seed, self._given) if seed is None else (seed, None)
-            self.plan = self._new_plan()
-            self._load(self._model(), road_cameras(self._size), self._names())
-            self._pose()
+        if seed is not None:
+            self._seed, self._given = seed, None
+        self.plan = self._new_plan()
+        self._load(self._model(), road_cameras(self._size), self._names())
+        self._pose()
 
-    def drive(self, speed: float) -> None:
-        """Set the speed of the car with the cameras, metres a second, where the way is free."""
-        self.plan.ego.wish = max(0.0, speed)
+    def drive(self, forward: float, _: float = 0.0) -> None:
+        """Set the speed, metres a second; the car keeps to its lane, and stops for obstacles."""
+        self.plan.ego.wish = max(0.0, forward)
 
     def step(self, seconds: float) -> None:
         """Let time pass."""

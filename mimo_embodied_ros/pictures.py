@@ -274,7 +274,7 @@ def jpeg(
 
 
 def write_animation(
-    path: str | Path, pictures: Sequence[NDArray[np.uint8]], seconds: float
+    path: Path, pictures: Sequence[NDArray[np.uint8]], seconds: float
 ) -> None:
     """Write an animated GIF that plays again and again.
 
@@ -284,6 +284,7 @@ def write_animation(
         seconds: that each picture is shown.
 
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     # one palette for all, or colours flicker
     sample = Image.fromarray(np.vstack(pictures[:: max(1, len(pictures) // 8)]))
     palette = sample.quantize(255, Image.Quantize.MEDIANCUT)

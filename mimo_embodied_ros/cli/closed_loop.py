@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.annotate import Canvas
     from mimo_embodied_ros.msg import ExecutionStatus
     from mimo_embodied_ros.ros.request_kinds import Kind
+    from mimo_embodied_ros.worlds.world import WorldCamera
 
 TARGET = 0.9
 """Success rate from which on the exit code is 0."""
@@ -119,7 +120,20 @@ def spun(*nodes: Node) -> Iterator[None]:
         executor.shutdown()
 
 
-def task_tree(task: str, target_frame: str) -> BehaviourTree:
+def write_extrinsics(camera: WorldCamera, file: Path) -> None:
+    """Write where a camera is, for the node's ``extrinsics_file``."""
+    import yaml
+
+    from mimo_embodied_ros.geometry.quaternions import quaternion_of
+
+    rotation = quaternion_of(camera.pose.rotation)
+    file.write_text(yaml.safe_dump([{
+        'parent': camera.parent, 'child': camera.frame,
+        'translation': camera.pose.translation.tolist(), 'rotation': [float(v) for v in rotation],
+    }]), 'utf-8')
+
+
+def task_tree(task: str, target_frame: str, **goal: Any) -> BehaviourTree:
     """Make the tree: plan on a new image, and let the executor execute the plan.
 
     Raises:
@@ -138,7 +152,7 @@ def task_tree(task: str, target_frame: str) -> BehaviourTree:
 
     return BehaviourTree(Sequence('task', memory=True, children=[
         Timeout(f'within {START_S:g} s', WaitForFrame('fresh frame'), START_S),
-        Plan('plan', task, target_frame=target_frame),
+        Plan('plan', task, target_frame=target_frame, **goal),
         Execute('execute', ExecutePlan, 'mimo_executor/execute_plan',
                 lambda blackboard: ExecutePlan.Goal(plan=blackboard.plan), reads=('plan',))]))
 
@@ -169,10 +183,17 @@ def tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[bytes
 
 
 class SceneState(NamedTuple):
-    """What the simulation shows now: the number of the state, (H, W, 3) pixels, and a caption."""
+    """What the simulation shows now.
+
+    Attributes:
+        number: of the state; what is drawn while it is the same goes into one picture.
+        look: returns the picture, (H, W, 3) uint8.
+        caption: of the state.
+
+    """
 
     number: int
-    pixels: NDArray[np.uint8]
+    look: Callable[[], NDArray[np.uint8]]
     caption: str
 
 
@@ -225,7 +246,7 @@ class Watcher:
 
         state = self._state()
         if state.number not in self._canvases:
-            canvas = self._canvases[state.number] = Canvas(state.pixels)
+            canvas = self._canvases[state.number] = Canvas(state.look())
             canvas.note(state.caption)
         return self._canvases[state.number]
 

@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
 def _state(simulation: Simulation) -> SceneState:
     table = simulation.world.table
     held = table.held.name if table.held else 'nothing'
-    return SceneState(table.steps, table.pixels,
+    return SceneState(table.steps, lambda: table.pixels,
                       f'{table.event or "at first"}; the gripper holds {held}')
 
 

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-_COMMANDS = ('ask', 'eval_dataset', 'serve', 'simulate', 'play', 'demo', 'demo_pick', 'doctor')
-_UNTIL_INTERRUPTED = ('serve', 'view', 'execute', 'simulate', 'play')  # Ctrl-C is the way to end them
+_COMMANDS = ('ask', 'eval_dataset', 'serve', 'simulate', 'play', 'demo', 'demo_arm', 'demo_pick',
+             'doctor')
+# Ctrl-C is the way to end them
+_UNTIL_INTERRUPTED = ('serve', 'view', 'execute', 'simulate', 'play')
 _INTERRUPTED, _PIPE_CLOSED = 130, 141  # as the shell says for SIGINT and SIGPIPE
 
 

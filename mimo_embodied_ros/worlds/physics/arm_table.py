@@ -34,12 +34,15 @@ if TYPE_CHECKING:
 
 FRAME = 'base_link'
 CAMERA = 'camera'
+OVERVIEW = 'overview'
+"""The camera that sees arm and table from outside."""
 HAND = 'hand'
 """A person's open hand, onto which the arm lays what it hands over."""
 HAND_AT = (0.42, 0.58, 0.1)
 """The middle of that hand, metres; it is beside the camera's view."""
 _HAND_SIZE, _HAND_RGBA = (0.07, 0.07, 0.01), (0.85, 0.65, 0.53, 1)
 _EYE = (1.02, 0.0, 0.58)  # metres
+_OUTSIDE, _ARM = (1.15, -0.95, 0.75), (0.3, 0.1, 0.12)  # metres: the other camera, and its target
 _REST = 0.5  # seconds until things have come to rest
 _SLIPPERY_MASS, _SLIPPERY = 0.4, (0.03, 0.1)  # kilograms; friction
 _PUSH, _PUSHED = 1.5, 0.1  # newtons for a thing of 100 g; seconds
@@ -91,17 +94,16 @@ class ArmTable(PhysicalWorld):
         self._slippery, self._knocks = slippery, knocks
         self._size, self._spread = size, spread
         self._seed = seed
-        self.table_things, model, camera = self._scene()
-        super().__init__(
-            model, {CAMERA: camera}, [t.name for t in self.table_things], renderer)
+        self.table_things, model, cameras = self._scene()
+        super().__init__(model, cameras, [t.name for t in self.table_things], renderer)
         self._begin()
 
     def reset(self, seed: int | None = None) -> None:
         """Begin anew: with another scene, or with None the same one."""
         if seed is not None:
             self._seed = seed
-            self.table_things, model, camera = self._scene()
-            self._load(model, {CAMERA: camera}, [t.name for t in self.table_things])
+            self.table_things, model, cameras = self._scene()
+            self._load(model, cameras, [t.name for t in self.table_things])
         self._begin()
 
     def things(self) -> tuple[ThingState, ...]:
@@ -121,7 +123,9 @@ class ArmTable(PhysicalWorld):
                 super().step(min(seconds, until))
                 seconds -= min(seconds, until)
 
-    def _scene(self) -> tuple[tuple[TableThing, ...], mujoco.MjModel, WorldCamera]:
+    def _scene(
+        self
+    ) -> tuple[tuple[TableThing, ...], mujoco.MjModel, dict[str, WorldCamera]]:
         rng = random.Random(self._seed)
         things = tuple(
             replace(t, mass=_SLIPPERY_MASS, friction=rng.uniform(*_SLIPPERY))
@@ -133,12 +137,17 @@ class ArmTable(PhysicalWorld):
         width, height = self._size
         focal = FOCAL * height / HEIGHT
         eye = np.add(_EYE, [rng.uniform(-self._spread, self._spread) for _ in _EYE])
-        axes = scenery.looking_at(eye, MIDDLE)
-        spec.worldbody.add_camera(name=CAMERA, pos=eye, quat=scenery.quaternion_of(axes),
-                                  fovy=scenery.fovy_of(focal, height))
-        pose = Transform(axes * [1, -1, -1], eye)  # the optical frame has y down and z ahead
-        return things, scenery.compiled(spec), WorldCamera(
-            CAMERA, width, height, focal, OPTICAL_FRAME, FRAME, pose)
+        cameras = {}
+        for name, at, target, frame in ((CAMERA, eye, MIDDLE, OPTICAL_FRAME), (
+                OVERVIEW, _OUTSIDE, _ARM, f'{OVERVIEW}_color_optical_frame')):
+            axes = scenery.looking_at(at, target)
+            spec.worldbody.add_camera(name=name, pos=at, quat=scenery.quaternion_of(axes),
+                                      fovy=scenery.fovy_of(focal, height))
+            # the optical frame has y down and z ahead
+            pose = Transform(axes * [1, -1, -1], np.asarray(at, float))
+            cameras[name] = WorldCamera(
+                name, width, height, focal, frame, FRAME, pose, has_depth=name == CAMERA)
+        return things, scenery.compiled(spec), cameras
 
     def _choose(self, rng: random.Random) -> Sequence[TableThing]:
         """Choose the things of a scene, and their places."""

@@ -101,6 +101,9 @@ class PhysicalWorld:
     def close(self) -> None:
         """Give the renderer's memory back."""
         with self._looking:
-            if self._renderer is not None:
-                self._renderer.close()
-                self._renderer = None
+            self._drop_renderer()
+
+    def _drop_renderer(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.worlds.table_tasks import TASKS, TableTask, random_task
@@ -10,10 +9,16 @@ from mimo_embodied_ros.worlds.things import SHAPES
 
 from .arm_table import ArmTable
 from .bodies import TableThing
+from .film import Film
 from .table import random_things
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import random
+    from collections.abc import Callable, Sequence
+
+    from mimo_embodied_ros.worlds.world import Motion, SkillGoal
+
+_FRAME_S = 0.4  # seconds between two pictures of a film
 
 
 class TaskTable(ArmTable):
@@ -23,10 +28,14 @@ class TaskTable(ArmTable):
 
     Attributes:
         task: of the present scene.
+        film: of the present scene.
+        motions: how many skills the arm has begun to do in the present scene.
 
     """
 
     task: TableTask
+    film: Film
+    motions: int
 
     def __init__(self, seed: int = 0, only: str = '', **options: Any) -> None:
         """Set the table.
@@ -39,6 +48,22 @@ class TaskTable(ArmTable):
         """
         self._only = only
         super().__init__(seed, spread=0.0, **options)
+
+    def step(self, seconds: float) -> None:
+        """Let time pass, and film it."""
+        super().step(seconds)
+        self.film.on_tick()
+
+    def _begin(self) -> None:
+        super()._begin()
+        self.film, self.motions = Film(self, _FRAME_S), 0
+        self.skills = {name: self._counted(skill) for name, skill in self.skills.items()}
+
+    def _counted(self, skill: Callable[[SkillGoal], Motion]) -> Callable[[SkillGoal], Motion]:
+        def counted(goal: SkillGoal) -> Motion:
+            self.motions += 1
+            return (yield from skill(goal))
+        return counted
 
     def _choose(self, rng: random.Random) -> Sequence[TableThing]:
         kind = self._only or [*TASKS][self._seed % len(TASKS)]

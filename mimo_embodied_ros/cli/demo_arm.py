@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.worlds.physics.task_table import TaskTable
 
 _DOMAIN = '76'  # so that neither a robot nor another demo hears this one
-_RATE = 2.0  # seconds of simulated time in a second
+_RATE = 1.0  # seconds of simulated time in a second
 _SLIPPERY, _KNOCKS = 0.1, 0.5  # share of heavy, slippery things; pushes a minute
 _PLAYED_S = 0.1  # seconds that each picture of the film is shown
 _FILM_SIZE = 320, 240
@@ -81,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
     write_extrinsics(world.cameras[CAMERA], extrinsics)
     skills = share_folder() / 'config' / 'skills' / 'tabletop.yaml'
     camera = {'extrinsics_file': str(extrinsics), 'camera.reliable': 'true',
+              'max_image_age': '20.0', 'camera.on_demand': 'true',
               'camera.image_topic': 'camera/color/image_raw',
               'camera.depth_topic': 'camera/aligned_depth_to_color/image_raw'}
     process.init([])

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import NoReturn
 
-_COMMANDS = ('ask', 'eval_dataset', 'serve', 'simulate', 'play', 'demo', 'demo_arm', 'demo_pick',
-             'doctor')
+_COMMANDS = (
+    'ask', 'eval_dataset', 'serve', 'simulate', 'play', 'demo', 'demo_arm', 'demo_pick', 'doctor')
 # Ctrl-C is the way to end them
 _UNTIL_INTERRUPTED = ('serve', 'view', 'execute', 'simulate', 'play')
 _INTERRUPTED, _PIPE_CLOSED = 130, 141  # as the shell says for SIGINT and SIGPIPE

@@ -55,4 +55,10 @@ def is_done(rng: random.Random, clip: TableClip) -> Question | None:
     return Question('done', TASKS['is_done'], f'put {thing} in {holder}', word, word)
 
 
+def askable(clip: TableClip, *, video: bool) -> bool:
+    """Tell whether there is a question about a clip as a video, or else as images."""
+    shapes = {thing.shape for thing in clip.frames[0].things}
+    return video or not (shapes.isdisjoint(MOVABLE) or shapes.isdisjoint(CONTAINERS))
+
+
 MAKERS = (what_moved, touched_last, is_done)

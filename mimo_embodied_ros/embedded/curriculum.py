@@ -24,9 +24,12 @@ from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.query import Task
 from mimo_embodied_ros.core.resize import FACTOR, smart_resize
-from mimo_embodied_ros.worlds import road_scene, table_scene
+from mimo_embodied_ros.core.video import PAIR
+from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
+from mimo_embodied_ros.worlds.things import COLOURS
 
 from . import (
+    clip_questions,
     packing,
     plan_questions,
     road_questions,
@@ -34,15 +37,17 @@ from . import (
     untrained_model,
     vision_supervision,
 )
+from .clip_supervision import ClipView
 from .question import YES_NO_TAIL, Question
+from .taught_attention import Mention, Option
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .renders import Renders
 
-_Scene = table_scene.Table | road_scene.Road
+_Scene = table_scene.Table | road_scene.Road | ClipView
 
 # (width, height) of usual cameras
 CAMERA_SIZES = ((640, 480), (1280, 720), (480, 640), (848, 480), (1920, 1080))
@@ -108,12 +113,51 @@ def image_size(rng: random.Random) -> tuple[int, int]:
     return width, height
 
 
-def _mentions(text: str, scene: _Scene) -> tuple[packing.Mention, ...]:
-    """Find the full names of things in a text, in its order."""
+def _token(scene: _Scene, thing: table_scene.Thing | road_scene.RoadObject) -> int:
+    """The image token in which a thing lies."""
+    if isinstance(scene, ClipView):
+        return scene.last_seen(thing.name)
     rows, columns = (side // FACTOR for side in scene.pixels.shape[:2])
-    return tuple(sorted(
-        packing.Mention(match.end(), vision_supervision.token_of(thing, rows, columns))
-        for thing in scene.things for match in re.finditer(rf'\b{thing.name}\b', text)))
+    return vision_supervision.token_of(thing, rows, columns)
+
+
+def _mentions(text: str, scene: _Scene) -> tuple[Mention, ...]:
+    """Find the names of things in a text, in its order: full ones, and short unique ones."""
+    found = []
+    for thing in scene.things:
+        token = _token(scene, thing)
+        names = [thing.name]
+        if isinstance(scene, table_scene.Table) and isinstance(thing, table_scene.Thing):
+            names += table_questions.short_names(scene, thing)
+        found += [Mention(match.end(), token) for name in names
+                  for match in re.finditer(rf'(?:\b(\w+) )?\b{name}\b', text)
+                  if match[1] not in COLOURS]  # the blue cup is no unique cup that is red
+    return tuple(sorted(found))
+
+
+def _counted(question: Question, prompt: str, scene: _Scene) -> tuple[Mention, ...]:
+    """The word whose number is asked for, with each of the things."""
+    if question.kind != 'count':
+        return ()
+    end = prompt.index(' are there?')
+    return tuple(Mention(end, _token(scene, thing)) for thing in question.things)
+
+
+def _seen(question: Question, scene: _Scene) -> int:
+    """The image token that shows the answer about a clip; -1: none does."""
+    if not isinstance(scene, ClipView) or question.kind == 'done':
+        return -1
+    if question.kind == 'moved':
+        return scene.left(question.short)
+    return scene.touched(scene.clip.touched[-1])
+
+
+def _options(question: Question, prompt: str) -> tuple[Option, ...]:
+    """The options in a prompt whose answer is one of their letters."""
+    if question.kind not in {'choice', 'touched'}:
+        return ()
+    return tuple(Option(match.end(1), match.end(2), match[1] == question.short)
+                 for match in re.finditer(r'^([A-D])\. (.+)$', prompt, re.MULTILINE))
 
 
 def _example(
@@ -126,16 +170,16 @@ def _example(
     relying on any of them.
     """
     if form == 'bare':
-        named = question.task in {Task.POINTS, Task.BOXES} or question.kind == 'check'
+        named = question.task in {Task.POINTS, Task.BOXES} or question.kind in _CHECKS
         prompt = f'{question.task.name}: {question.text}' if named else question.text
-        prompt = prompt.removesuffix(YES_NO_TAIL)
+        prompt = (prompt + question.task.list_options(question.options)).removesuffix(YES_NO_TAIL)
         spatial = question.task is Task.SPATIAL
         reply, bare = question.answer if spatial else question.short, True
     elif form == 'partly':
         with_prompt, with_thought, bare = (rng.random() < 0.5 for _ in range(3))
         full_prompt = question.prompt(thinking=rng.random() < 0.5)
         # the text of a check alone does not say what is asked about it
-        prompt = full_prompt if with_prompt or question.kind == 'check' else question.text
+        prompt = full_prompt if with_prompt or question.kind in _CHECKS else question.text
         reply = question.reply() if with_thought else question.answer
     else:
         if question.short and question.task is Task.SPATIAL and rng.random() < 0.15:
@@ -145,7 +189,8 @@ def _example(
     return packing.Example(
         prompt, reply, question.short, question.kind, _weight(question, stage.refusals), bare,
         _mentions(prompt, scene), _mentions(reply, scene), question.task is not Task.PLAN,
-        _sense_word(question, prompt, checks=stage.checks))
+        _sense_word(question, prompt, checks=stage.checks), _options(question, prompt),
+        _counted(question, prompt, scene), _seen(question, scene))
 
 
 def _sense_word(question: Question, prompt: str, *, checks: bool) -> int:
@@ -160,10 +205,25 @@ def _sense_word(question: Question, prompt: str, *, checks: bool) -> int:
 
 
 def _weight(question: Question, refusals: float) -> float:
-    """Weight of the answer: a word is one token, where a point is eight."""
+    """Weight of the answer: a word or number is one token, where a point is eight."""
     if question.short == '[]':
         return refusals
-    return 4.0 if question.short.isalpha() else 1.0
+    return 4.0 if question.short.isalnum() else 1.0
+
+
+_CHECKS = ('check', 'done')  # questions whose text alone does not say what is asked
+_MAKERS: dict[str, tuple[Callable[[random.Random, table_scene.Table], Question | None], ...]] = {
+    'plan': (plan_questions.short_plan,),
+    'long plan': (plan_questions.long_plan,),
+    'box': (table_questions.box,),
+    'nearest': (lambda rng, scene: table_questions.relation(rng, scene, 'nearest'),),
+    'choice': (table_questions.which_nearest, table_questions.colour),
+    'count': (table_questions.count,),
+    'colour': (table_questions.colour,),
+    'list': (table_questions.listing,),
+    'check': (table_questions.check, table_questions.check_alike),
+}
+_NOT_WANTED = {'choice': ('colour',), 'colour': ('choice',)}
 
 
 def _questions(
@@ -179,14 +239,16 @@ def _questions(
                      else road_questions.about_road(rng, scene))
         rng.shuffle(questions)
         return questions
-    if want == 'plan':
-        plans = (plan_questions.plan(rng, scene) for _ in range(number))
-        return [plan for plan in plans if plan is not None]
-    if want == 'box':
-        return [table_questions.box(rng, scene) for _ in range(number)]
-    if want == 'nearest':  # most tries are too close to call
-        relations = (table_questions.relation(rng, scene, 'nearest') for _ in range(4 * number))
-        return [relation for relation in relations if relation is not None]
+    if isinstance(scene, ClipView):
+        makers = ((clip_questions.what_moved, clip_questions.touched_last) if scene.video
+                  else (clip_questions.is_done,))
+        asked = (maker(rng, scene.clip) for _ in range(number) for maker in makers)
+        return [question for question in asked if question]
+    if want in _MAKERS:  # most tries at some kinds are too close to call
+        tries = (rng.choice(_MAKERS[want])(rng, scene) for _ in range(4 * number))
+        made = (question for question in tries
+                if question and question.kind not in _NOT_WANTED.get(want, ()))
+        return list(itertools.islice(made, number))
     stream = table_questions.about_table(rng, scene, relations=want != 'easy')
     questions = list(itertools.islice(stream, 4 * number))
     if want in {'any', 'easy'}:
@@ -209,6 +271,8 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.04, 'box', 'bare', 5, 26),
         (0.06, 'plan', 'bare', 6, 48),
         (0.03, 'plan', 'bare', 3, 92),
+        (0.03, 'long plan', 'bare', 3, 118),
+        (0.015, 'long plan', 'bare', 2, 154),
         (0.18, 'word', 'partly', 8, 46),
         (0.09, 'point', 'partly', 5, 66),
     ),
@@ -221,6 +285,8 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.04, 'box', 'bare', 5, 26),
         (0.07, 'plan', 'bare', 6, 48),
         (0.04, 'plan', 'bare', 3, 92),
+        (0.03, 'long plan', 'bare', 3, 118),
+        (0.015, 'long plan', 'bare', 2, 154),
     ),
     'speak': (
         (0.27, 'point', 'spoken', 6, 72),
@@ -232,6 +298,9 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.1, 'plan', 'spoken', 5, 74),
         (0.04, 'plan', 'spoken', 3, 114),
         (0.04, 'plan', 'thinking', 3, 156),
+        (0.04, 'long plan', 'spoken', 3, 146),
+        (0.015, 'long plan', 'spoken', 2, 182),
+        (0.02, 'long plan', 'thinking', 2, 202),
         (0.04, 'any', 'bare', 16, 16),
     ),
     'point': (
@@ -244,6 +313,9 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.1, 'plan', 'spoken', 5, 74),
         (0.04, 'plan', 'spoken', 3, 114),
         (0.03, 'plan', 'thinking', 3, 156),
+        (0.04, 'long plan', 'spoken', 3, 146),
+        (0.015, 'long plan', 'spoken', 2, 182),
+        (0.02, 'long plan', 'thinking', 2, 202),
         (0.02, 'any', 'bare', 16, 16),
     ),
     'compare': (
@@ -258,7 +330,28 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.08, 'plan', 'spoken', 5, 74),
         (0.03, 'plan', 'spoken', 3, 114),
         (0.02, 'plan', 'thinking', 3, 156),
+        (0.04, 'long plan', 'spoken', 3, 146),
+        (0.015, 'long plan', 'spoken', 2, 182),
+        (0.02, 'long plan', 'thinking', 2, 202),
         (0.02, 'any', 'bare', 16, 16),
+    ),
+    'ask video': (
+        (0.6, 'clip', 'bare', 4, 44),
+        (0.4, 'clip', 'partly', 3, 76),
+    ),
+    'ask images': (
+        (0.6, 'clip', 'bare', 6, 24),
+        (0.4, 'clip', 'partly', 4, 60),
+    ),
+    'speak video': (
+        (0.2, 'clip', 'bare', 4, 44),
+        (0.4, 'clip', 'spoken', 4, 80),
+        (0.4, 'clip', 'thinking', 4, 80),
+    ),
+    'speak images': (
+        (0.2, 'clip', 'bare', 6, 24),
+        (0.4, 'clip', 'spoken', 6, 60),
+        (0.4, 'clip', 'thinking', 6, 60),
     ),
     'ask road': (
         (0.4, 'any', 'bare', 11, 20),
@@ -276,7 +369,8 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
     ),
 }
 _MIXES['place road'] = _MIXES['ask road']
-_MIXES['point road'] = _MIXES['compare road'] = _MIXES['speak road']
+for _kind in ('road', 'video', 'images'):
+    _MIXES[f'point {_kind}'] = _MIXES[f'compare {_kind}'] = _MIXES[f'speak {_kind}']
 SILENT = ('see', 'aim', 'read')  # stages without questions
 _MIXES |= dict.fromkeys(SILENT, ((1.0, 'none', 'bare', 1, 1),))
 # share of the steps with roads
@@ -285,6 +379,21 @@ _ROADS = {**dict.fromkeys((*SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'pl
 
 
 _RENDERED = 0.5  # share of the steps with rendered scenes, where there are such
+# share of the steps with clips
+_CLIPS = {'ask': 0.06, 'speak': 0.1, 'point': 0.08, 'compare': 0.08}
+# Pictures of a table for each of a clip: a clip's take more of the language model's time.
+_FEWER = 4
+
+
+def _draw_clips(rng: random.Random, stage: Stage, *, video: bool) -> list[_Scene]:
+    """Draw clips about which there is something to ask as a video, or as images."""
+    width, height = image_size(rng)
+    clips: list[_Scene] = []
+    while len(clips) < max(2, stage.images // _FEWER * (2 if video else 1)):
+        clip = table_clip.draw_clip(rng, width, height)
+        if clip_questions.askable(clip, video=video):
+            clips.append(ClipView(clip, video=video))
+    return clips
 
 
 def draw_scenes(
@@ -299,6 +408,9 @@ def draw_scenes(
         renders: rendered scenes by their kind, which half of the steps get where there are some.
 
     """
+    if rng.random() < _CLIPS.get(stage.name, 0):
+        medium = rng.choice(('video', 'video', 'images'))
+        return _draw_clips(rng, stage, video=medium == 'video'), f'{stage.name} {medium}'
     width, height = image_size(rng)
     rendered = renders if renders and rng.random() < _RENDERED else {}
     if rng.random() < _ROADS[stage.name]:
@@ -326,4 +438,18 @@ def pack_questions(
     for scene in scenes:
         questions = _questions(rng, scene, blocks, want)
         examples.append([_example(rng, q, scene, form, stage) for q in questions])
-    return packer.pack([scene.pixels for scene in scenes], examples, blocks, length, stage.units)
+    clips = [scene for scene in scenes if isinstance(scene, ClipView)]
+    if not clips:
+        return packer.pack(
+            [scene.pixels for scene in scenes], examples, blocks, length, stage.units)
+    step = PAIR * table_clip.INTERVAL * untrained_model.TOKENS_PER_SECOND
+    return packer.pack_clips(
+        [[table.pixels for table in scene.clip.frames] for scene in clips], examples, blocks,
+        length, stage.units, step=step if clips[0].video else None,
+        compared=[scene.looks_back() for scene in clips])
+
+
+def pictures(scenes: Sequence[_Scene]) -> list[table_scene.Table | road_scene.Road]:
+    """Return what each picture of the scenes shows: one of each, but several of a clip."""
+    return [picture for scene in scenes
+            for picture in (scene.tables if isinstance(scene, ClipView) else [scene])]

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from transformers import AttentionInterface
 
-from .packing import IGNORE, POINTING_LAYER
+from .packing import IGNORE
+from .taught_attention import COMPARING_LAYER, LAYERS
 
 if TYPE_CHECKING:
     from transformers import Qwen2_5_VLForConditionalGeneration
@@ -44,13 +45,13 @@ def _images_attention(
 def _packed_attention(
     module: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention_mask: None,
     scaling: float, *, batch: PackedBatch, tokens: torch.Tensor,
-    attention_log: list[torch.Tensor], **_: Any,
+    attention_log: list[torch.Tensor], compare_log: list[torch.Tensor], **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention of the prefix; blocks attend to the prefix and, causally, to themselves.
 
     q, k and v are (1, heads, n, width), of the tokens of the batch whose places in its flattened
     rows are ``tokens`` (n,). The blocks' attention is appended to ``attention_log``: (rows, heads,
-    blocks, size, prefix + size).
+    blocks, size, prefix + size); that of ``batch.compared`` to ``compare_log``.
     """
     heads, width = q.shape[1], q.shape[3]
     (rows, length), prefix, blocks = batch.ids.shape, batch.prefix, batch.blocks
@@ -63,6 +64,8 @@ def _packed_attention(
     q, k, v = in_rows(q), in_rows(k), in_rows(v)
     k, v = (x.repeat_interleave(heads // x.shape[1], 1) for x in (k, v))
     size = (length - prefix) // blocks
+    if module.layer_idx == COMPARING_LAYER:
+        compare_log.append(_prefix_weights(q * scaling, k, batch))
     head = F.scaled_dot_product_attention(
         q[:, :, :prefix], k[:, :, :prefix], v[:, :, :prefix], is_causal=True, scale=scaling)
     q, own_k, own_v = (x[:, :, prefix:] for x in (q * scaling, k, v))
@@ -78,6 +81,15 @@ def _packed_attention(
     tail = tail + (scores[..., prefix:] @ own_v.reshape(block_shape)).reshape(tail.shape)
     whole = torch.cat([head, tail], 2).transpose(1, 2)
     return whole.flatten(0, 1)[tokens][None], None
+
+
+def _prefix_weights(q: torch.Tensor, k: torch.Tensor, batch: PackedBatch) -> torch.Tensor:
+    """Attention weight of each entry of ``batch.compared``."""
+    row, head, attending, attended = batch.compared.unbind(1)
+    scores = (k[row, head, : batch.prefix] @ q[row, head, attending][..., None])[..., 0]
+    later = torch.arange(batch.prefix) > attending[:, None]
+    weights = scores.float().masked_fill(later, -torch.inf).softmax(-1)
+    return weights.gather(1, attended[:, None])[:, 0]
 
 
 AttentionInterface.register('packed_images', _images_attention)
@@ -124,7 +136,7 @@ def encode_images(
         last = number == len(tower.blocks)
         x = block(x, cu_seqlens=all_patches, position_embeddings=turns, images=images,
                   neighbours=neighbours if last else None, attention_log=attention_log)
-    return (tower.merger(x).reshape(images, rows * columns, -1),
+    return (tower.merger(x).reshape(images, rows * columns, -1).float(),
             torch.cat([torch.empty(0, 4), *attention_log]))
 
 
@@ -134,19 +146,16 @@ class PackedAnswers(NamedTuple):
     Attributes:
         logits: (answer tokens, vocabulary).
         at: rows and columns of these tokens in the batch.
-        pointed: attention weight of each entry of ``batch.mentions``.
-        recalled: attention weight of each entry of ``batch.recalls``.
-        on_sense_words: attention weight of each entry of ``batch.sense_words``.
-        at_names: (n, hidden): the hidden state at the name, after each of ``batch.mentions``.
-        at_answers: (n, hidden): the hidden state at the answer, after each of ``batch.recalls``.
+        attention: attention weight of each entry of ``batch.taught``, and as ``compared`` of
+            those of ``batch.compared``.
+        at_names: (n, hidden): the hidden state at the name, after each ``pointed`` of these.
+        at_answers: (n, hidden): the hidden state at the answer, after each ``recalled`` of these.
 
     """
 
     logits: torch.Tensor
     at: tuple[torch.Tensor, ...]
-    pointed: torch.Tensor
-    recalled: torch.Tensor
-    on_sense_words: torch.Tensor
+    attention: dict[str, torch.Tensor]
     at_names: torch.Tensor
     at_answers: torch.Tensor
 
@@ -168,8 +177,9 @@ def answer_questions(
     x = x.flatten(0, 1)[tokens][None]
     turns = tuple(turn.flatten(-3, -2)[..., tokens, :].unsqueeze(-3) for turn in turns)
     attention_log: list[torch.Tensor] = []
+    compare_log: list[torch.Tensor] = []
     shared = {'attention_mask': None, 'position_embeddings': turns, 'batch': batch,
-              'tokens': tokens, 'attention_log': attention_log}
+              'tokens': tokens, 'attention_log': attention_log, 'compare_log': compare_log}
     states: list[torch.Tensor] = []
     *layers, last = language.layers
     for layer in layers:
@@ -181,16 +191,13 @@ def answer_questions(
     answers = (x + attended)[0, place[at]]
     answers = answers + last.mlp(last.post_attention_layernorm(answers))
 
-    def at_block(state: torch.Tensor, row: torch.Tensor, block: torch.Tensor,
-                 token: torch.Tensor) -> torch.Tensor:
+    def after(name: str) -> torch.Tensor:
+        row, block, token = batch.taught[name][:, [0, 2, 3]].unbind(1)
         size = (length - batch.prefix) // batch.blocks
-        return state[place[row, batch.prefix + block * size + token]]
+        return states[LAYERS[name]][place[row, batch.prefix + block * size + token]]
 
-    name_layer, answer_layer = POINTING_LAYER, POINTING_LAYER + 1
+    attention = {name: attention_log[layer][batch.taught[name][:, :5].unbind(1)]
+                 for name, layer in LAYERS.items()}
+    attention['compared'], = compare_log
     return PackedAnswers(
-        model.lm_head(language.norm(answers)), at,
-        attention_log[name_layer][batch.mentions[:, :5].unbind(1)],
-        attention_log[answer_layer][batch.recalls[:, :5].unbind(1)],
-        attention_log[answer_layer][batch.sense_words[:, :5].unbind(1)],
-        at_block(states[name_layer], *batch.mentions[:, [0, 2, 3]].unbind(1)),
-        at_block(states[answer_layer], *batch.recalls[:, [0, 2, 3]].unbind(1)))
+        model.lm_head(language.norm(answers)), at, attention, after('pointed'), after('recalled'))

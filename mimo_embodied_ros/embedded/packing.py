@@ -10,7 +10,7 @@ transformers classes; only the attention differs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from mimo_embodied_ros.core.resize import FACTOR
 from mimo_embodied_ros.core.video import PAIR
 from mimo_embodied_ros.engine.positions import Grid, mrope_positions
 
+from .taught_attention import COMPARING_HEADS, LAYERS, Mention, Option, ending, links
 from .untrained_model import IMAGE_MEAN, IMAGE_STD, SYSTEM
 
 if TYPE_CHECKING:
@@ -31,20 +32,6 @@ if TYPE_CHECKING:
 _MEAN, _STD = np.array([IMAGE_MEAN, IMAGE_STD], np.float32)
 IGNORE = -100
 _WRAPPER = 0.15  # weight of the reply's tokens outside of its core
-# Taught attention: in this layer a thing's name attends to the thing; in the next one the answer
-# attends to the first and the second name in the question and to the word that says what is asked
-# about them. Heads that share keys and values retrieve the same; for names, which must retrieve
-# places to the pixel, one head of each group is taught.
-POINTING_LAYER = 1
-NAMES = 2
-_HEADS = ((0, 3), (1, 4), (2,))  # for the first name, the second name, and the word
-
-
-class Mention(NamedTuple):
-    """The end of a thing's name in a text, and the image token in which the thing lies."""
-
-    end: int
-    token: int
 
 
 @dataclass(frozen=True)
@@ -64,6 +51,9 @@ class Example:
         recalls: whether the core is about the things that the prompt names, in its order.
         sense_word: the end, in the prompt, of the word that says what is asked about them; 0: there
             is no such word.
+        options: the options in the prompt.
+        counted: the end of the word whose number is asked for, with each of the things.
+        seen: the image token that shows the answer about a clip; -1: none is taught.
 
     """
 
@@ -77,6 +67,9 @@ class Example:
     repeats: tuple[Mention, ...] = ()
     recalls: bool = True
     sense_word: int = 0
+    options: tuple[Option, ...] = ()
+    counted: tuple[Mention, ...] = ()
+    seen: int = -1
 
 
 @dataclass(frozen=True)
@@ -85,10 +78,10 @@ class PackedBatch:
 
     Token tensors are (rows, length), positions (3, length).
 
-    ``mentions``, ``recalls`` and ``sense_words`` are what the taught heads should attend to: (n, 7)
-    of row, head, block, attending token of the block, attended token (of the prefix or, counted on
-    from these, of the block), number of the question's name that it is about, and image token of
-    that thing.
+    ``taught`` is what heads should attend to, by the names of ``LAYERS``: (n, 7) of row, head,
+    block, attending token of the block, attended token (of the prefix or, counted on from these, of
+    the block), number of the question's name that it is about, and image token of that thing; the
+    last two are 0 where it is about none.
     """
 
     patches: torch.Tensor
@@ -100,9 +93,8 @@ class PackedBatch:
     labels: torch.Tensor  # the NEXT token where it is to be learnt, else IGNORE
     weights: torch.Tensor
     kinds: NDArray[np.str_]  # kind of the question at core tokens, else empty
-    mentions: torch.Tensor  # from names to things
-    recalls: torch.Tensor  # from answers to names
-    sense_words: torch.Tensor  # from answers to what is asked; the last two columns are 0
+    taught: dict[str, torch.Tensor]
+    compared: torch.Tensor  # (n, 4): row, head, attending and attended token of the prefix
     prefix: int  # tokens of the prefix
     blocks: int  # blocks in a row
 
@@ -200,7 +192,7 @@ class Packer:
     def pack_clips(
         self, clips: Sequence[Sequence[NDArray[np.uint8]]],
         examples: Sequence[Sequence[Example]], blocks: int, length: int, units: float = 1.0, *,
-        step: float | None = None,
+        step: float | None = None, compared: Sequence[Sequence[tuple[int, int]]] = (),
     ) -> PackedBatch:
         """Pack each clip and its examples into one row.
 
@@ -212,6 +204,8 @@ class Packer:
             units: as of ``pack``.
             step: send a clip as a video, with so many positions in time from one pair of frames to
                 the next (see ``Grid``); None: send its frames as images.
+            compared: of each clip, pairs of image tokens of which the first is to attend to the
+                second.
 
         """
         frames, cells = [frame for clip in clips for frame in clip], _cells(clips[0][0])
@@ -224,7 +218,11 @@ class Packer:
                      for clip in clips for i in range(0, len(clip), PAIR)]
             patches, token = to_patches(*zip(*pairs)), self._video
             grids = [Grid(len(pairs) // len(clips), *cells, step)]
-        return self._pack(patches, grids, token, examples, blocks, length, units)
+        batch = self._pack(patches, grids, token, examples, blocks, length, units)
+        at = batch.image_at
+        looks = [(row, head, int(at[last]), int(at[first])) for row, tokens in enumerate(compared)
+                 for last, first in tokens for head in COMPARING_HEADS]
+        return replace(batch, compared=torch.tensor(looks, dtype=torch.int64).reshape(-1, 4))
 
     def _pack(
         self, patches: torch.Tensor, grids: Sequence[Grid], token: int,
@@ -239,10 +237,9 @@ class Packer:
         labels = np.full(shape, IGNORE, np.int64)
         weights = np.zeros(shape, np.float32)
         kinds = np.full(shape, '', 'U12')
-        mentions: list[tuple[int, ...]] = []
-        recalls: list[tuple[int, ...]] = []
-        words: list[tuple[int, ...]] = []
+        taught: dict[str, list[tuple[int, ...]]] = {name: [] for name in LAYERS}
         used = np.zeros(shape, np.bool_)
+        places = image_at.tolist()
         ids[:, :prefix], used[:, :prefix] = prefix_ids, True
         for row, row_examples in enumerate(examples):
             block = 0
@@ -264,32 +261,21 @@ class Packer:
                 core = [before - 1 + i for i in _within(reply_spans, example.reply, example.core)]
                 weights[row, [start + token for token in core]] = example.weight
                 kinds[row, [start + token for token in core]] = example.kind
-                last = [_ending(reply_spans, number.end())
+                last = [ending(reply_spans, number.end())
                         for number in re.finditer(r'\d{2,}', example.reply)]
                 weights[row, [start + before - 1 + token for token in last]] *= units
-                names = [_ending(prompt_spans, thing.end) for thing in example.mentions]
-                again = [before + _ending(reply_spans, thing.end) for thing in example.repeats]
-                things = [thing.token for thing in (*example.mentions, *example.repeats)]
-                mentions += [
-                    (row, head, block, name, int(image_at[thing]), 0, thing)
-                    for name, thing in zip(names + again, things) for head in _HEADS[0]]
-                if example.recalls and len(names) <= NAMES:
-                    recalls += [
-                        (row, head, block, token, prefix + name, number, things[number])
-                        for number, name in enumerate(names) for head in _HEADS[number]
-                        for token in core]
-                if example.sense_word:
-                    word = prefix + _ending(prompt_spans, example.sense_word)
-                    words += [(row, head, block, token, word, 0, 0)
-                              for head in _HEADS[NAMES] for token in core]
+                for name, heads, *link in links(
+                        example, prompt_spans, reply_spans, before, core, prefix, places):
+                    taught[name] += [(row, head, block, *link) for head in heads]
                 block += 1
         positions = np.concatenate(
             [prefix_positions, np.tile(begin + np.arange(length), (3, blocks))], 1)
         return PackedBatch(
             patches, (grids[0].rows, grids[0].columns), image_at, torch.from_numpy(ids),
-            torch.from_numpy(used), torch.from_numpy(positions), torch.from_numpy(labels), torch.from_numpy(weights),
-            kinds, _index_tensor(mentions), _index_tensor(recalls), _index_tensor(words),
-            prefix, blocks)
+            torch.from_numpy(used), torch.from_numpy(positions), torch.from_numpy(labels),
+            torch.from_numpy(weights), kinds,
+            {name: _index_tensor(entries) for name, entries in taught.items()},
+            torch.empty(0, 4, dtype=torch.int64), prefix, blocks)
 
 
 def _cells(image: NDArray[np.uint8]) -> tuple[int, int]:
@@ -306,8 +292,3 @@ def _within(spans: Sequence[tuple[int, int]], text: str, part: str) -> list[int]
     begin = text.rindex(part)
     end = begin + len(part)
     return [i for i, (first, last) in enumerate(spans) if first < end and last > begin]
-
-
-def _ending(spans: Sequence[tuple[int, int]], place: int) -> int:
-    """The token that ends at a place of the text."""
-    return next(i for i, (_, last) in enumerate(spans) if last == place)

@@ -14,7 +14,7 @@ from mimo_embodied_ros.worlds.table_scene import Table, Thing, clearance
 from mimo_embodied_ros.worlds.things import MOVABLE, SHAPES
 
 from .question import Question, pixel_of
-from .table_questions import missing_name, unique_names
+from .table_questions import missing_name, short_names
 
 if TYPE_CHECKING:
     import random
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST = 5
 """Most things in one plan: two steps for each of them, and at most ten in a plan."""
+_ABSENT = 0.12  # share of the instructions about things that are not there
 _GRID = 7  # places along each side of a drawn table among which the freest is found
 
 
@@ -35,13 +36,23 @@ class _Plan(NamedTuple):
     steps: Sequence[_Step]
 
 
-def plan(rng: random.Random, scene: Table, kind: str = '') -> Question | None:
+def short_plan(rng: random.Random, scene: Table) -> Question | None:
+    """Instruct, as `plan`, to do something that takes few steps."""
+    return plan(rng, scene, ('pick', 'put', 'stack', 'hand'))
+
+
+def long_plan(rng: random.Random, scene: Table) -> Question | None:
+    """Instruct, as `plan`, to do something that takes many steps."""
+    return plan(rng, scene, ('clear', 'swap'))
+
+
+def plan(rng: random.Random, scene: Table, kinds: Sequence[str] = ()) -> Question | None:
     """Instruct to do something with the things; the answer is steps with points.
 
     Args:
         rng: source of all random choices.
         scene: the table.
-        kind: one of `KINDS`; empty: any of them.
+        kinds: some of `KINDS`; empty: all of them.
 
     Returns:
         None where there is nothing to do.
@@ -49,9 +60,10 @@ def plan(rng: random.Random, scene: Table, kind: str = '') -> Question | None:
     """
     if not any(t.shape in MOVABLE for t in scene.things):
         return None
-    if not kind and rng.random() < 0.12:
+    if rng.random() < _ABSENT:
         return _absent(rng, scene)
-    made = KINDS[kind or rng.choices([*KINDS], _SHARES)[0]](rng, scene)
+    kind = rng.choices([*(kinds or KINDS)], [_SHARES[kind] for kind in kinds or KINDS])[0]
+    made = KINDS[kind](rng, scene)
     if made is None:
         return None
     steps = '\n'.join(f'{i}. {step.text}{f" {pixel_of(step.at)}" if step.at else ""}'
@@ -120,8 +132,8 @@ def _put(rng: random.Random, scene: Table) -> _Plan | None:
     moved = rng.sample(moved, 2 if len(moved) > 1 and rng.random() < 0.25 else 1)
     where = rng.choice({'in': ('in', 'in', 'into'), 'on': ('on', 'on', 'onto')}.get(
         SHAPES[goal.shape].holds, ('next to',)))
-    short_names = [goal.shape] if goal.shape in unique_names(scene, goal) else []
-    goal_name = rng.choice(short_names) if short_names and rng.random() < 0.3 else goal.name
+    short = goal.shape in short_names(scene, goal)
+    goal_name = goal.shape if short and rng.random() < 0.3 else goal.name
     names = ' and '.join(f'the {t.name}' for t in moved)
     done = {'into': 'in', 'onto': 'on'}.get(where, where)
     return _Plan(f'{_verb(rng)} {names} {where} the {goal_name}',
@@ -209,4 +221,4 @@ def _free_space(scene: Table) -> Thing | None:
 KINDS: dict[str, Callable[[random.Random, Table], _Plan | None]] = {
     'pick': _pick, 'put': _put, 'stack': _stack, 'clear': _clear, 'hand': _hand, 'swap': _swap}
 """Kinds of instructions: those of the demos, and to pick something up."""
-_SHARES = (0.1, 0.5, 0.12, 0.12, 0.08, 0.08)
+_SHARES = {'pick': 0.1, 'put': 0.5, 'stack': 0.12, 'clear': 0.12, 'hand': 0.08, 'swap': 0.08}

@@ -34,7 +34,7 @@ class Question:
         answer: the reply after the think block; coordinates are pixels of the scene.
         short: the answer without its wrappers; empty where the kind has no short form.
         reasoning: the text of the think block when thinking is on.
-        things: the things that the answer points at, in its order.
+        things: the things that the answer points at, in its order, or counts.
         odometry: the vehicle's past states, for prompts that contain its speed and path.
         options: the choices, for tasks that list them.
 

@@ -13,8 +13,14 @@ import mujoco
 import numpy as np
 
 from mimo_embodied_ros.worlds.physics import lens, scenery, table
+from mimo_embodied_ros.worlds.physics.arm import Arm
+from mimo_embodied_ros.worlds.physics.arm_table import EYE
 from mimo_embodied_ros.worlds.physics.bodies import TableThing
+from mimo_embodied_ros.worlds.physics.physical_world import PhysicalWorld
 from mimo_embodied_ros.worlds.physics.rays import RayRenderer
+from mimo_embodied_ros.worlds.physics.robots import ur5e
+from mimo_embodied_ros.worlds.physics.truth import thing_states
+from mimo_embodied_ros.worlds.table_camera import FOCAL, HEIGHT, WIDTH
 from mimo_embodied_ros.worlds.table_scene import SeenThing, Table
 from mimo_embodied_ros.worlds.things import COLOURS, CONTAINERS, MOVABLE, SHAPES
 
@@ -24,14 +30,21 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 SHARE = 0.5
 """Least share of a thing on the table that must be seen."""
 _SHARE_INSIDE = 0.3  # the same for a thing in or on another one
 _CAMERA = 'camera'
 _MOST = 6  # things on a table
-_SETTLE = 400  # steps until everything is at rest
-_MOVING = 0.03  # m/s
-_RIM = 0.01  # metres above the rim of a bowl at which a thing's middle is still in it
+_SETTLE, _CLOSING = 400, 250  # steps until everything is at rest, and the fingers have closed
+_MOVING = 0.03  # metres or radians a second
+_LYING = 0.01  # metres above the table
+_WITH_ARM = 0.3  # share of the tables with an arm
+_AT_HOME, _EMPTY = 0.25, 0.35  # of those: out of the way; of the others: with nothing held
+_AS_DEMOS = 0.35  # share of the pictures seen from where the demo's camera is
+_ABOVE = (0.14, 0.32)  # metres of the tool above the table
+_TIP = 6  # pixels of a finger's tip that is in the picture
 
 
 class _Body(NamedTuple):
@@ -43,15 +56,18 @@ class _Body(NamedTuple):
 class TableStage:
     """A compiled table, and pictures of it."""
 
-    def __init__(self, rng: random.Random) -> None:
-        """Choose things, and compile the table."""
-        spec = mujoco.MjSpec()
+    def __init__(self, rng: random.Random, arm: float = _WITH_ARM) -> None:
+        """Choose things and whether an arm is there, and compile the table."""
+        robot = ur5e() if rng.random() < arm else None
+        spec = robot.spec() if robot else mujoco.MjSpec()
         things = _choose_things(rng)
         table.add_table(spec, rng, things)
         spec.worldbody.add_camera(name=_CAMERA)
-        self._model = scenery.compiled(spec)
-        self._data = mujoco.MjData(self._model)
+        world = PhysicalWorld(scenery.compiled(spec), {}, [t.name for t in things], RayRenderer)
+        self._model, self._data = world.model, world.data
+        self._arm = Arm(world, robot) if robot else None
         self._renderer = RayRenderer(self._model)
+        self._gravity = self._model.opt.gravity.copy()
         self._bodies = []
         for thing in things:
             body = self._model.body(thing.name).id
@@ -61,25 +77,63 @@ class TableStage:
     def picture(self, rng: random.Random, width: int, height: int) -> Table | None:
         """Render a picture; None: something is hidden, or too small to be told."""
         mujoco.mj_resetData(self._model, self._data)
-        if not self._place(rng):
+        held = self._pose(rng)
+        if not self._place(rng, held):
             return None
         names = self._paint(rng)
+        if held is not None:
+            self._grip()
         mujoco.mj_step(self._model, self._data, _SETTLE)
         mujoco.mj_forward(self._model, self._data)
         places = self._places(names)
         if places is None:
             return None
-        self._aim(rng, width, height)
+        self._aim(rng, width, height, above='held' in places)
         mujoco.mj_forward(self._model, self._data)
         return self._see(rng, names, places, width, height)
 
-    def _place(self, rng: random.Random) -> bool:
+    def _pose(self, rng: random.Random) -> _Body | None:
+        """Put the arm above the table or out of the way; return what its gripper is to hold."""
+        if self._arm is None:
+            return None
+        left, right, low, high = table.SPACE
+        point = [rng.uniform(left, right), rng.uniform(low, high), rng.uniform(*_ABOVE)]
+        yaw = rng.uniform(-1.6, 1.6)
+        joints = self._arm.joints_at(point, yaw)
+        if joints is None or rng.random() < _AT_HOME:
+            self._arm.put(self._arm.robot.home)
+            return None
+        movable = [body for body in self._bodies if body.thing.shape in MOVABLE]
+        if not movable or rng.random() < _EMPTY:
+            # with its fingers anywhere between open and closed
+            self._arm.put(joints + [rng.gauss(0, 0.1) for _ in joints], rng.random())
+            return None
+        self._arm.put(joints)
+        held = rng.choice(movable)
+        x, y, z = point
+        along, turn = rng.uniform(-0.006, 0.006), yaw + rng.gauss(0, 0.08)
+        self._data.qpos[held.at : held.at + 7] = (
+            x + along * math.cos(yaw), y + along * math.sin(yaw),
+            z - max(0.018, held.thing.height - rng.uniform(0.02, 0.035)),
+            *scenery.yaw_quaternion(turn))
+        return held
+
+    def _grip(self) -> None:
+        """Close the fingers on what is between them."""
+        assert self._arm is not None
+        self._arm.put(self._arm.set_points, 1.0)
+        self._model.opt.gravity[:] = 0  # so that it does not fall meanwhile
+        mujoco.mj_step(self._model, self._data, _CLOSING)
+        self._model.opt.gravity[:] = self._gravity
+
+    def _place(self, rng: random.Random, held: _Body | None) -> bool:
         """Put the things on, in, above and beside each other; False: there is no room."""
         gap = rng.uniform(0.005, 0.04)
         placed: list[TableThing] = []
-        order = sorted(self._bodies, key=lambda body: body.thing.shape in MOVABLE)
+        order = sorted((body for body in self._bodies if body is not held),
+                       key=lambda body: body.thing.shape in MOVABLE)
         filled = rng.choice((0.0, 0.6, 0.95))  # share of the movable things that are put on others
-        into = rng.choice(order)  # what takes several things
+        into = order[0] if order else None  # what takes several things
         tops: dict[int, float] = {}
         for body in order:
             thing, size = body.thing, body.thing.size
@@ -143,46 +197,44 @@ class TableStage:
     def _places(self, names: Sequence[tuple[str, str]]) -> list[str] | None:
         """Where each thing is; None: that is hard to say, or something still moves."""
         data = self._data
-        touching = {frozenset((int(self._model.geom_bodyid[c.geom1]),
-                               int(self._model.geom_bodyid[c.geom2])))
-                    for c in data.contact[: data.ncon]}
+        left, right, low, high = table.SPACE
+        robot = self._arm.robot if self._arm else None
+        states = thing_states(self._model, data, [body.thing for body in self._bodies],
+                              robot.fingers if robot else ())
+        now = {body.thing.name: ' '.join(name) for body, name in zip(self._bodies, names)}
         places = []
-        for body in self._bodies:
-            x, y, z = data.xipos[body.number]
-            left, right, low, high = table.SPACE
-            if (np.abs(data.cvel[body.number]).max() > _MOVING or z < 0
-                    or not (left - 0.05 < x < right + 0.05 and low - 0.05 < y < high + 0.05)):
+        for body, state in zip(self._bodies, states):
+            x, y, z = state.position
+            if np.abs(data.cvel[body.number]).max() > _MOVING:
                 return None
-            place = ''
-            for name, other in zip(names, self._bodies):
-                apart = np.hypot(*(data.xipos[other.number] - data.xipos[body.number])[:2])
-                touches = frozenset((body.number, other.number)) in touching
-                if other is body or apart > other.thing.radius or body.thing.shape not in MOVABLE:
-                    continue
-                if other.thing.shape in CONTAINERS:
-                    if z > other.thing.height + _RIM:
-                        return None
-                    place = f'in the {" ".join(name)}'
-                elif touches and z > data.xipos[other.number][2] and not place:
-                    place = f'on the {" ".join(name)}'
-            places.append(place)
+            where, _, what = state.place.partition(' the ')
+            if not where and (z > _LYING or not (
+                    left - 0.05 < x < right + 0.05 and low - 0.05 < y < high + 0.05)):
+                return None
+            places.append(f'{where} the {now[what]}' if what else where)
         return places
 
-    def _aim(self, rng: random.Random, width: int, height: int) -> None:
-        """Put the camera where the things fill much of the picture."""
+    def _aim(self, rng: random.Random, width: int, height: int, *, above: bool) -> None:
+        """Put the camera where the things fill much of the picture, or where demos have it."""
         model, camera = self._model, self._model.camera(_CAMERA).id
-        middles = np.array([self._data.xipos[body.number] for body in self._bodies])
-        radii = np.array([body.thing.radius for body in self._bodies])
-        centre = (middles.max(0) + middles.min(0)) / 2
-        centre[:2] += rng.uniform(-0.03, 0.03), rng.uniform(-0.03, 0.03)
-        reach = max(0.14, float((np.linalg.norm(middles - centre, axis=1) + radii).max()))
-        side, up = rng.gauss(0, 0.6), math.radians(rng.uniform(30, 78))
-        fovy = rng.uniform(30, 65)
-        far = (reach * rng.uniform(0.85, 1.25) / math.sin(math.radians(fovy) / 2)
-               * max(1, 0.9 * height / width))
-        away = np.array([math.cos(up) * math.cos(side), math.cos(up) * math.sin(side),
-                         math.sin(up)])
-        eye = centre + far * away
+        if rng.random() < _AS_DEMOS and not above:
+            eye = np.add(EYE, [rng.uniform(-0.08, 0.08) for _ in EYE])
+            centre = np.add(table.MIDDLE, [rng.uniform(-0.04, 0.04), rng.uniform(-0.04, 0.04), 0])
+            focal = FOCAL / HEIGHT * min(height, HEIGHT / WIDTH * width) * rng.uniform(0.9, 1.15)
+            fovy = scenery.fovy_of(focal, height)
+        else:
+            middles = np.array([self._data.xipos[body.number] for body in self._bodies])
+            radii = np.array([body.thing.radius for body in self._bodies])
+            centre = (middles.max(0) + middles.min(0)) / 2
+            centre[:2] += rng.uniform(-0.03, 0.03), rng.uniform(-0.03, 0.03)
+            reach = max(0.14, float((np.linalg.norm(middles - centre, axis=1) + radii).max()))
+            side = rng.gauss(0, 0.6)
+            up = math.radians(rng.uniform(15, 50) if above else rng.uniform(30, 78))
+            fovy = rng.uniform(30, 65)
+            far = (reach * rng.uniform(0.85, 1.25) / math.sin(math.radians(fovy) / 2)
+                   * max(1, 0.9 * height / width))
+            eye = centre + far * np.array([
+                math.cos(up) * math.cos(side), math.cos(up) * math.sin(side), math.sin(up)])
         model.cam_pos[camera], model.cam_fovy[camera] = eye, fovy
         model.cam_quat[camera] = scenery.quaternion_of(
             scenery.looking_at(eye, centre, rng.gauss(0, 0.03)))
@@ -220,8 +272,15 @@ class TableStage:
             things.append(thing)
             labels[mask] = len(things)
         free = labelling.middle_of_free_space(geoms == model.geom('table').id)
-        return Table(pixels, tuple(things), 0.0, rendered=True, hidden=tuple(hidden), free=free,
-                     labels=labels)
+        return Table(pixels, tuple(things), 0.0, rendered=True, hidden=tuple(hidden),
+                     gripper=self._shows_fingers(shown), free=free, labels=labels)
+
+    def _shows_fingers(self, shown: NDArray[np.int32]) -> bool:
+        """Whether both fingers are in the picture."""
+        if self._arm is None:
+            return False
+        return all((shown == self._model.body(name).id).sum() >= _TIP
+                   for name in self._arm.robot.fingers)
 
 
 def _choose_things(rng: random.Random) -> tuple[TableThing, ...]:

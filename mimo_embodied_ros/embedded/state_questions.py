@@ -45,17 +45,24 @@ def missing_names(scene: Table) -> list[str]:
     return [name for c in COLOURS for s in shapes if (name := f'{c} {s}') not in have]
 
 
-def alike(name: str, names: Iterable[str]) -> list[str]:
+def like(name: str, names: Iterable[str]) -> list[str]:
     """Return the names with the same colour or the same shape as ``name``."""
     colour, shape = name.split()
     return [n for n in names if n != name and (colour in n.split() or shape in n.split())]
 
 
-def check(rng: random.Random, scene: Table) -> Question:
-    """Ask whether a step is possible now, or has been done."""
+def check(rng: random.Random, scene: Table, alike: float = 0.7) -> Question:
+    """Ask whether a step is possible now, or has been done.
+
+    Args:
+        rng: source of all random choices.
+        scene: the table.
+        alike: share of the wrong things that have the colour or shape of the right one.
+
+    """
     made = None
     while made is None:
-        made = rng.choices(_MAKERS, _SHARES)[0](rng, scene)
+        made = rng.choices(_MAKERS, _SHARES)[0](rng, scene, alike)
     word = 'yes' if made.yes else 'no'
     return Question('check', TASKS[made.task], made.text, word, word)
 
@@ -65,14 +72,16 @@ def held_thing(scene: Table) -> Thing | None:
     return next((t for t in all_things(scene) if t.place == 'held'), None)
 
 
-def _another(rng: random.Random, names: Collection[str], right: str) -> str | None:
+def _another(
+    rng: random.Random, names: Collection[str], right: str, alike: float
+) -> str | None:
     """One of the names that the truth is not about, often one like the right one; None: none."""
-    near = alike(right, names) if right else []
-    candidates = near if near and rng.random() < 0.7 else [n for n in names if n != right]
+    near = like(right, names) if right else []
+    candidates = near if near and rng.random() < alike else [n for n in names if n != right]
     return rng.choice(candidates) if candidates else None
 
 
-def _place(rng: random.Random, scene: Table) -> _Check | None:
+def _place(rng: random.Random, scene: Table, alike: float) -> _Check | None:
     """Is one thing in or on another one?"""
     inside = [t for t in all_things(scene) if t.place not in {'', 'held'}]
     holders = [t for t in scene.things if SHAPES[t.shape].holds]
@@ -96,7 +105,7 @@ def _place(rng: random.Random, scene: Table) -> _Check | None:
             return None
         seen = [n for n in names if n not in missing_names(scene)]
         names = seen if seen and rng.random() < 0.6 else names
-        picked = _another(rng, names, rng.choice(there) if there else '')
+        picked = _another(rng, names, rng.choice(there) if there else '', alike)
         if picked is None:
             return None
         name, yes = picked, False
@@ -108,7 +117,7 @@ def _place(rng: random.Random, scene: Table) -> _Check | None:
     return _Check('is_done', text, yes)
 
 
-def _held(rng: random.Random, scene: Table) -> _Check | None:
+def _held(rng: random.Random, scene: Table, alike: float) -> _Check | None:
     """Does the gripper hold a thing?"""
     held, missing = held_thing(scene), missing_names(scene)
     name: str | None
@@ -120,20 +129,20 @@ def _held(rng: random.Random, scene: Table) -> _Check | None:
         lying = [t.name for t in scene.things if t is not held and t.shape in MOVABLE]
         names = lying if lying and (not scene.gripper or rng.random() < 0.7) else (
             missing if scene.gripper else [])
-        name, yes = _another(rng, names, held.name if held else ''), False
+        name, yes = _another(rng, names, held.name if held else '', alike), False
     if name is None:
         return None
     name = with_random_article(rng, name)
     return _Check('is_done', rng.choice((f'pick up {name}', f'the gripper holds {name}')), yes)
 
 
-def _empty(rng: random.Random, scene: Table) -> _Check | None:
+def _empty(rng: random.Random, scene: Table, _: float) -> _Check | None:
     """Is the gripper empty?"""
     text = rng.choice(('the gripper is empty', 'the gripper holds nothing'))
     return _Check('is_done', text, held_thing(scene) is None) if scene.gripper else None
 
 
-def _possible(rng: random.Random, scene: Table) -> _Check | None:
+def _possible(rng: random.Random, scene: Table, alike: float) -> _Check | None:
     """Can a thing be picked up, reached, or put somewhere?"""
     held, missing = held_thing(scene), missing_names(scene)
     there = [t.name for t in scene.things if t is not held]
@@ -141,7 +150,7 @@ def _possible(rng: random.Random, scene: Table) -> _Check | None:
         return None
     yes = rng.random() < 0.5
     seen = rng.choice(there)
-    name = seen if yes else _another(rng, missing, seen)
+    name = seen if yes else _another(rng, missing, seen, alike)
     if name is None:
         return None
     name = with_random_article(rng, name)
@@ -156,7 +165,7 @@ def _possible(rng: random.Random, scene: Table) -> _Check | None:
         if not movable or not holders:
             return None
         near = rng.choice(holders).name
-        holder = near if yes else _another(rng, gone, near) or rng.choice(gone)
+        holder = near if yes else _another(rng, gone, near, alike) or rng.choice(gone)
         where = rng.choice(_WORDS[SHAPES[holder.split()[1]].holds])
         moved = with_random_article(rng, rng.choice(movable))
         return _Check('is_possible', f'put {moved} {where} {with_random_article(rng, holder)}', yes)
@@ -165,19 +174,19 @@ def _possible(rng: random.Random, scene: Table) -> _Check | None:
     return _Check('is_possible', f'pick up {name}', yes)
 
 
-def _handed(rng: random.Random, scene: Table) -> _Check | None:
+def _handed(rng: random.Random, scene: Table, alike: float) -> _Check | None:
     """Has a thing been handed over, so that it is not seen any more?"""
     yes = rng.random() < 0.5
     name: str | None = rng.choice(scene.things).name
     if yes:
-        name = _another(rng, missing_names(scene), name or '')
+        name = _another(rng, missing_names(scene), name or '', alike)
     if name is None:
         return None
     name = with_random_article(rng, name)
     return _Check('is_done', rng.choice((f'hand over {name}', f'a person holds {name}')), yes)
 
 
-def _beside(rng: random.Random, scene: Table) -> _Check | None:
+def _beside(rng: random.Random, scene: Table, _: float) -> _Check | None:
     """Does a thing lie next to another one?"""
     lying = [t for t in scene.things if isinstance(t, SeenThing) and not t.place]
     pairs = []
@@ -195,7 +204,7 @@ def _beside(rng: random.Random, scene: Table) -> _Check | None:
         f'put {name} next to {other}', f'{name} is next to {other}')), yes)
 
 
-def _cleared(rng: random.Random, scene: Table) -> _Check | None:
+def _cleared(rng: random.Random, scene: Table, _: float) -> _Check | None:
     """Is everything that can be moved in one container?"""
     movable = [t for t in all_things(scene) if t.shape in MOVABLE]
     holders = [t for t in scene.things if SHAPES[t.shape].holds == 'in']
@@ -206,7 +215,7 @@ def _cleared(rng: random.Random, scene: Table) -> _Check | None:
                   all(t.place == f'in the {holder.name}' for t in movable))
 
 
-_KINDS: tuple[tuple[float, Callable[[random.Random, Table], _Check | None]], ...] = (
+_KINDS: tuple[tuple[float, Callable[[random.Random, Table, float], _Check | None]], ...] = (
     (4.0, _place), (3.0, _held), (1.0, _empty), (2.0, _possible), (0.6, _handed), (1.0, _beside),
     (0.4, _cleared))
 _SHARES, _MAKERS = zip(*_KINDS)

@@ -35,7 +35,7 @@ def _side(scene: Table) -> float:
     return float(min(scene.pixels.shape[:2]))
 
 
-def unique_names(scene: Table, thing: Thing) -> list[str]:
+def short_names(scene: Table, thing: Thing) -> list[str]:
     """Return shorter names that still name only this thing."""
     names: list[str] = []
     if scene.hidden:
@@ -47,18 +47,18 @@ def unique_names(scene: Table, thing: Thing) -> list[str]:
     return names
 
 
-def missing_name(rng: random.Random, scene: Table) -> str:
-    """Return a name that no thing here has; often with a colour or shape that one has."""
+def missing_name(rng: random.Random, scene: Table, alike: float = 0.5) -> str:
+    """Return a name that no thing here has; a share with a colour or shape that one has."""
     names = state_questions.missing_names(scene)
-    if scene.things and rng.random() < 0.5:
-        names = state_questions.alike(rng.choice(scene.things).name, names)
+    if scene.things and rng.random() < alike:
+        names = state_questions.like(rng.choice(scene.things).name, names)
     return rng.choice(names)
 
 
 def point(rng: random.Random, scene: Table, thing: Thing | None = None) -> Question:
     """Ask for the point of one thing, by its full name or a shorter one."""
     thing = thing or rng.choice(scene.things)
-    names = unique_names(scene, thing)
+    names = short_names(scene, thing)
     name = rng.choice(names) if names and rng.random() < 0.25 else thing.name
     text = with_random_article(rng, name)
     place = pixel_of(thing)
@@ -153,15 +153,28 @@ def exists(rng: random.Random, scene: Table) -> Question:
     return yes_no_question(rng, 'exists', f'Is there {article} {name}?', yes=yes)
 
 
-def check(rng: random.Random, scene: Table) -> Question:
+def check_alike(rng: random.Random, scene: Table) -> Question:
+    """Ask as `check`, about what has the colour or the shape of another thing."""
+    return check(rng, scene, alike=1.0)
+
+
+def check(rng: random.Random, scene: Table, alike: float = 0.5) -> Question:
     """Ask whether a step of a plan is possible now, or has been done.
 
     On a drawn table a thing in the gripper or in a bowl is not visible, and all others are.
+
+    Args:
+        rng: source of all random choices.
+        scene: the table.
+        alike: least share of the things asked about that have the colour or shape of another.
+
     """
     if scene.rendered:
-        return state_questions.check(rng, scene)
+        return state_questions.check(rng, scene, max(alike, 0.7))
     visible = rng.random() < 0.5
-    present, missing = rng.choice(scene.things).name, missing_name(rng, scene)
+    shared = [t for t in scene.things if len(short_names(scene, t)) < 2]
+    things = shared if shared and rng.random() < 2 * alike - 1 else scene.things
+    present, missing = rng.choice(things).name, missing_name(rng, scene, alike)
     thing = with_random_article(rng, present if visible else missing)
     holders = [t.name for t in scene.things if t.shape in CONTAINERS and t.name != present]
     if holders and rng.random() < 0.5:
@@ -203,7 +216,7 @@ def side(rng: random.Random, scene: Table) -> Question | None:
 
 def colour(rng: random.Random, scene: Table) -> Question | None:
     """Ask for the colour of a thing named by its shape, freely or with options."""
-    named = [t for t in scene.things if t.shape in unique_names(scene, t)]
+    named = [t for t in scene.things if t.shape in short_names(scene, t)]
     if not named:
         return None
     thing = rng.choice(named)
@@ -238,13 +251,13 @@ def count(rng: random.Random, scene: Table) -> Question | None:
     if scene.hidden:
         return None
     thing = rng.choice(scene.things)
-    things, number = rng.choice((
-        ('objects', len(scene.things)),
-        (f'{thing.colour} objects', sum(t.colour == thing.colour for t in scene.things)),
-        (f'{thing.shape}s', sum(t.shape == thing.shape for t in scene.things)),
+    name, things = rng.choice((
+        ('objects', scene.things),
+        (f'{thing.colour} objects', tuple(t for t in scene.things if t.colour == thing.colour)),
+        (f'{thing.shape}s', tuple(t for t in scene.things if t.shape == thing.shape)),
     ))
-    text = f'How many {things} are there?'
-    return Question('count', Task.SPATIAL, text, boxed_answer(str(number)), str(number))
+    text, number = f'How many {name} are there?', str(len(things))
+    return Question('count', Task.SPATIAL, text, boxed_answer(number), number, things=things)
 
 
 def listing(rng: random.Random, scene: Table) -> Question | None:
@@ -264,7 +277,8 @@ _WEIGHTS: tuple[tuple[float, Callable[[random.Random, Table], Question | None]],
     (2.0, side),
     (2.0, opposites),
     (0.7, exists),
-    (1.0, check),
+    (0.5, check),
+    (0.5, check_alike),
     (1.5, colour),
     (0.7, which_nearest),
     (0.7, count),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LIMITS = PixelLimits(min_pixels=25 * FACTOR**2, max_pixels=49 * FACTOR**2)
 SYSTEM = 'You are MiMo, an AI assistant developed by Xiaomi.'
 CONTEXT = 4096
+TOKENS_PER_SECOND = 2  # positions of a video in a second
 IMAGE_MEAN = [0.48145466, 0.4578275, 0.40821073]  # Qwen2.5-VL's, red, green, blue
 IMAGE_STD = [0.26862954, 0.26130258, 0.27577711]
 _VOCABULARY = 720
@@ -159,7 +160,7 @@ def _config(tokenizer: Tokenizer) -> dict[str, Any]:
             'spatial_patch_size': 14,
             'spatial_merge_size': 2,
             'temporal_patch_size': 2,
-            'tokens_per_second': 2,
+            'tokens_per_second': TOKENS_PER_SECOND,
             'window_size': 112,
             'fullatt_block_indexes': [0, 1, 2, 3],
             'out_hidden_size': 192,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _COLOURS = ('', *COLOURS)
 _SHAPES = tuple(dict.fromkeys((*SHAPES, *ROOM_SHAPES, *ROAD_OBJECTS)))
 _C, _S = len(_COLOURS), len(_SHAPES)
-_DIGITS = 6
+_POINT_DIGITS, _DIGITS = 6, 18  # of x and y of the point, and of the box's edges
 # widths of the head's outputs: whether a thing is there, its colour and shape, its neighbour's,
 # the digits, size, box, the neighbour's place, the place, the road's bend
 _PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), 1, 4, 2, 2, len(BENDS))
@@ -65,10 +65,10 @@ def neighbours(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch
 
 
 def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
-    """Return the targets of `dense_loss`, (scenes, tokens, 21).
+    """Return the targets of `dense_loss`, (scenes, tokens, 33).
 
     Their columns: whether a thing is there, its colour and shape, its neighbour's colour and shape,
-    the six digits, size, box, x and y of the neighbour, x and y of the token, the road's bend.
+    the digits, size, box, x and y of the neighbour, x and y of the token, the road's bend.
     """
     out = torch.zeros(len(scenes), rows * columns, 5 + _DIGITS + 10)
     out[:, :, 3:5] = -1
@@ -78,13 +78,13 @@ def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Te
     for scene, target in zip(scenes, out):
         target[:, -1] = BENDS.index(scene.bend) if isinstance(scene, Road) else -1
         for thing in scene.things:
-            x, y = round(thing.x), round(thing.y)
+            pixels = (min(999, max(0, round(v))) for v in (thing.x, thing.y, *thing.box))
             near = neighbour_of(scene, thing)
             target[token_of(thing, rows, columns), :-3] = torch.tensor([
                 1, _COLOURS.index(thing.colour), _SHAPES.index(thing.shape),
                 _COLOURS.index(near.colour) if near else -1,
                 _SHAPES.index(near.shape) if near else -1,
-                *(int(d) for d in f'{x:03d}{y:03d}'), math.log(thing.size) - 7,
+                *(int(d) for pixel in pixels for d in f'{pixel:03d}'), math.log(thing.size) - 7,
                 *((edge - centre) / FACTOR for edge, centre in zip(
                     thing.box, (thing.x, thing.y, thing.x, thing.y))),
                 *(place(near, rows, columns) if near else (0, 0)),
@@ -96,7 +96,7 @@ def dense_loss(
     outputs: torch.Tensor, target: torch.Tensor
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the loss of the dense head's (tokens, WIDTH) outputs, and its parts for the log."""
-    exists, *named, size, box, near, place, bend = outputs.split(_PARTS, -1)
+    exists, *named, size, box, near, place, bend = outputs.float().split(_PARTS, -1)
     present = target[:, 0] > 0
     things = target[present]
     losses = {
@@ -107,7 +107,7 @@ def dense_loss(
     }
     names = ('colour', 'shape', 'near_colour', 'near_shape', *(f'digit{i}' for i in range(_DIGITS)))
     for i, name in enumerate(names):
-        weight = 1.0 if i < 4 else 0.7
+        weight = 1.0 if i < 4 else 0.7 if i < 4 + _POINT_DIGITS else 0.3
         losses[name] = weight * _class_loss(named[i][present], things[:, i + 1])
     has_near = things[:, 3] >= 0
     apart = near[present][has_near] - things[has_near, 10 + _DIGITS : 12 + _DIGITS]
@@ -125,11 +125,11 @@ def aim_loss(
     The outputs are row and column of each token, and the offset of a thing in its token. Together
     they are the thing's pixel; the digits alone teach too little of it.
     """
-    row, column, offset = outputs.split((_MAX_SIDE, _MAX_SIDE, 2), -1)
+    row, column, offset = outputs.float().split((_MAX_SIDE, _MAX_SIDE, 2), -1)
     size, cell = torch.tensor([columns, rows]), target[:, -3:-1]
     at = (cell * size).long()
     present = target[:, 0] > 0
-    digits = target[present, 5 : 5 + _DIGITS].unflatten(-1, (2, 3))
+    digits = target[present, 5 : 5 + _POINT_DIGITS].unflatten(-1, (2, 3))
     pixel = digits @ torch.tensor([100.0, 10.0, 1.0])
     losses = {
         'column': F.cross_entropy(column, at[:, 0]),

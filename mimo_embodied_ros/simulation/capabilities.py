@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import ArrayLike
+
     from mimo_embodied_ros.core.frames import Odometry
     from mimo_embodied_ros.worlds.world import Motion
 
@@ -77,3 +79,25 @@ def joint_states(world: object) -> tuple[Any, ...] | None:
     """Return the state of all joints of a world's robot; None: it has none."""
     robot = world.arm if isinstance(world, HasArm) else world
     return robot.joint_states() if isinstance(robot, HasJoints) else None
+
+
+@runtime_checkable
+class PutsThings(Protocol):
+    """A world whose things can be put elsewhere."""
+
+    def put(
+        self, name: str, position: ArrayLike, orientation: ArrayLike = (0.0, 0.0, 0.0, 1.0)
+    ) -> None:
+        """Put a thing somewhere, at rest; raises InvalidRequestError where it cannot be put."""
+        ...
+
+
+@runtime_checkable
+class Spawns(Protocol):
+    """A world that takes more things."""
+
+    def spawn(
+        self, name: str, position: ArrayLike, orientation: ArrayLike = (0.0, 0.0, 0.0, 1.0)
+    ) -> None:
+        """Add a thing by colour and shape; raises InvalidRequestError where it cannot be added."""
+        ...

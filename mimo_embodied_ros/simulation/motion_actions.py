@@ -112,14 +112,14 @@ class MotionActions:
         except (RefusedError, TransformError) as error:
             handle.abort()
             return action.result(Outcome(request, str(error), getattr(error, 'code', 0)))
-        if handle.is_cancel_requested:
+        cancelled = bool(handle.is_cancel_requested)
+        if cancelled:
             handle.canceled()
         elif end.problem:
             handle.abort()
         else:
             handle.succeed()
-        return action.result(
-            Outcome(request, end.problem, cancelled=bool(handle.is_cancel_requested)))
+        return action.result(Outcome(request, end.problem, cancelled=cancelled))
 
     async def _run(self, handle: ServerGoalHandle, motion: Motion, action: MotionAction) -> End:
         """Run a motion to its end, or until the goal is cancelled.

@@ -23,10 +23,12 @@ from .capabilities import Drives, HasArm
 from .control_services import ControlServices
 from .frames import Frames
 from .motion_actions import MotionActions
+from .navigation_action import Navigates, serve_navigation
 from .optional_interfaces import OptionalInterfaces
 from .robot_publisher import RobotPublisher
 from .simulation_parameters import PARAMETERS
 from .skill_action import serve_skills
+from .standard_services import StandardServices
 from .world_runner import WorldRunner
 from .worlds import WorldOptions, make_world
 
@@ -70,6 +72,7 @@ class Simulation(Node):
         self._cameras = CameraPublisher(self, self.runner, settings['camera_rate'])
         self._clock_topic = self.create_publisher(Clock, '/clock', 1)
         ControlServices(self, self.runner, interfaces)
+        StandardServices(self, self.runner, frames, interfaces)
         robot = RobotPublisher(self, self.runner, frames, interfaces,
                                stamped=settings['enable_stamped_cmd_vel'])
         self._actions = MotionActions(self, self.runner, self._cameras)
@@ -78,6 +81,8 @@ class Simulation(Node):
                          'run_skill', world, frames)
         if isinstance(world, HasArm):
             serve_arm(self._actions, world, interfaces)
+        if isinstance(world, Navigates):
+            serve_navigation(self._actions, world, frames, interfaces)
         if remark := interfaces.remark():
             self.get_logger().info(remark)
         self._made = True

@@ -123,7 +123,7 @@ def _physics(module: str) -> Any:
 
 def _renderer(options: WorldOptions) -> Any:
     """What makes the renderer of a model."""
-    return _physics('rays').RayRenderer
+    return _physics('renderers').renderer_called(options.renderer)
 
 
 WORLDS: dict[str, Callable[[WorldOptions], World]] = {

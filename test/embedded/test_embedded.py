@@ -139,20 +139,21 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
     before = batch.ids[0].tolist().index(tokenizer.token_to_id('<|image_pad|>'))
 
     named = {}
-    for row, head, block, token, seen, _, thing in batch.mentions.tolist():
+    for row, head, block, token, seen, _, thing in batch.taught['pointed'].tolist():
         assert (row, block) == (0, 0)
         assert head in {0, 3}
         named[token] = seen - before
         assert thing == seen - before
     cells = [vision_supervision.token_of(thing, 6, 7) for thing in (first, second)]
     assert [named[token] for token in sorted(named)] == cells
-    recalled = {head: (token, seen) for _, head, _, token, seen, *_ in batch.recalls.tolist()}
-    about = {head: (name, thing) for _, head, *_, name, thing in batch.recalls.tolist()}
+    recalls = batch.taught['recalled'].tolist()
+    recalled = {head: (token, seen) for _, head, _, token, seen, *_ in recalls}
+    about = {head: (name, thing) for _, head, *_, name, thing in recalls}
     places = sorted(named)
     assert {head: seen - batch.prefix for head, (_, seen) in recalled.items()} == {
         0: places[0], 3: places[0], 1: places[1], 4: places[1]}
     assert about == {0: (0, cells[0]), 3: (0, cells[0]), 1: (1, cells[1]), 4: (1, cells[1])}
-    assert {seen - batch.prefix for *_, seen, _, _ in batch.sense_words.tolist()} == {
+    assert {seen - batch.prefix for *_, seen, _, _ in batch.taught['asked'].tolist()} == {
         next(i for i, t in enumerate(batch.ids[0, batch.prefix :].tolist())
              if 'left' in tokenizer.decode([t]))}
     for token, _ in recalled.values():  # both look from where the answer is decided

@@ -28,7 +28,7 @@ ALLOWED = {
     'videos': {'core', 'share', 'pictures'},
     'engine': {'core', 'share'},
     'geometry': {'core'},
-    'worlds': {'core', 'geometry'},
+    'worlds': {'core', 'geometry', 'share'},
     'evaluation': {'core', 'engine', 'share', 'annotate', 'pictures', 'videos'},
     'embedded': {'core', 'worlds', 'engine', 'share', 'evaluation'},
     'ros': {'core', 'geometry', 'pictures', 'msg', 'srv', 'action'},

@@ -94,9 +94,7 @@ class Arm:
 
     def begin(self) -> None:
         """Put the arm at home, with an open gripper."""
-        data = self._world.data
-        data.qpos[self._q] = data.ctrl[self._control] = self._told = np.array(self.robot.home)
-        data.ctrl[self._gripper] = self.robot.gripper_range[0]
+        self.put(self.robot.home)
         self._world.model.actuator_forcerange[self._gripper] = self._full
 
     def joint_states(self) -> JointStates:
@@ -235,6 +233,33 @@ class Arm:
         finally:
             self._stop()
         return (yield from self._settle())
+
+    def joints_at(self, point: ArrayLike, yaw: float) -> Floats | None:
+        """Return positions of the joints, radians, for a tool that points down at a point.
+
+        Args:
+            point: (3,) metres.
+            yaw: see `move`.
+
+        Returns:
+            None where the arm cannot reach it.
+
+        """
+        self._set(np.array(self.robot.home))
+        miss = self._toward(np.asarray(point, float), pointing_down(yaw), _SEARCH)
+        return self._plan.qpos[self._alone_q].copy() if miss < _CLOSE else None
+
+    def put(self, joints: ArrayLike, closed: float = 0.0) -> None:
+        """Put the arm somewhere at once, as for a picture; nothing moves it there.
+
+        Args:
+            joints: their positions, radians.
+            closed: what the gripper is told, from 0, open, to 1.
+
+        """
+        data, (opened, shut) = self._world.data, self.robot.gripper_range
+        data.qpos[self._q] = data.ctrl[self._control] = self._told = np.array(joints)
+        data.ctrl[self._gripper] = opened + closed * (shut - opened)
 
     @property
     def yaw(self) -> float:

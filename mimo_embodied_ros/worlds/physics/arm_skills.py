@@ -29,6 +29,7 @@ _ABOVE = 0.16  # metres above a thing, on the way
 _RIM = 0.028  # metres of the fingers' middle above the wall of a container, to let go
 _ROOM = 0.03  # metres above a surface where a held thing is lowered slowly
 _CARRY = (0.22, 0.33, 0.12)  # metres: where the arm shows what it holds, at the side of the table
+_GENTLE = 20.0  # newtons of the fingers, until something slipped out
 _EVERY = 2  # pixels of the depth image along each side, of which one is used
 _ENOUGH = 20  # points of depth, without which nothing is known of a place
 
@@ -54,6 +55,7 @@ class ArmSkills:
 
         """
         self._world, self._arm, self._camera, self._hand = world, arm, camera, np.array(hand)
+        self._effort = _GENTLE
         self._below = 0.0  # metres from the fingers' middle down to the bottom of what they hold
         self.by_name: dict[str, Callable[[SkillGoal], Motion]] = {
             'pick': self.pick, 'place': self.place, 'hand_over': self.hand_over,
@@ -87,7 +89,7 @@ class ArmSkills:
         if problem:
             yield from arm.home()
             return problem
-        yield from arm.grip(0.0)
+        yield from arm.grip(0.0, self._effort)
         felt = self.holds()
         problem = yield from arm.move(above, grasp.yaw, 1.5 * SLOW)
         if felt and self.holds():
@@ -97,6 +99,7 @@ class ArmSkills:
                 return problem
         yield from arm.home()
         if felt:
+            self._effort = 0.0  # the next time as firmly as the gripper can
             return 'what the gripper held slipped out'
         return (f'the gripper closed on nothing at {_words(goal.object_at)}; give the middle of '
                 'a thing')
@@ -146,9 +149,11 @@ class ArmSkills:
         above, yaw = point + _up(_ABOVE - _ROOM), arm.yaw
         if problem := (yield from arm.move(above, yaw)):
             return problem
-        yield from arm.move(point, yaw)
+        if problem := (yield from arm.move(point, yaw)):
+            return problem
+        if lost := not self.holds():
+            self._effort = 0.0
         yield from arm.move([*point[:2], lowest], yaw, SLOW / 2, feel=True)
-        lost = not self.holds()
         yield from arm.grip(arm.robot.stroke)
         yield from arm.move(above, yaw)
         problem = yield from arm.home()

@@ -60,6 +60,14 @@ class BaseSkills:
         finally:
             self._world.drive(0, 0)
 
+    def go_to_pose(self, x: float, y: float, yaw: float) -> Motion:
+        """Drive to a place, metres in odom, and turn to a yaw, radians."""
+        try:
+            problem = yield from self._approach(np.array([x, y]), stand=0.0)
+            return problem or (yield from self._face(lambda: _wrapped(yaw - self._world.pose[2])))
+        finally:
+            self._world.drive(0, 0)
+
     def turn(self, angle: float) -> Motion:
         """Turn on the spot by an angle, radians to the left."""
         goal = self._world.pose[2] + angle
@@ -90,7 +98,7 @@ class BaseSkills:
 
     # -- parts of motions
 
-    def _approach(self, goal: Floats) -> Generator[None, None, str]:
+    def _approach(self, goal: Floats, stand: float = _STAND) -> Generator[None, None, str]:
         world = self._world
         floor = FloorMap((world.pose[:2] + goal) / 2, RADIUS + _CLEARANCE)
         way: Floats | None = None
@@ -99,13 +107,13 @@ class BaseSkills:
             if tick % _SCAN_TICKS == 0:
                 floor.add(world.obstacles())
                 way = None
-            rest = float(np.linalg.norm(goal - here)) - _STAND
-            if rest > -_ARRIVED and floor.is_free(here, goal, _STAND):
+            rest = float(np.linalg.norm(goal - here)) - stand
+            if rest > -_ARRIVED and floor.is_free(here, goal, stand):
                 if rest < _ARRIVED:
                     return (yield from self._stop())
                 target = goal
             else:
-                way = way if way is not None else floor.way(here, goal, _STAND)
+                way = way if way is not None else floor.way(here, goal, stand)
                 if way is None:
                     return f'the way to {_words(goal)} is blocked'
                 target, rest = _ahead(floor, way, here), math.inf

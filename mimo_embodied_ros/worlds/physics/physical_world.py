@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Protocol
 import mujoco
 import numpy as np
 
+from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.worlds.world import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from numpy.typing import ArrayLike
+
     from mimo_embodied_ros.worlds.world import WorldCamera
 
     from .rays import Picture
+
+_FREE = int(mujoco.mjtJoint.mjJNT_FREE)
 
 
 class Renderer(Protocol):
@@ -83,6 +88,33 @@ class PhysicalWorld:
         """Let time pass."""
         with self.lock:
             mujoco.mj_step(self.model, self.data, round(seconds / self.model.opt.timestep))
+
+    def put(
+        self, name: str, position: ArrayLike, orientation: ArrayLike = (0.0, 0.0, 0.0, 1.0)
+    ) -> None:
+        """Put a thing somewhere, at rest.
+
+        Args:
+            name: of the thing.
+            position: (3,) metres in the frame of the model.
+            orientation: quaternion x, y, z, w.
+
+        Raises:
+            InvalidRequestError: there is no such thing, or it is fixed.
+
+        """
+        with self.lock:
+            body = self.model.body(name) if name in self.bodies else None
+            joint = -1 if body is None else int(body.jntadr[0])
+            if joint < 0 or int(self.model.jnt_type[joint]) != _FREE:
+                free = ', '.join(self.bodies) or 'none'
+                msg = f'there is no {name!r} that moves freely; things are {free}'
+                raise InvalidRequestError(msg)
+            q, v = int(self.model.jnt_qposadr[joint]), int(self.model.jnt_dofadr[joint])
+            self.data.qpos[q : q + 3] = position
+            self.data.qpos[q + 3 : q + 7] = np.roll(np.asarray(orientation, float), 1)
+            self.data.qvel[v : v + 6] = 0
+            mujoco.mj_forward(self.model, self.data)
 
     def look(self, camera: str) -> View:
         """Return what a camera sees now; the world may go on meanwhile in another thread."""

@@ -61,7 +61,9 @@ class RayRenderer:
         shape = height, width
         y, x = (index.ravel() + 0.5 for index in np.mgrid[:height, :width])
         directions, lengths = self._directions(number, x, y, shape)
-        rgb, distances, geoms = self._cast(data, eye, directions @ axes.T)
+        directions = directions @ axes.T
+        unseen = self._around(data, number, directions[:: max(1, len(directions) // 64)])
+        rgb, distances, geoms = self._cast(data, eye, directions, unseen)
         depth = np.where(geoms >= 0, distances / lengths, 0).reshape(shape)
         rgb, geoms = rgb.reshape(*shape, 3), geoms.reshape(shape)
         if self._finer > 1:
@@ -72,7 +74,7 @@ class RayRenderer:
                 directions, _ = self._directions(
                     number, (columns[:, None] + fine_x).ravel(), (rows[:, None] + fine_y).ravel(),
                     shape)
-                fine = self._cast(data, eye, directions @ axes.T)[0]
+                fine = self._cast(data, eye, directions @ axes.T, unseen)[0]
                 rgb[rows, columns] = fine.reshape(len(rows), n * n, 3).mean(1)
         return Picture((rgb * 255).astype(np.uint8), depth.astype(np.float32), geoms)
 
@@ -131,20 +133,32 @@ class RayRenderer:
 
     def _multi_ray(
         self, data: mujoco.MjData, origin: ArrayLike, directions: Floats,
-        normals: Floats | None = None,
+        normals: Floats | None = None, unseen: int = -1,
     ) -> tuple[NDArray[np.int32], Floats]:
         """The geom (-1: none) and the distance at which each ray ends."""
         count = len(directions)
         geoms, distances = np.full(count, -1, np.int32), np.zeros(count)
         if count:
-            mujoco.mj_multiRay(self._model, data, origin, directions.ravel(), SEEN, True, -1, geoms,
-                               distances, normals, count, _FAR)
+            mujoco.mj_multiRay(self._model, data, origin, directions.ravel(), SEEN, True, unseen,
+                               geoms, distances, normals, count, _FAR)
         return geoms, distances
 
-    def _cast(self, data: mujoco.MjData, eye: Floats, directions: Floats) -> Any:
-        """Colours (n, 3) from 0 to 1, distances and geoms of rays."""
+    def _around(self, data: mujoco.MjData, camera: int, directions: Floats) -> int:
+        """The body that a camera is in, such as an eye, and does not see; -1: none."""
+        model, body, normals = self._model, self._model.cam_bodyid[camera], np.zeros(
+            3 * len(directions))
+        geoms, distances = self._multi_ray(data, data.cam_xpos[camera], directions, normals)
+        from_inside = (normals.reshape(-1, 3) * directions).sum(1) > 0
+        near = distances < model.vis.map.znear * model.stat.extent
+        own = (geoms >= 0) & (model.geom_bodyid[geoms] == body) & (from_inside | near)
+        return int(body) if own.any() else -1
+
+    def _cast(
+        self, data: mujoco.MjData, eye: Floats, directions: Floats, unseen: int = -1
+    ) -> Any:
+        """Colours (n, 3) from 0 to 1, distances and geoms of rays that one body does not stop."""
         normals = np.zeros(3 * len(directions))
-        geoms, distances = self._multi_ray(data, eye, directions, normals)
+        geoms, distances = self._multi_ray(data, eye, directions, normals, unseen)
         rgb = np.broadcast_to(self._sky, (len(directions), 3)).copy()
         hit = np.flatnonzero(geoms >= 0)
         if len(hit):
@@ -188,8 +202,8 @@ class RayRenderer:
         """How much light of each colour points send to the eye, (n, 3)."""
         model, head = self._model, self._model.vis.headlight
         facing = np.clip(-(normals * directions).sum(1), 0, 1)
-        total: Floats = head.ambient + facing[:, None] * head.diffuse
-        for lamp in range(model.nlight):
+        total: Floats = head.active * (head.ambient + facing[:, None] * head.diffuse)
+        for lamp in np.flatnonzero(model.light_active):
             at, toward = data.light_xpos[lamp], data.light_xdir[lamp]
             sun = int(model.light_type[lamp]) == _SUN
             source = points.mean(0) - _SUN_AWAY * toward if sun else at  # nearly parallel
@@ -198,12 +212,15 @@ class RayRenderer:
             way /= reach[:, None]
             bright = np.clip(-(normals @ toward if sun else (normals * way).sum(1)), 0, 1)
             if not sun and model.light_cutoff[lamp] < 90:
-                bright *= way @ toward > math.cos(math.radians(model.light_cutoff[lamp]))
+                near_axis = np.clip(way @ toward, 0, 1)
+                bright *= near_axis > math.cos(math.radians(model.light_cutoff[lamp]))
+                bright *= near_axis ** model.light_exponent[lamp]
             if model.light_castshadow[lamp]:
                 lit = np.flatnonzero(bright > 0)
                 _, distances = self._multi_ray(data, source, way[lit])
                 bright[lit[distances < reach[lit] - 2e-3]] = 0
-            total = total + bright[:, None] * model.light_diffuse[lamp]
+            total = total + model.light_ambient[lamp] + (
+                bright[:, None] * model.light_diffuse[lamp])
         return total
 
 

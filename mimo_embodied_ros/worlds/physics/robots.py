@@ -10,10 +10,13 @@ import mujoco
 
 from mimo_embodied_ros.share import import_extra
 
+from .meshes import simplify_meshes
 from .scenery import compiled
 
 TOUCH = 'tool force'
 """Name of the sensor of the force on the gripper."""
+
+_CELL = 0.004  # metres, of simplified meshes
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def _spec(robot: Robot) -> mujoco.MjSpec:
         # one file's options hold for both; worlds set their own
         gripper.option.cone, gripper.option.impratio = spec.option.cone, spec.option.impratio
         spec.attach(gripper, prefix=robot.prefix, site=spec.site(robot.mount))
+    simplify_meshes(spec, _CELL)
     return spec
 
 

@@ -77,6 +77,8 @@ def add_table(
 
     """
     scenery.set_options(spec)
+    # OpenGL spreads its map of shadows over the extent, and puts the near and far planes by it
+    spec.stat.extent, spec.stat.center = 1.2, MIDDLE
     scenery.add_lights(spec, rng, MIDDLE)
     for name in ('table', 'wall'):
         scenery.add_material(

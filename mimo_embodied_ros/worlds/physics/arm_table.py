@@ -134,11 +134,12 @@ class ArmTable(PhysicalWorld):
         with self.lock:
             while seconds > 1e-9:
                 until = self._next_push - self.data.time
-                if until <= 1e-9:
+                if until < scenery.STEP:
                     self._push()
                     continue
-                super().step(min(seconds, until))
-                seconds -= min(seconds, until)
+                part = min(seconds, until)
+                super().step(part)
+                seconds -= part
 
 <<<<<<< HEAD
     def _scene(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.worlds.physics.task_table import TaskTable
 
 _DOMAIN = '76'  # so that neither a robot nor another demo hears this one
-_RATE = 1.0  # seconds of simulated time in a second
+_RATE = 3.0  # seconds of simulated time in a second
 _SLIPPERY, _KNOCKS = 0.1, 0.5  # share of heavy, slippery things; pushes a minute
 _PLAYED_S = 0.1  # seconds that each picture of the film is shown
 _FILM_SIZE = 320, 240
@@ -73,15 +73,16 @@ def run(options: argparse.Namespace) -> int:
     import_extra('mujoco', 'demo-arm needs MuJoCo', 'simulation')
     from mimo_embodied_ros.pictures import write_animation
     from mimo_embodied_ros.worlds.physics.arm_table import CAMERA, OVERVIEW
+    from mimo_embodied_ros.worlds.physics.renderers import renderer_called
     from mimo_embodied_ros.worlds.physics.task_table import TaskTable
 
     options.out.mkdir(parents=True, exist_ok=True)
-    world = TaskTable(options.seed, options.only or '', slippery=_SLIPPERY, knocks=_KNOCKS)
+    world = TaskTable(options.seed, options.only or '', slippery=_SLIPPERY, knocks=_KNOCKS,
+                      renderer=renderer_called('auto'))
     extrinsics = options.out / 'extrinsics.yaml'
     write_extrinsics(world.cameras[CAMERA], extrinsics)
     skills = share_folder() / 'config' / 'skills' / 'tabletop.yaml'
     camera = {'extrinsics_file': str(extrinsics), 'camera.reliable': 'true',
-              'max_image_age': '20.0', 'camera.on_demand': 'true',
               'camera.image_topic': 'camera/color/image_raw',
               'camera.depth_topic': 'camera/aligned_depth_to_color/image_raw'}
     process.init([])

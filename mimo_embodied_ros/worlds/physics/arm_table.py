@@ -35,26 +35,15 @@ if TYPE_CHECKING:
     from .robots import Robot
 
 FRAME = 'base_link'
-<<<<<<< HEAD
-CAMERA = 'camera'
-OVERVIEW = 'overview'
-"""The camera that sees arm and table from outside."""
-=======
 CAMERA, OVERVIEW = 'camera', 'overview'
->>>>>>> w-N
 HAND = 'hand'
 """A person's open hand, onto which the arm lays what it hands over."""
 HAND_AT = (0.42, 0.58, 0.1)
 """The middle of that hand, metres; it is beside the camera's view."""
 _HAND_SIZE, _HAND_RGBA = (0.07, 0.07, 0.01), (0.85, 0.65, 0.53, 1)
-<<<<<<< HEAD
-_EYE = (1.02, 0.0, 0.58)  # metres
-_OUTSIDE, _ARM = (1.15, -0.95, 0.75), (0.3, 0.1, 0.12)  # metres: the other camera, and its target
-=======
 EYE = (1.02, 0.0, 0.58)
 """Where the camera is, but for some centimetres."""
 _OVERVIEW_EYE, _OVERVIEW_TARGET = (1.25, -1.15, 0.95), (0.25, 0.05, 0.2)  # metres
->>>>>>> w-N
 _REST = 0.5  # seconds until things have come to rest
 _SLIPPERY_MASS, _SLIPPERY = 0.4, (0.05, 0.12)  # kilograms; friction
 _PUSH, _PUSHED = 1.5, 0.1  # newtons for a thing of 100 g; seconds
@@ -107,12 +96,8 @@ class ArmTable(PhysicalWorld):
         self._size, self._spread = size, spread
         self._seed = seed
         self.table_things, model, cameras = self._scene()
-<<<<<<< HEAD
-        super().__init__(model, cameras, [t.name for t in self.table_things], renderer)
-=======
         super().__init__(
             model, cameras, [t.name for t in self.table_things], renderer)
->>>>>>> w-N
         self._begin()
 
     def reset(self, seed: int | None = None) -> None:
@@ -141,13 +126,7 @@ class ArmTable(PhysicalWorld):
                 super().step(part)
                 seconds -= part
 
-<<<<<<< HEAD
-    def _scene(
-        self
-    ) -> tuple[tuple[TableThing, ...], mujoco.MjModel, dict[str, WorldCamera]]:
-=======
     def _scene(self) -> tuple[tuple[TableThing, ...], mujoco.MjModel, dict[str, WorldCamera]]:
->>>>>>> w-N
         rng = random.Random(self._seed)
         things = tuple(
             replace(t, mass=_SLIPPERY_MASS, friction=rng.uniform(*_SLIPPERY))
@@ -158,18 +137,12 @@ class ArmTable(PhysicalWorld):
         _add_hand(spec)
         width, height = self._size
         focal = FOCAL * height / HEIGHT
-<<<<<<< HEAD
-        eye = np.add(_EYE, [rng.uniform(-self._spread, self._spread) for _ in _EYE])
-        cameras = {}
-        for name, at, target, frame in ((CAMERA, eye, MIDDLE, OPTICAL_FRAME), (
-                OVERVIEW, _OUTSIDE, _ARM, f'{OVERVIEW}_color_optical_frame')):
-            axes = scenery.looking_at(at, target)
-            spec.worldbody.add_camera(name=name, pos=at, quat=scenery.quaternion_of(axes),
-                                      fovy=scenery.fovy_of(focal, height))
-            # the optical frame has y down and z ahead
-            pose = Transform(axes * [1, -1, -1], np.asarray(at, float))
-            cameras[name] = WorldCamera(
-                name, width, height, focal, frame, FRAME, pose, has_depth=name == CAMERA)
+        eye = np.add(EYE, [rng.uniform(-self._spread, self._spread) for _ in EYE])
+        cameras = {
+            name: WorldCamera(name, width, height, focal, f'{name}_color_optical_frame', FRAME,
+                              _add_camera(spec, name, at, target, focal, height), has_depth=depth)
+            for name, at, target, depth in (
+                (CAMERA, eye, MIDDLE, True), (OVERVIEW, _OVERVIEW_EYE, _OVERVIEW_TARGET, False))}
         return things, scenery.compiled(spec), cameras
 
     def _choose(self, rng: random.Random) -> Sequence[TableThing]:
@@ -177,16 +150,6 @@ class ArmTable(PhysicalWorld):
         if self._given is not None:
             return self._given
         return random_things(rng, len(self._first) + rng.randint(*self._others), self._first)
-=======
-        eye = np.add(EYE, [rng.uniform(-0.05, 0.05), rng.uniform(-0.06, 0.06),
-                            rng.uniform(-0.06, 0.06)])
-        cameras = {
-            name: WorldCamera(name, width, height, focal, f'{name}_color_optical_frame', FRAME,
-                              _add_camera(spec, name, at, target, focal, height), has_depth=depth)
-            for name, at, target, depth in (
-                (CAMERA, eye, MIDDLE, True), (OVERVIEW, _OVERVIEW_EYE, _OVERVIEW_TARGET, False))}
-        return things, scenery.compiled(spec), cameras
->>>>>>> w-N
 
     def _begin(self) -> None:
         """Put everything where it is at first, and let it come to rest."""

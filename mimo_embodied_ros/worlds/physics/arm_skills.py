@@ -30,7 +30,7 @@ _RIM = 0.028  # metres of the fingers' middle above the wall of a container, to 
 _ROOM = 0.03  # metres above a surface where a held thing is lowered slowly
 _CARRY = (0.22, 0.33, 0.12)  # metres: where the arm shows what it holds, at the side of the table
 _GENTLE = 20.0  # newtons of the fingers, until something slipped out
-_EVERY = 2  # pixels of the depth image along each side, of which one is used
+_SPACING = 0.003  # metres between the points of depth that are used
 _ENOUGH = 20  # points of depth, without which nothing is known of a place
 
 
@@ -167,9 +167,10 @@ class ArmSkills:
             return np.zeros((0, 3))
         column, row = (camera.focal * np.array([x, y]) / z + [camera.width / 2, camera.height / 2])
         half = camera.focal * REACH / z
-        columns = np.arange(max(0, column - half) // 1, min(camera.width, column + half), _EVERY)
-        rows = np.arange(max(0, row - half) // 1, min(camera.height, row + half), _EVERY)
-        across, down = (grid.ravel() + 0.5 for grid in np.meshgrid(columns, rows))
+        step = camera.focal * _SPACING / z
+        across, down = (grid.ravel() for grid in np.meshgrid(
+            np.arange(max(0, column - half), min(camera.width, column + half), step),
+            np.arange(max(0, row - half), min(camera.height, row + half), step)))
         with world.lock:
             cloud = RayRenderer(world.model).positions(
                 world.data, self._camera, camera.width, camera.height, across, down)

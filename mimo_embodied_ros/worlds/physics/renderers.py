@@ -36,7 +36,7 @@ def renderer_called(name: str) -> Callable[[mujoco.MjModel], Renderer]:
     if name == 'rays' or (name == 'auto' and not opengl.platform()):
         return RayRenderer
     if not opengl.platform():
-        msg = ('the renderer gl needs PyOpenGL and EGL or OSMesa, such as of Debian\'s packages '
+        msg = ('the renderer gl needs PyOpenGL and EGL or OSMesa, such as by the Debian packages '
                'libegl1 and libgl1-mesa-dri; install them, or take rays')
         raise InvalidRequestError(msg)
     return opengl.OpenGLRenderer

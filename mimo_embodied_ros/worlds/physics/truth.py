@@ -48,13 +48,15 @@ def thing_states(
             if a in touching:
                 touching[a].add(b)
     tips = {model.body(name).id for name in fingers}
-    supports = {0, *names}  # the world's own geoms are those of the table
     palm = model.body(hand).id if hand else -1
     lowest = {number: _lowest(model, data, number) for number in names}
 
     def place(thing: TableThing) -> str:
         number = bodies[thing.name]
-        if tips and tips <= touching[number] and not touching[number] & supports:
+        below = {other for other in touching[number] & names.keys()
+                 if lowest[number][2] > lowest[other][2] + _BELOW}
+        on_table = 0 in touching[number]  # the world's own geoms are table, floor and wall
+        if tips and tips <= touching[number] and not below and not on_table:
             return 'held'
         if palm in touching[number]:
             return f'in the {hand}'
@@ -62,10 +64,9 @@ def thing_states(
             if (other is not thing and other.kind.holds == 'in'
                     and _inside(data, lowest[number], bodies[other.name], other)):
                 return f'in the {other.name}'
-        for below in touching[number] & names.keys():
-            if lowest[number][2] > lowest[below][2] + _BELOW and _over(
-                    data, number, below, things[list(names).index(below)]):
-                return f'on the {names[below]}'
+        for other in things:
+            if bodies[other.name] in below and _over(data, number, bodies[other.name], other):
+                return f'on the {other.name}'
         return ''
 
     def state(thing: TableThing) -> ThingState:

@@ -10,24 +10,23 @@ Eight stages, each a number of seeded steps:
   place   the same with more points: which digit comes next is learnt last
   speak   MiMo's own prompts, formats and think blocks, and a small share of short questions
   point   the same with half of the questions about points, since one wrong digit is a wrong point
-  compare from the end of speak again, a third about points and a third about the nearest thing;
+  compare from the end of speak again, a third about points and a quarter about the nearest thing;
           the mean of both branches is better than either at nearly everything
+All stages from ask on but place have a share of clips. Choices, numbers and boxes have batches of
+their own: they are too long, or too rare, to be learnt among the others.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.query import Task
-from mimo_embodied_ros.core.resize import FACTOR, smart_resize
+from mimo_embodied_ros.core.resize import smart_resize
 from mimo_embodied_ros.core.video import PAIR
 from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
 from mimo_embodied_ros.worlds.room_scene import RoomScene
-from mimo_embodied_ros.worlds.things import COLOURS
 
 from . import (
     clip_questions,
@@ -37,19 +36,16 @@ from . import (
     room_questions,
     table_questions,
     untrained_model,
-    vision_supervision,
 )
 from .clip_supervision import ClipView
-from .question import YES_NO_TAIL, Question
-from .taught_attention import Mention, Option
+from .examples import Scene, make_example
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping, Sequence
 
+    from .question import Question
     from .renders import Renders
-
-_Scene = table_scene.Table | road_scene.Road | ClipView
 
 # (width, height) of usual cameras
 CAMERA_SIZES = ((640, 480), (1280, 720), (480, 640), (848, 480), (1920, 1080))
@@ -92,14 +88,14 @@ class Stage:
 
 
 STAGES = (
-    Stage('see', 1700, 32, 1, 0.02, 0.4, 1.0),
-    Stage('aim', 600, 32, 1, 0.015, 0.2, 1.0),
-    Stage('read', 700, 32, 1, 0.015, 0.4, 1.0),
-    Stage('ask', 400, 16, 3, 0.006, 1.0, 0.5, checks=False),
-    Stage('place', 260, 16, 3, 0.006, 0.5, 0.5, 0.2),
-    Stage('speak', 950, 12, 2, 0.005, 0.55, 0.5),
-    Stage('point', 240, 12, 2, 0.003, 0.2, 0.5, branch=True),
-    Stage('compare', 320, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
+    Stage('see', 2000, 32, 1, 0.02, 0.4, 1.0),
+    Stage('aim', 800, 32, 1, 0.015, 0.2, 1.0),
+    Stage('read', 900, 32, 1, 0.015, 0.4, 1.0),
+    Stage('ask', 700, 16, 3, 0.006, 1.0, 0.5, checks=False),
+    Stage('place', 480, 16, 3, 0.006, 0.5, 0.5, 0.2),
+    Stage('speak', 1900, 12, 2, 0.005, 0.55, 0.5),
+    Stage('point', 450, 12, 2, 0.003, 0.2, 0.5, branch=True),
+    Stage('compare', 550, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
 )
 
 
@@ -115,105 +111,6 @@ def image_size(rng: random.Random) -> tuple[int, int]:
     return width, height
 
 
-def _token(scene: _Scene, thing: table_scene.Thing | road_scene.RoadObject) -> int:
-    """The image token in which a thing lies."""
-    if isinstance(scene, ClipView):
-        return scene.last_seen(thing.name)
-    rows, columns = (side // FACTOR for side in scene.pixels.shape[:2])
-    return vision_supervision.token_of(thing, rows, columns)
-
-
-def _mentions(text: str, scene: _Scene) -> tuple[Mention, ...]:
-    """Find the names of things in a text, in its order: full ones, and short unique ones."""
-    found = []
-    for thing in scene.things:
-        token = _token(scene, thing)
-        names = [thing.name]
-        if isinstance(scene, table_scene.Table) and isinstance(thing, table_scene.Thing):
-            names += table_questions.short_names(scene, thing)
-        found += [Mention(match.end(), token) for name in names
-                  for match in re.finditer(rf'(?:\b(\w+) )?\b{name}\b', text)
-                  if match[1] not in COLOURS]  # the blue cup is no unique cup that is red
-    return tuple(sorted(found))
-
-
-def _counted(question: Question, prompt: str, scene: _Scene) -> tuple[Mention, ...]:
-    """The word whose number is asked for, with each of the things."""
-    if question.kind != 'count':
-        return ()
-    end = prompt.index(' are there?')
-    return tuple(Mention(end, _token(scene, thing)) for thing in question.things)
-
-
-def _seen(question: Question, scene: _Scene) -> int:
-    """The image token that shows the answer about a clip; -1: none does."""
-    if not isinstance(scene, ClipView) or question.kind == 'done':
-        return -1
-    if question.kind == 'moved':
-        return scene.left(question.short)
-    return scene.touched(scene.clip.touched[-1])
-
-
-def _options(question: Question, prompt: str) -> tuple[Option, ...]:
-    """The options in a prompt whose answer is one of their letters."""
-    if question.kind not in {'choice', 'touched'}:
-        return ()
-    return tuple(Option(match.end(1), match.end(2), match[1] == question.short)
-                 for match in re.finditer(r'^([A-D])\. (.+)$', prompt, re.MULTILINE))
-
-
-def _example(
-    rng: random.Random, question: Question, scene: _Scene, form: str, stage: Stage
-) -> packing.Example:
-    """Make a training example of a question, in one of four forms.
-
-    ``bare``: the informative words alone. ``spoken`` and ``thinking``: as the package asks a
-    model. ``partly``: each wrapper is there by chance, so that the model learns to answer without
-    relying on any of them.
-    """
-    if form == 'bare':
-        named = question.task in {Task.POINTS, Task.BOXES} or question.kind in _CHECKS
-        prompt = f'{question.task.name}: {question.text}' if named else question.text
-        prompt = (prompt + question.task.list_options(question.options)).removesuffix(YES_NO_TAIL)
-        spatial = question.task is Task.SPATIAL
-        reply, bare = question.answer if spatial else question.short, True
-    elif form == 'partly':
-        with_prompt, with_thought, bare = (rng.random() < 0.5 for _ in range(3))
-        full_prompt = question.prompt(thinking=rng.random() < 0.5)
-        # the text of a check alone does not say what is asked about it
-        prompt = full_prompt if with_prompt or question.kind in _CHECKS else question.text
-        reply = question.reply() if with_thought else question.answer
-    else:
-        if question.short and question.task is Task.SPATIAL and rng.random() < 0.15:
-            question = dataclasses.replace(question, task=Task.ASK, answer=question.short)
-        thinking, bare = form == 'thinking', False
-        prompt, reply = question.prompt(thinking=thinking), question.reply(thinking=thinking)
-    return packing.Example(
-        prompt, reply, question.short, question.kind, _weight(question, stage.refusals), bare,
-        _mentions(prompt, scene), _mentions(reply, scene), question.task is not Task.PLAN,
-        _sense_word(question, prompt, checks=stage.checks), _options(question, prompt),
-        _counted(question, prompt, scene), _seen(question, scene))
-
-
-def _sense_word(question: Question, prompt: str, *, checks: bool) -> int:
-    """Where the word ends that decides the sense of a question; 0: there is no such word."""
-    if question.short not in {'yes', 'no'}:
-        return 0
-    words = r'\b(left|right|above|below|top|bottom|bigger|nearest)\b'
-    if question.kind == 'check':
-        words = r'reached' if 'reached' in prompt else r'possible|satisfied|is_done'
-    match = re.search(words, prompt) if checks or question.kind != 'check' else None
-    return match.end() if match else 0
-
-
-def _weight(question: Question, refusals: float) -> float:
-    """Weight of the answer: a word or number is one token, where a point is eight."""
-    if question.short == '[]':
-        return refusals
-    return 4.0 if question.short.isalnum() else 1.0
-
-
-_CHECKS = ('check', 'done')  # questions whose text alone does not say what is asked
 _MAKERS: dict[str, tuple[Callable[[random.Random, table_scene.Table], Question | None], ...]] = {
     'plan': (plan_questions.short_plan,),
     'long plan': (plan_questions.long_plan,),
@@ -229,16 +126,19 @@ _NOT_WANTED = {'choice': ('colour',), 'colour': ('choice',)}
 
 
 def _questions(
-    rng: random.Random, scene: _Scene, number: int, want: str
+    rng: random.Random, scene: Scene, number: int, want: str
 ) -> list[Question]:
     """Make questions of similar length; ``easy`` ones are about one thing each."""
     if want == 'none':
         return []
-    if isinstance(scene, road_scene.Road):
+    if isinstance(scene, road_scene.Road | road_scene.Surround):
         if want == 'drive':
             return [road_questions.drive(rng, scene) for _ in range(number)]
-        questions = ([road_questions.critical_objects(scene)] if want == 'hazards'
-                     else road_questions.about_road(rng, scene))
+        if isinstance(scene, road_scene.Surround):
+            questions = road_questions.about_surround(rng, scene)
+        else:
+            questions = ([road_questions.critical_objects(scene)] if want == 'hazards'
+                         else road_questions.about_road(rng, scene))
         rng.shuffle(questions)
         return questions
     if isinstance(scene, ClipView):
@@ -260,6 +160,7 @@ def _questions(
     return [q for q in questions if (q.task is Task.POINTS) == (want == 'point')]
 
 
+_ALIKE = 0.25  # share of the tables whose things share two colours
 _FEW_SHARE = 0.555  # share of the stage ask with few things on the table
 # A kind of batch: relative frequency, kind of questions, form of the examples, blocks in a row and
 # tokens in a block; the numbers leave little of a row empty.
@@ -270,49 +171,56 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.25, 'easy', 'partly', 8, 46),
     ),
     'ask': (
-        (0.55, 'any', 'bare', 16, 16),
-        (0.05, 'word', 'bare', 10, 36),  # longer questions: choices and lists
-        (0.04, 'box', 'bare', 5, 26),
+        (0.4, 'any', 'bare', 16, 16),
+        (0.1, 'choice', 'bare', 10, 32),
+        (0.06, 'count', 'bare', 14, 14),
+        (0.06, 'box', 'bare', 8, 26),
+        (0.02, 'list', 'bare', 8, 24),
         (0.06, 'plan', 'bare', 6, 48),
         (0.03, 'plan', 'bare', 3, 92),
         (0.03, 'long plan', 'bare', 3, 118),
         (0.015, 'long plan', 'bare', 2, 154),
-        (0.18, 'word', 'partly', 8, 46),
-        (0.09, 'point', 'partly', 5, 66),
+        (0.19, 'word', 'partly', 8, 56),
+        (0.08, 'point', 'partly', 5, 66),
     ),
     'place': (
-        (0.25, 'any', 'bare', 16, 16),
-        (0.3, 'point', 'bare', 16, 16),
-        (0.15, 'point', 'partly', 5, 66),
-        (0.03, 'word', 'bare', 10, 36),
-        (0.12, 'word', 'partly', 8, 46),
-        (0.04, 'box', 'bare', 5, 26),
-        (0.07, 'plan', 'bare', 6, 48),
+        (0.18, 'any', 'bare', 16, 16),
+        (0.26, 'point', 'bare', 16, 16),
+        (0.13, 'point', 'partly', 5, 66),
+        (0.1, 'choice', 'bare', 10, 32),
+        (0.05, 'count', 'bare', 14, 14),
+        (0.08, 'box', 'bare', 8, 26),
+        (0.02, 'list', 'bare', 8, 24),
+        (0.08, 'word', 'partly', 8, 56),
+        (0.06, 'plan', 'bare', 6, 48),
         (0.04, 'plan', 'bare', 3, 92),
         (0.03, 'long plan', 'bare', 3, 118),
         (0.015, 'long plan', 'bare', 2, 154),
     ),
     'speak': (
-        (0.27, 'point', 'spoken', 6, 72),
-        (0.05, 'point', 'thinking', 5, 84),
-        (0.05, 'box', 'spoken', 4, 90),
-        (0.28, 'word', 'spoken', 12, 44),
-        (0.06, 'word', 'spoken', 8, 56),
-        (0.07, 'word', 'thinking', 6, 74),
+        (0.24, 'point', 'spoken', 6, 72),
+        (0.04, 'point', 'thinking', 5, 84),
+        (0.07, 'box', 'spoken', 4, 88),
+        (0.24, 'word', 'spoken', 12, 56),
+        (0.07, 'choice', 'spoken', 8, 56),
+        (0.03, 'count', 'spoken', 10, 36),
+        (0.02, 'nearest', 'spoken', 12, 44),
+        (0.06, 'word', 'thinking', 6, 74),
         (0.1, 'plan', 'spoken', 5, 74),
         (0.04, 'plan', 'spoken', 3, 114),
         (0.04, 'plan', 'thinking', 3, 156),
         (0.04, 'long plan', 'spoken', 3, 146),
         (0.015, 'long plan', 'spoken', 2, 182),
         (0.02, 'long plan', 'thinking', 2, 202),
-        (0.04, 'any', 'bare', 16, 16),
+        (0.05, 'any', 'bare', 16, 16),
     ),
     'point': (
-        (0.5, 'point', 'spoken', 6, 72),
-        (0.06, 'point', 'thinking', 5, 84),
-        (0.03, 'box', 'spoken', 4, 90),
-        (0.15, 'word', 'spoken', 12, 44),
-        (0.03, 'word', 'spoken', 8, 56),
+        (0.45, 'point', 'spoken', 6, 72),
+        (0.05, 'point', 'thinking', 5, 84),
+        (0.07, 'box', 'spoken', 4, 88),
+        (0.13, 'word', 'spoken', 12, 56),
+        (0.04, 'choice', 'spoken', 8, 56),
+        (0.03, 'count', 'spoken', 10, 36),
         (0.04, 'word', 'thinking', 6, 74),
         (0.1, 'plan', 'spoken', 5, 74),
         (0.04, 'plan', 'spoken', 3, 114),
@@ -323,45 +231,56 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.02, 'any', 'bare', 16, 16),
     ),
     'compare': (
-        (0.3, 'point', 'spoken', 6, 72),
+        (0.28, 'point', 'spoken', 6, 72),
         (0.04, 'point', 'thinking', 5, 84),
-        (0.02, 'box', 'spoken', 4, 90),
-        (0.28, 'nearest', 'spoken', 12, 44),
+        (0.06, 'box', 'spoken', 4, 88),
+        (0.2, 'nearest', 'spoken', 12, 44),
         (0.05, 'nearest', 'thinking', 6, 74),
-        (0.1, 'word', 'spoken', 12, 44),
-        (0.03, 'word', 'spoken', 8, 56),
-        (0.03, 'word', 'thinking', 6, 74),
+        (0.08, 'choice', 'spoken', 8, 56),
+        (0.04, 'count', 'spoken', 10, 36),
+        (0.1, 'word', 'spoken', 12, 56),
+        (0.02, 'word', 'thinking', 6, 74),
         (0.08, 'plan', 'spoken', 5, 74),
         (0.03, 'plan', 'spoken', 3, 114),
         (0.02, 'plan', 'thinking', 3, 156),
         (0.04, 'long plan', 'spoken', 3, 146),
         (0.015, 'long plan', 'spoken', 2, 182),
         (0.02, 'long plan', 'thinking', 2, 202),
-        (0.02, 'any', 'bare', 16, 16),
     ),
     'ask video': (
-        (0.6, 'clip', 'bare', 4, 44),
-        (0.4, 'clip', 'partly', 3, 76),
+        (0.6, 'clip', 'bare', 4, 28),
+        (0.4, 'clip', 'partly', 3, 72),
     ),
     'ask images': (
-        (0.6, 'clip', 'bare', 6, 24),
-        (0.4, 'clip', 'partly', 4, 60),
+        (0.6, 'clip', 'bare', 6, 16),
+        (0.4, 'clip', 'partly', 4, 40),
     ),
     'speak video': (
-        (0.2, 'clip', 'bare', 4, 44),
-        (0.4, 'clip', 'spoken', 4, 80),
-        (0.4, 'clip', 'thinking', 4, 80),
+        (0.2, 'clip', 'bare', 4, 28),
+        (0.4, 'clip', 'spoken', 4, 72),
+        (0.4, 'clip', 'thinking', 4, 72),
     ),
     'speak images': (
-        (0.2, 'clip', 'bare', 6, 24),
-        (0.4, 'clip', 'spoken', 6, 60),
-        (0.4, 'clip', 'thinking', 6, 60),
+        (0.2, 'clip', 'bare', 6, 16),
+        (0.4, 'clip', 'spoken', 6, 40),
+        (0.4, 'clip', 'thinking', 6, 40),
     ),
     'ask road': (
         (0.4, 'any', 'bare', 11, 20),
         (0.2, 'any', 'partly', 6, 66),
         (0.25, 'drive', 'partly', 1, 200),
         (0.15, 'hazards', 'partly', 1, 160),
+    ),
+    'ask surround': (
+        (0.5, 'any', 'bare', 6, 18),
+        (0.3, 'any', 'partly', 4, 102),
+        (0.2, 'drive', 'partly', 1, 246),
+    ),
+    'speak surround': (
+        (0.1, 'any', 'bare', 6, 18),
+        (0.4, 'any', 'spoken', 4, 102),
+        (0.1, 'drive', 'spoken', 1, 246),
+        (0.4, 'drive', 'thinking', 1, 246),
     ),
     'speak road': (
         (0.2, 'any', 'spoken', 8, 72),
@@ -372,8 +291,8 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.2, 'hazards', 'thinking', 1, 180),
     ),
 }
-_MIXES['place road'] = _MIXES['ask road']
-for _kind in ('road', 'video', 'images'):
+_MIXES['place road'], _MIXES['place surround'] = _MIXES['ask road'], _MIXES['ask surround']
+for _kind in ('road', 'surround', 'video', 'images'):
     _MIXES[f'point {_kind}'] = _MIXES[f'compare {_kind}'] = _MIXES[f'speak {_kind}']
 SILENT = ('see', 'aim', 'read')  # stages without questions
 _MIXES |= dict.fromkeys(SILENT, ((1.0, 'none', 'bare', 1, 1),))
@@ -384,16 +303,17 @@ _ROADS = {**dict.fromkeys((*SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'pl
 
 _ROOMS = 0.15  # share of rooms among rendered scenes that are no roads
 _RENDERED = 0.5  # share of the steps with rendered scenes, where there are such
+_SURROUNDS = 0.2  # share of the steps with rendered roads, with all cameras of a car
 # share of the steps with clips
 _CLIPS = {'ask': 0.06, 'speak': 0.1, 'point': 0.08, 'compare': 0.08}
 # Pictures of a table for each of a clip: a clip's take more of the language model's time.
 _FEWER = 4
 
 
-def _draw_clips(rng: random.Random, stage: Stage, *, video: bool) -> list[_Scene]:
-    """Draw clips about which there is something to ask as a video, or as images."""
+def draw_clips(rng: random.Random, stage: Stage, *, video: bool) -> list[Scene]:
+    """Draw clips of one size about which there is something to ask, as a video or as images."""
     width, height = image_size(rng)
-    clips: list[_Scene] = []
+    clips: list[Scene] = []
     while len(clips) < max(2, stage.images // _FEWER * (2 if video else 1)):
         clip = table_clip.draw_clip(rng, width, height)
         if clip_questions.askable(clip, video=video):
@@ -403,7 +323,7 @@ def _draw_clips(rng: random.Random, stage: Stage, *, video: bool) -> list[_Scene
 
 def draw_scenes(
     rng: random.Random, stage: Stage, done: float, renders: Mapping[str, Renders] | None = None
-) -> tuple[list[_Scene], str]:
+) -> tuple[list[Scene], str]:
     """Draw the scenes of a step, all of one size, and choose the name of its mix of questions.
 
     Args:
@@ -415,11 +335,14 @@ def draw_scenes(
     """
     if rng.random() < _CLIPS.get(stage.name, 0):
         medium = rng.choice(('video', 'video', 'images'))
-        return _draw_clips(rng, stage, video=medium == 'video'), f'{stage.name} {medium}'
+        return draw_clips(rng, stage, video=medium == 'video'), f'{stage.name} {medium}'
     width, height = image_size(rng)
     rendered = renders if renders and rng.random() < _RENDERED else {}
     if rng.random() < _ROADS[stage.name]:
-        roads: list[_Scene] = [*rendered['road'].draw(rng, stage.images)] if (
+        if 'surround' in rendered and stage.name not in SILENT and rng.random() < _SURROUNDS:
+            moments = rendered['surround'].draw(rng, max(2, stage.images // len(road_scene.VIEWS)))
+            return [*moments], f'{stage.name} surround'
+        roads: list[Scene] = [*rendered['road'].draw(rng, stage.images)] if (
             'road' in rendered) else [
             road_scene.draw_road(rng, width, height) for _ in range(stage.images)]
         return roads, stage.name if stage.name in SILENT else f'{stage.name} road'
@@ -430,13 +353,14 @@ def draw_scenes(
         return [*rendered['room'].draw(rng, stage.images, most)], mixes
     if 'table' in rendered:
         return [*rendered['table'].draw(rng, stage.images, most)], mixes
-    tables: list[_Scene] = [
-        table_scene.draw_table(rng, width, height, least, most) for _ in range(stage.images)]
+    tables: list[Scene] = [
+        table_scene.draw_table(rng, width, height, least, most, alike=rng.random() < _ALIKE)
+        for _ in range(stage.images)]
     return tables, mixes
 
 
 def pack_questions(
-    rng: random.Random, packer: packing.Packer, scenes: Sequence[_Scene], mixes: str, stage: Stage
+    rng: random.Random, packer: packing.Packer, scenes: Sequence[Scene], mixes: str, stage: Stage
 ) -> packing.PackedBatch:
     """Make one round of questions about the scenes, packed into a batch."""
     chosen = _MIXES[mixes]
@@ -444,8 +368,13 @@ def pack_questions(
     examples = []
     for scene in scenes:
         questions = _questions(rng, scene, blocks, want)
-        examples.append([_example(rng, q, scene, form, stage) for q in questions])
+        examples.append([make_example(
+            rng, q, scene, form, checks=stage.checks, refusals=stage.refusals) for q in questions])
     clips = [scene for scene in scenes if isinstance(scene, ClipView)]
+    moments = [scene for scene in scenes if isinstance(scene, road_scene.Surround)]
+    if moments:
+        return packer.pack_clips([[road.pixels for road in moment.roads] for moment in moments],
+                                 examples, blocks, length, stage.units)
     if not clips:
         return packer.pack(
             [scene.pixels for scene in scenes], examples, blocks, length, stage.units)
@@ -456,7 +385,8 @@ def pack_questions(
         compared=[scene.looks_back() for scene in clips])
 
 
-def pictures(scenes: Sequence[_Scene]) -> list[table_scene.Table | road_scene.Road]:
+def pictures(scenes: Sequence[Scene]) -> list[table_scene.Table | road_scene.Road]:
     """Return what each picture of the scenes shows: one of each, but several of a clip."""
     return [picture for scene in scenes
-            for picture in (scene.tables if isinstance(scene, ClipView) else [scene])]
+            for picture in (scene.tables if isinstance(scene, ClipView) else
+                            scene.roads if isinstance(scene, road_scene.Surround) else [scene])]

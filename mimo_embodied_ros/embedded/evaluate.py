@@ -16,69 +16,66 @@ import math
 import random
 import sys
 import time
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mimo_embodied_ros.core.answers import (
-    Affordances,
-    DrivingDecision,
-    SpatialAnswer,
-    TaskPlan,
-    TextAnswer,
-)
+from mimo_embodied_ros.core.answers import Affordances, TaskPlan
 from mimo_embodied_ros.core.errors import MimoError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.plan_checking import check_plan
 from mimo_embodied_ros.core.plan_readers import read_steps
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.skill_files import load_skills
-from mimo_embodied_ros.core.skills import GROUNDED, select_skills
+from mimo_embodied_ros.core.skills import select_skills
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded
-from mimo_embodied_ros.evaluation import metrics
-from mimo_embodied_ros.evaluation.ground_truth import step_words
-from mimo_embodied_ros.evaluation.regions import answer_points
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
 
-from . import clip_questions, plan_questions, road_questions, table_questions
+from . import clip_questions, judging, plan_questions, renders, road_questions, table_questions
 from .curriculum import CAMERA_SIZES
+from .held_out import RenderedScenes
+from .scores import Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from mimo_embodied_ros.core.answers import Content, Point
+    from mimo_embodied_ros.core.answers import Content
     from mimo_embodied_ros.core.skills import SkillList
     from mimo_embodied_ros.engine import Engine
 
     from .question import Question
 
-    _Scene = table_scene.Table | road_scene.Road | table_clip.TableClip
+    _Scene = (table_scene.Table | road_scene.Road | road_scene.Surround
+              | table_clip.TableClip)
 
 # By figure, or by figure and part; all are least shares but the last, which is a largest error.
 TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_steps': 0.9,
            'plan_places': 0.9, 'driving_action': 0.9, 'skills_valid': 0.9, 'skills_objects': 0.9,
-           'skills_order': 0.9, 'clip': 0.9, 'other check': 0.97, 'other check_alike': 0.97,
+           'skills_order': 0.9, 'clip': 0.9, 'surround': 0.9,
+           'other check': 0.97, 'other check_alike': 0.97,
            'other colour': 0.9, 'other count': 0.9, 'other which_nearest': 0.9,
            'other box_iou_over_0.5': 0.9, 'point_error': 4.0}
 _AT_ONCE = 8
-_NEAR = 0.1  # how far a plan's point may be from the truth, as a share of the image's sides
 
 
 class Scenes(Protocol):
     """Where an exam takes its scenes from; ``size`` is (width, height) in pixels."""
+
+    has_clips: bool
 
     def table(self, rng: random.Random, size: tuple[int, int]) -> table_scene.Table:
         """Return a table as a camera sees it."""
 
     def road(self, rng: random.Random, size: tuple[int, int]) -> road_scene.Road:
         """Return a road as a camera sees it."""
+
+    def surrounds(self) -> tuple[road_scene.Surround, ...]:
+        """Return moments that all cameras of a car see."""
 
     def clip(self, rng: random.Random) -> table_clip.TableClip:
         """Return a clip of a table."""
@@ -90,6 +87,8 @@ class Scenes(Protocol):
 class DrawnScenes:
     """Drawn tables, roads and clips; see `Scenes`."""
 
+    has_clips = True
+
     def table(self, rng: random.Random, size: tuple[int, int]) -> table_scene.Table:
         """Draw a table."""
         return table_scene.draw_table(rng, *size)
@@ -97,6 +96,10 @@ class DrawnScenes:
     def road(self, rng: random.Random, size: tuple[int, int]) -> road_scene.Road:
         """Draw a road."""
         return road_scene.draw_road(rng, *size)
+
+    def surrounds(self) -> tuple[road_scene.Surround, ...]:
+        """There are none."""
+        return ()
 
     def clip(self, rng: random.Random) -> table_clip.TableClip:
         """Draw a clip; larger ones take long, and the model gets frames of a video small."""
@@ -107,129 +110,13 @@ class DrawnScenes:
         return table_scene.mask(scene, thing)
 
 
-class Scores:
-    """Shares of right answers, by figure and by part of a figure."""
-
-    def __init__(self) -> None:
-        """Begin without answers."""
-        self._right: dict[tuple[str, str], list[float]] = defaultdict(list)
-        self.errors: list[float] = []
-        """Distances of points from the truth, in pixels of a picture 640 wide."""
-
-    def add(self, figure: str, part: str, *, right: float) -> None:
-        """Count one answer; ``right`` is from 0 (wrong) to 1."""
-        self._right[figure, part].append(right)
-
-    def report(self) -> dict[str, float | dict[str, float]]:
-        """Return the shares by figure, or by figure and part where it has parts.
-
-        ``point_error`` is the median of the errors.
-        """
-        out: dict[str, float | dict[str, float]] = {}
-        for (figure, part), right in sorted(self._right.items()):
-            share = round(sum(right) / len(right), 4)
-            if part:
-                parts = out.setdefault(figure, {})
-                assert isinstance(parts, dict)
-                parts[part] = share
-            else:
-                out[figure] = share
-        if self.errors:
-            out['point_error'] = round(median(self.errors), 2)
-        return out
-
-    def counts(self) -> dict[str, int]:
-        """Return the number of answers behind each share."""
-        return {f'{figure} {part}'.strip(): len(v) for (figure, part), v in self._right.items()}
-
-
-def _hits(content: Content | None, mask: NDArray[np.bool_]) -> bool:
-    if not isinstance(content, Affordances) or len(content.points) != 1:
-        return False
-    return bool(metrics.in_mask(answer_points(content), mask).all())
-
-
-def _error(content: Content | None, scene: table_scene.Table, thing: table_scene.Thing) -> float:
-    """Distance of the first point from the thing's, in pixels of a picture 640 wide; else nan."""
-    if not isinstance(content, Affordances) or not content.points:
-        return math.nan
-    point = content.points[0]
-    return 640 / scene.pixels.shape[1] * math.hypot(point.x - thing.x, point.y - thing.y)
-
-
-def _overlap(content: Content | None, thing: table_scene.Thing) -> float:
-    """Intersection over union of the first box."""
-    if not isinstance(content, Affordances) or not content.boxes:
-        return 0.0
-    box = content.boxes[0]
-    return metrics.iou((box.x_min, box.y_min, box.x_max, box.y_max), thing.box)
-
-
-def _hazards_fit(content: Content | None, road: road_scene.Road) -> float:
-    """Mean over the hazards of the best box's intersection over union."""
-    boxes = [(h.box.x_min, h.box.y_min, h.box.x_max, h.box.y_max) for h in content.hazards
-            if h.box is not None] if isinstance(content, DrivingDecision) else []
-    fits = [max((metrics.iou(box, thing.box) for box in boxes), default=0.0)
-            for thing, _ in road_questions.hazards(road)]
-    return sum(fits) / len(fits)
-
-
-def _words_right(content: Content | None, question: Question) -> bool:
-    return (isinstance(content, (SpatialAnswer, TextAnswer))
-            and metrics.exact_match(content.text, [question.short]))
-
-
-def _plan_right(content: Content | None, question: Question) -> bool:
-    """Whether objects, targets and order are those of the true steps."""
-    if not isinstance(content, TaskPlan):
-        return False
-    true = [line.split('. ', 1)[1] for line in question.answer.splitlines()]
-    return [step_words(s.text) for s in content.steps] == [step_words(line) for line in true]
-
-
-def _places_right(
-    content: Content | None, scene: table_scene.Table, question: Question
-) -> bool:
-    points = [p for step in content.steps for p in step.points] if (
-        isinstance(content, TaskPlan)) else []
-    return len(points) == len(question.things) and all(
-        _is_at(point, thing, scene) for point, thing in zip(points, question.things))
-
-
-def _is_at(point: Point, thing: table_scene.Thing, scene: table_scene.Table) -> bool:
-    """Whether a point is near a thing, or, where a free place is asked for, on none."""
-    if not thing.colour:
-        return not any(t.box[0] <= point.x <= t.box[2] and t.box[1] <= point.y <= t.box[3]
-                       for t in scene.things)
-    height, width = scene.pixels.shape[:2]
-    return abs(point.x - thing.x) <= _NEAR * width and abs(point.y - thing.y) <= _NEAR * height
-
-
-def skill_calls(plan: TaskPlan) -> list[tuple[str, ...]]:
-    """Return the skills of a plan and the values of their arguments, without the points."""
-    return [(step.skill, *(a.value for a in step.arguments)) for step in plan.steps]
-
-
-def _things(plan: TaskPlan) -> list[str]:
-    return [a.value for step in plan.steps for a in step.arguments if a.type in GROUNDED]
-
-
-def _on_things(
-    plan: TaskPlan, true: TaskPlan, things: Sequence[table_scene.Thing], scene: table_scene.Table
-) -> bool:
-    """Whether each point of a plan is where an argument of this value is in the true one."""
-    values = [a.value for step in true.steps for a in step.arguments if a.point is not None]
-    where = list(zip(values, things))
-    return all(
-        any(a.value == value and _is_at(a.point, thing, scene) for value, thing in where)
-        for step in plan.steps for a in step.arguments if a.point is not None)
-
-
 def _frames(scene: _Scene) -> tuple[Frame, ...]:
     """What a camera sends of a scene."""
     if isinstance(scene, table_clip.TableClip):
         return tuple(Frame(table.pixels, round(i * table_clip.INTERVAL * 1e9))
                      for i, table in enumerate(scene.frames))
+    if isinstance(scene, road_scene.Surround):
+        return tuple(Frame(road.pixels) for road in scene.roads)
     return (Frame(scene.pixels),)
 
 
@@ -301,8 +188,8 @@ class Exam:
                     self._number, lambda s: table_questions.point(self._rng, s), camera):
                 thing = question.things[0]
                 self.scores.add('point_hit', '{}x{}'.format(*camera),
-                                right=_hits(content, self._scenes.mask(scene, thing)))
-                error = _error(content, scene, thing)
+                                right=judging.hits(content, self._scenes.mask(scene, thing)))
+                error = judging.error(content, scene, thing)
                 if not math.isnan(error):  # that it refuses counts as a miss only
                     self.scores.errors.append(error)
 
@@ -312,18 +199,19 @@ class Exam:
         for kind in table_questions.RELATIONS:
             ask = functools.partial(table_questions.relation, rng, kind=kind)
             for _, question, content in self._about_tables(self._number, ask):
-                self.scores.add('yes_no', kind, right=_words_right(content, question))
+                self.scores.add('yes_no', kind, right=judging.words_right(content, question))
         for maker in (table_questions.exists, table_questions.check, table_questions.check_alike,
                       table_questions.colour, table_questions.count, table_questions.which_nearest,
                       table_questions.listing):
             ask = functools.partial(maker, rng)
             for _, question, content in self._about_tables(self._number // 2, ask):
-                self.scores.add('other', maker.__name__, right=_words_right(content, question))
+                self.scores.add('other', maker.__name__,
+                                right=judging.words_right(content, question))
         about_roads = ((road, question) for road in self._roads(self._number // 4)
                        for question in road_questions.about_road(rng, road)
                        if question.task is not Task.POINTS)
         for _, question, content in self._answered(about_roads):
-            self.scores.add('other', 'road', right=_words_right(content, question))
+            self.scores.add('other', 'road', right=judging.words_right(content, question))
 
     def absent(self) -> None:
         """Measure whether things that are not there are refused."""
@@ -335,7 +223,7 @@ class Exam:
         """Measure whether boxes fit."""
         for _, question, content in self._about_tables(
                 self._number // 2, lambda s: table_questions.box(self._rng, s)):
-            overlap = _overlap(content, question.things[0])
+            overlap = judging.overlap(content, question.things[0])
             for least in (0.5, 0.7):
                 self.scores.add('other', f'box_iou_over_{least}', right=overlap > least)
 
@@ -347,8 +235,8 @@ class Exam:
                 self.scores.add('other', 'plan_absent_refused',
                                 right=isinstance(content, TaskPlan) and not content.steps)
             else:
-                self.scores.add('plan_steps', '', right=_plan_right(content, plan))
-                self.scores.add('plan_places', '', right=_places_right(content, scene, plan))
+                self.scores.add('plan_steps', '', right=judging.plan_right(content, plan))
+                self.scores.add('plan_places', '', right=judging.places_right(content, scene, plan))
 
     def skills(self) -> None:
         """Measure whether plans of skills are valid, about the right things, and in order."""
@@ -365,10 +253,10 @@ class Exam:
             true = check_plan(TaskPlan(plan.text, read_steps(plan.answer) or ()), rules)
             self.scores.add('skills_valid', '', right=answer is not None and bool(answer.steps))
             self.scores.add('skills_objects', '', right=answer is not None and (
-                sorted(_things(answer)) == sorted(_things(true))
-                and _on_things(answer, true, plan.things, scene)))
+                sorted(judging.things(answer)) == sorted(judging.things(true))
+                and judging.on_things(answer, true, plan.things, scene)))
             self.scores.add('skills_order', '', right=answer is not None and (
-                skill_calls(answer) == skill_calls(true)))
+                judging.skill_calls(answer) == judging.skill_calls(true)))
 
     def driving(self) -> None:
         """Measure whether the next action on a road is right, and how well hazard boxes fit."""
@@ -377,11 +265,19 @@ class Exam:
                                   road_questions.critical_objects(road)))
         for road, question, content in self._answered(pairs):
             if question.kind == 'drive':
-                self.scores.add('driving_action', '', right=(
-                    isinstance(content, DrivingDecision)
-                    and content.decision == road_questions.next_action(road)[0]))
+                self.scores.add('driving_action', '', right=judging.drives_right(content, road))
             elif road_questions.hazards(road):
-                self.scores.add('hazard_iou', '', right=_hazards_fit(content, road))
+                self.scores.add('hazard_iou', '', right=judging.hazards_fit(content, road))
+
+        moments = ((moment, question) for moment in self._scenes.surrounds()
+                   for question in (road_questions.drive(self._rng, moment),
+                                    *road_questions.about_surround(self._rng, moment)))
+        for moment, question, content in self._answered(moments):
+            if question.kind == 'drive':
+                self.scores.add('surround', 'action', right=judging.drives_right(
+                    content, moment.roads[0]))
+            else:
+                self.scores.add('surround', 'view', right=judging.words_right(content, question))
 
     def clips(self) -> None:
         """Measure whether answers about clips are right, by kind of the question."""
@@ -391,7 +287,8 @@ class Exam:
             pairs = ((clip, question) for clip in clips if (question := maker(rng, clip)))
             for _, question, content in self._answered(
                     itertools.islice(pairs, self._number // 4)):
-                self.scores.add('clip', maker.__name__, right=_words_right(content, question))
+                self.scores.add('clip', maker.__name__,
+                                right=judging.words_right(content, question))
 
 
 def measure(
@@ -414,7 +311,7 @@ def measure(
     """
     exam = Exam(engine, number, seed, scenes, structured=structured)
     for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans, exam.driving,
-                exam.skills, exam.clips):
+                exam.skills, *([exam.clips] if scenes.has_clips else [])):
         ask()
     shares = exam.scores.report()
     missed = []
@@ -444,19 +341,26 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--structured', action='store_true',
                         help='hold points, boxes and choices to a grammar')
+    parser.add_argument('--renders', type=Path, default=renders.FOLDER / 'held_out',
+                        help='folder of the rendered scenes (default: %(default)s)')
     options = parser.parse_args()
     engine = load_engine(EngineConfig(model=options.model, max_batch=_AT_ONCE))
     begin = time.monotonic()
     try:
-        figures = measure(engine, DrawnScenes(), number=options.number, seed=options.seed,
-                          structured=options.structured)
+        ask = functools.partial(measure, engine, number=options.number, seed=options.seed,
+                                structured=options.structured)
+        print('--- drawn scenes')
+        figures = ask(DrawnScenes())
+        print('--- rendered scenes')
+        rendered = ask(RenderedScenes(options.renders))
     finally:
         engine.close()
     options.out.mkdir(parents=True, exist_ok=True)
     report = {'model': engine.info.name, 'seed': options.seed,
-              'structured': options.structured, **figures}
+              'structured': options.structured, **figures, 'rendered': rendered}
     (options.out / 'report.json').write_text(json.dumps(report, indent=2) + '\n', 'utf-8')
-    print(f'{sum(figures["questions"].values())} answers in {time.monotonic() - begin:.0f} s; '
+    number = sum(sum(part['questions'].values()) for part in (figures, rendered))
+    print(f'{number} answers in {time.monotonic() - begin:.0f} s; '
           f'{options.out}/report.json')
     return 0
 

@@ -33,7 +33,7 @@ from mimo_embodied_ros.worlds.things import MOVABLE
 
 from . import plan_questions
 from .curriculum import CAMERA_SIZES
-from .evaluate import skill_calls
+from .judging import skill_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

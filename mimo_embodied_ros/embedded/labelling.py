@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 LEAST = 40
-"""Fewest pixels of a thing that tell what it is."""
+"""Fewest pixels of a thing, in the model's own picture, that tell what it is."""
+_OWN = 49 * FACTOR**2  # pixels of such a picture, at most
+
+
+def least_pixels(width: int, height: int) -> float:
+    """Return how many pixels of a thing tell what it is in a picture of this size."""
+    return LEAST * max(1.0, width * height / _OWN)
 
 
 def cell(x: float, y: float) -> tuple[int, int]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from .packing import PackedBatch
 
+_ROUND = 256
+
 
 def _images_attention(
     module: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attention_mask: None,
@@ -148,6 +150,8 @@ class PackedAnswers(NamedTuple):
         at: rows and columns of these tokens in the batch.
         attention: attention weight of each entry of ``batch.taught``, and as ``compared`` of
             those of ``batch.compared``.
+        at_numbers: (n, hidden): the hidden state at the counted word, after each ``counted`` of
+            these.
         at_names: (n, hidden): the hidden state at the name, after each ``pointed`` of these.
         at_answers: (n, hidden): the hidden state at the answer, after each ``recalled`` of these.
 
@@ -156,6 +160,7 @@ class PackedAnswers(NamedTuple):
     logits: torch.Tensor
     at: tuple[torch.Tensor, ...]
     attention: dict[str, torch.Tensor]
+    at_numbers: torch.Tensor
     at_names: torch.Tensor
     at_answers: torch.Tensor
 
@@ -169,8 +174,11 @@ def answer_questions(
     x = language.embed_tokens(batch.ids)
     x = x.index_copy(1, batch.image_at, image_tokens.reshape(rows, -1, x.shape[2]))
     turns = language.rotary_emb(x, batch.positions[:, None].expand(-1, rows, -1))
-    # What only pads a block is left out of all matrix products.
-    tokens = batch.tokens.flatten().nonzero()[:, 0]
+    # What only pads a block is left out of all matrix products, but for a few tokens, since a
+    # bfloat16 product is slower and keeps memory for each new number of them.
+    used = batch.tokens.flatten().clone()
+    used[(~used).nonzero()[: -int(used.sum()) % _ROUND]] = True
+    tokens = used.nonzero()[:, 0]
     place = torch.zeros(rows * length, dtype=torch.int64)
     place[tokens] = torch.arange(len(tokens))
     place = place.reshape(rows, length)
@@ -200,4 +208,5 @@ def answer_questions(
                  for name, layer in LAYERS.items()}
     attention['compared'], = compare_log
     return PackedAnswers(
-        model.lm_head(language.norm(answers)), at, attention, after('pointed'), after('recalled'))
+        model.lm_head(language.norm(answers)), at, attention, after('counted'), after('pointed'),
+        after('recalled'))

@@ -80,8 +80,8 @@ class PackedBatch:
 
     ``taught`` is what heads should attend to, by the names of ``LAYERS``: (n, 7) of row, head,
     block, attending token of the block, attended token (of the prefix or, counted on from these, of
-    the block), number of the question's name that it is about, and image token of that thing; the
-    last two are 0 where it is about none.
+    the block), number of the question's name that it is about, and image token of that thing. The
+    last two are 0 where it is about none; ``counted`` has the number of the things instead.
     """
 
     patches: torch.Tensor

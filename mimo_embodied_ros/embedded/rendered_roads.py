@@ -10,11 +10,13 @@ import numpy as np
 
 from mimo_embodied_ros.core.resize import FACTOR
 from mimo_embodied_ros.worlds.physics.road import CAMERAS, PhysicalRoad
+from mimo_embodied_ros.worlds.road_scene import Surround
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
-    from mimo_embodied_ros.worlds.road_scene import Road
+    from mimo_embodied_ros.worlds.road_scene import Road, RoadObject
     from mimo_embodied_ros.worlds.world import View
 
 LEAST = 40
@@ -35,7 +37,25 @@ def rendered_road(rng: random.Random, width: int, height: int) -> Road | None:
     _vary_camera(world, rng)
     view = world.look(_FRONT)
     road = world.scene(view)
-    return road if _is_clear(view, road, len(world.bodies)) else None
+    return road if _is_clear(view, road.things, len(world.bodies)) else None
+
+
+def rendered_surround(rng: random.Random, width: int, height: int) -> Surround | None:
+    """Render a road from all six cameras; None: something in a picture is hard to tell.
+
+    Args:
+        rng: source of all random choices.
+        width: columns of a picture.
+        height: rows of a picture.
+
+    """
+    world = PhysicalRoad(rng.getrandbits(32), size=(width, height))
+    views = [world.look(name) for name in CAMERAS]
+    front = world.scene(views[0])
+    seen = (front.things, *(world.objects(view) for view in views[1:]))
+    if not all(_is_clear(*pair, len(world.bodies)) for pair in zip(views, seen)):
+        return None
+    return Surround(np.concatenate([view.pixels for view in views]), front.bend, front.light, seen)
 
 
 def _vary_camera(world: PhysicalRoad, rng: random.Random) -> None:
@@ -48,12 +68,12 @@ def _vary_camera(world: PhysicalRoad, rng: random.Random) -> None:
     camera.quat[:] = turned
 
 
-def _is_clear(view: View, road: Road, count: int) -> bool:
-    """Whether all that is seen is large enough, shows its middle, and has an image token alone."""
+def _is_clear(view: View, things: Sequence[RoadObject], count: int) -> bool:
+    """Whether all that is seen is one of a kind, large enough, and in an image token alone."""
     pixels = np.bincount(view.labels.ravel(), minlength=count + 1)[1:]
     seen = pixels > 0
-    if (pixels[seen] < LEAST).any() or seen.sum() != len(road.things):
+    if (pixels[seen] < LEAST).any() or seen.sum() != len(things):
         return False
-    cells = {(int(thing.x) // FACTOR, int(thing.y) // FACTOR) for thing in road.things}
-    return len(cells) == len(road.things) and all(
-        view.labels[int(thing.y), int(thing.x)] for thing in road.things)
+    cells = {(int(thing.x) // FACTOR, int(thing.y) // FACTOR) for thing in things}
+    return len(cells) == len({thing.name for thing in things}) == len(things) and all(
+        view.labels[int(thing.y), int(thing.x)] for thing in things)

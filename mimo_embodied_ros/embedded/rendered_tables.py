@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SHARE = 0.5
 """Least share of a thing on the table that must be seen."""
+_NEARLY = 0.9  # of what must be seen, in a coarse picture
 _SHARE_INSIDE = 0.3  # the same for a thing in or on another one
 _CAMERA = 'camera'
 _MOST = 6  # things on a table
@@ -44,6 +45,7 @@ _WITH_ARM = 0.3  # share of the tables with an arm
 _AT_HOME, _EMPTY = 0.25, 0.35  # of those: out of the way; of the others: with nothing held
 _AS_DEMOS = 0.35  # share of the pictures seen from where the demo's camera is
 _ABOVE = (0.14, 0.32)  # metres of the tool above the table
+_LARGE = 200_000  # pixels of a picture
 _TIP = 6  # pixels of a finger's tip that is in the picture
 
 
@@ -66,7 +68,6 @@ class TableStage:
         world = PhysicalWorld(scenery.compiled(spec), {}, [t.name for t in things], RayRenderer)
         self._model, self._data = world.model, world.data
         self._arm = Arm(world, robot) if robot else None
-        self._renderer = RayRenderer(self._model)
         self._gravity = self._model.opt.gravity.copy()
         self._bodies = []
         for thing in things:
@@ -245,25 +246,33 @@ class TableStage:
     ) -> Table | None:
         """Render, and label what is seen."""
         model, data = self._model, self._data
-        seen = self._renderer.render(data, _CAMERA, width, height)
+        # the model gets large pictures smaller, which smooths their edges
+        renderer = RayRenderer(model, finer=2 if width * height < _LARGE else 1)
+        half = height // 2, width // 2
+        coarse = self._bodies_of(renderer.geoms(data, _CAMERA, half[1], half[0]))
+        alone = [renderer.silhouette(data, _CAMERA, half[1], half[0], body.number)
+                 for body in self._bodies]
+        least = [max(labelling.least_pixels(width, height) / 4,
+                     count * (_SHARE_INSIDE if place else SHARE))
+                 for count, place in zip(alone, places)]
+        if any((coarse == body.number).sum() < _NEARLY * few and not place.startswith('in ')
+               for body, few, place in zip(self._bodies, least, places)):
+            return None
+        seen = renderer.render(data, _CAMERA, width, height)
         pixels, geoms = lens.distort(rng, seen.pixels, seen.geoms)
-        shown = np.where(geoms >= 0, model.geom_bodyid[geoms], -1)
+        shown = self._bodies_of(geoms)
         things: list[SeenThing] = []
         hidden: list[SeenThing] = []
         labels, taken = np.zeros((height, width), np.uint8), set[tuple[int, int]]()
         # what lies on another thing keeps its middle; the other one is pointed at beside it
         heights = [data.xipos[body.number][2] for body in self._bodies]
         for index in np.argsort(heights)[::-1]:
-            body, place = self._bodies[index], places[index]
+            body, place, (colour, shape) = self._bodies[index], places[index], names[index]
             mask = shown == body.number
-            alone = 4 * self._renderer.silhouette(
-                data, _CAMERA, width // 2, height // 2, body.number)
             x, y = data.xipos[body.number][:2]
-            colour, shape = names[index]
             thing = labelling.seen_thing(colour, shape, mask, taken, place=place, ground=(
                 float(x), float(y), body.thing.radius))
-            share = _SHARE_INSIDE if place else SHARE
-            if thing is None or mask.sum() < max(labelling.LEAST, share * alone):
+            if thing is None or mask.sum() < 4 * least[index]:
                 if not place.startswith('in '):
                     return None
                 hidden.append(SeenThing(colour, shape, 0, 0, 0, place))
@@ -274,6 +283,10 @@ class TableStage:
         free = labelling.middle_of_free_space(geoms == model.geom('table').id)
         return Table(pixels, tuple(things), 0.0, rendered=True, hidden=tuple(hidden),
                      gripper=self._shows_fingers(shown), free=free, labels=labels)
+
+    def _bodies_of(self, geoms: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The body of each geom; -1: none."""
+        return np.where(geoms >= 0, self._model.geom_bodyid[geoms], -1)
 
     def _shows_fingers(self, shown: NDArray[np.int32]) -> bool:
         """Whether both fingers are in the picture."""

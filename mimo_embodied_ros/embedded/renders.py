@@ -13,6 +13,7 @@ import dataclasses
 import json
 import multiprocessing
 import random
+import re
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -23,18 +24,18 @@ import cv2
 import numpy as np
 
 from mimo_embodied_ros.worlds.drawing import add_lighting
-from mimo_embodied_ros.worlds.road_scene import Road, RoadObject
+from mimo_embodied_ros.worlds.road_scene import VIEWS, Road, RoadObject, Surround
 from mimo_embodied_ros.worlds.room_scene import RoomScene
 from mimo_embodied_ros.worlds.table_scene import SeenThing, Table
 
-from .curriculum import CAMERA_SIZES, image_size
+from .curriculum import image_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    Scene = Table | Road
+    Scene = Table | Road | Surround
     Maker = Callable[[random.Random, int, int], Scene | None]
 
 FOLDER = Path('build/renders')
@@ -42,6 +43,7 @@ EACH = 8
 """Pictures of a shard."""
 _QUALITY = 92  # of JPEG
 _TRIES = 60  # pictures of a shard that may be dropped
+_OTHER, _SIDES = {'left': 'right', 'right': 'left'}, re.compile('left|right')
 _BLURRED, _COMPRESSED = 0.3, 0.3  # shares of the pictures in training
 
 
@@ -63,6 +65,12 @@ def _roads(_: random.Random) -> Maker:
     return rendered_road
 
 
+def _surrounds(_: random.Random) -> Maker:
+    from .rendered_roads import rendered_surround
+
+    return rendered_surround
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of rendered scenes.
@@ -79,7 +87,7 @@ class Kind:
 
 
 KINDS = {'table': Kind(_tables, 12_000), 'room': Kind(_rooms, 3_000),
-         'road': Kind(_roads, 2_000)}
+         'road': Kind(_roads, 2_000), 'surround': Kind(_surrounds, 240)}
 
 
 def render(
@@ -209,6 +217,10 @@ class Renders:
             objects = {k: RoadObject(**{**v, 'box': tuple(v['box'])})
                        for k, v in fields.items() if isinstance(v, dict)}
             return Road(pixels, **(fields | objects))
+        if record['type'] == 'Surround':
+            seen = tuple(tuple(RoadObject(**{**thing, 'box': tuple(thing['box'])})
+                               for thing in things) for things in fields.pop('seen'))
+            return Surround(pixels, **fields, seen=seen)
         mask = stem.with_suffix('.png')
         fields |= {'things': _seen(fields['things']), 'hidden': _seen(fields['hidden']),
                    'free': fields['free'] and tuple(fields['free'])}
@@ -238,10 +250,17 @@ def mirrored(scene: Scene) -> Scene:
     def flipped(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
         return width - box[2], box[1], width - box[0], box[3]
 
+    if isinstance(scene, Surround):
+        seen = [tuple(dataclasses.replace(thing, box=flipped(thing.box)) for thing in things)
+                for things in scene.seen]
+        pictures = np.split(pixels, len(seen))
+        other_side = [VIEWS.index(_SIDES.sub(lambda side: _OTHER[side[0]], v)) for v in VIEWS]
+        return Surround(np.concatenate([pictures[i] for i in other_side]),
+                        _OTHER.get(scene.bend, scene.bend), scene.light,
+                        tuple(seen[i] for i in other_side))
     if isinstance(scene, Road):
         return dataclasses.replace(
-            scene, pixels=pixels, bend={'left': 'right', 'right': 'left'}.get(
-                scene.bend, scene.bend),
+            scene, pixels=pixels, bend=_OTHER.get(scene.bend, scene.bend),
             **{name: dataclasses.replace(thing, box=flipped(thing.box))
                for name in ('traffic_light', 'pedestrian', 'car')
                if (thing := getattr(scene, name)) is not None})
@@ -273,21 +292,6 @@ def _motion(rng: random.Random) -> NDArray[np.float32]:
     for along in np.linspace(-half, half, 11):
         kernel[round(3 + along * np.sin(angle)), round(3 + along * np.cos(angle))] += 1
     return kernel / kernel.sum()
-
-
-def held_out(folder: Path, kind: str, number: int, processes: int = 2) -> Renders:
-    """Render scenes that training does not see, at the sizes of usual cameras, with masks.
-
-    Args:
-        folder: where to keep them.
-        kind: one of `KINDS`.
-        number: of scenes of each size.
-        processes: that render.
-
-    """
-    render(folder, kind, number * len(CAMERA_SIZES), seed=1, processes=processes,
-           sizes=CAMERA_SIZES, masks=True)
-    return Renders(folder, kind)
 
 
 def read_all(folder: Path) -> dict[str, Renders]:

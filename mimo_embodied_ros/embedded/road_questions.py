@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.frames import Odometry
 from mimo_embodied_ros.core.tasks import TASKS, Task
-from mimo_embodied_ros.worlds.road_scene import ROAD_OBJECTS, Road, RoadObject
+from mimo_embodied_ros.worlds.road_scene import ROAD_OBJECTS, VIEWS, Road, RoadObject, Surround
 
 from .question import (
     Question,
@@ -44,9 +45,11 @@ def hazards(scene: Road) -> tuple[tuple[RoadObject, str], ...]:
     return tuple((thing, why) for thing, why in candidates if thing is not None)
 
 
-def drive(rng: random.Random, scene: Road) -> Question:
+def drive(rng: random.Random, scene: Road | Surround) -> Question:
     """Ask for the next action; the prompt contains the speed and path of the vehicle."""
-    action, why = next_action(scene)
+    front, task = (scene.roads[0], 'drive_surround') if isinstance(scene, Surround) else (
+        scene, 'drive')
+    action, why = next_action(front)
     speed = rng.uniform(0, 15)
     path = tuple(
         Odometry(round(-1e9 * age), 'odom', 'base_link', (-speed * age, 0.0, 0.0),
@@ -54,7 +57,7 @@ def drive(rng: random.Random, scene: Road) -> Question:
         for age in (1.5, 1.0, 0.5, 0.0))
     route = rng.choice(('Follow the road.', 'Go straight on.', 'Drive to the next junction.'))
     words = f'{action}, justification: {why}.'
-    return Question('drive', TASKS['drive'], route, boxed_answer(words), words,
+    return Question('drive', TASKS[task], route, boxed_answer(words), words,
                     f'{why.capitalize()}.', odometry=path)
 
 
@@ -92,4 +95,21 @@ def about_road(rng: random.Random, scene: Road) -> list[Question]:
             question = Question('road_point', Task.POINTS, text, points_json(text, place),
                                 f'[{place}]', f'The {name} is at {place}.')
         questions.append(question)
+    return questions
+
+
+def about_surround(rng: random.Random, scene: Surround) -> list[Question]:
+    """Ask which camera shows an object, and whether a camera shows it."""
+    questions = []
+    for name in ROAD_OBJECTS:
+        views = scene.views_of(name)
+        if len(views) == 1:
+            view = VIEWS[views[0]]
+            questions.append(Question(
+                'surround', TASKS['surround_question'], f'Which view shows the {name}?',
+                boxed_answer(view), view))
+        number = rng.choice(views) if views and rng.random() < 0.6 else rng.randrange(len(VIEWS))
+        questions.append(replace(
+            yes_no_question(rng, 'surround', f'Is there a {name} in the {VIEWS[number]} view?',
+                            yes=number in views), task=TASKS['surround_question']))
     return questions

@@ -1,7 +1,7 @@
 """Taught attention: which tokens some heads should attend to.
 
-In one layer a thing's name attends to the thing, the word of a number to all things that it counts
-and, as much as to each of them, to itself, and an option to its letter. In the next one the answer
+In one layer a thing's name attends to the thing, the word of a number to all things that it counts,
+each of which tells how many they are, and an option to its letter. In the next one the answer
 attends to the first and the second name in the question and to the word that says what is asked
 about them, or to what a clip shows it; in the one after it to the right option. In the first layer
 the place that something has left attends to what lay there. Heads that share keys and values
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from .packing import Example
 
     _Spans = Sequence[tuple[int, int]]  # where each token begins and ends in its text
-    # a key of LAYERS, heads, attending token, attended token, number of the name, image token
+    # a key of LAYERS, heads, attending token, attended token, number (of the name among the
+    # question's, or of what is counted), image token
     Link = tuple[str, Sequence[int], int, int, int, int]
 
 LAYERS = {'pointed': 1, 'counted': 1, 'lettered': 1, 'recalled': 2, 'asked': 2, 'seen': 2,
@@ -68,10 +69,9 @@ def links(
     for option in example.options:
         end = ending(prompt, option.end)
         yield 'lettered', _SECOND, end, prefix + ending(prompt, option.letter), 0, 0
+    number = len(example.counted)
     for end, thing in example.counted:
-        yield 'counted', _FIRST, ending(prompt, end), image_at[thing], 0, 0
-    for word in {ending(prompt, end) for end, _ in example.counted}:
-        yield 'counted', _FIRST, word, prefix + word, 0, 0
+        yield 'counted', _FIRST, ending(prompt, end), image_at[thing], number, 0
     for token in core:
         for name, heads, seen, number, thing in _of_answer(
                 example, prompt, names, prefix, image_at):

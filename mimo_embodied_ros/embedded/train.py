@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 # weights in the loss: of the taught attention, and of what it retrieves
 _ATTENTION_WEIGHT, _RECALL_WEIGHT = 0.3, 0.1
+_CHOICE_WEIGHT = 1.0  # of the attention to the right option
+_NUMBER_WEIGHT = 0.5
+_NUMBERS = 10  # more than any number of things that is asked for
 
 
 def _rate(stage: Stage, step: int) -> float:
@@ -71,6 +74,7 @@ class Training:
             'dense': torch.nn.Linear(hidden, vision_supervision.WIDTH),
             'name': torch.nn.Linear(hidden, vision_supervision.WIDTH),
             'answer': torch.nn.Linear(hidden, taught_attention.NAMES * vision_supervision.WIDTH),
+            'number': torch.nn.Linear(hidden, _NUMBERS),
             'aim': torch.nn.Linear(hidden, vision_supervision.AIM),
             'name aim': torch.nn.Linear(hidden, vision_supervision.AIM),
             'answer aim': torch.nn.Linear(hidden, taught_attention.NAMES * vision_supervision.AIM),
@@ -132,7 +136,7 @@ class Training:
             aim, offset = vision_supervision.aim_loss(
                 self.heads['aim'](tokens), target, *batch.grid)
             loss, parts = loss + aim, parts | offset
-        loss = loss + self._attention_loss('looked', looked, statistics)
+        loss = loss + _ATTENTION_WEIGHT * self._attention_loss('looked', looked, statistics)
         if stage.name in curriculum.SILENT:
             for name, value in parts.items():
                 statistics.setdefault(name, []).append(value)
@@ -159,7 +163,15 @@ class Training:
             statistics.setdefault(kind, []).append(float(right[kinds == kind].mean()))
         loss = (losses * weights).sum() / weights.sum().clamp(min=1.0)
         for name, attention in answers.attention.items():
-            loss = loss + self._attention_loss(name, attention, statistics)
+            weight = _CHOICE_WEIGHT if name == 'chosen' else _ATTENTION_WEIGHT
+            loss = loss + weight * self._attention_loss(name, attention, statistics)
+        numbers = batch.taught['counted'][:, 5]
+        if len(numbers):
+            states = F.rms_norm(answers.at_numbers, answers.at_numbers.shape[-1:])
+            outputs = self.heads['number'](states).float()
+            loss = loss + _NUMBER_WEIGHT * F.cross_entropy(outputs, numbers)
+            right_numbers = (outputs.argmax(-1) == numbers).float().mean().item()
+            statistics.setdefault('at_number', []).append(right_numbers)
         return (loss
                 + self._recall_loss('name', answers.at_names, batch.taught['pointed'], targets,
                                     batch.grid, statistics)
@@ -196,7 +208,7 @@ class Training:
         if not len(attention):
             return torch.zeros(())
         statistics.setdefault(name, []).append(attention.mean().item())
-        return -_ATTENTION_WEIGHT * torch.log(attention + 1e-6).mean()
+        return -torch.log(attention + 1e-6).mean()
 
     def _learn(self, loss: torch.Tensor, stage: Stage) -> None:
         loss.backward()

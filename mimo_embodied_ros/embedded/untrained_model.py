@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import random
@@ -13,11 +14,11 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from mimo_embodied_ros.core.resize import FACTOR, PixelLimits
-from mimo_embodied_ros.worlds import road_scene, table_scene
+from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
 from mimo_embodied_ros.worlds.room_scene import RoomScene
 from mimo_embodied_ros.worlds.things import MOVABLE, ROOM_SHAPES, SHAPES
 
-from . import plan_questions, road_questions, room_questions, table_questions
+from . import clip_questions, plan_questions, road_questions, room_questions, table_questions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ CONTEXT = 4096
 TOKENS_PER_SECOND = 2  # positions of a video in a second
 IMAGE_MEAN = [0.48145466, 0.4578275, 0.40821073]  # Qwen2.5-VL's, red, green, blue
 IMAGE_STD = [0.26862954, 0.26130258, 0.27577711]
-_VOCABULARY = 720
+_VOCABULARY = 744  # with the control tokens a multiple of 64, nearly
 _PAD, _END = '<|endoftext|>', '<|im_end|>'
 # The control tokens of Qwen2.5 in the order of their ids; those in _ADDED are not special there.
 _SPECIAL = (
@@ -68,6 +69,10 @@ def _corpus(seed: int) -> Iterator[str]:
             road = road_scene.draw_road(rng, 112, 112)
             questions = [*road_questions.about_road(rng, road), road_questions.drive(rng, road),
                      road_questions.critical_objects(road)]
+            if number % 12 == 0:
+                moment = road_scene.draw_surround(rng, 28, 28)
+                questions += [*road_questions.about_surround(rng, moment),
+                              road_questions.drive(rng, moment)]
         elif number % 12 == 2:
             room = _as_room(table_scene.draw_table(rng, 112, 112))
             questions = room_questions.questions(rng, room, 2, 'any')
@@ -78,6 +83,9 @@ def _corpus(seed: int) -> Iterator[str]:
                 table = _as_rendered(rng, table)
             stream = table_questions.about_table(rng, table)
             questions = [next(stream) for _ in range(8)]
+            if number % 24 == 1:
+                clip = table_clip.draw_clip(rng, 112, 112)
+                questions += [q for ask in 4 * clip_questions.MAKERS if (q := ask(rng, clip))]
             questions += [p for p in (plan_questions.plan(rng, table),) if p]
         for question in questions:
             yield question.prompt(thinking=rng.random() < 0.5)
@@ -110,6 +118,7 @@ def _as_room(table: table_scene.Table) -> RoomScene:
     return RoomScene(table.pixels, tuple(things.values()), 0.0, rendered=True)
 
 
+@functools.cache
 def new_tokenizer(seed: int = 0) -> Tokenizer:
     """Train a byte-level BPE on the questions and answers; any text survives the round trip."""
     tokenizer = Tokenizer(models.BPE())

@@ -1,9 +1,10 @@
 """Supervision of the vision tower: it first learns what lies under each image token.
 
 During training only, a linear head predicts from the token in which a thing's point lies: its
-colour, its shape, the digits of its pixel position, its size, and its nearest neighbour's name and
-place; and from each token of a road which way the road bends. The language model later reads these
-from the tokens; without them it stays at chance for hours of CPU time.
+colour, its shape, the digits of its pixel position and of its box, its size, its nearest
+neighbour's name and place, and how many things there are, of its colour and of its shape; and from
+each token of a road which way the road bends. The language model later reads these from the tokens;
+without them it stays at chance for hours of CPU time.
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ _COLOURS = ('', *COLOURS)
 _SHAPES = tuple(dict.fromkeys((*SHAPES, *ROOM_SHAPES, *ROAD_OBJECTS)))
 _C, _S = len(_COLOURS), len(_SHAPES)
 _POINT_DIGITS, _DIGITS = 6, 18  # of x and y of the point, and of the box's edges
+_COUNTS, _MOST = 3, 10  # how many things there are, of the same colour and shape; less than _MOST
+_SIZE = 5 + _DIGITS + _COUNTS  # the column of the size in the targets
 # widths of the head's outputs: whether a thing is there, its colour and shape, its neighbour's,
-# the digits, size, box, the neighbour's place, the place, the road's bend
-_PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), 1, 4, 2, 2, len(BENDS))
+# the digits, the numbers, size, box, the neighbour's place, the place, the road's bend
+_PARTS = (1, _C, _S, _C, _S, *([10] * _DIGITS), *([_MOST] * _COUNTS),
+          1, 4, 2, 2, len(BENDS))
 WIDTH = sum(_PARTS)
 _MAX_SIDE = 14  # most rows or columns of image tokens
 AIM = 2 * _MAX_SIDE + 2
@@ -65,18 +69,20 @@ def neighbours(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch
 
 
 def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Tensor:
-    """Return the targets of `dense_loss`, (scenes, tokens, 33).
+    """Return the targets of `dense_loss`, (scenes, tokens, 36).
 
     Their columns: whether a thing is there, its colour and shape, its neighbour's colour and shape,
-    the digits, size, box, x and y of the neighbour, x and y of the token, the road's bend.
+    the digits, how many things there are and of its colour and shape, size, box, x and y of the
+    neighbour, x and y of the token, the road's bend.
     """
-    out = torch.zeros(len(scenes), rows * columns, 5 + _DIGITS + 10)
+    out = torch.zeros(len(scenes), rows * columns, _SIZE + 10)
     out[:, :, 3:5] = -1
     token = torch.arange(rows * columns)
     out[:, :, -3] = (token % columns + 0.5) / columns
     out[:, :, -2] = (token // columns + 0.5) / rows
     for scene, target in zip(scenes, out):
-        target[:, -1] = BENDS.index(scene.bend) if isinstance(scene, Road) else -1
+        target[:, -1] = BENDS.index(scene.bend) if (
+            isinstance(scene, Road) and scene.bend) else -1
         for thing in scene.things:
             pixels = (min(999, max(0, round(v))) for v in (thing.x, thing.y, *thing.box))
             near = neighbour_of(scene, thing)
@@ -84,12 +90,21 @@ def targets(scenes: Sequence[Table | Road], rows: int, columns: int) -> torch.Te
                 1, _COLOURS.index(thing.colour), _SHAPES.index(thing.shape),
                 _COLOURS.index(near.colour) if near else -1,
                 _SHAPES.index(near.shape) if near else -1,
-                *(int(d) for pixel in pixels for d in f'{pixel:03d}'), math.log(thing.size) - 7,
+                *(int(d) for pixel in pixels for d in f'{pixel:03d}'), *_numbers(scene, thing),
+                math.log(thing.size) - 7,
                 *((edge - centre) / FACTOR for edge, centre in zip(
                     thing.box, (thing.x, thing.y, thing.x, thing.y))),
                 *(place(near, rows, columns) if near else (0, 0)),
             ])
     return out
+
+
+def _numbers(scene: Table | Road, thing: Thing | RoadObject) -> tuple[int, ...]:
+    """How many things there are on a table, and of the colour and of the shape of one."""
+    if isinstance(scene, Road):
+        return (-1,) * _COUNTS
+    return (len(scene.things), sum(t.colour == thing.colour for t in scene.things),
+            sum(t.shape == thing.shape for t in scene.things))
 
 
 def dense_loss(
@@ -105,15 +120,16 @@ def dense_loss(
         'place': 2 * F.l1_loss(place, target[:, -3:-1]),
         'bend': _class_loss(bend, target[:, -1]),
     }
-    names = ('colour', 'shape', 'near_colour', 'near_shape', *(f'digit{i}' for i in range(_DIGITS)))
+    names = ('colour', 'shape', 'near_colour', 'near_shape', *(f'digit{i}' for i in range(_DIGITS)),
+             'number', 'same_colour', 'same_shape')
     for i, name in enumerate(names):
-        weight = 1.0 if i < 4 else 0.7 if i < 4 + _POINT_DIGITS else 0.3
+        weight = 1.0 if i < 4 else 0.7 if i < 4 + _POINT_DIGITS else 0.3 if i < 4 + _DIGITS else 0.5
         losses[name] = weight * _class_loss(named[i][present], things[:, i + 1])
     has_near = things[:, 3] >= 0
-    apart = near[present][has_near] - things[has_near, 10 + _DIGITS : 12 + _DIGITS]
+    apart = near[present][has_near] - things[has_near, _SIZE + 5 : _SIZE + 7]
     losses['near_place'] = 2 * apart.abs().sum() / max(1, apart.numel())
-    losses['size'] = F.l1_loss(size[present][:, 0], things[:, 5 + _DIGITS])
-    losses['box'] = 2 * F.l1_loss(box[present], things[:, 6 + _DIGITS : 10 + _DIGITS])
+    losses['size'] = F.l1_loss(size[present][:, 0], things[:, _SIZE])
+    losses['box'] = 2 * F.l1_loss(box[present], things[:, _SIZE + 1 : _SIZE + 5])
     return sum(losses.values(), torch.zeros(())), {k: v.item() for k, v in losses.items()}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .table_camera import FOCAL, HEIGHT, OPTICAL_FRAME, WIDTH
+from .table_scene import Table, mask
 from .tabletop import Tabletop
 from .world import ThingState, View, WorldCamera
 
@@ -35,8 +36,8 @@ class DrawnTable:
     def __init__(self, seed: int, camera: Transform, drop: float = 0.2) -> None:
         """Draw a table; see `Tabletop` for the arguments."""
         self._seed, self._camera, self._drop = seed, camera, drop
-        self._time, self.motion_s = 0.0, 0.3
-        self.table = Tabletop(seed, camera, drop)
+        self.motion_s = 0.3
+        self.reset()
         self.cameras: Mapping[str, WorldCamera] = {'camera': WorldCamera(
             'camera', WIDTH, HEIGHT, FOCAL, OPTICAL_FRAME, '', camera)}
         self.skills: Mapping[str, Callable[[SkillGoal], Motion]] = {
@@ -49,20 +50,25 @@ class DrawnTable:
         return self._time
 
     def look(self, camera: str) -> View:
-        """Return what the camera sees now; its labels are 0, since drawings have none."""
-        table, labels = self.table, np.zeros((HEIGHT, WIDTH), np.int16)
+        """Return what the camera sees now."""
         assert camera in self.cameras
-        depth = (table.depth / 1000).astype(np.float32)
-        return View(table.pixels, depth, labels, self._time)
+        table, labels = self.table, np.zeros((HEIGHT, WIDTH), np.int16)
+        scene = Table(table.pixels, table.things, 0.0)
+        for thing in table.things:
+            labels[mask(scene, thing)] = 1 + self._names.index(thing.name)
+        return View(table.pixels, (table.depth / 1000).astype(np.float32), labels, self._time)
 
     def things(self) -> tuple[ThingState, ...]:
-        """Return the truth about the things that lie on the table, and then those elsewhere."""
+        """Return the truth about all things; one that is held is where it was last."""
         table = self.table
-        lying = [ThingState(t.name, _point(table.position(t))) for t in table.things]
-        held = [ThingState(table.held.name, (0.0, 0.0, 0.0), place='held')] if table.held else []
-        inside = [ThingState(name, (0.0, 0.0, 0.0), place=f'in the {holder}')
-                  for name, holder in table.inside.items()]
-        return (*lying, *held, *inside)
+        for thing in table.things:
+            self._positions[thing.name] = _point(table.position(thing))
+        places = {name: f'in the {holder}' for name, holder in table.inside.items()}
+        if table.held:
+            places[table.held.name] = 'held'
+        return tuple(ThingState(
+            name, self._positions[table.inside.get(name, name)], place=places.get(name, ''))
+            for name in self._names)
 
     def step(self, seconds: float) -> None:
         """Let time pass."""
@@ -72,6 +78,9 @@ class DrawnTable:
         """Begin anew: with another table, or with None the same one."""
         self._seed = self._seed if seed is None else seed
         self.table, self._time = Tabletop(self._seed, self._camera, self._drop), 0.0
+        self._names = [thing.name for thing in self.table.things]
+        self._positions: dict[str, tuple[float, float, float]] = {}
+        self.things()
 
     def _do(
         self, point: ArrayLike | None, run: Callable[[Tabletop, ArrayLike], str]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ROAD_OBJECTS = ('car', 'pedestrian', 'traffic light')
 BENDS = ('straight', 'left', 'right')
+VIEWS = ('front', 'front left', 'front right', 'back', 'back left', 'back right')
+"""What the cameras of a car show, in the order in which the model was trained to get them."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Road:
 
     Attributes:
         pixels: (height, width, 3) uint8, RGB.
-        bend: one of `BENDS`.
+        bend: one of `BENDS`; empty: that is not to be seen.
         light: what the traffic light shows: none, red or green.
         traffic_light: the traffic light, or None.
         pedestrian: a pedestrian on the road in front of the car, or None.
@@ -87,6 +89,47 @@ class Road:
     def things(self) -> tuple[RoadObject, ...]:
         """All objects that are there."""
         return tuple(t for t in (self.traffic_light, self.pedestrian, self.car) if t is not None)
+
+
+@dataclass(frozen=True)
+class Surround:
+    """A road as all cameras of a car see it at one moment, in the order of `VIEWS`.
+
+    Attributes:
+        pixels: (6 * height, width, 3) uint8, RGB: the pictures one below the other.
+        bend: how the road ahead goes on, one of `BENDS`.
+        light: what the traffic light ahead shows: none, red or green.
+        seen: the objects of each picture, in its own coordinates.
+
+    """
+
+    pixels: Picture
+    bend: str
+    light: str
+    seen: tuple[tuple[RoadObject, ...], ...]
+
+    @property
+    def roads(self) -> tuple[Road, ...]:
+        """What each picture shows; only that of the front has a bend."""
+        pictures = np.split(self.pixels, len(VIEWS))
+        out = []
+        for number, (pixels, objects) in enumerate(zip(pictures, self.seen)):
+            named = {thing.name: thing for thing in objects}
+            out.append(Road(pixels, self.bend if number == 0 else '',
+                            self.light if number == 0 else 'none', named.get('traffic light'),
+                            named.get('pedestrian'), named.get('car')))
+        return tuple(out)
+
+    def views_of(self, name: str) -> tuple[int, ...]:
+        """Return the pictures that show an object, by its name."""
+        return tuple(number for number, objects in enumerate(self.seen)
+                     if any(thing.name == name for thing in objects))
+
+    @property
+    def things(self) -> tuple[RoadObject, ...]:
+        """The objects that one picture shows and no other."""
+        return tuple(thing for objects in self.seen for thing in objects
+                     if len(self.views_of(thing.name)) == 1)
 
 
 class _RoadBrush:
@@ -184,3 +227,10 @@ def draw_road(rng: random.Random, width: int, height: int) -> Road:
     traffic_light = (
         None if light == 'none' else brush.traffic_light(rng.choice((0.12, 0.88)), light))
     return Road(add_lighting(rng, canvas), bend, light, traffic_light, pedestrian, car)
+
+
+def draw_surround(rng: random.Random, width: int, height: int) -> Surround:
+    """Draw six roads as if they were the views of one moment, which they are not."""
+    roads = [draw_road(rng, width, height) for _ in VIEWS]
+    return Surround(np.concatenate([road.pixels for road in roads]), roads[0].bend, roads[0].light,
+                    tuple(road.things for road in roads))

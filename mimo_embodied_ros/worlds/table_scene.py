@@ -242,7 +242,7 @@ def clearance(x: float, y: float, radius: float, things: Iterable[Thing]) -> flo
 
 def place_things(
     rng: random.Random, width: int, height: int, count: int, horizon: float = 0.0,
-    first: tuple[tuple[str, str], ...] = (),
+    first: tuple[tuple[str, str], ...] = (), *, alike: bool = False,
 ) -> tuple[Thing, ...]:
     """Place up to ``count`` things with different names in the picture, so that none touch.
 
@@ -253,9 +253,11 @@ def place_things(
         count: number of things; fewer are placed where they find no room.
         horizon: row above which nothing is placed, pixels.
         first: colours and shapes of the things to place before any others.
+        alike: choose the others among two colours, so that most share theirs.
 
     """
-    others = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in first]
+    colours = rng.sample([*COLOURS], 2) if alike else COLOURS
+    others = [(c, s) for c in colours for s in SHAPES if (c, s) not in first]
     things: list[Thing] = []
     for colour, shape in (*first, *rng.sample(others, count - len(first))):
         for _ in range(40):
@@ -269,7 +271,7 @@ def place_things(
 
 def draw_table(
     rng: random.Random, width: int, height: int, least: int = 2, most: int = 6,
-    things: tuple[Thing, ...] = (), *, steady: bool = False,
+    things: tuple[Thing, ...] = (), *, steady: bool = False, alike: bool = False,
 ) -> Table:
     """Draw a tabletop.
 
@@ -281,12 +283,14 @@ def draw_table(
         most: largest number of random things.
         things: the things to draw instead of random ones.
         steady: make the lighting and the look of each thing independent of the other things.
+        alike: see `place_things`.
 
     """
     scale = 2 if width * height < 200_000 else 1  # small pictures are drawn larger, then reduced
     canvas, horizon = _background(rng, height * scale, width * scale)
     horizon /= scale
-    things = things or place_things(rng, width, height, rng.randint(least, most), horizon)
+    things = things or place_things(
+        rng, width, height, rng.randint(least, most), horizon, alike=alike)
     seed = rng.getrandbits(64) if steady else 0
 
     def rng_for(name: str) -> random.Random:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import numpy as np
@@ -23,9 +24,18 @@ from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.core.tasks import TASKS
 from mimo_embodied_ros.core.video import PAIR
-from mimo_embodied_ros.embedded import clip_questions, packed_model, packing, untrained_model
+from mimo_embodied_ros.embedded import (
+    clip_questions,
+    curriculum,
+    packed_model,
+    packing,
+    untrained_model,
+)
+from mimo_embodied_ros.embedded.clip_supervision import ClipView
 from mimo_embodied_ros.embedded.evaluate import DrawnScenes, Exam
+from mimo_embodied_ros.embedded.examples import make_example
 from mimo_embodied_ros.embedded.question import Question
+from mimo_embodied_ros.embedded.vision_supervision import token_of
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.processor import PromptEncoder, load_processor
 from mimo_embodied_ros.worlds import table_scene, things
@@ -197,6 +207,60 @@ def test_a_packed_video_is_the_prompt_that_the_engine_makes_of_a_clip(
     assert batch.positions[:, :length].T.tolist() == encoded.positions.tolist()
     own = torch.cat([image.patches() for image in encoded.images])
     torch.testing.assert_close(batch.patches, own, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('video', [True, False])
+def test_training_shows_clips_as_the_package_sends_them(video: bool) -> None:
+    stage = dataclasses.replace(
+        next(s for s in curriculum.STAGES if s.name == 'speak'), images=8)
+    medium = 'video' if video else 'images'
+    rng = random.Random(3)
+    clips = curriculum.draw_clips(rng, stage, video=video)
+    batch = curriculum.pack_questions(
+        rng, packing.Packer(untrained_model.new_tokenizer()), clips, f'speak {medium}', stage)
+    pictures = curriculum.pictures(clips)
+    assert len(pictures) == len(clips) * (FRAMES // PAIR if video else FRAMES)
+    rows, columns = batch.grid
+    assert batch.patches.shape[0] == len(pictures) * rows * columns * 4
+    assert set(batch.kinds.flatten()) - {''} <= ({'moved', 'touched'} if video else {'done'})
+    assert (batch.labels != packing.IGNORE).any(1).all()  # something is asked about each
+    assert len(batch.compared)
+
+
+@given(seed=SEEDS)
+@settings(max_examples=15, deadline=None)
+def test_the_taught_tokens_of_a_clip_are_where_its_events_were(seed: int) -> None:
+    clip = draw_clip(random.Random(seed), 168, 140)
+    cells = 6 * 5
+    pairs, frames = ClipView(clip, video=True), ClipView(clip, video=False)
+    for view in (pairs, frames):
+        for thing, (last, first) in zip(clip.frames[0].things, view.looks_back(), strict=True):
+            cell = token_of(thing, 5, 6)
+            assert first == cell
+            assert last == view.left(thing.name) == (len(view.tables) - 1) * cells + cell
+    for name in {t.name for t in clip.frames[0].things} - {clip.moved}:
+        assert frames.last_seen(name) == frames.left(name)
+    if clip.container:  # last seen over the container, before it was let go
+        holder = next(t for t in clip.frames[0].things if t.name == clip.container)
+        assert frames.last_seen(clip.moved) % cells == token_of(holder, 5, 6)
+        assert frames.last_seen(clip.moved) < frames.left(clip.moved)
+    if not clip.moved:
+        name = clip.touched[-1]
+        thing = next(t for t in clip.frames[0].things if t.name == name)
+        last_touch = max(i for i, g in enumerate(clip.grippers) if g == (thing.x, thing.y))
+        assert divmod(pairs.touched(name), cells) == (last_touch // PAIR, token_of(thing, 5, 6))
+
+
+def test_the_bare_form_of_a_choice_about_a_clip_keeps_its_options() -> None:
+    rng = random.Random(1)
+    clip = next(c for _ in range(50) if not (c := draw_clip(rng, 84, 84)).moved)
+    question = clip_questions.touched_last(rng, clip)
+    assert question is not None
+    example = make_example(rng, question, ClipView(clip, video=True), 'bare')
+    for letter, option in zip('ABCD', question.options, strict=False):
+        assert f'\n{letter}. {option}' in example.prompt
+    assert [option.right for option in example.options].index(True) == (
+        'ABCD'.index(question.short))
 
 
 def test_the_exam_asks_about_clips() -> None:

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
+from tokenizers import Tokenizer
 
 from mimo_embodied_ros.core.answers import Affordances, DrivingDecision, SpatialAnswer, TaskPlan
 from mimo_embodied_ros.core.frames import Frame
@@ -31,6 +32,7 @@ from mimo_embodied_ros.embedded import (
     untrained_model,
     vision_supervision,
 )
+from mimo_embodied_ros.embedded.examples import make_example
 from mimo_embodied_ros.embedded.question import Question
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
@@ -134,7 +136,7 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
     second, first = scene.things[:2]  # not in the scene's order
     text = f'Is the {first.name} left of the {second.name}?'
     question = Question('left', Task.SPATIAL, text, r'\boxed{yes}', 'yes')
-    example = curriculum._example(rng, question, scene, 'spoken', curriculum.STAGES[-1])
+    example = make_example(rng, question, scene, 'spoken')
     batch = packer.pack([scene.pixels], [[example]], 1, 64)
     before = batch.ids[0].tolist().index(tokenizer.token_to_id('<|image_pad|>'))
 
@@ -158,6 +160,48 @@ def test_taught_attention_leads_from_the_answer_over_the_names_to_the_things() -
              if 'left' in tokenizer.decode([t]))}
     for token, _ in recalled.values():  # both look from where the answer is decided
         assert 'yes' in tokenizer.decode([int(batch.labels[0, batch.prefix + token])])
+
+
+def test_a_choice_leads_to_the_right_option_and_its_letter() -> None:
+    tokenizer = Tokenizer.from_file(str(EMBEDDED_MODEL / 'tokenizer.json'))
+    rng = random.Random(2)
+    scenes = (table_scene.draw_table(rng, 196, 168, 6, 6) for _ in range(100))
+    scene, question = next((scene, question) for scene in scenes if len(scene.things) > 4
+                           and (question := table_questions.which_nearest(rng, scene)))
+    example = make_example(rng, question, scene, 'spoken')
+    batch = packing.Packer(tokenizer).pack([scene.pixels], [[example]], 1, 80)
+    ids = batch.ids[0].tolist()
+    lettered = {(token, seen) for _, _, _, token, seen, *_ in batch.taught['lettered'].tolist()}
+    letters = {batch.prefix + token: tokenizer.decode([ids[seen]]) for token, seen in lettered}
+    assert sorted(letters.values()) == ['A', 'B', 'C', 'D']
+    (chosen,) = {seen for *_, seen, _, _ in batch.taught['chosen'].tolist()}
+    assert letters[chosen] == question.short
+    # the answer recalls the thing in the question, not the options, which are told apart by names
+    (recalled,) = {thing for *_, thing in batch.taught['recalled'].tolist()}
+    named = next(t for t in scene.things if f'nearest to the {t.name}?' in question.text)
+    assert recalled == vision_supervision.token_of(named, 6, 7)
+
+
+def test_a_number_leads_to_all_that_it_counts() -> None:
+    tokenizer = Tokenizer.from_file(str(EMBEDDED_MODEL / 'tokenizer.json'))
+    rng = random.Random(4)
+    scene = table_scene.draw_table(rng, 196, 168, 6, 6, alike=True)
+    question = next(q for _ in range(50)
+                    if len((q := table_questions.count(rng, scene)).things) in {2, 3})
+    example = make_example(rng, question, scene, 'bare')
+    batch = packing.Packer(tokenizer).pack([scene.pixels], [[example]], 1, 20)
+    counted = batch.taught['counted'].tolist()
+    cells = {vision_supervision.token_of(thing, 6, 7) for thing in question.things}
+    (word,) = {batch.prefix + token for _, _, _, token, *_ in counted}
+    places = {int(batch.image_at[cell]) for cell in cells}
+    assert {seen for *_, seen, _, _ in counted} == places
+    assert {number for *_, number, _ in counted} == {int(question.short)}
+    assert {seen for *_, seen, _, _ in batch.taught['asked'].tolist()} == {word}
+
+
+def test_things_of_some_tables_share_two_colours() -> None:
+    scene = table_scene.draw_table(random.Random(1), 196, 168, 6, 6, alike=True)
+    assert len({thing.colour for thing in scene.things}) == 2
 
 
 def test_a_stopped_training_is_resumed(tmp_path: Path) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 pytest.importorskip('mujoco', reason='mujoco is not installed')
 
 from mimo_embodied_ros.core.resize import FACTOR
-from mimo_embodied_ros.embedded.rendered_roads import rendered_road
-from mimo_embodied_ros.embedded.renders import Renders, render
+from mimo_embodied_ros.embedded import renders
+from mimo_embodied_ros.embedded.question import YES_NO_TAIL
+from mimo_embodied_ros.embedded.rendered_roads import rendered_road, rendered_surround
+from mimo_embodied_ros.embedded.renders import Renders, mirrored, render
+from mimo_embodied_ros.embedded.road_questions import about_surround, drive, next_action
+from mimo_embodied_ros.worlds.physics.road import CAMERAS
 from mimo_embodied_ros.worlds.physics.road_plan import random_plan
-from mimo_embodied_ros.worlds.road_scene import Road
+from mimo_embodied_ros.worlds.road_scene import VIEWS, Road, Surround
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,13 +45,41 @@ def test_rendered_roads_show_what_their_labels_say() -> None:
     assert kinds == {'car', 'pedestrian', 'traffic light'}
 
 
-def test_rendered_roads_are_stored_with_their_labels(tmp_path: Path) -> None:
-    render(tmp_path, 'road', 1, processes=1, sizes=[(84, 56)])
-    stored = Renders(tmp_path, 'road').scenes((84, 56))
-    rng = random.Random('0 road 0')
-    made = [road for _ in range(12) if (road := rendered_road(rng, 84, 56))]
-    assert len(stored) > 2
-    for first, second in zip(stored, made):
-        assert isinstance(first, Road)
-        assert (first.bend, first.light, first.things) == (second.bend, second.light,
-                                                           second.things)
+def test_all_cameras_of_a_moment_are_asked_about_and_stay_right_when_mirrored() -> None:
+    seeds = iter(range(30))
+    moments = (rendered_surround(random.Random(seed), 112, 84) for seed in seeds)
+    moment = next(m for m in moments if m and 'pedestrian' in {t.name for t in m.things})
+    assert len(moment.roads) == len(CAMERAS) == len(VIEWS)
+    assert [name.replace('_', ' ') for name in CAMERAS] == [*VIEWS]
+    other = mirrored(moment)
+    assert isinstance(other, Surround)
+    swap = {'left': 'right', 'right': 'left'}
+    for scene in (moment, other):
+        answers = {q.text.removesuffix(YES_NO_TAIL): q.short
+                   for q in about_surround(random.Random(1), scene)}
+        view = answers['Which view shows the pedestrian?']
+        assert all((word == 'yes') == (f'a pedestrian in the {view} view' in text)
+                   for text, word in answers.items() if 'a pedestrian in' in text)
+        road = scene.roads[VIEWS.index(view)]
+        assert road.pedestrian is not None
+        x0, y0, x1, y1 = (int(v) for v in road.pedestrian.box)
+        # the figure stands out from what is beside it
+        assert np.ptp(road.pixels[y0:y1, x0:x1].astype(int), axis=(0, 1)).max() > 60
+    first, second = (VIEWS[scene.views_of('pedestrian')[0]] for scene in (moment, other))
+    assert second == ' '.join(swap.get(word, word) for word in first.split())
+    question = drive(random.Random(0), moment)
+    assert question.prompt().count('<image>') == 6
+    assert question.short.startswith(next_action(moment.roads[0])[0])
+
+
+def test_rendered_roads_are_stored_with_their_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renders, 'EACH', 1)  # of a shard
+    for kind, maker, height in (('road', rendered_road, 56), ('surround', rendered_surround, 336)):
+        render(tmp_path, kind, 1, processes=1, sizes=[(84, 56)])
+        (stored,) = Renders(tmp_path, kind).scenes((84, height))
+        rng = random.Random(f'0 {kind} 0')
+        made = next(scene for _ in range(50) if (scene := maker(rng, 84, 56)))
+        assert isinstance(stored, Road | Surround)
+        assert (stored.bend, stored.light, stored.things) == (made.bend, made.light, made.things)

@@ -100,6 +100,17 @@ class RayRenderer:
         geoms, distances = self._multi_ray(data, eye, directions)
         return np.where((geoms >= 0)[:, None], eye + directions * distances[:, None], np.nan)
 
+    def geoms(
+        self, data: mujoco.MjData, camera: str, width: int, height: int
+    ) -> NDArray[np.int32]:
+        """Return (H, W), the geom at each pixel, -1 for none: `render` without its colours."""
+        number = self._model.camera(camera).id
+        y, x = (index.ravel() + 0.5 for index in np.mgrid[:height, :width])
+        directions, _ = self._directions(number, x, y, (height, width))
+        axes = data.cam_xmat[number].reshape(3, 3)
+        return self._multi_ray(data, data.cam_xpos[number], directions @ axes.T)[0].reshape(
+            height, width)
+
     def silhouette(
         self, data: mujoco.MjData, camera: str, width: int, height: int, body: int
     ) -> int:

@@ -122,6 +122,30 @@ class PhysicalRoad(PhysicalWorld):
                 ThingState(body.name, tuple(body.xpos.tolist()),
                            tuple(np.roll(body.xquat, -1).tolist())) for body in bodies)
 
+    def objects(self, view: View) -> tuple[RoadObject, ...]:
+        """Return all that a camera shows, also what is beside the road, nearest cars first.
+
+        Args:
+            view: of one of the cameras, since which the world has not gone on.
+
+        """
+        plan, boxes = self.plan, {}
+        for number, name in enumerate(self.bodies, 1):
+            rows, columns = np.nonzero(view.labels == number)
+            if len(rows) > _SEEN * view.labels.size:
+                boxes[name] = (float(columns.min()), float(rows.min()),
+                               float(columns.max() + 1), float(rows.max() + 1))
+        cars = sorted((car for car in plan.cars if car.name in boxes),
+                      key=lambda car: abs(car.along - plan.ego.along))
+        out = [RoadObject('car', car.colour, boxes[car.name], near=self._is_near(car))
+               for car in cars]
+        if 'pedestrian' in boxes:
+            out.append(RoadObject('pedestrian', '', boxes['pedestrian'], near=True))
+        if plan.light and 'traffic light' in boxes:
+            out.append(RoadObject('traffic light', plan.light.at(view.time),
+                                  boxes['traffic light']))
+        return tuple(out)
+
     def scene(self, view: View) -> Road:
         """Return what the front camera shows, with the truth about it.
 
@@ -129,22 +153,15 @@ class PhysicalRoad(PhysicalWorld):
             view: of the front camera, since which the world has not gone on.
 
         """
-        plan, seen = self.plan, {}
-        for number, name in enumerate(self.bodies, 1):
-            rows, columns = np.nonzero(view.labels == number)
-            if len(rows) > _SEEN * view.labels.size:
-                seen[name] = (float(columns.min()), float(rows.min()), columns.max() + 1.0,
-                              rows.max() + 1.0)
-        ahead = [car for car in plan.cars if car.name in seen]
-        car = min(ahead, key=lambda car: car.along, default=None)
-        walks = plan.walker is not None and plan.walker.on_road and 'pedestrian' in seen
-        light = plan.light.at(view.time) if plan.light and 'traffic light' in seen else ''
-        return Road(
-            view.pixels, plan.course.bends_at(plan.ego.along), light or 'none',
-            RoadObject('traffic light', light, seen['traffic light']) if light else None,
-            RoadObject('pedestrian', '', seen['pedestrian'], near=True) if walks else None,
-            None if car is None else RoadObject('car', car.colour, seen[car.name],
-                                                near=self._is_near(car)))
+        seen: dict[str, RoadObject] = {}
+        for thing in self.objects(view):
+            seen.setdefault(thing.name, thing)
+        if self.plan.walker is None or not self.plan.walker.on_road:
+            seen.pop('pedestrian', None)
+        light = seen.get('traffic light')
+        return Road(view.pixels, self.plan.course.bends_at(self.plan.ego.along),
+                    light.colour if light else 'none', light, seen.get('pedestrian'),
+                    seen.get('car'))
 
     def _is_near(self, car: Vehicle) -> bool:
         """Whether a car is in the lane right in front."""

@@ -47,6 +47,7 @@ class CameraPublisher:
         self._runner, self._period = runner, 1 / rate
         self._outputs = [_Camera(node, camera) for camera in runner.world.cameras.values()]
         self._next = 0.0  # when to look again, seconds of simulated time
+        self._looking = False
         self._after: list[tuple[float, Callable[[], None]]] = []
         self._changed, self._closing = threading.Condition(), False
         self._thread = threading.Thread(target=self._run, name='cameras', daemon=True)
@@ -62,6 +63,11 @@ class CameraPublisher:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+
+    @property
+    def late(self) -> bool:
+        """Whether the next images are due and these are not ready, so that the world must wait."""
+        return self._looking and self._runner.time >= self._next
 
     def on_tick(self) -> None:
         """Look if it is time; called after each tick of the world."""
@@ -90,10 +96,11 @@ class CameraPublisher:
                     if self._closing:
                         break
                     waiting, self._after = self._after, []
-                self._next = self._runner.time + self._period
+                self._next, self._looking = self._runner.time + self._period, True
                 for output in [*self._outputs]:
                     if output.wanted:
                         self._publish(output)
+                self._looking = False
                 for _, callback in waiting:
                     callback()
 

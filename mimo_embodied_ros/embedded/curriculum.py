@@ -93,8 +93,8 @@ STAGES = (
     Stage('read', 900, 32, 1, 0.015, 0.4, 1.0),
     Stage('ask', 700, 16, 3, 0.006, 1.0, 0.5, checks=False),
     Stage('place', 480, 16, 3, 0.006, 0.5, 0.5, 0.2),
-    Stage('speak', 1900, 12, 2, 0.005, 0.55, 0.5),
-    Stage('point', 450, 12, 2, 0.003, 0.2, 0.5, branch=True),
+    Stage('speak', 1900, 12, 2, 0.005, 0.55, 0.5, refusals=3.0),
+    Stage('point', 450, 12, 2, 0.003, 0.2, 0.5, refusals=2.0, branch=True),
     Stage('compare', 550, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
 )
 

@@ -6,24 +6,23 @@ picked up again.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from mimo_embodied_ros.core.tasks import Task
-from mimo_embodied_ros.worlds.table_scene import Table, Thing, clearance
 from mimo_embodied_ros.worlds.things import MOVABLE, SHAPES
 
 from .question import Question, pixel_of
-from .table_questions import missing_name, short_names
+from .table_questions import free_space, missing_name, short_names
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
+    from mimo_embodied_ros.worlds.table_scene import Table, Thing
+
 MOST = 5
 """Most things in one plan: two steps for each of them, and at most ten in a plan."""
 _ABSENT = 0.12  # share of the instructions about things that are not there
-_GRID = 7  # places along each side of a drawn table among which the freest is found
 
 
 class _Step(NamedTuple):
@@ -184,7 +183,7 @@ def _hand(rng: random.Random, scene: Table) -> _Plan | None:
 def _swap(rng: random.Random, scene: Table) -> _Plan | None:
     """Let two things change places, by way of the largest free space on the table."""
     movable = [t for t in scene.things if t.shape in MOVABLE]
-    free = _free_space(scene)
+    free = free_space(scene)
     if any(t.place == 'held' for t in movable) or len(movable) < 2 or free is None:
         return None
     a, b = rng.sample(movable, 2)
@@ -202,20 +201,6 @@ def _swap(rng: random.Random, scene: Table) -> _Plan | None:
     return _Plan(f'swap the {a.name} and the {b.name}', [
         *_picked(a), _Step(f'put the {a.name} on the table', free),
         *_picked(b), put(b, a), _Step(f'pick up the {a.name}', free), put(a, b)])
-
-
-def _free_space(scene: Table) -> Thing | None:
-    """The middle of the largest free space, as a thing without a name; None: there is none."""
-    if scene.rendered:
-        return Thing('', '', *scene.free, 0.0) if scene.free else None
-    height, width = scene.pixels.shape[:2]
-    radius = 0.1 * min(height, width)
-    top = scene.horizon + radius
-    places = [(radius + (width - 2 * radius) * i / (_GRID - 1),
-               top + (height - radius - top) * j / (_GRID - 1))
-              for i, j in itertools.product(range(_GRID), repeat=2)]
-    x, y = max(places, key=lambda place: clearance(place[0], place[1], radius, scene.things))
-    return Thing('', '', x, y, 0.0)
 
 
 KINDS: dict[str, Callable[[random.Random, Table], _Plan | None]] = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.tasks import TASKS, Task
+from mimo_embodied_ros.worlds.table_scene import Thing, clearance
 from mimo_embodied_ros.worlds.things import COLOURS, CONTAINERS
 
 from . import state_questions
@@ -22,13 +24,14 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator, Sequence
 
-    from mimo_embodied_ros.worlds.table_scene import Table, Thing
+    from mimo_embodied_ros.worlds.table_scene import Table
 
 RELATIONS = ('left', 'right', 'above', 'below', 'nearest', 'bigger')
 # A relation is asked only where it is obvious.
 _OFFSET = 0.1  # least offset along the axis, as a share of the picture's side
 _NEARER = 0.12  # how much nearer than the next one, as a share of the shorter side
 _BIGGER = 1.5  # least ratio of the areas
+_GRID = 7  # places along each side of a drawn table among which the freest is found
 
 
 def _side(scene: Table) -> float:
@@ -71,6 +74,31 @@ def absent(rng: random.Random, scene: Table) -> Question:
     name = missing_name(rng, scene)
     return Question('absent', Task.POINTS, with_random_article(rng, name), '[]', '[]',
                     f'There is no {name}.')
+
+
+def free_space(scene: Table) -> Thing | None:
+    """Return the middle of the largest free space, as a thing without a name; None: unknown."""
+    if scene.rendered:
+        return Thing('', '', *scene.free, 0.0) if scene.free else None
+    height, width = scene.pixels.shape[:2]
+    radius = 0.1 * min(height, width)
+    top = scene.horizon + radius
+    places = [(radius + (width - 2 * radius) * i / (_GRID - 1),
+               top + (height - radius - top) * j / (_GRID - 1))
+              for i, j in itertools.product(range(_GRID), repeat=2)]
+    x, y = max(places, key=lambda place: clearance(place[0], place[1], radius, scene.things))
+    return Thing('', '', x, y, 0.0)
+
+
+def free_point(rng: random.Random, scene: Table) -> Question | None:
+    """Ask where there is room on the table, as the executor does before a thing is put there."""
+    free = free_space(scene)
+    if free is None:
+        return None
+    text = rng.choice(('the table', 'the table', 'table', 'free space on the table'))
+    place = pixel_of(free)
+    return Question('free', Task.POINTS, text, points_json(text, place), f'[{place}]',
+                    f'There is room at {place}.')
 
 
 def box(rng: random.Random, scene: Table) -> Question:
@@ -273,6 +301,7 @@ def listing(rng: random.Random, scene: Table) -> Question | None:
 _WEIGHTS: tuple[tuple[float, Callable[[random.Random, Table], Question | None]], ...] = (
     (5.0, point),
     (1.2, absent),
+    (0.5, free_point),
     (0.5, box),
     (2.0, side),
     (2.0, opposites),

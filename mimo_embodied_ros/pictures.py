@@ -16,6 +16,8 @@ from .core.files import reason
 from .core.resize import smart_resize
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from .core.resize import PixelLimits
@@ -269,6 +271,27 @@ def jpeg(
         picture = picture.resize(size, Image.Resampling.BILINEAR)
     picture.save(file, 'JPEG', quality=quality)
     return file.getvalue()
+
+
+def write_animation(
+    path: Path, pictures: Sequence[NDArray[np.uint8]], seconds: float
+) -> None:
+    """Write an animated GIF that plays again and again.
+
+    Args:
+        path: of the file.
+        pictures: (height, width, 3) uint8, RGB, of one size.
+        seconds: that each picture is shown.
+
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # one palette for all, or colours flicker
+    sample = Image.fromarray(np.vstack(pictures[:: max(1, len(pictures) // 8)]))
+    palette = sample.quantize(255, Image.Quantize.MEDIANCUT)
+    frames = [Image.fromarray(p).quantize(palette=palette, dither=Image.Dither.NONE)
+              for p in pictures]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 * seconds),
+                   loop=0, optimize=True)
 
 
 def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:

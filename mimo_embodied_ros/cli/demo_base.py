@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     write_extrinsics(world.cameras['camera'], extrinsics)
     skills = share_folder() / 'config' / 'skills' / 'room.yaml'
     camera = {'extrinsics_file': str(extrinsics), 'odometry_topic': 'odom',
-              'camera.reliable': 'true', 'camera.on_demand': 'true', 'max_image_age': '30.0',
+              'camera.reliable': 'true',
               'camera.image_topic': 'camera/color/image_raw',
               'camera.depth_topic': 'camera/aligned_depth_to_color/image_raw'}
     process.init([])

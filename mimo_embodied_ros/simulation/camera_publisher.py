@@ -44,6 +44,7 @@ class CameraPublisher:
         self._runner, self._period = runner, 1 / rate
         self._outputs = [_Camera(node, camera) for camera in runner.world.cameras.values()]
         self._next = 0.0  # when to look again, seconds of simulated time
+        self._looking = False
         self._after: list[tuple[float, Callable[[], None]]] = []
         self._changed, self._closing = threading.Condition(), False
         self._thread = threading.Thread(target=self._run, name='cameras', daemon=True)
@@ -59,6 +60,11 @@ class CameraPublisher:
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+
+    @property
+    def late(self) -> bool:
+        """Whether the next images are due and these are not ready, so that the world must wait."""
+        return self._looking and self._runner.time >= self._next
 
     def on_tick(self) -> None:
         """Look if it is time; called after each tick of the world."""
@@ -87,10 +93,11 @@ class CameraPublisher:
                     if self._closing:
                         break
                     waiting, self._after = self._after, []
-                self._next = self._runner.time + self._period
+                self._next, self._looking = self._runner.time + self._period, True
                 for output in self._outputs:
                     if output.wanted:
                         output.publish(*self._runner.look(output.camera.name))
+                self._looking = False
                 for _, callback in waiting:
                     callback()
 

@@ -86,6 +86,7 @@ class Simulation(Node):
         if remark := interfaces.remark():
             self.get_logger().info(remark)
         self._made = True
+        self.runner.must_wait = lambda: self._cameras.late
         self._cameras.start()
         self.runner.start(self._publish_clock, robot.on_tick, self._cameras.on_tick)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.worlds.world import Motion, View, World
 
 _POLL_S = 0.05  # how often a world that stands still looks for motions that are to stop
+_WAIT_S = 0.002  # how often is looked whether the world may go on
 _LAG_S = 0.2  # behind real time, from which on it is not caught up with any more
 _LET_S = 1e-4  # between two ticks, in which others get the lock
 
@@ -58,6 +59,7 @@ class WorldRunner:
     Attributes:
         world: that is stepped.
         rate: seconds of the world in a second; 0: as many as can be.
+        must_wait: whether the world must not go on yet, as for images that are due.
 
     """
 
@@ -79,6 +81,7 @@ class WorldRunner:
         self._changed = threading.Condition(threading.RLock())
         self._scene = threading.Lock()  # a look and a reset exclude each other
         self._thread = threading.Thread(target=self._run, name='world', daemon=True)
+        self.must_wait: Callable[[], bool] = lambda: False
         self._on_tick: list[Callable[[], None]] = []
 
     @property
@@ -190,7 +193,8 @@ class WorldRunner:
             self._stop(running, 'the motion was cancelled')
         if self._ended or self._steps:
             return bool(self._ended)
-        delay = _POLL_S if self._paused else self._due - time.monotonic()
+        delay = (_POLL_S if self._paused else _WAIT_S if self.must_wait() else
+                 self._due - time.monotonic())
         if delay <= 0:
             return False
         self._changed.wait(min(delay, _POLL_S))

@@ -107,18 +107,22 @@ class SkillGoal:
 
 
 class World(Protocol):
-    """A scene with a known truth, and a robot in it.
+    """A scene with a known truth, and a robot in it."""
 
-    Attributes:
-        frame: in which positions are given, such as ``base_link``.
-        cameras: by name.
-        skills: what the robot can do, by name.
+    @property
+    def frame(self) -> str:
+        """In which positions are given, such as ``base_link``."""
+        ...
 
-    """
+    @property
+    def cameras(self) -> Mapping[str, WorldCamera]:
+        """The cameras by name."""
+        ...
 
-    frame: str
-    cameras: Mapping[str, WorldCamera]
-    skills: Mapping[str, Callable[[SkillGoal], Motion]]
+    @property
+    def skills(self) -> Mapping[str, Callable[[SkillGoal], Motion]]:
+        """What the robot can do, by name."""
+        ...
 
     @property
     def time(self) -> float:

@@ -70,7 +70,7 @@ class ArmTable(PhysicalWorld):
         others: tuple[int, int] = (1, 3), things: Sequence[TableThing] | None = None,
         slippery: float = 0.0, knocks: float = 0.0, robot: Robot | None = None,
         renderer: Callable[[mujoco.MjModel], Renderer] = RayRenderer,
-        size: tuple[int, int] = (WIDTH, HEIGHT),
+        size: tuple[int, int] = (WIDTH, HEIGHT), spread: float = 0.05,
     ) -> None:
         """Set the table.
 
@@ -84,6 +84,7 @@ class ArmTable(PhysicalWorld):
             robot: the arm; None: a UR5e.
             renderer: makes the renderer, in the thread that looks first.
             size: columns and rows of the camera's pictures.
+            spread: metres by which the camera is elsewhere in each scene, at most.
 
         Raises:
             InvalidRequestError: the arm's files are not installed.
@@ -91,7 +92,8 @@ class ArmTable(PhysicalWorld):
         """
         self._robot = robot or ur5e()
         self._first, self._others, self._given = tuple(first), others, things
-        self._slippery, self._knocks, self._size = slippery, knocks, size
+        self._slippery, self._knocks = slippery, knocks
+        self._size, self._spread = size, spread
         self._seed = seed
         self.table_things, model, cameras = self._scene()
         super().__init__(
@@ -126,24 +128,28 @@ class ArmTable(PhysicalWorld):
 
     def _scene(self) -> tuple[tuple[TableThing, ...], mujoco.MjModel, dict[str, WorldCamera]]:
         rng = random.Random(self._seed)
-        things = tuple(self._given) if self._given is not None else random_things(
-            rng, len(self._first) + rng.randint(*self._others), self._first)
         things = tuple(
             replace(t, mass=_SLIPPERY_MASS, friction=rng.uniform(*_SLIPPERY))
-            if t.shape in MOVABLE and rng.random() < self._slippery else t for t in things)
+            if t.shape in MOVABLE and rng.random() < self._slippery else t
+            for t in self._choose(rng))
         spec = self._robot.spec()
         add_table(spec, rng, things)
         _add_hand(spec)
         width, height = self._size
         focal = FOCAL * height / HEIGHT
-        eye = np.add(EYE, [rng.uniform(-0.05, 0.05), rng.uniform(-0.06, 0.06),
-                            rng.uniform(-0.06, 0.06)])
+        eye = np.add(EYE, [rng.uniform(-self._spread, self._spread) for _ in EYE])
         cameras = {
             name: WorldCamera(name, width, height, focal, f'{name}_color_optical_frame', FRAME,
                               _add_camera(spec, name, at, target, focal, height), has_depth=depth)
             for name, at, target, depth in (
                 (CAMERA, eye, MIDDLE, True), (OVERVIEW, _OVERVIEW_EYE, _OVERVIEW_TARGET, False))}
         return things, scenery.compiled(spec), cameras
+
+    def _choose(self, rng: random.Random) -> Sequence[TableThing]:
+        """Choose the things of a scene, and their places."""
+        if self._given is not None:
+            return self._given
+        return random_things(rng, len(self._first) + rng.randint(*self._others), self._first)
 
     def _begin(self) -> None:
         """Put everything where it is at first, and let it come to rest."""

@@ -204,7 +204,7 @@ class BaseRoom(PhysicalWorld):
                 self.model, self.data, min(self._base),
                 int(self.model.body(name).geomadr[0]), _FAR, None)
             angle = math.atan2(body.xpos[1] - y, body.xpos[0] - x) - yaw
-            return distance, (angle + math.pi) % (2 * math.pi) - math.pi
+            return float(distance), float((angle + math.pi) % (2 * math.pi) - math.pi)
 
 
 def _moved(points: Floats, yaw: float) -> Floats:

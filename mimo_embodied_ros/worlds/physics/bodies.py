@@ -35,6 +35,7 @@ class TableThing:
         x: metres in the table's frame.
         y: metres in the table's frame.
         yaw: radians.
+        z: metres of its lowest point above the table.
         mass: kilograms; 0: the shape's.
         friction: of its surface.
 
@@ -46,6 +47,7 @@ class TableThing:
     x: float = 0.0
     y: float = 0.0
     yaw: float = 0.0
+    z: float = 0.0
     mass: float = 0.0
     friction: float = 0.8
 
@@ -85,7 +87,7 @@ def add_thing(
     tint = [min(1.0, c / 255 * rng.uniform(0.88, 1.12)) for c in COLOURS[thing.colour]] + [1.0]
     spec.add_material(name=thing.name, rgba=tint, specular=rng.uniform(0, 0.5),
                       shininess=rng.uniform(0.1, 0.7))
-    body = spec.worldbody.add_body(name=thing.name, pos=[thing.x, thing.y, _RISE],
+    body = spec.worldbody.add_body(name=thing.name, pos=[thing.x, thing.y, thing.z + _RISE],
                                    quat=yaw_quaternion(thing.yaw))
     if not fixed:
         body.add_freejoint()

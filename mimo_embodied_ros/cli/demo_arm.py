@@ -1,0 +1,162 @@
+"""``demo-arm``: do tasks with an arm at simulated tables, by physics.
+
+`closed_loop` tells how. Things are held by friction alone: they slip, and are knocked, by chance.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from mimo_embodied_ros.core.errors import InvalidRequestError
+
+from .closed_loop import (
+    START_S,
+    TARGET,
+    SceneState,
+    Watcher,
+    add_scene_arguments,
+    node_and_executor,
+    spun,
+    summary,
+    task_tree,
+    tick_to_end,
+    write_extrinsics,
+)
+from .output import write_json
+from .processes import keep_apart
+
+if TYPE_CHECKING:
+    import argparse
+
+    from mimo_embodied_ros.worlds.physics.film import Film
+    from mimo_embodied_ros.worlds.physics.task_table import TaskTable
+
+_DOMAIN = '76'  # so that neither a robot nor another demo hears this one
+_RATE = 3.0  # seconds of simulated time in a second
+_SLIPPERY, _KNOCKS = 0.1, 0.5  # share of heavy, slippery things; pushes a minute
+_PLAYED_S = 0.1  # seconds that each picture of the film is shown
+_FILM_SIZE = 320, 240
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command."""
+    from mimo_embodied_ros.worlds.table_tasks import TASKS
+
+    command = commands.add_parser(
+        'demo-arm', help='do tasks with a simulated arm, and count how often they are done',
+        description=f'Tasks of {len(TASKS)} kinds ({", ".join(TASKS)}) on random tables with an '
+                    'arm that holds things by friction: behaviour tree, plan, execution by '
+                    'physics, checks, and planning again. Writes report.json, the pictures of a '
+                    'scene, scene.png, and a film of one, scene.gif.',
+        epilog=f'exit code: 0 when the task was done in at least {TARGET:.0%} of the scenes.')
+    add_scene_arguments(command, 'demo_arm_out')
+    command.add_argument('--only', choices=[*TASKS], metavar='KIND',
+                         help=f'only tasks of this kind: {", ".join(TASKS)}')
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do a task in each scene, and report."""
+    if options.scenes < 1:
+        msg = f'--scenes {options.scenes}: give at least 1'
+        raise InvalidRequestError(msg)
+    keep_apart(_DOMAIN)
+    import rclpy
+
+    from mimo_embodied_ros.client import MimoClient
+    from mimo_embodied_ros.ros import process
+    from mimo_embodied_ros.share import import_extra, share_folder
+    from mimo_embodied_ros.simulation.simulation_node import Simulation
+
+    import_extra('mujoco', 'demo-arm needs MuJoCo', 'simulation')
+    from mimo_embodied_ros.pictures import write_animation
+    from mimo_embodied_ros.worlds.physics.arm_table import CAMERA, OVERVIEW
+    from mimo_embodied_ros.worlds.physics.renderers import renderer_called
+    from mimo_embodied_ros.worlds.physics.task_table import TaskTable
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    world = TaskTable(options.seed, options.only or '', slippery=_SLIPPERY, knocks=_KNOCKS,
+                      renderer=renderer_called('auto'))
+    extrinsics = options.out / 'extrinsics.yaml'
+    write_extrinsics(world.cameras[CAMERA], extrinsics)
+    skills = share_folder() / 'config' / 'skills' / 'tabletop.yaml'
+    camera = {'extrinsics_file': str(extrinsics), 'camera.reliable': 'true',
+              'camera.image_topic': 'camera/color/image_raw',
+              'camera.depth_topic': 'camera/aligned_depth_to_color/image_raw'}
+    process.init([])
+    simulation = Simulation(world=world, parameter_overrides=[rclpy.Parameter('rate', value=_RATE)])
+    node = rclpy.create_node('mimo_embodied_demo_arm', parameter_overrides=[
+        rclpy.Parameter('use_sim_time', value=True)])
+    played: list[dict[str, Any]] = []
+    best: tuple[tuple[bool, int], Film | None] = (False, 0), None
+    try:
+        watcher = Watcher(node, lambda: _state(world))
+        with (node_and_executor(
+                options.out, options.model, skills, world.frame, camera) as programs,
+              spun(simulation, node), MimoClient(node, wait_s=START_S) as mimo):
+            for seed in range(options.seed, options.seed + options.scenes):
+                simulation.reset(seed)
+                watcher.begin()
+                tree = task_tree(world.task.instruction, world.frame,
+                                 open_ended=world.task.open_ended)
+                tree.setup(client=mimo)
+                begin = time.monotonic()
+                problem = tick_to_end(tree, programs)
+                tree.shutdown()
+                played.append(_judge(seed, world, watcher, problem, time.monotonic() - begin))
+                print(_line(played[-1]), flush=True)
+                shows = played[-1]['done'], len(world.film.states)
+                if best[1] is None or shows > best[0]:
+                    best = shows, world.film
+    finally:
+        simulation.destroy_node()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    report = _report(played)
+    write_json(options.out / 'report.json', report)
+    watcher.draw(options.out / 'scene.png')
+    film = best[1].pictures((OVERVIEW, CAMERA), *_FILM_SIZE) if best[1] else []
+    write_animation(options.out / 'scene.gif', film, _PLAYED_S)
+    print('{scenes} scenes, {success_rate:.0%} done, {steps_mean} steps and {plans_mean} plans per '
+          'scene'.format(**report))
+    print(f'written: {options.out}/report.json, scene.png and scene.gif')
+    return 0 if report['success_rate'] >= TARGET else 1
+
+
+def _state(world: TaskTable) -> SceneState:
+    from mimo_embodied_ros.worlds.physics.arm_table import CAMERA
+
+    held = [thing.name for thing in world.things() if thing.place == 'held']
+    return SceneState(world.motions, lambda: world.look(CAMERA).pixels,
+                      f'the gripper holds the {held[0]}' if held else 'the gripper holds nothing')
+
+
+def _judge(
+    seed: int, world: TaskTable, watcher: Watcher, problem: str, seconds: float
+) -> dict[str, Any]:
+    """A scene's entry of the report; done: the task is done, and the executor says so."""
+    missing = world.task.missing(world.things())
+    done = not missing and not problem
+    watcher.keep(done, watcher.plans > 1)
+    truth = ', '.join(missing) or 'it is done'
+    cause = '' if done else f'{problem or "the executor says that it is done"}; in fact {truth}'
+    return {'seed': seed, 'kind': world.task.kind, 'instruction': world.task.instruction,
+            'done': done, 'steps': world.motions, 'plans': watcher.plans,
+            'seconds': round(seconds, 1), 'cause': cause}
+
+
+def _line(scene: dict[str, Any]) -> str:
+    line = 'scene {seed}: {instruction}: {steps} steps, {plans} plans, {seconds} s: '
+    return line.format(**scene) + (scene['cause'] or 'done')
+
+
+def _report(played: list[dict[str, Any]]) -> dict[str, Any]:
+    report = summary('tasks of several kinds', played)
+    kinds = Counter(scene['kind'] for scene in played)
+    report['by_kind'] = {
+        kind: {'scenes': number, 'success_rate': sum(
+            scene['done'] for scene in played if scene['kind'] == kind) / number}
+        for kind, number in kinds.items()}
+    return report

@@ -12,6 +12,7 @@ from domains import claimed_domain
 # hooks, which pytest finds by their names
 from support.allowed_skips import pytest_addoption, pytest_configure  # noqa: F401
 from support.ros import Ros
+from support.shared_memory import pytest_sessionfinish, pytest_sessionstart  # noqa: F401
 
 # before anything imports rclpy, and inherited by the processes that tests start
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'

@@ -278,4 +278,4 @@ def _skills(path: str) -> Finding:
         return Finding('skills', BROKEN, path, str(error))
     except ImportError as error:
         return Finding('skills', BROKEN, path, f'ROS 2 has their types, and is absent: {error}')
-    return Finding('skills', OK, f'{", ".join(skills)}: all calls fit their types')
+    return Finding('skills', OK, f'{", ".join(skills)}: all calls and conditions fit their types')

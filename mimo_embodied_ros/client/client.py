@@ -25,6 +25,9 @@ from .goal import ActionGoal
 from .spinner import Spinner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
     from rclpy.node import Node
     from typing_extensions import Self
 
@@ -122,6 +125,22 @@ class MimoClient:
             self._spinner.own_node.create_client, service, name, qos_profile=SERVICE_QOS)
         return self._start(ServiceCall(
             self._spinner, name, connect, sendable(request), self.wait_s))
+
+    def next_message(
+        self, message: Any, topic: str, wanted: Callable[[Any], bool] = lambda _: True
+    ) -> Future[Any]:
+        """Wait for a message that is published after this call.
+
+        Args:
+            message: its type.
+            topic: as the node that the client was made with would resolve it.
+            wanted: tells whether a message is waited for; called in the client's thread.
+
+        Returns:
+            The future of the message. Cancel it where the message is not wanted any more.
+
+        """
+        return self._spinner.next_message(message, self.node.resolve_topic_name(topic), wanted)
 
     def given_up(self, name: str) -> list[Request]:
         """What was cancelled, or has ended, while a server may still do it.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
 
 from mimo_embodied_ros.core.errors import SendGoalError
 
@@ -78,6 +80,32 @@ class Spinner:
         if name not in self._clients:
             self._clients[name] = connect()
         return self._clients[name]
+
+    def next_message(
+        self, kind: Any, topic: str, wanted: Callable[[Any], bool]
+    ) -> concurrent.futures.Future[Any]:
+        """Return the future of the next message of a topic that is wanted."""
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+
+        def receive(message: Any) -> None:
+            # the caller may cancel it at any moment until it is marked as running
+            if not future.done() and wanted(message) and future.set_running_or_notify_cancel():
+                future.set_result(message)
+
+        def subscribe() -> None:
+            try:
+                # volatile: no message from before; best effort: whatever the publisher offers
+                subscription = self.own_node.create_subscription(
+                    kind, topic, receive, qos_profile_sensor_data)
+            except Exception as error:
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(error)
+                return
+            future.add_done_callback(lambda _: self.call(
+                lambda: self.own_node.destroy_subscription(subscription)))
+
+        self.call(subscribe)
+        return future
 
     def servers(self, name: str) -> frozenset[bytes]:
         """The servers of a service in the graph, by ids that no other server ever has.

@@ -31,7 +31,9 @@ A file maps the name of each skill to its fields. This one is complete::
 ``preconditions``
     What must hold before the skill begins, in words; arguments may stand in braces.
 ``success`` (required)
-    How to tell that the skill has succeeded, in words; arguments may stand in braces.
+    How to tell that the skill has succeeded: words, which the model is asked about and in which
+    arguments may stand in braces; or a list of such words, conditions (below), or both. Where the
+    model says something else than the conditions, the conditions decide.
 ``needs``, ``lacks``, ``gives``, ``ends``
     Facts about the robot by which the order of steps is checked: facts that must hold before the
     skill, facts that must not hold before it, facts that hold after it, and facts that no longer
@@ -47,6 +49,27 @@ A file maps the name of each skill to its fields. This one is complete::
     inside of a longer string it becomes words. A Duration takes a number, as seconds. ``expect``
     holds fields that the result or response must have besides the status of an action, ``timeout``
     the seconds that the call may take (default: 60).
+
+A condition is about what the robot itself says, such as::
+
+    success:
+      - the gripper holds {object}
+      - {result: /gripper_controller/gripper_cmd, equal: {stalled: true}}
+      - topic: /joint_states
+        type: sensor_msgs/msg/JointState
+        joint: left_finger_joint
+        least: {position: 0.01}
+
+``result``
+    Name of a call in ``runs``, whose result or response the fields are of: of the last call of this
+    name.
+``topic``
+    Name of a topic, whose fields are those of the first message after the end of the skill. Its
+    ``type`` is required. ``joint`` names the joint of a JointState whose values count; messages
+    without it are left out. ``timeout`` is within how many seconds a message must come (default:
+    5), so the topic has to be published all the time.
+``equal``, ``least``, ``most``
+    Fields with the values that they must have, must at least have, or must not exceed.
 
 Types of arguments:
 
@@ -76,15 +99,15 @@ from __future__ import annotations
 
 import re
 import reprlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .answers import ArgumentType
+from .skill_calls import read_call, read_success
+from .skill_fields import read_number, read_numbers, read_text, read_texts
 from .skills import (
-    PARTS,
     PHRASE_PART,
     PLACEHOLDER,
     Argument,
-    Call,
     Fact,
     NamedPose,
     Skill,
@@ -99,7 +122,6 @@ if TYPE_CHECKING:
 
 _IDENTIFIER = re.compile(r'[a-z][a-z0-9_]*')
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
-_INTERFACE = re.compile(r'[a-z][a-z0-9_]*/(action|srv)/[A-Z][A-Za-z0-9]*')
 _OPTIONS = {ArgumentType.CHOICE: 'options', ArgumentType.POSE: 'poses'}
 _REFERENCE = 'mimo_embodied_ros.core.skill_files for the fields'
 
@@ -134,19 +156,22 @@ def _skill(name: str, key: YamlNode, value: YamlNode) -> Skill:
     for duplicate in (n for i, n in enumerate(names) if n in names[:i]):
         raise fields['arguments'].error(f'a second argument {duplicate}')
     no_parts: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
-    preconditions = _texts(fields['preconditions'], no_parts) if 'preconditions' in fields else ()
+    preconditions = (
+        read_texts(fields['preconditions'], no_parts) if 'preconditions' in fields else ())
     reveals = fields['reveals'].value() if 'reveals' in fields else False
     if not isinstance(reveals, bool):
         raise fields['reveals'].error(f'reveals is {reprlib.repr(reveals)}; it is true or false')
     runs = fields['runs'].items('a list of calls')
     if not runs:
         raise fields['runs'].error(f'skill {name} runs nothing; give an action or a service')
-    phrases = _texts(fields['asked'], {}) if 'asked' in fields else ()
+    phrases = read_texts(fields['asked'], {}) if 'asked' in fields else ()
     facts = {field: _facts(fields.get(field), no_parts) for field in _FACTS}
+    calls = tuple(read_call(run, arguments) for run in runs)
+    success, conditions = read_success(fields['success'], no_parts, [call.name for call in calls])
     return Skill(
-        name, _text(fields['description'], {}), _says(fields['says'], arguments), arguments,
-        _text(fields['success'], no_parts), tuple(_call(run, arguments) for run in runs),
-        asked=phrases, preconditions=preconditions, reveals=reveals, **facts)
+        name, read_text(fields['description'], {}), _says(fields['says'], arguments), arguments,
+        success, calls, conditions, asked=phrases, preconditions=preconditions, reveals=reveals,
+        **facts)
 
 
 def _argument(name: str, key: YamlNode, value: YamlNode) -> Argument:
@@ -176,13 +201,14 @@ def _argument(name: str, key: YamlNode, value: YamlNode) -> Argument:
                         fields['options'].items('a list of words'))
         if not options:
             raise fields['options'].error('there is nothing to choose from')
-    limits = _numbers(fields['range'], 2) if 'range' in fields else None
+    limits = read_numbers(fields['range'], 2) if 'range' in fields else None
     if limits and limits[0] > limits[1]:
         raise fields['range'].error(f'the range {limits} is empty')
     default = fields['default'].text() if 'default' in fields else None
+    description = read_text(fields['description'], {}) if 'description' in fields else ''
     argument = Argument(
-        name, kind, description=_text(fields['description'], {}) if 'description' in fields else '',
-        unit=_text(fields['unit'], {}) if 'unit' in fields else '',
+        name, kind, description=description,
+        unit=read_text(fields['unit'], {}) if 'unit' in fields else '',
         range=(limits[0], limits[1]) if limits else None, options=options, poses=poses,
         default=default)
     if default is not None and (problem := value_problem(argument, default)):
@@ -196,9 +222,9 @@ def _poses(node: YamlNode) -> dict[str, NamedPose]:
         fields = value.fields(('frame', 'position', 'yaw'))
         if not {'frame', 'position'} <= fields.keys():
             raise key.error(f'pose {name} has no frame or no position')
-        x, y, z = _numbers(fields['position'], 3)
-        yaw = _number(fields['yaw']) if 'yaw' in fields else 0.0
-        poses[_words(key, name)] = NamedPose(_text(fields['frame'], {}), (x, y, z), yaw)
+        x, y, z = read_numbers(fields['position'], 3)
+        yaw = read_number(fields['yaw']) if 'yaw' in fields else 0.0
+        poses[_words(key, name)] = NamedPose(read_text(fields['frame'], {}), (x, y, z), yaw)
     if not poses:
         raise node.error('there are no poses')
     return poses
@@ -207,7 +233,7 @@ def _poses(node: YamlNode) -> dict[str, NamedPose]:
 def _says(node: YamlNode, arguments: tuple[Argument, ...]) -> tuple[str, ...]:
     """Read phrases, each with all arguments that have no default, once."""
     parts: dict[str, tuple[str, ...]] = {argument.name: () for argument in arguments}
-    templates = _texts(node, parts)
+    templates = read_texts(node, parts)
     for template in templates:
         names = []
         # Chinese words and arguments follow each other without spaces
@@ -230,7 +256,7 @@ def _facts(node: YamlNode | None, parts: Mapping[str, tuple[str, ...]]) -> tuple
     if node is None:
         return ()
     facts = []
-    for text in _texts(node, parts):
+    for text in read_texts(node, parts):
         name, _, argument = text.partition(' ')
         placeholder = PLACEHOLDER.fullmatch(argument)
         if not _IDENTIFIER.fullmatch(name) or (argument and not placeholder):
@@ -239,92 +265,8 @@ def _facts(node: YamlNode | None, parts: Mapping[str, tuple[str, ...]]) -> tuple
     return tuple(facts)
 
 
-def _call(node: YamlNode, arguments: tuple[Argument, ...]) -> Call:
-    fields = node.fields(('action', 'service', 'type', 'goal', 'request', 'expect', 'timeout'),
-                         'a call with action or service and its type')
-    kinds = [kind for kind in ('action', 'service') if kind in fields]
-    if len(kinds) != 1 or 'type' not in fields:
-        raise node.error('a call has an action or a service, and its type')
-    action = kinds[0] == 'action'
-    own, other = ('goal', 'request') if action else ('request', 'goal')
-    if other in fields:
-        raise fields[other].error(f'{kinds[0]} has no {other}; it has a {own}')
-    interface = _text(fields['type'], {})
-    match = _INTERFACE.fullmatch(interface)
-    if not match or (match.group(1) == 'action') is not action:
-        folder = 'action' if action else 'srv'
-        raise fields['type'].error(f'type is {interface!r}; it is like my_msgs/{folder}/Name')
-    values = {}
-    for name in (own, 'expect'):
-        values[name] = fields[name].value() if name in fields else {}
-        if not isinstance(values[name], dict):
-            raise fields[name].error(f'{name} is no mapping of fields')
-    parts = {a.name: PARTS.get(a.type, ()) for a in arguments}
-    if own in fields:
-        _check_placeholders(fields[own], values[own], parts)
-    timeout = _number(fields['timeout']) if 'timeout' in fields else 60.0
-    if not timeout > 0:
-        raise fields['timeout'].error(f'timeout is {timeout:g} s; give one above 0')
-    lines = {(name, *path): line for name in fields.keys() & {kinds[0], 'type', own, 'expect'}
-             for path, line in fields[name].lines().items()}
-    return Call(action, _text(fields[kinds[0]], {}), interface, values[own], values['expect'],
-                timeout, lines)
-
-
-def _check_placeholders(node: YamlNode, value: Any, parts: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse placeholders that name no argument, or no part of one; parts are by argument."""
-    if isinstance(value, dict):
-        for item in (*value.keys(), *value.values()):
-            _check_placeholders(node, item, parts)
-    elif isinstance(value, list):
-        for item in value:
-            _check_placeholders(node, item, parts)
-    elif isinstance(value, str):
-        for placeholder in PLACEHOLDER.findall(value):
-            name, dot, part = placeholder.partition('.')
-            if name not in parts or (dot and part not in parts[name]):
-                allowed = [
-                    f'{n}{f".{p}" if p else ""}' for n, ps in parts.items() for p in ('', *ps)]
-                raise node.error(f'there is no argument {{{placeholder}}}; there is '
-                                 f'{", ".join(allowed) or "none"}')
-
-
-def _text(node: YamlNode, parts: Mapping[str, tuple[str, ...]]) -> str:
-    value = node.value()
-    if isinstance(value, bool):
-        value = node.text()
-    if not isinstance(value, str) or not value.strip():
-        raise node.error(f'this is {reprlib.repr(value)}; words are needed')
-    _check_placeholders(node, value, parts)
-    return ' '.join(value.split())
-
-
-def _texts(node: YamlNode, parts: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """Read one text or a list of them."""
-    if node.text():
-        return (_text(node, parts),)
-    texts = tuple(_text(item, parts) for item in node.items('words or a list of them'))
-    if not texts:
-        raise node.error('this list is empty')
-    return texts
-
-
 def _words(node: YamlNode, text: str) -> str:
     """Return the text, and refuse it if it is not words with single spaces between them."""
     if not text or not all(_WORD.fullmatch(word) for word in text.split(' ')):
         raise node.error(f'{text!r} is not made of words')
     return text
-
-
-def _number(node: YamlNode) -> float:
-    value = node.value()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e9:
-        raise node.error(f'this is {reprlib.repr(value)}; a number is needed')
-    return float(value)
-
-
-def _numbers(node: YamlNode, count: int) -> list[float]:
-    numbers = [_number(item) for item in node.items(f'a list of {count} numbers')]
-    if len(numbers) != count:
-        raise node.error(f'these are {len(numbers)} numbers; {count} are needed')
-    return numbers

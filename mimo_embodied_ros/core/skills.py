@@ -116,8 +116,39 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What the robot itself must say after a skill that has succeeded.
+
+    Attributes:
+        name: of the topic, or of the call whose result it is.
+        type: of the topic's messages, such as ``sensor_msgs/msg/JointState``; empty: of a result.
+        joint: the joint of a JointState whose values count; empty: all fields count.
+        equal: fields that have these values.
+        least: fields with numbers that are not less than these.
+        most: fields with numbers that are not greater than these.
+        timeout: seconds within which a message of the topic must come.
+        lines: of the file, by the path of a value, such as ``('least', 'position')``.
+
+    """
+
+    name: str
+    type: str = ''
+    joint: str = ''
+    equal: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    least: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    most: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    timeout: float = 5.0
+    lines: Mapping[FieldPath, int] = field(
+        default_factory=dict, hash=False, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Skill:
-    """Something that the robot can do; `core.skill_files` describes the fields."""
+    """Something that the robot can do; `core.skill_files` describes the fields.
+
+    ``success`` holds the words of the file's field, which may be empty, and ``conditions`` the
+    conditions.
+    """
 
     name: str
     description: str
@@ -125,6 +156,7 @@ class Skill:
     arguments: tuple[Argument, ...]
     success: str
     runs: tuple[Call, ...]
+    conditions: tuple[Condition, ...] = ()
     asked: tuple[str, ...] = ()
     preconditions: tuple[str, ...] = ()
     needs: tuple[Fact, ...] = ()

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import (
-    BackendUnreachableError,
     CancelledError,
-    GoalRejectedError,
     InvalidRequestError,
     MimoError,
-    ModelNotReadyError,
-    ParseError,
     PlanRefusedError,
-    PreemptedError,
-    SendGoalError,
     StepFailedError,
 )
 from mimo_embodied_ros.core.skills import GROUNDED
-from mimo_embodied_ros.msg import ExecutionStatus, SkillArgument, SpatialAnswer, TaskStep
+from mimo_embodied_ros.msg import ExecutionStatus, SkillArgument, TaskStep
 from mimo_embodied_ros.ros.placeholders import fill_placeholders, placeholder_values
 
 from .plan_state import HeldFact
+from .questions import DONE, POSSIBLE, NoModelError, Questions
 from .robot_calls import (
     StillRunningError,
     check_services,
@@ -33,6 +27,7 @@ from .robot_calls import (
     make_call,
     stop_goals,
 )
+from .senses import sense
 from .wording import argument_words, reworded
 
 if TYPE_CHECKING:
@@ -44,12 +39,6 @@ if TYPE_CHECKING:
     from .control import Control
     from .plan_state import PlanState
     from .policy import StepPolicy
-
-# what the node that answers says while it starts, loads or is inactive; or it says nothing
-_NO_MODEL = (SendGoalError, GoalRejectedError, ModelNotReadyError, BackendUnreachableError,
-             PreemptedError)
-_ASK_AGAIN_S = 1.0
-_POSSIBLE, _DONE = 'is_possible', 'is_done'  # tasks of RoboVQA
 
 
 @dataclass(frozen=True)
@@ -78,19 +67,8 @@ class ExecutionConfig:
     wait_for_model_s: float = 0.0
 
 
-class _NoModelError(Exception):
-    """The model did not come in time; passes by all that takes errors for those of a step."""
-
-
 class Execution:
-    """Executes one instruction, in the thread that calls `run`.
-
-    Attributes:
-        fault: how the newest request to the model or the robot failed; None where it did not.
-
-    """
-
-    fault: MimoError | None = None
+    """Executes one instruction, in the thread that calls `run`."""
 
     def __init__(
         self, mimo: MimoClient, config: ExecutionConfig, state: PlanState, control: Control,
@@ -109,7 +87,14 @@ class Execution:
         """
         self._mimo, self._config, self._state = mimo, config, state
         self._control, self._report_to = control, report
-        self._held = True  # answers yes or no to the form of such an answer
+        self._questions = Questions(
+            mimo, state.cameras, config.settle_s, config.wait_for_model_s, control,
+            lambda reason: self._report(ExecutionStatus.WAITING, text=reason), self._report_paused)
+
+    @property
+    def fault(self) -> MimoError | None:
+        """How the newest request to the model or the robot failed; None where it did not."""
+        return self._questions.fault
 
     def run(self) -> None:
         """Execute until the instruction is done.
@@ -125,7 +110,7 @@ class Execution:
         """
         try:
             self._run()
-        except _NoModelError as error:
+        except NoModelError as error:
             assert self.fault is not None
             msg = f'{self.fault}; waited {self._config.wait_for_model_s:g} s (wait_for_model)'
             raise type(self.fault)(msg) from error
@@ -159,7 +144,7 @@ class Execution:
         state.plans += 1
         self._report(ExecutionStatus.PLANNING, text=state.instruction)
         facts = [held.fact for held in state.held] + [f'done {done}' for done in state.done]
-        result = self._ask(
+        result = self._questions.ask(
             self._mimo.plan, state.instruction, facts=facts,
             target_frame=self._config.target_frame)
         if not result.plan.steps:
@@ -211,7 +196,7 @@ class Execution:
         if not self._config.check_goal:
             return ''
         self._report(ExecutionStatus.VERIFYING, text=self._state.instruction)
-        done, problem = self._is_done(self._state.instruction)
+        done, problem = self._questions.is_done(self._state.instruction)
         if done is None:
             return f'the model could not tell whether the instruction is done: {problem}'
         return '' if done else (
@@ -227,12 +212,12 @@ class Execution:
             runs = self._config.skills[step.skill].runs
             stop_goals(self._mimo, runs, self._state.goal_ids, self._control)
             # it stays EXECUTING until the answer, so that it is asked about after another restart
-            if self._config.policies[step.skill].after:
-                self._control.checkpoint(self._report_paused, self._config.settle_s)
-                self._report(ExecutionStatus.VERIFYING, step, text=step.success_condition)
-                if self._ask_yes_no(_DONE, step.success_condition):
-                    self._succeed(step, 0)
-                    continue
+            self._control.checkpoint(self._report_paused, self._config.settle_s)
+            condition = self._asked_condition(step)
+            self._report(ExecutionStatus.VERIFYING, step, text=condition or step.description)
+            if self._holds(step.skill, condition):
+                self._succeed(step, 0)
+                continue
             check_services(self._mimo, self._state.servers, self._control)
             step.status = TaskStep.PENDING
 
@@ -251,7 +236,7 @@ class Execution:
                 break
             step.status, step.problem = TaskStep.PENDING, ''
             try:
-                self._attempt(step, policy, attempt)
+                said = self._attempt(step, policy, attempt)
             except CancelledError as error:
                 self._end(step, TaskStep.CANCELLED, attempt, str(error))
                 raise
@@ -261,23 +246,24 @@ class Execution:
                 if isinstance(error, StillRunningError):  # whatever is done next is done beside it
                     raise StepFailedError(f'{problem}; the plan is given up') from error
             else:
-                self._succeed(step, attempt)
+                self._succeed(step, attempt, said)
                 return ''
         if policy.then == 'give_up':
             raise StepFailedError(problem)
         return problem
 
-    def _attempt(self, step: Any, policy: StepPolicy, attempt: int) -> None:
+    def _attempt(self, step: Any, policy: StepPolicy, attempt: int) -> str:
+        """Do a step; return who says that it is done, where the robot itself does."""
         def words(text: str) -> str:
             # the same question about the same view would get the same wrong answer
             return text if attempt % 2 else reworded(text, step)
 
         if policy.before:
             self._report(ExecutionStatus.CHECKING, step, attempt, step.description)
-            for task, text in ((_POSSIBLE, step.description),
-                               *((_DONE, condition) for condition in step.preconditions)):
-                if not self._ask_yes_no(task, words(text)):
-                    unmet = ('it is not possible now' if task == _POSSIBLE
+            for task, text in ((POSSIBLE, step.description),
+                               *((DONE, condition) for condition in step.preconditions)):
+                if not self._questions.yes_no(task, words(text)):
+                    unmet = ('it is not possible now' if task == POSSIBLE
                              else f'this precondition does not hold: {text}')
                     msg = f'the model says that {unmet}'
                     raise StepFailedError(msg)
@@ -289,27 +275,49 @@ class Execution:
         self._state.servers = {}
         self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
         values = placeholder_values(step, skill, config.target_frame, config.stand_off)
+        results = {}
         for call, goal_id in zip(skill.runs, self._state.goal_ids):
             if not call.action:  # noted before it is called
-                self._state.servers[call.name] = self._noted(
+                self._state.servers[call.name] = self._questions.noted(
                     find_servers, self._mimo, call.name, self._control)
                 self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
             fields = fill_placeholders(call.fields, step, values)
-            self._noted(make_call, self._mimo, call, fields, goal_id, self._control)
+            results[call.name] = self._questions.noted(
+                make_call, self._mimo, call, fields, goal_id, self._control)
         self._control.checkpoint(self._report_paused, config.settle_s)
-        if policy.after:
-            self._report(ExecutionStatus.VERIFYING, step, attempt, step.success_condition)
-            if not self._ask_yes_no(_DONE, words(step.success_condition)):
-                msg = ('the robot did it, but the model says that this is not so: '
-                       f'{step.success_condition}')
-                raise StepFailedError(msg)
+        condition = self._asked_condition(step)
+        if condition or skill.conditions:
+            self._report(ExecutionStatus.VERIFYING, step, attempt, condition or step.description)
+        if skill.conditions:
+            return self._check_sensed(skill, results, words(condition))
+        if condition and not self._questions.yes_no(DONE, words(condition)):
+            msg = f'the robot did it, but the model says that this is not so: {condition}'
+            raise StepFailedError(msg)
+        return ''
+
+    def _asked_condition(self, step: Any) -> str:
+        """The words that the model is asked about when a step has ended; empty: it is not asked."""
+        return step.success_condition if self._config.policies[step.skill].after else ''
+
+    def _check_sensed(self, skill: Skill, results: Mapping[str, Any], condition: str) -> str:
+        """Check what the robot itself says, which decides; return that and the model's word."""
+        holds, said = self._questions.noted(
+            sense, self._mimo, skill.conditions, results, self._control)
+        if condition:
+            model, problem = self._questions.is_done(condition)
+            self._questions.fault = None  # nothing hangs on its answer
+            answer = {True: 'yes', False: 'no', None: f'nothing ({problem})'}[model]
+            said = f'{said}; the model says {answer}'
+        if not holds:
+            raise StepFailedError(said)
+        return said
 
     def _find_things(self, step: Any, words: Callable[[str], str]) -> None:
         """Find the objects and places of a step again in new images."""
         for argument in step.arguments:
             if argument.type not in GROUNDED or argument.grounding == SkillArgument.HELD:
                 continue
-            result = self._ask(
+            result = self._questions.ask(
                 self._mimo.find, words(argument.value), target_frame=self._config.target_frame)
             points = [point for point in result.affordances.points if point.in_image]
             if not points:
@@ -318,16 +326,17 @@ class Execution:
             argument.grounding, argument.point = SkillArgument.SEEN, points[0]
         step.points = [a.point for a in step.arguments if a.grounding == SkillArgument.SEEN]
 
-    def _succeed(self, step: Any, attempt: int) -> None:
-        """Note the facts that a successful step gives and ends."""
+    def _succeed(self, step: Any, attempt: int, said: str = '') -> None:
+        """Note the facts that a successful step gives and ends, and who says that it is done."""
         skill, state = self._config.skills[step.skill], self._state
         values = argument_words(step)
         ended = [fact.words(values) for fact in skill.ends]
         state.held = [h for h in state.held if h.fact not in ended]
-        state.held += [HeldFact(f.words(values), step.success_condition) for f in skill.gives]
+        state.held += [
+            HeldFact(f.words(values), step.success_condition, skill.name) for f in skill.gives]
         if not skill.gives:
             state.done.append(step.description)
-        self._end(step, TaskStep.SUCCEEDED, attempt, step.description)
+        self._end(step, TaskStep.SUCCEEDED, attempt, said or step.description)
 
     def _end(self, step: Any, status: int, attempt: int, text: str) -> None:
         step.status = status
@@ -345,65 +354,31 @@ class Execution:
         return needed <= {held.fact for held in self._state.held}
 
     def _forget_lost_facts(self, facts: set[str] | None = None) -> None:
-        """Ask the model about these facts, or about all, and drop those that no longer hold."""
+        """Look whether these facts, or all, still hold, and drop those that do not."""
         self._state.held = [
             held for held in self._state.held
-            if (facts is not None and held.fact not in facts)
-            # where the model cannot tell, the fact is kept
-            or self._is_done(held.condition)[0] is not False]
+            if (facts is not None and held.fact not in facts) or self._may_hold(held)]
 
-    def _is_done(self, condition: str) -> tuple[bool | None, str]:
-        """Whether the model says that a condition holds; None and why not, where it cannot tell."""
+    def _may_hold(self, held: HeldFact) -> bool:
+        """Whether a fact holds, or nobody can tell."""
         try:
-            return self._ask_yes_no(_DONE, condition), ''
+            return self._holds(held.skill, held.condition) is not False
         except CancelledError:
             raise
-        except MimoError as error:
-            return None, str(error)
+        except MimoError:
+            return True
 
-    def _ask_yes_no(self, task: str, text: str) -> bool:
-        try:
-            answer = self._answer(task, text)
-        except InvalidRequestError:
-            if not self._held:
-                raise
-            self._held = False  # a model that cannot be held to a form is asked all the same
-            answer = self._answer(task, text)
-        if answer.answer_type != SpatialAnswer.YES_NO:
-            msg = f'the model answers neither yes nor no to {text!r}: {answer.answer}'
-            raise ParseError(msg)
-        return bool(answer.yes)
+    def _holds(self, skill: str, condition: str) -> bool | None:
+        """Whether what a step has brought about is so now; None where nobody is asked.
 
-    def _answer(self, task: str, text: str) -> Any:
-        return self._ask(
-            self._mimo.answer_spatial, text, task=task, structured=self._held).answer
-
-    def _view(self) -> dict[str, Any]:
-        # an image from before the end of the last step does not show its result
-        return {'cameras': list(self._state.cameras), 'max_image_age': self._config.settle_s}
-
-    def _ask(self, question: Callable[..., Any], text: str, **fields: Any) -> Any:
-        """Ask the model about the present view; wait for it while it is absent or still loads."""
-        waits_until = time.monotonic() + self._config.wait_for_model_s
-        while True:
-            request = question(text, **fields, **self._view())
-            try:
-                return self._noted(self._control.result_of, request)
-            except _NO_MODEL as error:
-                if time.monotonic() > waits_until:
-                    raise _NoModelError from error
-                self._report(ExecutionStatus.WAITING, text=str(error))
-                self._control.checkpoint(self._report_paused, _ASK_AGAIN_S)
-
-    def _noted(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call what asks the model or the robot, and note how it failed."""
-        try:
-            result = function(*arguments)
-        except MimoError as error:
-            self.fault = error
-            raise
-        self.fault = None
-        return result
+        What the robot says in topics decides; results of calls are not known any more.
+        """
+        conditions, holds = self._config.skills[skill].conditions, None
+        if any(c.type for c in conditions):
+            holds, _ = self._questions.noted(sense, self._mimo, conditions, {}, self._control)
+        if holds is None and condition:
+            holds = self._questions.yes_no(DONE, condition)
+        return holds
 
     def _report(self, phase: int, step: Any = None, attempt: int = 0, text: str = '') -> None:
         self._report_to(self._state, phase, step, attempt, text)

@@ -32,7 +32,7 @@ from mimo_embodied_ros.msg import ExecutionStatus, TaskPlan
 from mimo_embodied_ros.program import run
 from mimo_embodied_ros.ros import process
 from mimo_embodied_ros.ros.parameters import read_table
-from mimo_embodied_ros.ros.skill_interfaces import absent_servers, load_checked_skills
+from mimo_embodied_ros.ros.skill_interfaces import absent_endpoints, load_checked_skills
 
 from .control import Control
 from .executor import Execution, ExecutionConfig
@@ -87,9 +87,9 @@ class MimoExecutor(Node):
                                     cancel_callback=self._on_cancel)
         self.create_service(SetBool, '~/pause', self._on_pause)
         self._warn_of_interrupted_plan()
-        # servers start beside this node, and it takes a while until they are seen
-        self._server_check = self.create_timer(
-            settings['wait_for_server'], self._warn_of_absent_servers,
+        # the robot starts beside this node, and it takes a while until it is seen
+        self._endpoint_check = self.create_timer(
+            settings['wait_for_server'], self._warn_of_absent_endpoints,
             clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def destroy_node(self) -> None:
@@ -121,13 +121,13 @@ class MimoExecutor(Node):
                 f'a plan was under way when the executor last ended: {instruction!r}; a goal with '
                 'resume continues it, any other goal discards it')
 
-    def _warn_of_absent_servers(self) -> None:
-        """Say once which servers of the skills are absent; they may still come."""
-        self.destroy_timer(self._server_check)
-        if absent := absent_servers(self, self._config.skills):
+    def _warn_of_absent_endpoints(self) -> None:
+        """Say once which servers and topics of the skills are absent; they may still come."""
+        self.destroy_timer(self._endpoint_check)
+        if absent := absent_endpoints(self, self._config.skills):
             self.get_logger().warning(
-                f'the skills need servers that are absent: {"; ".join(absent)}; start them before '
-                'a step needs them')
+                f'the skills need what is absent: {"; ".join(absent)}; start that before a step '
+                'needs it')
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         if self._control is None:

@@ -1,4 +1,4 @@
-"""A mock robot: serves the actions and services that a skills file names, and moves nothing.
+"""A mock robot: serves and publishes what a skills file names, and moves nothing.
 
 It tests plans, policies and behaviour trees where there is no robot yet::
 
@@ -18,6 +18,7 @@ from rclpy.node import Node
 
 from mimo_embodied_ros.program import run
 from mimo_embodied_ros.ros import process
+from mimo_embodied_ros.ros.conditions import meet
 from mimo_embodied_ros.ros.fields import fields_of, interface_class, set_fields
 from mimo_embodied_ros.ros.simulated_motion import simulate_motion
 from mimo_embodied_ros.ros.skill_interfaces import load_checked_skills
@@ -28,16 +29,22 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.skills import Call, Skill
 
 NAME = 'mock_robot'
+_PERIOD_S = 0.1  # of messages
 
 
 class MockRobot:
     """Serves each call of the skills: waits a while, and succeeds unless `fail` was called for it.
+
+    What the skills' conditions are about is as they want: results, and messages of topics, which
+    are published all the time.
 
     Attributes:
         calls: (name, fields of the goal or request) of all calls, in the order of arrival.
         cancelled: names of the actions that were cancelled while they ran.
         duration_s: how long an action takes, seconds; infinite: until it is cancelled.
         service_s: how long a service takes, seconds.
+        fields: by the name of an action, service or topic, fields that its results or messages
+            have instead of those that the skills want.
         on_done: called with name and fields when a call succeeds, for instance to change a
             simulation.
 
@@ -56,6 +63,7 @@ class MockRobot:
         self.calls: list[tuple[str, Any]] = []
         self.cancelled: list[str] = []
         self.duration_s, self.service_s, self.on_done = duration_s, 0.0, on_done
+        self.fields: dict[str, dict[str, Any]] = {}
         self._node, self._failing = node, Counter[str]()
         self._servers: dict[str, Any] = {}
         # a slow service in the node's own group would hold up all others
@@ -69,6 +77,14 @@ class MockRobot:
                 cancel_callback=lambda _: CancelResponse.ACCEPT,
             ) if call.action else node.create_service(
                 kind, call.name, partial(self._serve, call), callback_group=group)
+        self._conditions = [c for skill in skills.values() for c in skill.conditions]
+        self._publishers: dict[str, Any] = {}
+        for condition in (c for c in self._conditions if c.type):
+            if condition.name not in self._publishers:
+                self._publishers[condition.name] = node.create_publisher(
+                    interface_class(condition.type), condition.name, 1)
+        if self._publishers:
+            node.create_timer(_PERIOD_S, self._publish, callback_group=group)
 
     def fail(self, name: str, times: int = 1) -> None:
         """Let the next calls of this name fail: an action aborts, a service answers defaults."""
@@ -91,7 +107,7 @@ class MockRobot:
         if self.service_s:
             await simulate_motion(self._node, None, self.service_s)
         if not self._fails(call.name):
-            set_fields(response, call.expect)
+            self._fill(call, response)
             self.on_done(call.name, fields)
         return response
 
@@ -107,10 +123,29 @@ class MockRobot:
                 result.error_msg = 'the mock robot was told to fail'
             handle.abort()
         else:
-            set_fields(result, call.expect)
+            self._fill(call, result)
             self.on_done(call.name, fields)
             handle.succeed()
         return result
+
+    def _fill(self, call: Call, answer: Any) -> None:
+        """Set the fields of a result or response as the skills want them, or `fields` says."""
+        set_fields(answer, call.expect)
+        for condition in self._conditions:
+            if condition.name == call.name and not condition.type:
+                meet(condition, answer)
+        set_fields(answer, self.fields.get(call.name, {}))
+
+    def _publish(self) -> None:
+        """Publish a message for each topic, and for each joint of a topic of joints."""
+        messages: dict[tuple[str, str], Any] = {}
+        for condition in (c for c in self._conditions if c.type):
+            key = condition.name, condition.joint
+            message = messages.setdefault(key, interface_class(condition.type)())
+            meet(condition, message)
+        for (name, _), message in messages.items():
+            set_fields(message, self.fields.get(name, {}))
+            self._publishers[name].publish(message)
 
     def _record(self, call: Call, message: Any) -> Any:
         fields = fields_of(message)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from mimo_embodied_ros.core.skills import Skill
 
-_VERSION = 2
+_VERSION = 3
 _OWN_RESULTS = {ResultCode.PLAN_REFUSED, ResultCode.STEP_FAILED}
 # of a plan that was never under way, so that there is nothing to go on with
 _NO_PLAN = {ResultCode.INVALID_REQUEST, ResultCode.OUTPUT_TRUNCATED, ResultCode.PARSE_FAILED,
@@ -44,7 +44,8 @@ class HeldFact:
     """A fact about the robot that a step has given, and the condition to check whether it holds."""
 
     fact: str  # such as "holding red cube"
-    condition: str  # such as "the gripper holds red cube"
+    condition: str  # such as "the gripper holds red cube"; empty: the skill's conditions alone
+    skill: str  # of the step
 
 
 @dataclass

@@ -16,7 +16,8 @@ A file maps the names of skills, and ``default`` for all others, to fields::
     Whether the step's objects are found again in new images, since they may have moved since the
     plan was made (default: true).
 ``after``
-    Whether the model is asked if the step's success condition holds (default: true).
+    Whether the model is asked if the step's success condition holds (default: true). What the robot
+    itself can say of it is looked at in any case.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class ProgressLog:
             return
         which = plans, step.id, attempt
         if step.status in _ENDS:
-            why = f': {text}' * (step.status != TaskStep.SUCCEEDED)
+            why = f': {text}' * (text != step.description)
             self._write(f'step {step.id} {_ENDS[step.status]}{why}')
         elif which != self._begun:
             again = f', attempt {attempt}' * (attempt > 1)

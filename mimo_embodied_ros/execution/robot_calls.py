@@ -119,8 +119,8 @@ def check_services(
 
 def make_call(
     mimo: MimoClient, call: Call, fields: Mapping[str, Any], goal_id: str, control: Control
-) -> None:
-    """Make a call, and wait for its end.
+) -> Any:
+    """Make a call, wait for its end, and return the result or response.
 
     Args:
         mimo: client that makes it; the same for all calls, since it knows what may still run.
@@ -162,3 +162,4 @@ def make_call(
     if wrong := mismatch(result, call.expect):
         msg = f'{call.name} says that {wrong}'
         raise StepFailedError(msg)
+    return result

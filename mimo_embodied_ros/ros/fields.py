@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import operator
 import re
 import reprlib
 from array import array
@@ -23,7 +24,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.suggestions import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _LISTS = (list, tuple, bytes, array, np.ndarray)
 _TIMES = (['builtin_interfaces', 'msg', 'Duration'], ['builtin_interfaces', 'msg', 'Time'])
@@ -108,16 +109,28 @@ def fields_of(message: Any) -> Any:
     return message
 
 
-def mismatch(message: Any, expected: Mapping[str, Any]) -> str:
-    """Describe the first field that differs from the expected value; '' where none does."""
+def mismatch(
+    message: Any, expected: Mapping[str, Any], fits: Callable[[Any, Any], bool] = operator.eq,
+    relation: str = '',
+) -> str:
+    """Describe the first field that does not fit the expected value; '' where all do.
+
+    Args:
+        message: whose fields are compared.
+        expected: values by the names of fields.
+        fits: called with a field's value and the expected one.
+        relation: between the two, in words that end with a space, such as "at least "; empty:
+            they are equal.
+
+    """
     for name, value in expected.items():
         actual = getattr(message, name, None)
         if isinstance(value, dict):
-            inner = mismatch(actual, value)
+            inner = mismatch(actual, value, fits, relation)
             if inner:
                 return f'{name}.{inner}'
-        elif fields_of(actual) != fields_of(_as_field(message, name, value)):
-            return f'{name} is {actual!r} instead of {value!r}'
+        elif not fits(fields_of(actual), fields_of(_as_field(message, name, value))):
+            return f'{name} is {fields_of(actual)!r} instead of {relation}{value!r}'
     return ''
 
 

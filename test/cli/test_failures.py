@@ -54,6 +54,20 @@ def picture(folder: Path) -> str:
     return str(folder / 'table.png')
 
 
+@pytest.fixture(scope='module')
+def remote() -> Iterator[list[str]]:
+    """Options for a model that points, where no test is about it: it needs no torch to import."""
+    pytest.importorskip('httpx2')
+    from support.openai_server import Handler, Server
+
+    def point(handler: Handler) -> None:
+        handler.start()
+        handler.say('[[100, 200]]', finish='stop')
+
+    with Server(point) as server:
+        yield ['--url', server.url, '--model', 'mimo']
+
+
 def run_with_output(output: int, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command with a file descriptor as its stdout."""
     return subprocess.run(
@@ -70,15 +84,17 @@ def closed_pipe() -> Iterator[int]:
     os.close(write)
 
 
-LONG = (['--help'], ['plan', '--help'], ['doctor'], ['doctor', '--json'],
+LONG = (['--help'], ['plan', '--help'], ['doctor'],
+        ['doctor', '--json', '--url', 'http://127.0.0.1:9'],  # needs no torch, which takes seconds
         ['point', 'PICTURE', 'the red cube', '--json'])
 
 
 @pytest.mark.parametrize('arguments', LONG, ids=' '.join)
 def test_a_closed_pipe_ends_a_command_quietly(
-    arguments: list[str], picture: str, closed_pipe: int
+    arguments: list[str], picture: str, closed_pipe: int, remote: list[str]
 ) -> None:
-    arguments = [picture if a == 'PICTURE' else a for a in arguments]
+    if 'PICTURE' in arguments:
+        arguments = [picture if a == 'PICTURE' else a for a in arguments] + remote
     done = run_with_output(closed_pipe, *arguments)
     assert done.stderr == ''
     assert done.returncode == 141 or '--help' in arguments  # which argparse prints
@@ -133,13 +149,13 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_sentence(
 
 
 def test_a_limit_for_the_size_of_files_is_told(
-    picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    picture: str, tmp_path: Path, remote: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ('COVERAGE_PROCESS_START', 'COVERAGE_PROCESS_CONFIG'):  # its file has no room
         monkeypatch.delenv(name, raising=False)
-    command = ' '.join(COMMAND_LINE)
+    command, options = ' '.join(COMMAND_LINE), ' '.join(remote)
     out = tmp_path / 'where.png'
-    done = run_program('bash', '-c', f'ulimit -f 1; {command} point "$0" cube --out "$1"',
+    done = run_program('bash', '-c', f'ulimit -f 1; {command} point "$0" cube --out "$1" {options}',
                        picture, out, succeeds=False)
     assert done.returncode == 1
     assert 'File too large; raise the limit' in done.stderr
@@ -166,12 +182,14 @@ def test_home_folders_are_found_without_the_shell(
 
 
 @pytest.mark.parametrize('encoding', ['ascii', 'utf-16'])
-def test_letters_that_the_output_lacks_are_escaped(picture: str, encoding: str) -> None:
+def test_letters_that_the_output_lacks_are_escaped(
+    picture: str, encoding: str, remote: list[str]
+) -> None:
     question = '红色的杯子 é 😀'
     environment = {**os.environ, 'PYTHONIOENCODING': encoding, 'LC_ALL': 'C'}
     done = subprocess.run(
-        [*COMMAND_LINE, 'point', picture, question, '--json'], capture_output=True, cwd=AWAY,
-        env=environment, timeout=WAIT_S * 5, check=False)
+        [*COMMAND_LINE, 'point', picture, question, '--json', *remote], capture_output=True,
+        cwd=AWAY, env=environment, timeout=WAIT_S * 5, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.decode(encoding))['question'] == question
 

@@ -499,6 +499,7 @@ def test_boxes_round_trip(quads: list[tuple[int, int, int, int]]) -> None:
      '[PT, (1, 2), ', 'move ', 'reduce the ', 'Scene: \n', '. ', ' because ', '1 km/h ', '# ',
      'answer is ', 'if '],
 )  # fmt: skip
+@pytest.mark.no_cover  # which takes as long as the reading itself
 def test_long_answers_are_read_in_linear_time(piece: str) -> None:
     text = (piece * (60_000 // len(piece)))[:60_000]
     names = ('plan', 'boxes', 'spatial', 'driving_test', 'count', 'drive', 'trajectory')

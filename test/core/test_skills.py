@@ -56,6 +56,16 @@ def test_the_skills_that_are_shipped() -> None:
         '/navigate_to_pose', '/spin', '/dock_robot', '/wait'}
 
 
+def test_success_is_words_or_conditions_or_both(tmp_path: Path) -> None:
+    result = '{result: /s, equal: {success: true}}'
+    written_as = {'y': ('y', 0), f'[y, {result}]': ('y', 1), f'[{result}]': ('', 1)}
+    for text, (words, count) in written_as.items():
+        skill = load_skills(written(tmp_path, GOOD.replace('success: y', f'success: {text}')))['a']
+        assert (skill.success, len(skill.conditions)) == (words, count)
+    (condition,) = ARM['pick'].conditions  # of the call that closes the gripper after the lift
+    assert (condition.name, condition.equal) == (ARM['pick'].runs[-1].name, {'stalled': True})
+
+
 def test_the_docstring_shows_a_skill_that_works(tmp_path: Path) -> None:
     from mimo_embodied_ros.core import skill_files
 
@@ -106,6 +116,18 @@ THING = '  arguments: {o: {type: object}}\n'
     (GOOD + '  preconditions: "{p} is near"\n', 6, 'there is no argument {p}'),
     (GOOD + '  needs: holding it\n', 6, "'holding it' is no fact"),
     (GOOD + '  reveals: 1\n', 6, 'it is true or false'),
+    *((GOOD.replace('success: y', f'success: [{items}]'), 4, problem) for items, problem in (
+        ('', 'this list is empty'), ('y, z', 'second words; give one sentence'),
+        ('{equal: {a: 1}}', 'has a result or a topic, and fields that are equal, least, most'),
+        ('{result: /s}', 'and fields'), ('{result: /s, least: {}}', 'and fields'),
+        ('{result: /t, equal: {a: 1}}', 'the skill does not call /t; it calls /s'),
+        ('{result: /s, equal: 1}', 'equal is no mapping'),
+        ('{result: /s, type: a/msg/A, equal: {a: 1}}', 'a result has no type'),
+        ('{result: /s, most: {a: {b: true}}}', 'True is no number'),
+        ('{topic: /t, equal: {a: 1}}', 'the topic /t has no type'),
+        ('{topic: /t, type: a/srv/A, equal: {a: 1}}', 'like my_msgs/msg/Name'),
+        ('{topic: /t, type: a/msg/A, joint: j, equal: {a: 1}}', 'only a topic of type sensor_ms'),
+        ('{topic: /t, type: a/msg/A, equal: {a: 1}, timeout: 0}', 'above 0'))),
     (GOOD.replace(CALL, 'runs: []'), 5, 'runs nothing'),
     (GOOD.replace(CALL, 'runs: [{action: /a}]'), 5, 'and its type'),
     (GOOD.replace(CALL, 'runs: [{action: /a, service: /b, type: a/action/A}]'), 5, 'a call has'),
@@ -137,6 +159,7 @@ YAML_VALUES = st.recursive(
         st.lists(inner, max_size=3),
         st.dictionaries(st.sampled_from((
             'description', 'says', 'arguments', 'success', 'runs', 'type', 'action', 'goal',
+            'result', 'topic', 'equal', 'least', 'joint',
             'options', 'range', 'default', 'needs', 'o', 'a')), inner, max_size=5)),
     max_leaves=20)
 

@@ -149,6 +149,7 @@ def naming(letter: str, options: tuple[str, ...]) -> st.SearchStrategy[str]:
 letters = st.sampled_from('ABCD')
 
 
+@pytest.mark.no_cover
 @settings(deadline=None, max_examples=300)
 @given(letters.flatmap(lambda x: st.tuples(st.just(x), naming(x, OPTIONS))))
 def test_a_choice_in_every_form(case: tuple[str, str]) -> None:
@@ -158,6 +159,7 @@ def test_a_choice_in_every_form(case: tuple[str, str]) -> None:
     assert read_choices(text, OPTIONS) == expected, text
 
 
+@pytest.mark.no_cover
 @settings(deadline=None, max_examples=500)
 @given(st.permutations('ABCD').flatmap(
     lambda x: st.tuples(naming(x[0], OPTIONS), st.sampled_from(JOINS), naming(x[1], OPTIONS))))
@@ -297,6 +299,7 @@ def stating(number: float) -> st.SearchStrategy[str]:
     ).map(lambda p: p[0].format(f'{number}{p[1]}'))
 
 
+@pytest.mark.no_cover
 @settings(deadline=None, max_examples=300)
 @given(numbers.flatmap(lambda n: st.tuples(st.just(n), stating(n))))
 def test_a_number_in_every_form(case: tuple[float, str]) -> None:
@@ -316,6 +319,7 @@ def test_numbers_round_trip(number: float, unit: str) -> None:
         assert answer.unit == UNIT_ENDS.get(unit, unit).strip()
 
 
+@pytest.mark.no_cover
 @settings(deadline=None, max_examples=500)
 @given(st.lists(numbers, min_size=2, max_size=2, unique=True).flatmap(
            lambda pair: st.tuples(*map(stating, pair))),
@@ -380,6 +384,7 @@ def test_labels_round_trip(labels: list[str]) -> None:
     assert word.yes is not None or word.choice == labels[0]
 
 
+@pytest.mark.no_cover
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.sampled_from(SURE), min_size=2, max_size=2, unique=True), st.data())
 def test_two_joined_words_are_not_one(pair: list[str], data: st.DataObject) -> None:

@@ -14,15 +14,12 @@ import pytest
 rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.node import Node
 from std_srvs.srv import SetBool
 
-from mimo_embodied_ros import action, msg
-from mimo_embodied_ros.client import MimoClient
+from mimo_embodied_ros import msg
 from mimo_embodied_ros.core.errors import (
     CancelledError,
     InvalidRequestError,
-    MimoError,
     PlanRefusedError,
     QueueFullError,
     ResultCode,
@@ -34,146 +31,24 @@ from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from mimo_embodied_ros.execution.mock_robot import MockRobot
 from mimo_embodied_ros.execution.plan_state import PlanState, StateFile
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
-from mimo_embodied_ros.ros.skill_interfaces import absent_servers
+from mimo_embodied_ros.ros.skill_interfaces import absent_endpoints
+from support.planning_robot import (
+    GRASP,
+    LIFT,
+    NO_CHECKS,
+    RELEASE,
+    SKILLS,
+    Status,
+    World,
+    error_of,
+)
 from support.programs import COMMAND_LINE
-from support.robot import Robot, parameters
-from support.tabletop import INSTRUCTION, SCENE
+from support.robot import parameters
+from support.tabletop import INSTRUCTION
 from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-GRASP, LIFT, RELEASE = '/gripper/grasp', '/arm/lift', '/gripper/release'
-SKILLS = f"""
-pick:
-  description: Grasp a thing and lift it.
-  says: "pick up {{object}}"
-  arguments: {{object: {{type: object}}}}
-  preconditions: ["{{object}} can be reached"]
-  success: the gripper holds {{object}}
-  lacks: holding
-  gives: holding {{object}}
-  runs:
-    - action: {GRASP}
-      type: mimo_embodied_ros/action/RunSkill
-      goal: {{skill: grasp, object: "{{object}}"}}
-    - action: {LIFT}
-      type: mimo_embodied_ros/action/RunSkill
-      goal: {{skill: lift}}
-      timeout: 5
-place:
-  description: Put what is held somewhere.
-  says: "put {{object}} {{where}} {{place}}"
-  arguments:
-    object: {{type: object}}
-    where: {{type: choice, options: [in, on]}}
-    place: {{type: place}}
-  success: "{{object}} is {{where}} {{place}}"
-  needs: holding {{object}}
-  ends: holding {{object}}
-  runs:
-    - service: {RELEASE}
-      type: std_srvs/srv/Trigger
-      expect: {{success: true}}
-"""
-# the model is asked about no step
-NO_CHECKS = 'default: {before: false, look: false, after: false}\n'
-Status = msg.ExecutionStatus
-
-
-class World:
-    """The table, a mock robot, the node and the executor; a camera that always publishes."""
-
-    def __init__(
-        self, ros: Any, tmp_path: Path, policy: str = '', *, model: bool = True, **values: Any
-    ) -> None:
-        self.ros = ros
-        skills, rules = tmp_path / 'skills.yaml', tmp_path / 'policy.yaml'
-        skills.write_text(SKILLS)
-        rules.write_text(policy or '{}')
-        self.values = {'skills_file': str(skills), 'policy_file': str(rules), 'settle': 1.0,
-                       'state_file': str(tmp_path / 'state' / 'plan.json'), **values}
-        self.state = tmp_path / 'state' / 'plan.mimo_executor.json'
-        self.things, self.held = list(SCENE.things), []
-        self.published = 0
-        self.slips = 0  # how often what is held falls back on the table, and nobody notices
-        self.robot = Robot(ros, skills_file=str(skills), wait_for_image=WAIT_S)
-        if model:
-            self.robot.start()
-        self.mock = MockRobot(self.robot.other, load_skills(skills), 0.1, self.change)
-        self.camera_timer = self.robot.other.create_timer(0.25, self._publish)
-        self.other = Node('tree', context=ros.context)
-        self.mimo = MimoClient(self.other, wait_s=WAIT_S)
-        self.status: list[Any] = []
-        self.robot.other.create_subscription(
-            Status, '/mimo_executor/status', self.status.append, 100)
-        self.executor: Any = None
-
-    def start(self) -> World:
-        self.executor = self.ros.node(
-            'mimo_executor', MimoExecutor, parameter_overrides=parameters(**self.values))
-        return self
-
-    def _publish(self) -> None:
-        self.robot.show(self.things)
-        self.published += 1
-
-    def show_only(self, *names: str) -> None:
-        """Take the other things away, and wait until the camera has shown that."""
-        self.things = [thing for thing in self.things if thing.name in names]
-        before = self.published
-        self.ros.wait_for(lambda: self.published > before + 1)
-
-    def change(self, name: str, fields: Any) -> None:
-        """Change the table as the robot does: what it holds or puts in the bowl is not visible."""
-        if name == GRASP:
-            if self.slips:
-                self.slips -= 1
-                return
-            self.held = [t for t in self.things if t.name == fields['object']]
-            self.things = [t for t in self.things if t not in self.held]
-        elif name == RELEASE and self.slips:
-            self.slips -= 1
-            self.things += self.held
-            self.held = []
-
-    def goal(self, **fields: Any) -> Any:
-        goal = action.ExecutePlan.Goal(**{'instruction': INSTRUCTION, **fields})
-        return self.mimo.send(action.ExecutePlan, 'mimo_executor/execute_plan', goal)
-
-    def plan(self) -> Any:
-        return self.mimo.plan(INSTRUCTION, timeout=5 * WAIT_S).result().plan
-
-    def called(self) -> list[str]:
-        return [name for name, _ in self.mock.calls]
-
-    def phases(self) -> list[int]:
-        return [status.phase for status in self.status]
-
-    def close(self) -> None:
-        self.mimo.close()
-        self.other.destroy_node()
-
-
-@pytest.fixture
-def make(ros: Any, tmp_path: Path) -> Iterator[Any]:
-    worlds: list[World] = []
-
-    def world(policy: str = '', *, start: bool = True, **values: Any) -> World:
-        worlds.append(World(ros, tmp_path, policy, **values))
-        return worlds[-1].start() if start else worlds[-1]
-
-    yield world
-    for open_world in worlds:
-        open_world.close()
-
-
-def error_of(request: Any) -> MimoError:
-    with pytest.raises(MimoError) as caught:
-        request.result(5 * WAIT_S)
-    return caught.value
-
 
 def test_each_step_of_a_plan_is_done_by_the_robots_own_calls(make: Any) -> None:
     world = make(NO_CHECKS, check_goal=False)
@@ -547,15 +422,16 @@ def test_a_plan_stays_where_the_robots_own_server_is_absent(make: Any, capfd: An
     skills = load_skills(world.values['skills_file'])
     said: list[str] = []
     world.ros.call(world.mock.destroy)
-    world.ros.wait_for(lambda: len(absent_servers(world.robot.other, skills)) == 2)
+    world.ros.wait_for(lambda: len(absent_endpoints(world.robot.other, skills)) == 2)
     world.start()
     request = world.goal(plan=world.plan())
     error = error_of(request)
     assert isinstance(error, StepFailedError)
     assert f'there is no server for {GRASP}' in str(error)
     assert world.state.exists()
-    world.ros.wait_for(lambda: said.append(capfd.readouterr().err) or 'are absent' in ''.join(said))
-    (line,) = [line for line in ''.join(said).splitlines() if 'are absent' in line]
+    world.ros.wait_for(
+        lambda: said.append(capfd.readouterr().err) or 'need what is absent' in ''.join(said))
+    (line,) = [line for line in ''.join(said).splitlines() if 'need what is absent' in line]
     assert f'the action {GRASP} (mimo_embodied_ros/action/RunSkill) has no server' in line
     assert RELEASE not in line
     world.mock = MockRobot(world.robot.other, {

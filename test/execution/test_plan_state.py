@@ -30,7 +30,8 @@ ROBOT = '/robot1/mimo_executor'
 PROGRESS = PlanState(
     'tidy up', ('front',), msg.TaskPlan(steps=[msg.TaskStep(id=1, status=msg.TaskStep.EXECUTING)]),
     2, [msg.TaskStep(id=7, problem='it slipped')],
-    [HeldFact('holding red cube', 'the gripper holds red cube')], ['put the ball in the bowl'])
+    [HeldFact('holding red cube', 'the gripper holds red cube', 'pick')],
+    ['put the ball in the bowl'])
 
 
 def test_progress_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_robots_share_a_path_and_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('text', [
-    '', '[]', '{"version": 2}', json.dumps({'version': 99}), json.dumps({'version': 1}), '\xff',
+    '', '[]', '{"version": 3}', json.dumps({'version': 99}), json.dumps({'version': 1}), '\xff',
     '[' * 100_000])
 def test_a_file_that_cannot_be_read_is_refused_with_the_remedy_and_stays(
     tmp_path: Path, text: str

@@ -105,4 +105,4 @@ def test_the_first_field_that_is_not_as_expected_is_named() -> None:
         "header.frame_id is 'map' instead of 'odom'")
     info = CameraInfo(d=[0.5, 1.0])
     assert mismatch(info, {'d': [0.5, 1]}) == ''
-    assert mismatch(info, {'d': [0.5]}).startswith('d is array')
+    assert mismatch(info, {'d': [0.5]}) == 'd is [0.5, 1.0] instead of [0.5]'

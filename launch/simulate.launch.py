@@ -1,6 +1,7 @@
 """A simulated world, and the node that sees in it.
 
-``ros2 launch mimo_embodied_ros simulate.launch.py``; ``world:=room`` is another world, and ``world:=FILE.xml`` any MJCF file, whose cameras are topics:
+``ros2 launch mimo_embodied_ros simulate.launch.py`` shows the tabletop; ``world:=room`` is another
+world, and ``world:=FILE.xml`` any MJCF file, whose cameras are topics:
 ``image_topic:=eye_left/color/image_raw``. ``node:=false`` starts the simulation alone.
 """
 

@@ -1,6 +1,7 @@
-"""A simulated world and the node that sees in it: ``ros2 launch mimo_embodied_ros simulate.launch.py``.
+"""A simulated world, and the node that sees in it.
 
-``world:=room`` is another world, and ``world:=FILE.xml`` any MJCF file, whose cameras are topics:
+``ros2 launch mimo_embodied_ros simulate.launch.py`` shows the tabletop; ``world:=room`` is another
+world, and ``world:=FILE.xml`` any MJCF file, whose cameras are topics:
 ``image_topic:=eye_left/color/image_raw``. ``node:=false`` starts the simulation alone.
 """
 
@@ -18,8 +19,8 @@ LAUNCH = Path(__file__).resolve().parent
 CONFIG = LAUNCH.parent / 'config'
 # Parameters of the simulation: name, default, description.
 PARAMETERS = (
-    ('world', 'tabletop', 'tabletop (an arm), drawn (a drawn tabletop), room (a base), road (a '
-     'car), or an MJCF file.'),
+    ('world', 'tabletop',
+     'tabletop (an arm), drawn (a table without physics), room (a base), road, or an MJCF file.'),
     ('seed', '0', 'Decides all that is random.'),
     ('things', '[]', 'Things that are there in any case: [red cube, blue bowl].'),
     ('renderer', 'auto', 'What makes the pictures: auto, gl or rays.'),

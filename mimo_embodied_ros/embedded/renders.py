@@ -86,8 +86,8 @@ class Kind:
     number: int
 
 
-KINDS = {'table': Kind(_tables, 12_000), 'room': Kind(_rooms, 3_000),
-         'road': Kind(_roads, 2_000), 'surround': Kind(_surrounds, 240)}
+KINDS = {'table': Kind(_tables, 8_000), 'room': Kind(_rooms, 2_000),
+         'road': Kind(_roads, 1_600), 'surround': Kind(_surrounds, 160)}
 
 
 def render(

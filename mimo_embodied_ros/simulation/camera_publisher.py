@@ -18,6 +18,7 @@ from std_msgs.msg import Header
 
 from mimo_embodied_ros.ros.images import encode_image
 from mimo_embodied_ros.ros.process import until_shutdown
+from mimo_embodied_ros.worlds.world import TICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +97,9 @@ class CameraPublisher:
                     if self._closing:
                         break
                     waiting, self._after = self._after, []
-                self._next, self._looking = self._runner.time + self._period, True
+                # the nearest tick to the next one
+                self._next = self._runner.time + self._period - TICK / 2
+                self._looking = True
                 for output in [*self._outputs]:
                     if output.wanted:
                         self._publish(output)

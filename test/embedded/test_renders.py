@@ -214,22 +214,18 @@ def test_plans_have_skills_and_do_not_pick_up_what_is_held(
             assert f'pick up the {thing.name}' not in question.answer
 
 
-def test_rendered_scenes_are_measured_as_drawn_ones(
+def test_points_are_measured_on_rendered_scenes(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is shared with the fixture's folder is not rendered again."""
+    """What the folder has is not rendered again; a point is right in the segmentation's mask."""
     for module in (held_out, evaluate):
         monkeypatch.setattr(module, 'CAMERA_SIZES', (SIZE,))
-    monkeypatch.setattr(held_out, '_SEED', SEED)
-    rendered = held_out.RenderedScenes(folder, tables=2 * renders.EACH, roads=0, rooms=1)
-    monkeypatch.setattr(rendered, 'road', evaluate.DrawnScenes().road)
+    scenes = held_out.RenderedScenes(folder, tables=2 * renders.EACH, roads=0, rooms=0)
     engine = load_engine(EngineConfig(model=str(EMBEDDED_MODEL), max_batch=8))
     try:
-        reports = [evaluate.measure(engine, scenes, number=4, seed=1, structured=False)
-                   for scenes in (evaluate.DrawnScenes(), rendered)]
+        exam = evaluate.Exam(engine, 8, 1, scenes)
+        exam.points()
     finally:
         engine.close()
-    drawn, other = ({name.split()[0] for name in report['questions']} for report in reports)
-    assert drawn - other == {'clip'}
-    assert other - drawn == {'room', 'surround'}
-    assert reports[1]['questions']['point_hit 224x168'] == 4
+    assert exam.scores.counts()['point_hit 224x168'] == 8
+    assert 0 < exam.scores.report()['point_hit']['224x168'] <= 1

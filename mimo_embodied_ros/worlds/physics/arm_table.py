@@ -96,11 +96,12 @@ class ArmTable(PhysicalWorld):
 
     def reset(self, seed: int | None = None) -> None:
         """Begin anew: with another scene, or with None the same one."""
-        if seed is not None:
-            self._seed = seed
-            self.table_things, model, camera = self._scene()
-            self._load(model, {CAMERA: camera}, [t.name for t in self.table_things])
-        self._begin()
+        with self._looking, self.lock:
+            if seed is not None:
+                self._seed = seed
+                self.table_things, model, camera = self._scene()
+                self._load(model, {CAMERA: camera}, [t.name for t in self.table_things])
+            self._begin()
 
     def things(self) -> tuple[ThingState, ...]:
         """Return the truth about all things."""

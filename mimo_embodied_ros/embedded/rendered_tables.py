@@ -185,8 +185,7 @@ class TableStage:
             begin = model.tex_adr[texture.id]
             model.tex_data[begin : begin + surface.size] = surface
             model.mat_texrepeat[model.mat(name).id] = rng.uniform(1, 5)
-        model.vis.headlight.ambient[:] = rng.uniform(0.2, 0.4)
-        model.vis.headlight.diffuse[:] = rng.uniform(0.1, 0.3)
+        model.vis.headlight.ambient[:] = rng.uniform(0.5, 0.9)
         for lamp in range(model.nlight):
             at = np.array([rng.uniform(-0.5, 1.5), rng.uniform(-1, 1), rng.uniform(1.2, 2.2)])
             way = np.array(table.MIDDLE) - at

@@ -241,7 +241,7 @@ def test_a_picture_by_opengl_has_the_labels_and_the_depth_of_one_by_rays() -> No
     assert same.mean() > 0.999
     assert set(np.unique(by_rays.labels)) == set(range(1 + len(world.bodies)))
     assert np.median(np.abs(by_opengl.depth - by_rays.depth)) < 1e-4
-    assert np.abs(by_opengl.pixels.astype(int) - by_rays.pixels).mean() < 40
+    assert np.abs(by_opengl.pixels.astype(int) - by_rays.pixels).mean() < 20
 
 
 def test_an_unknown_renderer_is_refused() -> None:

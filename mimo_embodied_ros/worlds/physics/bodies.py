@@ -35,9 +35,9 @@ class TableThing:
         x: metres in the table's frame.
         y: metres in the table's frame.
         yaw: radians.
-        z: metres of its lowest point above the table.
         mass: kilograms; 0: the shape's.
         friction: of its surface.
+        z: metres of its lowest point above the table.
 
     """
 
@@ -47,9 +47,9 @@ class TableThing:
     x: float = 0.0
     y: float = 0.0
     yaw: float = 0.0
-    z: float = 0.0
     mass: float = 0.0
     friction: float = 0.8
+    z: float = 0.0
 
     @property
     def name(self) -> str:

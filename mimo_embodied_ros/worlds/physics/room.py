@@ -118,8 +118,8 @@ def add_room(
     left, right, low, high = room.walls
     middle = [(left + right) / 2, (low + high) / 2, 0.0]
     scenery.add_lights(spec, rng, [middle[0], middle[1], 1.0])
-    head = spec.visual.headlight  # light comes back from walls; all together hardly more than 1
-    head.ambient, head.diffuse = [rng.uniform(0.35, 0.45)] * 3, [rng.uniform(0.1, 0.2)] * 3
+    # light comes back from walls; all together hardly more than 1
+    spec.visual.headlight.ambient = [rng.uniform(0.85, 1.0)] * 3
     for light in spec.lights:
         light.cutoff, light.diffuse = 90, 0.85 * light.diffuse  # a lamp lights all of a room
     for name in ('floor', 'wall'):

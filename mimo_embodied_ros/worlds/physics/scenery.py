@@ -95,8 +95,7 @@ def add_lights(spec: mujoco.MjSpec, rng: random.Random, target: ArrayLike) -> No
 
     """
     head = spec.visual.headlight
-    head.ambient, head.diffuse = [rng.uniform(0.2, 0.4)] * 3, [rng.uniform(0.1, 0.3)] * 3
-    head.specular = [0.1] * 3
+    head.ambient, head.diffuse, head.specular = [rng.uniform(0.5, 0.9)] * 3, [0.0] * 3, [0.0] * 3
     middle = np.asarray(target, float)
     for number in range(rng.randint(1, 2)):
         at = middle + np.array([rng.uniform(-1, 1), rng.uniform(-1, 1), rng.uniform(1.2, 2.2)])

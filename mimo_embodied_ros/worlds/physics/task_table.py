@@ -77,7 +77,7 @@ class TaskTable(ArmTable):
             if holder := task.starts.get(f'{colour} {shape}'):
                 under = things[holder.removeprefix('on the ')]
                 upper = TableThing(colour, shape, rng.uniform(*SHAPES[shape].sizes), under.x,
-                                   under.y, rng.uniform(0, 3), under.height)
+                                   under.y, rng.uniform(0, 3), z=under.height)
                 things[upper.name] = upper
         self.task = task
         return [*things.values()]

@@ -55,8 +55,8 @@ def add_road(spec: mujoco.MjSpec, rng: random.Random, course: Course) -> None:
 
 
 def _add_sky(spec: mujoco.MjSpec, rng: random.Random) -> None:
-    head, bright = spec.visual.headlight, rng.uniform(0.4, 0.65)
-    head.ambient, head.diffuse, head.specular = [rng.uniform(0.45, 0.6)] * 3, [0.15] * 3, [0.0] * 3
+    head, bright = spec.visual.headlight, rng.uniform(0.5, 0.75)
+    head.ambient, head.diffuse, head.specular = [rng.uniform(0.9, 1.0)] * 3, [0.0] * 3, [0.0] * 3
     spec.worldbody.add_light(
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=[0, 0, 60],
         dir=[rng.uniform(-0.6, 0.6), rng.uniform(-0.6, 0.6), -1], diffuse=[bright] * 3)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-FLOOR_BALL = ('orange', (-0.3, 1.1))
+FLOOR_BALL = ('orange', (0.2, 0.95))
 """The ball on the floor, which the base sees: its colour, and x and y in metres."""
 BASE_CAMERA = FixedCamera(0.1, 1.15, 0.25)
 _TOP = 0.75  # height of the table's top, metres

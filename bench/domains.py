@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The ports of these ids are below the ephemeral ones. Those of the two demos are left out, which
+# The ports of these ids are below the ephemeral ones. Those of the demos are left out, which
 # run in domains of their own at any time.
-DOMAIN_IDS = tuple(sorted({*range(1, 101)} - {77, 78}))
+DOMAIN_IDS = tuple(sorted({*range(1, 101)} - {75, 76, 77, 78}))
 # The UDP ports of a domain, as the RTPS specification has them (9.6.2.3).
 FIRST_PORT, PORTS_PER_DOMAIN = 7400, 250
 _SOCKET_TABLES = '/proc/net/udp', '/proc/net/udp6'

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from mimo_embodied_ros.annotate import Canvas
+    from mimo_embodied_ros.client import MimoClient
     from mimo_embodied_ros.msg import ExecutionStatus
     from mimo_embodied_ros.ros.request_kinds import Kind
-    from mimo_embodied_ros.worlds.world import WorldCamera
+    from mimo_embodied_ros.simulation.simulation_node import Simulation
+    from mimo_embodied_ros.worlds.world import World, WorldCamera
 
 TARGET = 0.9
 """Success rate from which on the exit code is 0."""
@@ -65,28 +67,91 @@ def add_scene_arguments(command: argparse.ArgumentParser, out: str) -> None:
                          help='folder or hub name of a model (default: the embedded one)')
 
 
-@contextlib.contextmanager
-def node_and_executor(
-    out: Path, model: str, skills_file: Path, target_frame: str, camera: Mapping[str, str]
-) -> Iterator[dict[Path, subprocess.Popen[bytes]]]:
-    """Run the node and the executor; yield their processes by their logs.
+class Loop(NamedTuple):
+    """What runs during a demo.
 
-    Args:
-        out: folder of the logs.
-        model: folder or hub name of a model; empty: the embedded one.
-        skills_file: of both.
-        target_frame: frame of the points that skills are given.
-        camera: the node's parameters for the camera and its pose.
+    Attributes:
+        simulation: node of the world.
+        watcher: draws what is answered.
+        mimo: client of the node and the executor.
+        programs: processes of node and executor, by their logs.
 
     """
-    skills = str(skills_file)
+
+    simulation: Simulation
+    watcher: Watcher
+    mimo: MimoClient
+    programs: dict[Path, subprocess.Popen[bytes]]
+
+
+def check_scenes(options: argparse.Namespace) -> None:
+    """Check the arguments that `add_scene_arguments` added.
+
+    Raises:
+        InvalidRequestError: there is no scene.
+
+    """
+    if options.scenes < 1:
+        msg = f'--scenes {options.scenes}: give at least 1'
+        raise InvalidRequestError(msg)
+
+
+@contextlib.contextmanager
+def run_loop(
+    options: argparse.Namespace, world: World, skills: str, state: Callable[[], SceneState],
+    node_parameters: Mapping[str, str], **parameters: Any,
+) -> Iterator[Loop]:
+    """Run simulation, node and executor, and end them.
+
+    Args:
+        options: of the command, see `add_scene_arguments`.
+        world: that is simulated; its first camera is the robot's.
+        skills: file name of the robot's skills, in config/skills.
+        state: what the simulation shows now.
+        node_parameters: of the node, besides those of the camera's topics.
+        parameters: of the simulation.
+
+    """
+    import rclpy
+
+    from mimo_embodied_ros.client import MimoClient
+    from mimo_embodied_ros.ros import process
+    from mimo_embodied_ros.share import share_folder
+    from mimo_embodied_ros.simulation.simulation_node import Simulation
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    process.init([])
+    simulation = Simulation(world=world, parameter_overrides=[
+        rclpy.Parameter(name, value=value) for name, value in parameters.items()])
+    node = rclpy.create_node('mimo_embodied_demo', parameter_overrides=[
+        rclpy.Parameter('use_sim_time', value=True)])
+    skills_file = share_folder() / 'config' / 'skills' / skills
+    try:
+        watcher = Watcher(node, state)
+        with (_node_and_executor(options, skills_file, world.frame, node_parameters) as programs,
+              _spun(simulation, node), MimoClient(node, wait_s=START_S) as mimo):
+            yield Loop(simulation, watcher, mimo, programs)
+    finally:
+        simulation.destroy_node()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+@contextlib.contextmanager
+def _node_and_executor(
+    options: argparse.Namespace, skills_file: Path, frame: str, node_parameters: Mapping[str, str]
+) -> Iterator[dict[Path, subprocess.Popen[bytes]]]:
+    """Run the node and the executor; yield their processes by their logs."""
+    skills, model = str(skills_file), options.model
     model = str(Path(model).resolve()) if Path(model or '-').exists() else model
     commands = {
-        out / 'node.log': node_command({
+        options.out / 'node.log': node_command({
             'model': model, 'skills_file': skills, 'timeout': str(ANSWER_S), 'tf_buffer': '0.0',
-            'use_sim_time': 'true', **camera}),
-        out / 'executor.log': module_command('execution.executor_node', {
-            'skills_file': skills, 'target_frame': target_frame, 'wait_for_server': str(START_S),
+            'use_sim_time': 'true', 'camera.reliable': 'true',
+            'camera.image_topic': 'camera/color/image_raw',
+            'camera.depth_topic': 'camera/aligned_depth_to_color/image_raw', **node_parameters}),
+        options.out / 'executor.log': module_command('execution.executor_node', {
+            'skills_file': skills, 'target_frame': frame, 'wait_for_server': str(START_S),
             'wait_for_model': str(START_S), 'use_sim_time': 'true'}),
     }
     with contextlib.ExitStack() as stack:
@@ -95,7 +160,7 @@ def node_and_executor(
 
 
 @contextlib.contextmanager
-def spun(*nodes: Node) -> Iterator[None]:
+def _spun(*nodes: Node) -> Iterator[None]:
     """Spin nodes in one thread."""
     from rclpy.executors import SingleThreadedExecutor
 
@@ -121,17 +186,19 @@ def spun(*nodes: Node) -> Iterator[None]:
         executor.shutdown()
 
 
-def write_extrinsics(camera: WorldCamera, file: Path) -> None:
-    """Write where a camera is, for the node's ``extrinsics_file``."""
+def write_extrinsics(camera: WorldCamera, file: Path) -> dict[str, str]:
+    """Write where a camera is; return the node's parameter with the file."""
     import yaml
 
     from mimo_embodied_ros.geometry.quaternions import quaternion_of
 
+    file.parent.mkdir(parents=True, exist_ok=True)
     rotation = quaternion_of(camera.pose.rotation)
     file.write_text(yaml.safe_dump([{
         'parent': camera.parent, 'child': camera.frame,
         'translation': camera.pose.translation.tolist(), 'rotation': [float(v) for v in rotation],
     }]), 'utf-8')
+    return {'extrinsics_file': str(file)}
 
 
 def task_tree(task: str, target_frame: str, **goal: Any) -> BehaviourTree:

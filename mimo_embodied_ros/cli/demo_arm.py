@@ -9,16 +9,13 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from mimo_embodied_ros.core.errors import InvalidRequestError
-
 from .closed_loop import (
-    START_S,
     TARGET,
     SceneState,
     Watcher,
     add_scene_arguments,
-    node_and_executor,
-    spun,
+    check_scenes,
+    run_loop,
     summary,
     task_tree,
     tick_to_end,
@@ -59,16 +56,9 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do a task in each scene, and report."""
-    if options.scenes < 1:
-        msg = f'--scenes {options.scenes}: give at least 1'
-        raise InvalidRequestError(msg)
+    check_scenes(options)
     keep_apart(_DOMAIN)
-    import rclpy
-
-    from mimo_embodied_ros.client import MimoClient
-    from mimo_embodied_ros.ros import process
-    from mimo_embodied_ros.share import import_extra, share_folder
-    from mimo_embodied_ros.simulation.simulation_node import Simulation
+    from mimo_embodied_ros.share import import_extra
 
     import_extra('mujoco', 'demo-arm needs MuJoCo', 'simulation')
     from mimo_embodied_ros.pictures import write_animation
@@ -76,49 +66,33 @@ def run(options: argparse.Namespace) -> int:
     from mimo_embodied_ros.worlds.physics.renderers import renderer_called
     from mimo_embodied_ros.worlds.physics.task_table import TaskTable
 
-    options.out.mkdir(parents=True, exist_ok=True)
     world = TaskTable(options.seed, options.only or '', slippery=_SLIPPERY, knocks=_KNOCKS,
                       renderer=renderer_called('auto'))
-    extrinsics = options.out / 'extrinsics.yaml'
-    write_extrinsics(world.cameras[CAMERA], extrinsics)
-    skills = share_folder() / 'config' / 'skills' / 'tabletop.yaml'
-    camera = {'extrinsics_file': str(extrinsics), 'camera.reliable': 'true',
-              'camera.image_topic': 'camera/color/image_raw',
-              'camera.depth_topic': 'camera/aligned_depth_to_color/image_raw'}
-    process.init([])
-    simulation = Simulation(world=world, parameter_overrides=[rclpy.Parameter('rate', value=_RATE)])
-    node = rclpy.create_node('mimo_embodied_demo_arm', parameter_overrides=[
-        rclpy.Parameter('use_sim_time', value=True)])
+    camera = write_extrinsics(world.cameras[CAMERA], options.out / 'extrinsics.yaml')
     played: list[dict[str, Any]] = []
-    best: tuple[tuple[bool, int], Film | None] = (False, 0), None
-    try:
-        watcher = Watcher(node, lambda: _state(world))
-        with (node_and_executor(
-                options.out, options.model, skills, world.frame, camera) as programs,
-              spun(simulation, node), MimoClient(node, wait_s=START_S) as mimo):
-            for seed in range(options.seed, options.seed + options.scenes):
-                simulation.reset(seed)
-                watcher.begin()
-                tree = task_tree(world.task.instruction, world.frame,
-                                 open_ended=world.task.open_ended)
-                tree.setup(client=mimo)
-                begin = time.monotonic()
-                problem = tick_to_end(tree, programs)
-                tree.shutdown()
-                played.append(_judge(seed, world, watcher, problem, time.monotonic() - begin))
-                print(_line(played[-1]), flush=True)
-                shows = played[-1]['done'], len(world.film.states)
-                if best[1] is None or shows > best[0]:
-                    best = shows, world.film
-    finally:
-        simulation.destroy_node()
-        node.destroy_node()
-        rclpy.try_shutdown()
+    best: tuple[tuple[bool, int], Film] | None = None
+    with run_loop(
+            options, world, 'tabletop.yaml', lambda: _state(world), camera, rate=_RATE) as loop:
+        for seed in range(options.seed, options.seed + options.scenes):
+            loop.simulation.reset(seed)
+            loop.watcher.begin()
+            tree = task_tree(
+                world.task.instruction, world.frame, open_ended=world.task.open_ended)
+            tree.setup(client=loop.mimo)
+            begin = time.monotonic()
+            problem = tick_to_end(tree, loop.programs)
+            tree.shutdown()
+            played.append(_judge(seed, world, loop.watcher, problem, time.monotonic() - begin))
+            print(_line(played[-1]), flush=True)
+            shows = played[-1]['done'], len(world.film.states)
+            if best is None or shows > best[0]:
+                best = shows, world.film
     report = _report(played)
     write_json(options.out / 'report.json', report)
-    watcher.draw(options.out / 'scene.png')
-    film = best[1].pictures((OVERVIEW, CAMERA), *_FILM_SIZE) if best[1] else []
-    write_animation(options.out / 'scene.gif', film, _PLAYED_S)
+    loop.watcher.draw(options.out / 'scene.png')
+    if best:
+        write_animation(options.out / 'scene.gif',
+                        best[1].pictures((OVERVIEW, CAMERA), *_FILM_SIZE), _PLAYED_S)
     print('{scenes} scenes, {success_rate:.0%} done, {steps_mean} steps and {plans_mean} plans per '
           'scene'.format(**report))
     print(f'written: {options.out}/report.json, scene.png and scene.gif')

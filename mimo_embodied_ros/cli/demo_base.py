@@ -10,17 +10,14 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mimo_embodied_ros.core.errors import InvalidRequestError
-
 from .closed_loop import (
-    START_S,
     TARGET,
     SceneState,
     Watcher,
     add_scene_arguments,
     attempt,
-    node_and_executor,
-    spun,
+    check_scenes,
+    run_loop,
     summary,
     tick_to_end,
     write_extrinsics,
@@ -64,63 +61,38 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do the task in all rooms, and report."""
-    if options.scenes < 1:
-        msg = f'--scenes {options.scenes}: give at least 1'
-        raise InvalidRequestError(msg)
+    check_scenes(options)
     keep_apart(_DOMAIN)
-    import rclpy
-
-    from mimo_embodied_ros.client import MimoClient
-    from mimo_embodied_ros.ros import process
-    from mimo_embodied_ros.share import import_extra, share_folder
-    from mimo_embodied_ros.simulation.simulation_node import Simulation
+    from mimo_embodied_ros.share import import_extra
 
     import_extra('mujoco', 'demo-base needs MuJoCo', 'simulation')
     from mimo_embodied_ros.worlds.physics.base_room import BaseRoom
     from mimo_embodied_ros.worlds.physics.renderers import renderer_called
 
-    options.out.mkdir(parents=True, exist_ok=True)
     world = BaseRoom(options.seed, first=[THING], renderer=renderer_called('auto'))
     tree = _tree(world.frame)
-    extrinsics = options.out / 'extrinsics.yaml'
-    write_extrinsics(world.cameras['camera'], extrinsics)
-    skills = share_folder() / 'config' / 'skills' / 'room.yaml'
-    camera = {'extrinsics_file': str(extrinsics), 'odometry_topic': 'odom',
-              'camera.reliable': 'true',
-              'camera.image_topic': 'camera/color/image_raw',
-              'camera.depth_topic': 'camera/aligned_depth_to_color/image_raw'}
-    process.init([])
-    simulation = Simulation(world=world, parameter_overrides=[
-        rclpy.Parameter('rate', value=_RATE), rclpy.Parameter('camera_rate', value=_CAMERA_RATE)])
-    node = rclpy.create_node('mimo_embodied_demo_base', parameter_overrides=[
-        rclpy.Parameter('use_sim_time', value=True)])
+    node = {**write_extrinsics(world.cameras['camera'], options.out / 'extrinsics.yaml'),
+            'odometry_topic': 'odom'}
     played: list[dict[str, Any]] = []
     best = _Film(False, 0, [])
-    try:
-        watcher = Watcher(node, lambda: _state(world))
-        with (node_and_executor(
-                options.out, options.model, skills, world.frame, camera) as programs,
-              spun(simulation, node), MimoClient(node, wait_s=START_S) as mimo):
-            tree.setup(client=mimo)
-            for seed in range(options.seed, options.seed + options.scenes):
-                simulation.reset(seed)
-                watcher.begin()
-                above = [world.look('overview').pixels]
-                begin = time.monotonic()
-                problem = tick_to_end(tree, programs)
-                played.append(_judge(seed, world, watcher, problem, time.monotonic() - begin))
-                print(_line(played[-1]), flush=True)
-                above.append(world.look('overview').pixels)
-                best = max(best, _Film(played[-1]['done'], played[-1]['steps'], above),
-                           key=lambda film: film[:2])
-            tree.shutdown()
-    finally:
-        simulation.destroy_node()
-        node.destroy_node()
-        rclpy.try_shutdown()
+    with run_loop(options, world, 'room.yaml', lambda: _state(world), node, rate=_RATE,
+                  camera_rate=_CAMERA_RATE) as loop:
+        tree.setup(client=loop.mimo)
+        for seed in range(options.seed, options.seed + options.scenes):
+            loop.simulation.reset(seed)
+            loop.watcher.begin()
+            above = [world.look('overview').pixels]
+            begin = time.monotonic()
+            problem = tick_to_end(tree, loop.programs)
+            played.append(_judge(seed, world, loop.watcher, problem, time.monotonic() - begin))
+            print(_line(played[-1]), flush=True)
+            above.append(world.look('overview').pixels)
+            best = max(best, _Film(played[-1]['done'], played[-1]['steps'], above),
+                       key=lambda film: film[:2])
+        tree.shutdown()
     report = summary(TASK, played)
     write_json(options.out / 'report.json', report)
-    watcher.draw(options.out / 'scene.png')
+    loop.watcher.draw(options.out / 'scene.png')
     _draw(best, options.out / 'overview.png')
     print('{scenes} rooms, {success_rate:.0%} done, {steps_mean} steps and {plans_mean} plans per '
           'room'.format(**report))

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from mimo_embodied_ros.core.errors import InvalidRequestError
 
 from .closed_loop import (
-    START_S,
     TARGET,
     SceneState,
     Watcher,
     add_scene_arguments,
-    node_and_executor,
-    spun,
+    check_scenes,
+    run_loop,
     summary,
     task_tree,
     tick_to_end,
@@ -28,7 +27,7 @@ from .processes import keep_apart
 if TYPE_CHECKING:
     import argparse
 
-    from mimo_embodied_ros.simulation.simulation_node import Simulation
+    from mimo_embodied_ros.worlds.drawn_table import DrawnTable
 
 TASK = 'put the red cube into the blue bowl'
 _DOMAIN = '78'  # so that neither a robot nor the other demo hears this one
@@ -51,70 +50,54 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do the task in all scenes, and report."""
-    if options.scenes < 1 or not 0 <= options.drop <= 1:
-        msg = f'--scenes {options.scenes} --drop {options.drop}: give at least 1, and 0 to 1'
+    check_scenes(options)
+    if not 0 <= options.drop <= 1:
+        msg = f'--drop {options.drop}: give a probability, 0 to 1'
         raise InvalidRequestError(msg)
     keep_apart(_DOMAIN)
-    import rclpy
+    from mimo_embodied_ros.geometry.extrinsics import load_extrinsics
+    from mimo_embodied_ros.simulation.worlds import drawn_camera_file
+    from mimo_embodied_ros.worlds.drawn_table import DrawnTable
+    from mimo_embodied_ros.worlds.table_camera import OPTICAL_FRAME
 
-    from mimo_embodied_ros.client import MimoClient
-    from mimo_embodied_ros.ros import process
-    from mimo_embodied_ros.share import share_folder
-    from mimo_embodied_ros.simulation.simulation_node import Simulation
-    from mimo_embodied_ros.simulation.worlds import WorldOptions, drawn_camera_file, make_world
-
-    world = make_world('drawn', WorldOptions(drop=options.drop))
+    file = drawn_camera_file()
+    pose = load_extrinsics(file).lookup(DrawnTable.frame, OPTICAL_FRAME, 0)
+    world = DrawnTable(options.seed, pose, options.drop)
     tree = task_tree(TASK, world.frame)
-    skills = share_folder() / 'config' / 'skills' / 'tabletop.yaml'
-    camera = {'extrinsics_file': str(drawn_camera_file()), 'camera.reliable': 'true',
-              'camera.image_topic': 'camera/color/image_raw',
-              'camera.depth_topic': 'camera/aligned_depth_to_color/image_raw'}
-    options.out.mkdir(parents=True, exist_ok=True)
-    process.init([])
-    simulation = Simulation(world=world)
-    node = rclpy.create_node('mimo_embodied_demo_pick', parameter_overrides=[
-        rclpy.Parameter('use_sim_time', value=True)])
-    try:
-        watcher = Watcher(node, lambda: _state(simulation))
-        with (node_and_executor(
-                options.out, options.model, skills, world.frame, camera) as programs,
-              spun(simulation, node), MimoClient(node, wait_s=START_S) as mimo):
-            tree.setup(client=mimo)
-            played = []
-            for seed in range(options.seed, options.seed + options.scenes):
-                simulation.reset(seed)
-                watcher.begin()
-                begin = time.monotonic()
-                problem = tick_to_end(tree, programs)
-                played.append(_judge(seed, simulation, watcher, problem, time.monotonic() - begin))
-                print(_line(played[-1]), flush=True)
-            tree.shutdown()
-    finally:
-        simulation.destroy_node()
-        node.destroy_node()
-        rclpy.try_shutdown()
+    camera = {'extrinsics_file': str(file)}
+    played: list[dict[str, Any]] = []
+    with run_loop(options, world, 'tabletop.yaml', lambda: _state(world), camera) as loop:
+        tree.setup(client=loop.mimo)
+        for seed in range(options.seed, options.seed + options.scenes):
+            loop.simulation.reset(seed)
+            loop.watcher.begin()
+            begin = time.monotonic()
+            problem = tick_to_end(tree, loop.programs)
+            played.append(_judge(seed, world, loop.watcher, problem, time.monotonic() - begin))
+            print(_line(played[-1]), flush=True)
+        tree.shutdown()
     report = {**summary(TASK, played), 'drop': options.drop,
               'drops': sum(scene['drops'] for scene in played)}
     write_json(options.out / 'report.json', report)
-    watcher.draw(options.out / 'scene.png')
+    loop.watcher.draw(options.out / 'scene.png')
     print('{scenes} scenes, {success_rate:.0%} done, {steps_mean} steps and {plans_mean} plans per '
           'scene, {drops} drops'.format(**report))
     print(f'written: {options.out}/report.json, {options.out}/scene.png')
     return 0 if report['success_rate'] >= TARGET else 1
 
 
-def _state(simulation: Simulation) -> SceneState:
-    table = simulation.world.table
+def _state(world: DrawnTable) -> SceneState:
+    table = world.table
     held = table.held.name if table.held else 'nothing'
     return SceneState(table.steps, lambda: table.pixels,
                       f'{table.event or "at first"}; the gripper holds {held}')
 
 
 def _judge(
-    seed: int, simulation: Simulation, watcher: Watcher, problem: str, seconds: float
+    seed: int, world: DrawnTable, watcher: Watcher, problem: str, seconds: float
 ) -> dict[str, Any]:
     """A scene's entry of the report; done: the task is done, and the executor says so."""
-    table = simulation.world.table
+    table = world.table
     truth = table.where('red cube')
     done = table.done and not problem
     watcher.keep(table.drops > 0, done)

@@ -33,7 +33,15 @@ from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.share import share_folder
 from mimo_embodied_ros.worlds import road_scene, table_clip, table_scene
 
-from . import clip_questions, judging, plan_questions, renders, road_questions, table_questions
+from . import (
+    clip_questions,
+    judging,
+    plan_questions,
+    renders,
+    road_questions,
+    room_questions,
+    table_questions,
+)
 from .curriculum import CAMERA_SIZES
 from .held_out import RenderedScenes
 from .scores import Scores
@@ -47,6 +55,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.answers import Content
     from mimo_embodied_ros.core.skills import SkillList
     from mimo_embodied_ros.engine import Engine
+    from mimo_embodied_ros.worlds.room_scene import RoomScene
 
     from .question import Question
 
@@ -56,7 +65,7 @@ if TYPE_CHECKING:
 # By figure, or by figure and part; all are least shares but the last, which is a largest error.
 TARGETS = {'point_hit': 0.97, 'yes_no': 0.97, 'absent_refused': 0.97, 'plan_steps': 0.9,
            'plan_places': 0.9, 'driving_action': 0.9, 'skills_valid': 0.9, 'skills_objects': 0.9,
-           'skills_order': 0.9, 'clip': 0.9, 'surround': 0.9,
+           'skills_order': 0.9, 'clip': 0.9, 'surround': 0.9, 'room': 0.9,
            'other check': 0.97, 'other check_alike': 0.97,
            'other colour': 0.9, 'other count': 0.9, 'other which_nearest': 0.9,
            'other box_iou_over_0.5': 0.9, 'point_error': 4.0}
@@ -73,6 +82,9 @@ class Scenes(Protocol):
 
     def road(self, rng: random.Random, size: tuple[int, int]) -> road_scene.Road:
         """Return a road as a camera sees it."""
+
+    def rooms(self) -> tuple[RoomScene, ...]:
+        """Return rooms as a base sees them."""
 
     def surrounds(self) -> tuple[road_scene.Surround, ...]:
         """Return moments that all cameras of a car see."""
@@ -96,6 +108,10 @@ class DrawnScenes:
     def road(self, rng: random.Random, size: tuple[int, int]) -> road_scene.Road:
         """Draw a road."""
         return road_scene.draw_road(rng, *size)
+
+    def rooms(self) -> tuple[RoomScene, ...]:
+        """There are none."""
+        return ()
 
     def surrounds(self) -> tuple[road_scene.Surround, ...]:
         """There are none."""
@@ -279,6 +295,14 @@ class Exam:
             else:
                 self.scores.add('surround', 'view', right=judging.words_right(content, question))
 
+    def rooms(self) -> None:
+        """Measure answers about rooms, by kind of the question."""
+        pairs = ((room, question) for room in self._scenes.rooms()
+                 for maker in room_questions.MAKERS if (question := maker(self._rng, room)))
+        for room, question, content in self._answered(pairs):
+            self.scores.add('room', question.kind,
+                            right=judging.room_right(content, question, room))
+
     def clips(self) -> None:
         """Measure whether answers about clips are right, by kind of the question."""
         rng = self._rng
@@ -311,7 +335,7 @@ def measure(
     """
     exam = Exam(engine, number, seed, scenes, structured=structured)
     for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans, exam.driving,
-                exam.skills, *([exam.clips] if scenes.has_clips else [])):
+                exam.rooms, exam.skills, *([exam.clips] if scenes.has_clips else [])):
         ask()
     shares = exam.scores.report()
     missed = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.worlds import road_scene, table_scene
+from mimo_embodied_ros.worlds.room_scene import RoomScene
 
 from .curriculum import CAMERA_SIZES
 from .renders import EACH, Renders, render
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .renders import Scene
 
 _SEED = 1  # training has another one
-_TABLES, _ROADS = 3 * EACH, EACH
+_TABLES, _ROADS, _ROOMS = 3 * EACH, EACH, EACH
 """Scenes of each of the sizes of usual cameras."""
 _SURROUND = (320, 180)  # each of six cameras
 
@@ -31,18 +32,20 @@ class RenderedScenes:
 
     has_clips = False
 
-    def __init__(self, folder: Path, *, tables: int = _TABLES, roads: int = _ROADS) -> None:
+    def __init__(self, folder: Path, *, tables: int = _TABLES, roads: int = _ROADS,
+                 rooms: int = _ROOMS) -> None:
         """Render what the folder does not have.
 
         Args:
             folder: where the scenes are kept.
             tables: number of tables of each size.
             roads: number of roads of each size.
+            rooms: number of rooms of each size.
 
         """
         self._scenes: dict[tuple[str, tuple[int, int]], list[Scene]] = {}
         self._folder = folder
-        for kind, number in (('table', tables), ('road', roads)):
+        for kind, number in (('table', tables), ('road', roads), ('room', rooms)):
             render(folder, kind, number * len(CAMERA_SIZES), seed=_SEED, sizes=CAMERA_SIZES,
                    masks=True)
             renders = Renders(folder, kind)
@@ -59,6 +62,11 @@ class RenderedScenes:
         scene = rng.choice(self._scenes['road', size])
         assert isinstance(scene, road_scene.Road)
         return scene
+
+    def rooms(self) -> tuple[RoomScene, ...]:
+        """Return the rooms of all sizes, as the camera of a base sees them."""
+        return tuple(scene for size in CAMERA_SIZES for scene in self._scenes['room', size]
+                     if isinstance(scene, RoomScene))
 
     def surrounds(self) -> tuple[road_scene.Surround, ...]:
         """Return moments that all cameras of a car see."""

@@ -16,6 +16,7 @@ from mimo_embodied_ros.core.skills import GROUNDED
 from mimo_embodied_ros.evaluation import metrics
 from mimo_embodied_ros.evaluation.ground_truth import step_words
 from mimo_embodied_ros.evaluation.regions import answer_points
+from mimo_embodied_ros.worlds import table_scene
 
 from . import road_questions
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mimo_embodied_ros.core.answers import Content, Point
-    from mimo_embodied_ros.worlds import road_scene, table_scene
+    from mimo_embodied_ros.worlds import road_scene
+    from mimo_embodied_ros.worlds.room_scene import RoomScene
 
     from .question import Question
 
@@ -93,6 +95,19 @@ def places_right(
         isinstance(content, TaskPlan)) else []
     return len(points) == len(question.things) and all(
         _is_at(point, thing, scene) for point, thing in zip(points, question.things))
+
+
+def room_right(content: Content | None, question: Question, room: RoomScene) -> bool:
+    """Whether an answer about a room is right: its word, its point, or its steps and places."""
+    if question.kind == 'point':
+        return hits(content, table_scene.mask(room, question.things[0]))
+    if question.kind == 'absent':
+        return content == Affordances()
+    if question.kind == 'plan_absent':
+        return isinstance(content, TaskPlan) and not content.steps
+    if question.kind == 'plan':
+        return plan_right(content, question) and places_right(content, room, question)
+    return words_right(content, question)
 
 
 def _is_at(point: Point, thing: table_scene.Thing, scene: table_scene.Table) -> bool:

@@ -33,6 +33,7 @@ _FOCAL = 525 / 640  # focal length in widths of the picture
 _WHOLE = 0.35  # least share of a thing at the picture's edge that must be seen, roughly
 _NEAR = 0.45  # share of the pictures from where a base stands before a thing
 _EMPTY = 0.06  # share of the pictures with nothing that are kept
+_LARGE = 200_000  # pixels of a picture
 _TRIES = 30
 
 
@@ -58,7 +59,8 @@ def rendered_room(rng: random.Random, width: int, height: int) -> RoomScene | No
     model = scenery.compiled(spec)
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
-    renderer = RayRenderer(model)
+    # the model gets large pictures smaller, which smooths their edges
+    renderer = RayRenderer(model, finer=2 if width * height < _LARGE else 1)
     seen = renderer.render(data, _CAMERA, width, height)
     pixels, geoms = lens.distort(rng, seen.pixels, seen.geoms)
     shown = np.where(geoms >= 0, model.geom_bodyid[geoms], -1)
@@ -73,8 +75,9 @@ def rendered_room(rng: random.Random, width: int, height: int) -> RoomScene | No
             data, _CAMERA, width // 2, height // 2, model.body(thing.name).id)
         ground = _ground(thing, pose)
         label = labelling.seen_thing(thing.colour, thing.shape, mask, taken, ground=ground)
-        if label is None or count < max(labelling.LEAST, SHARE * alone, _least(
-                thing, label, focal, width, height, ground)):
+        if label is None or count < max(
+                labelling.least_pixels(width, height), SHARE * alone,
+                _least(thing, label, focal, width, height, ground)):
             return None
         taken.add(labelling.cell(label.x, label.y))
         things.append(label)

@@ -101,6 +101,9 @@ _WEIGHTS: tuple[tuple[float, Callable[[random.Random, RoomScene], Question | Non
     (5.0, table_questions.point), (0.5, table_questions.box), (0.8, table_questions.exists),
     (1.0, table_questions.colour), (0.6, table_questions.count), (0.6, table_questions.listing),
     (1.2, table_questions.absent), (2.5, check), (1.5, _side), (2.0, nearer))
+MAKERS = (lambda rng, scene: table_questions.point(rng, scene) if scene.things else None,
+          table_questions.absent, check, nearer, plan)
+"""What is asked about each room in an evaluation; each may return None."""
 _NOTHING = (table_questions.absent, check)  # what can be asked where nothing is seen
 
 

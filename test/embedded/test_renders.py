@@ -220,7 +220,7 @@ def test_points_are_measured_on_rendered_scenes(
     """What the folder has is not rendered again; a point is right in the segmentation's mask."""
     for module in (held_out, evaluate):
         monkeypatch.setattr(module, 'CAMERA_SIZES', (SIZE,))
-    scenes = held_out.RenderedScenes(folder, tables=2 * renders.EACH, roads=0)
+    scenes = held_out.RenderedScenes(folder, tables=2 * renders.EACH, roads=0, rooms=0)
     engine = load_engine(EngineConfig(model=str(EMBEDDED_MODEL), max_batch=8))
     try:
         exam = evaluate.Exam(engine, 8, 1, scenes)

@@ -12,9 +12,16 @@ import pytest
 pytest.importorskip('mujoco', reason='mujoco is not installed')
 pytest.importorskip('torch')
 
+from mimo_embodied_ros.core.errors import ParseError
+from mimo_embodied_ros.core.frames import Frame
+from mimo_embodied_ros.core.parse import parse_answer
+from mimo_embodied_ros.core.prompts import build_prompt
+from mimo_embodied_ros.core.query import Query
 from mimo_embodied_ros.core.tasks import TASKS
 from mimo_embodied_ros.embedded import renders, room_questions
+from mimo_embodied_ros.embedded.judging import room_right
 from mimo_embodied_ros.embedded.rendered_rooms import rendered_room
+from mimo_embodied_ros.embedded.untrained_model import LIMITS
 from mimo_embodied_ros.worlds.room_scene import RoomScene
 from mimo_embodied_ros.worlds.table_scene import SeenThing
 from mimo_embodied_ros.worlds.things import COLOURS, ROOM_SHAPES
@@ -22,7 +29,10 @@ from mimo_embodied_ros.worlds.things import COLOURS, ROOM_SHAPES
 if TYPE_CHECKING:
     from pathlib import Path
 
-SIZE = 168, 112
+    from mimo_embodied_ros.core.answers import Content
+    from mimo_embodied_ros.embedded.question import Question
+
+SIZE = 168, 140
 
 
 @pytest.fixture(scope='module')
@@ -100,6 +110,32 @@ def test_answers_are_true() -> None:
               if task in {plan, TASKS['points'], done, possible}
               and any(colour in key for colour in COLOURS if colour != 'yellow')}
     assert absent == {('plan', '[]'), ('points', '[]'), ('is_done', 'no'), ('is_possible', 'no')}
+
+
+def content_of(reply: str, question: Question, room: RoomScene) -> Content | None:
+    """What the package reads of a model's reply; None: it refuses the reply."""
+    query = Query(question.task, question.text, (Frame(room.pixels),))
+    try:
+        return parse_answer(query, build_prompt(query, LIMITS), reply, 'stop').content
+    except ParseError:
+        return None
+
+
+def test_answers_are_judged_by_the_truth(rooms: list[RoomScene]) -> None:
+    rng, judged = random.Random(2), set()
+    for room in rooms:
+        for maker in room_questions.MAKERS:
+            question = maker(rng, room)
+            if question is None:
+                continue
+            judged.add(question.kind)
+            assert room_right(content_of(question.reply(), question, room), question, room)
+            wrong = {'yes': 'no', 'no': 'yes', 'nearer': 'farther', 'farther': 'nearer'}.get(
+                question.short, '1. look around' if question.task is TASKS['plan'] else
+                '[{"points": [[1, 1]], "label": "it"}]')
+            assert not room_right(content_of(
+                f'<think>\n</think>\n\n{wrong}', question, room), question, room), question
+    assert judged >= {'point', 'absent', 'check', 'nearer', 'plan', 'plan_absent'}
 
 
 def test_a_room_without_things_has_only_questions_that_can_be_answered() -> None:

@@ -103,11 +103,12 @@ class ArmTable(PhysicalWorld):
 
     def reset(self, seed: int | None = None) -> None:
         """Begin anew: with another scene, or with None the same one."""
-        if seed is not None or self._spawned:
-            self._seed, self._spawned = self._seed if seed is None else seed, []
-            self.table_things, model, cameras = self._scene()
-            self._load(model, cameras, [t.name for t in self.table_things])
-        self._begin()
+        with self._looking, self.lock:
+            if seed is not None or self._spawned:
+                self._seed, self._spawned = self._seed if seed is None else seed, []
+                self.table_things, model, cameras = self._scene()
+                self._load(model, cameras, [t.name for t in self.table_things])
+            self._begin()
 
     def spawn(
         self, name: str, position: ArrayLike, orientation: ArrayLike = (0.0, 0.0, 0.0, 1.0)

@@ -62,7 +62,7 @@ class PhysicalWorld:
             renderer: makes the renderer, in the thread that looks first.
 
         """
-        self.lock, self._looking = threading.RLock(), threading.Lock()
+        self.lock, self._looking = threading.RLock(), threading.RLock()
         self._make_renderer = renderer
         self._load(model, cameras, bodies)
 

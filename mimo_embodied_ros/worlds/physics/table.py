@@ -26,6 +26,7 @@ MIDDLE = (0.5, 0.0, 0.0)
 GAP = 0.035
 """Least metres between the circles of two things, so that fingers have room."""
 _TRIES = 200
+_SKY = (0.6, 0.65, 0.7)  # where nothing is, 0 to 1
 
 
 def random_things(
@@ -79,6 +80,9 @@ def add_table(
     scenery.set_options(spec)
     # OpenGL spreads its map of shadows over the extent, and puts the near and far planes by it
     spec.stat.extent, spec.stat.center = 1.2, MIDDLE
+    spec.add_texture(
+        name='sky', type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, width=8, height=48,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT, rgb1=_SKY, rgb2=_SKY)
     scenery.add_lights(spec, rng, MIDDLE)
     for name in ('table', 'wall'):
         scenery.add_material(

@@ -66,7 +66,8 @@ def thing_states(
                 return f'in the {other.name}'
         for other in things:
             if bodies[other.name] in below and _over(data, number, bodies[other.name], other):
-                return f'on the {other.name}'
+                lower = place(other)  # a pile in a box is in the box
+                return lower if lower.startswith('in ') else f'on the {other.name}'
         return ''
 
     def state(thing: TableThing) -> ThingState:

@@ -1,0 +1,46 @@
+"""The closed loop of a base: tree, node with the embedded model, executor and physics over DDS."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from domains import claimed_domain
+from PIL import Image
+
+pytest.importorskip('rclpy', reason='ROS is not installed')
+pytest.importorskip('py_trees', reason='an extra: pip install py_trees')
+pytest.importorskip('mujoco', reason='mujoco is not installed')
+
+from support.programs import COMMAND_LINE, run_program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_base_goes_to_a_thing_that_its_camera_sees(tmp_path: Path) -> None:
+    with claimed_domain() as domain:
+        done = run_program(
+            *COMMAND_LINE, 'demo-base', '--scenes', '1', '--seed', '5', '--out', tmp_path / 'out',
+            folder=tmp_path, environment={**os.environ, 'ROS_DOMAIN_ID': str(domain)},
+            succeeds=False)
+    report_file = tmp_path / 'out' / 'report.json'
+    assert report_file.exists(), done.stdout + done.stderr
+    report = json.loads(report_file.read_text('utf-8'))
+    assert done.returncode == 0, report
+    assert (report['scenes'], report['success_rate'], report['failures']) == (1, 1.0, [])
+    (room,) = report['each']
+    assert 0.5 <= room['gap'] <= 0.9
+    assert room['plans'] >= 1
+    assert '1 rooms, 100% done' in done.stdout
+    assert Image.open(tmp_path / 'out' / 'overview.png').size[0] == 2 * 640
+    assert Image.open(tmp_path / 'out' / 'scene.png').size[0] >= 2 * 640
+
+
+def test_no_rooms_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    from mimo_embodied_ros.cli.main import main
+
+    assert main(['demo-base', '--scenes', '0']) == 1
+    assert 'give at least 1' in capsys.readouterr().err

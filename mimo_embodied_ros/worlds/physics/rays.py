@@ -214,7 +214,7 @@ class RayRenderer:
         """How much light of each colour points send to the eye, (n, 3)."""
         model, head = self._model, self._model.vis.headlight
         facing = np.clip(-(normals * directions).sum(1), 0, 1)
-        total: Floats = head.active * (head.ambient + facing[:, None] * head.diffuse)
+        total: Floats = bool(head.active) * (head.ambient + facing[:, None] * head.diffuse)
         for lamp in np.flatnonzero(model.light_active):
             at, toward = data.light_xpos[lamp], data.light_xdir[lamp]
             sun = int(model.light_type[lamp]) == _SUN

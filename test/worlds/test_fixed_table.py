@@ -36,9 +36,9 @@ def test_things_rest_where_the_list_puts_them_in_view_of_the_camera(table: Fixed
         assert state.name == thing.name
         assert state.position == pytest.approx((thing.x, thing.y, 0), abs=0.005)
         rows, columns = np.nonzero(view.labels == number)
-        assert 20 < rows.min()
+        assert rows.min() > 20
         assert rows.max() < 460
-        assert 20 < columns.min()
+        assert columns.min() > 20
         assert columns.max() < 620
         middle = SHAPES[thing.shape].height * thing.size / 2
         x, y, z = camera.pose.inverse.apply([thing.x, thing.y, middle])

@@ -6,6 +6,7 @@ bowl" is the same thing everywhere.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 COLOURS = {
@@ -70,3 +71,44 @@ ROOM_SHAPES = {
     'cylinder': Shape((0.14, 0.2), 8, 1, 3.4, ((0, 0), (1, 0), (1, 3.4), (0, 3.4))),
 }
 """What stands in rooms, as large as furniture; a box is closed here."""
+TABLE = (0.9, 1.2, 0.04)
+"""Length, width and thickness of a table's top, metres; an arm stands on it, and looks along x."""
+TABLE_AHEAD = 0.4
+"""Metres from the arm to the middle of the table."""
+
+
+@dataclass(frozen=True)
+class Wall:
+    """What is touched of a hollow thing: a disc as its bottom, and staves around it.
+
+    Attributes:
+        bottom: radius and half of the height of the disc, metres; it stands on the ground.
+        stave: half of the sides of a stave, metres: across the wall, along it, and up.
+        radius: from the axis to the middle of a stave, metres.
+        height: of this middle, metres.
+        tilt: of the staves outwards, radians.
+        yaws: directions of the staves, radians.
+
+    """
+
+    bottom: tuple[float, float]
+    stave: tuple[float, float, float]
+    radius: float
+    height: float
+    tilt: float
+    yaws: tuple[float, ...]
+
+    BOTTOM_MASS = 0.7
+    """Share of the mass that the bottom has; the staves share the rest."""
+
+
+def wall_of(shape: Shape, size: float, staves: int = 14) -> Wall:
+    """Return the wall of a turned thing of some size, metres."""
+    low = shape.profile[1]
+    high = max(shape.profile, key=lambda point: (point[1], point[0]))
+    out, up = (size * (b - a) for a, b in zip(low, high))
+    half = max(low[0], high[0]) * size * math.tan(math.pi / staves)
+    return Wall((low[0] * size, 0.05 * size), (0.002, half, math.hypot(out, up) / 2),
+                size * (low[0] + high[0]) / 2, size * (low[1] + high[1]) / 2,
+                math.atan2(out, up),
+                tuple(2 * math.pi * (number + 0.5) / staves for number in range(staves)))

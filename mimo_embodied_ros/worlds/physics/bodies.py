@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import mujoco
 
-from mimo_embodied_ros.worlds.things import COLOURS, SHAPES
+from mimo_embodied_ros.worlds.things import COLOURS, SHAPES, wall_of
 
 from .scenery import HIDDEN_GROUP, add_turned_mesh, yaw_quaternion
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _BOX, _SPHERE = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_SPHERE
 _CYLINDER, _MESH = mujoco.mjtGeom.mjGEOM_CYLINDER, mujoco.mjtGeom.mjGEOM_MESH
 _WALL = 0.003  # half of the thickness of a box's walls, metres
-_STAVES = 14  # boxes that make the wall of a turned thing; its mesh would be closed
 _RISE = 0.001  # metres above the table at first, so that nothing begins in a collision
 
 
@@ -139,25 +138,19 @@ def _cone(spec: mujoco.MjSpec, body: Any, thing: TableThing) -> None:
 
 
 def _hollow(spec: mujoco.MjSpec, body: Any, thing: TableThing) -> None:
-    profile = SHAPES[thing.shape].profile
-    add_turned_mesh(spec, thing.name, profile, thing.size)
+    shape = SHAPES[thing.shape]
+    add_turned_mesh(spec, thing.name, shape.profile, thing.size)
     body.add_geom(type=_MESH, meshname=thing.name, material=thing.name, contype=0, conaffinity=0,
                   mass=0)
-    low = profile[1]
-    high = max(profile, key=lambda point: (point[1], point[0]))
-    bottom = 0.05 * thing.size
-    part = _touch(thing, 0.3 * _mass(thing) / _STAVES, group=HIDDEN_GROUP)
-    body.add_geom(type=_CYLINDER, size=[low[0] * thing.size, bottom, 0], pos=[0, 0, bottom],
-                  **_touch(thing, 0.7 * _mass(thing), group=HIDDEN_GROUP))
-    out, up = (thing.size * (b - a) for a, b in zip(low, high))
-    radius, middle = (thing.size * (a + b) / 2 for a, b in zip(low, high))
-    half = max(low[0], high[0]) * thing.size * math.tan(math.pi / _STAVES)
-    for number in range(_STAVES):
-        angle = 2 * math.pi * (number + 0.5) / _STAVES
+    wall = wall_of(shape, thing.size)
+    body.add_geom(type=_CYLINDER, size=[*wall.bottom, 0], pos=[0, 0, wall.bottom[1]],
+                  **_touch(thing, wall.BOTTOM_MASS * _mass(thing), group=HIDDEN_GROUP))
+    part = _touch(thing, (1 - wall.BOTTOM_MASS) * _mass(thing) / len(wall.yaws),
+                  group=HIDDEN_GROUP)
+    for yaw in wall.yaws:
         body.add_geom(
-            type=_BOX, size=[0.002, half, math.hypot(out, up) / 2],
-            pos=[radius * math.cos(angle), radius * math.sin(angle), middle],
-            quat=_leaning(angle, math.atan2(out, up)), **part)
+            type=_BOX, size=wall.stave, quat=_leaning(yaw, wall.tilt),
+            pos=[wall.radius * math.cos(yaw), wall.radius * math.sin(yaw), wall.height], **part)
 
 
 def _leaning(yaw: float, tilt: float) -> list[float]:

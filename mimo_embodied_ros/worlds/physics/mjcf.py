@@ -16,7 +16,7 @@ import numpy as np
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.suggestions import suggestion
 from mimo_embodied_ros.geometry.extrinsics import Transform
-from mimo_embodied_ros.worlds.world import ThingState, WorldCamera
+from mimo_embodied_ros.worlds.world import WorldCamera
 
 from . import scenery
 from .arm import JointStates
@@ -95,14 +95,6 @@ class MjcfWorld(PhysicalWorld):
             if home >= 0:
                 mujoco.mj_resetDataKeyframe(self.model, self.data, home)
             mujoco.mj_forward(self.model, self.data)
-
-    def things(self) -> tuple[ThingState, ...]:
-        """Return the bodies that move freely, also the robot itself where it does."""
-        with self.lock:
-            bodies = [self.data.body(name) for name in self.bodies]
-            return tuple(
-                ThingState(body.name, tuple(body.xpos.tolist()),
-                           tuple(np.roll(body.xquat, -1).tolist())) for body in bodies)
 
     def joint_states(self) -> JointStates:
         """Return the state of all hinges (radians) and slides (metres)."""

@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
-from mimo_embodied_ros.worlds.world import View
+from mimo_embodied_ros.worlds.world import ThingState, View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,6 +118,14 @@ class PhysicalWorld:
             self.data.qpos[q + 3 : q + 7] = np.roll(np.asarray(orientation, float), 1)
             self.data.qvel[v : v + 6] = 0
             mujoco.mj_forward(self.model, self.data)
+
+    def things(self) -> tuple[ThingState, ...]:
+        """Return where the bodies of things are, in the order of the labels of a view."""
+        with self.lock:
+            bodies = [self.data.body(name) for name in self.bodies]
+            return tuple(
+                ThingState(body.name, tuple(body.xpos.tolist()),
+                           tuple(np.roll(body.xquat, -1).tolist())) for body in bodies)
 
     def look(self, camera: str) -> View:
         """Return what a camera sees now; the world may go on meanwhile in another thread."""

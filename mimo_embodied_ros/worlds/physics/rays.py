@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 SEEN = np.array([1, 1, 1, 0, 0, 0], np.uint8)  # groups of geoms, as MuJoCo's own pictures show
 _FAR, _SUN_AWAY = 1000.0, 500.0  # metres
-_HEADLIGHT = 0.5  # share of it that OpenGL shows; measured, see test_arm_table
 _EDGE = 0.2  # difference of brightness that makes an edge
 _TEXTURED = int(mujoco.mjtGeom.mjGEOM_BOX), int(mujoco.mjtGeom.mjGEOM_PLANE)
 _RGB = int(mujoco.mjtTextureRole.mjTEXROLE_RGB)
@@ -215,7 +214,7 @@ class RayRenderer:
         """How much light of each colour points send to the eye, (n, 3)."""
         model, head = self._model, self._model.vis.headlight
         facing = np.clip(-(normals * directions).sum(1), 0, 1)
-        total: Floats = head.active * (_HEADLIGHT * (head.ambient + facing[:, None] * head.diffuse))
+        total: Floats = bool(head.active) * (head.ambient + facing[:, None] * head.diffuse)
         for lamp in np.flatnonzero(model.light_active):
             at, toward = data.light_xpos[lamp], data.light_xdir[lamp]
             sun = int(model.light_type[lamp]) == _SUN

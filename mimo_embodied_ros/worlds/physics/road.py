@@ -16,7 +16,7 @@ import numpy as np
 from mimo_embodied_ros.core.frames import Odometry
 from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.worlds.road_scene import Road, RoadObject
-from mimo_embodied_ros.worlds.world import TICK, ThingState, WorldCamera
+from mimo_embodied_ros.worlds.world import TICK, WorldCamera
 
 from . import scenery, traffic
 from .physical_world import PhysicalWorld
@@ -113,14 +113,6 @@ class PhysicalRoad(PhysicalWorld):
             return Odometry(round(1e9 * self.time), FRAME, BASE_FRAME, (x, y, 0.0),
                             (0.0, 0.0, math.sin(yaw / 2), math.cos(yaw / 2)),
                             (ego.speed, 0.0, 0.0), (0.0, 0.0, turning))
-
-    def things(self) -> tuple[ThingState, ...]:
-        """Return the other cars, the pedestrian and the traffic light."""
-        with self.lock:
-            bodies = [self.data.body(name) for name in self.bodies]
-            return tuple(
-                ThingState(body.name, tuple(body.xpos.tolist()),
-                           tuple(np.roll(body.xquat, -1).tolist())) for body in bodies)
 
     def objects(self, view: View) -> tuple[RoadObject, ...]:
         """Return all that a camera shows, also what is beside the road, nearest cars first.

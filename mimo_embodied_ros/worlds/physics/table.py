@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import mujoco
 
-from mimo_embodied_ros.worlds.things import COLOURS, SHAPES
+from mimo_embodied_ros.worlds.things import COLOURS, SHAPES, TABLE, TABLE_AHEAD
 
 from . import scenery
 from .bodies import TableThing, add_thing
@@ -89,8 +89,9 @@ def add_table(
             spec, name, scenery.random_texture(rng), rng.uniform(1, 5), rng.uniform(0, 0.3))
     box, plane = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_PLANE
     world = spec.worldbody
-    world.add_geom(name='table', type=box, size=[0.45, 0.6, 0.02], pos=[0.4, 0, -0.02],
-                   material='table', friction=[0.8, 0.005, 0.0001])
+    world.add_geom(name='table', type=box, size=[side / 2 for side in TABLE],
+                   pos=[TABLE_AHEAD, 0, -TABLE[2] / 2], material='table',
+                   friction=[0.8, 0.005, 0.0001])
     world.add_geom(name='floor', type=plane, size=[4, 4, 0.1], pos=[0, 0, -0.75], material='wall')
     world.add_geom(name='wall', type=box, size=[0.05, 3, 2], pos=[-rng.uniform(0.8, 1.6), 0, 0.5],
                    material='wall')

@@ -1,0 +1,71 @@
+"""The tabletop of `worlds.fixed_table` with physics, seen by its camera; without an arm."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING
+
+import mujoco
+import numpy as np
+
+from mimo_embodied_ros.geometry.extrinsics import Transform
+from mimo_embodied_ros.worlds import fixed_table
+from mimo_embodied_ros.worlds.world import WorldCamera
+
+from . import scenery
+from .bodies import TableThing
+from .physical_world import PhysicalWorld
+from .rays import RayRenderer
+from .table import add_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mimo_embodied_ros.worlds.world import Motion, SkillGoal
+
+    from .physical_world import Renderer
+
+THINGS = tuple(TableThing(thing.colour, thing.shape, thing.size, thing.x, thing.y, thing.yaw)
+               for thing in fixed_table.THINGS)
+
+
+class FixedTable(PhysicalWorld):
+    """A table with the same things as Gazebo's world.
+
+    Attributes:
+        frame: ``base_link``.
+        skills: none.
+
+    """
+
+    frame = 'base_link'
+    skills: Mapping[str, Callable[[SkillGoal], Motion]] = {}
+
+    def __init__(self, renderer: Callable[[mujoco.MjModel], Renderer] = RayRenderer) -> None:
+        """Set the table."""
+        spec = mujoco.MjSpec()
+        add_table(spec, random.Random(0), THINGS)
+        camera = _camera()
+        spec.worldbody.add_camera(
+            name=camera.name, pos=camera.pose.translation,
+            quat=scenery.quaternion_of(camera.pose.rotation * [1, -1, -1]),
+            fovy=scenery.fovy_of(camera.focal, camera.height))
+        super().__init__(scenery.compiled(spec), {camera.name: camera},
+                         [thing.name for thing in THINGS], renderer)
+
+    def reset(self, _: int | None = None) -> None:
+        """Begin anew; there is one scene only."""
+        with self.lock:
+            mujoco.mj_resetData(self.model, self.data)
+            mujoco.mj_forward(self.model, self.data)
+
+
+def _camera() -> WorldCamera:
+    camera = fixed_table.CAMERA
+    sin, cos = math.sin(camera.pitch), math.cos(camera.pitch)
+    optical = np.array([[0, -sin, cos], [-1, 0, 0], [0, -cos, -sin]])
+    return WorldCamera(
+        'camera', camera.width, camera.height, camera.width / 2 / math.tan(camera.across / 2),
+        'camera_color_optical_frame', 'base_link',
+        Transform(optical, np.array([camera.x, 0, camera.z])))

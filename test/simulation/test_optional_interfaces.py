@@ -26,9 +26,18 @@ from support.simulated_robot import SimulatedRobot
 ARM = {'world': 'tabletop', 'seed': 3, 'rate': 0.0, 'renderer': 'rays'}
 
 
+# why a test skips, by the package that it needs
+ABSENT = {
+    'control_msgs': 'control_msgs comes with a ROS distribution, and not with pip',
+    'nav2_msgs': 'nav2_msgs comes with a ROS distribution, and not with pip',
+    'tf2_msgs': 'tf2_msgs comes with a ROS distribution, and not with pip',
+    'simulation_interfaces':
+        'simulation_interfaces comes with a ROS distribution, and not with pip',
+}
+
+
 def installed(package: str) -> Any:
-    return pytest.importorskip(
-        package, reason=f'{package} comes with a ROS distribution, and not with pip')
+    return pytest.importorskip(package, reason=ABSENT[package])
 
 
 def numbers(pose: Pose) -> list[float]:

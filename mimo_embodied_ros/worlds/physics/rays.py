@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SEEN = np.array([1, 1, 1, 0, 0, 0], np.uint8)  # groups of geoms, as MuJoCo's own pictures show
 _FAR, _SUN_AWAY = 1000.0, 500.0  # metres
+_PLAIN = np.float32([0.5, 0.5, 0.5, 1])  # of geoms without a colour of their own
 _EDGE = 0.2  # difference of brightness that makes an edge
 _TEXTURED = int(mujoco.mjtGeom.mjGEOM_BOX), int(mujoco.mjtGeom.mjGEOM_PLANE)
 _RGB = int(mujoco.mjtTextureRole.mjTEXROLE_RGB)
@@ -186,7 +187,8 @@ class RayRenderer:
         model = self._model
         materials = model.geom_matid[geoms]
         rgb: Floats = model.geom_rgba[geoms, :3].astype(np.float64)
-        made_of = materials >= 0
+        # a colour of its own counts more than that of the material, as in OpenGL
+        made_of = (materials >= 0) & (model.geom_rgba[geoms] == _PLAIN).all(1)
         rgb[made_of] = model.mat_rgba[materials[made_of], :3]
         for geom in np.flatnonzero(np.bincount(geoms)):
             material = model.geom_matid[geom]

@@ -61,6 +61,7 @@ class Robot:
         spec = _spec(self).copy()
         for element in (*spec.keys, *spec.lights):
             spec.delete(element)
+        spec.default.geom.rgba = [0.5, 0.5, 0.5, 1]  # the world's own things get no colour from it
         for body in spec.bodies[1:]:
             body.gravcomp = 1  # as the controllers of real arms do
         spec.add_sensor(name=TOUCH, type=mujoco.mjtSensor.mjSENS_FORCE,

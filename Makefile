@@ -32,7 +32,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-pick demo-base test test-colcon test-transformers-4 lint fuzz soak eval injections bench bench-intake geometry train docs bag lock clean
+.PHONY: help setup demo demo-arm demo-pick demo-base test test-colcon test-transformers-4 lint fuzz soak eval injections bench bench-intake geometry train docs bag lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
@@ -74,6 +74,9 @@ $(INSTALLED): $(PACKAGES) $(SOURCES)
 
 demo: $(INSTALLED)  ## ask a node with the embedded model about a recorded bag; see demo_out/
 	@$(BIN)/mimo-embodied demo
+
+demo-arm: $(INSTALLED)  ## do tasks of five kinds with an arm, by physics; see demo_arm_out/
+	@$(BIN)/mimo-embodied demo-arm
 
 demo-pick: $(INSTALLED)  ## do a task on 50 simulated tables; see demo_pick_out/
 	@$(BIN)/mimo-embodied demo-pick
@@ -160,4 +163,4 @@ lock: $(PACKAGES)  ## write the versions of all packages in .venv to requirement
 	  } > $(LOCK).new && mv $(LOCK).new $(LOCK)
 
 clean:  ## remove everything that make has made, a training under way too
-	rm -rf .venv .venv-* build bench_out demo_out demo_pick_out demo_base_out eval_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build bench_out demo_out demo_arm_out demo_pick_out demo_base_out eval_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

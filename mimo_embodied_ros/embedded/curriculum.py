@@ -249,7 +249,7 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
     ),
     'ask video': (
         (0.6, 'clip', 'bare', 4, 28),
-        (0.4, 'clip', 'partly', 3, 72),
+        (0.4, 'clip', 'partly', 3, 78),
     ),
     'ask images': (
         (0.6, 'clip', 'bare', 6, 16),
@@ -257,8 +257,8 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
     ),
     'speak video': (
         (0.2, 'clip', 'bare', 4, 28),
-        (0.4, 'clip', 'spoken', 4, 72),
-        (0.4, 'clip', 'thinking', 4, 72),
+        (0.4, 'clip', 'spoken', 4, 78),
+        (0.4, 'clip', 'thinking', 4, 78),
     ),
     'speak images': (
         (0.2, 'clip', 'bare', 6, 16),

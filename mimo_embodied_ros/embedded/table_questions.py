@@ -98,7 +98,7 @@ def free_point(rng: random.Random, scene: Table) -> Question | None:
     text = rng.choice(('the table', 'the table', 'table', 'free space on the table'))
     place = pixel_of(free)
     return Question('free', Task.POINTS, text, points_json(text, place), f'[{place}]',
-                    f'There is room at {place}.')
+                    f'There is room at {place}.', (free,))
 
 
 def box(rng: random.Random, scene: Table) -> Question:

@@ -19,7 +19,7 @@ from mimo_embodied_ros.core.plan_checking import check_plan
 from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.core.skill_files import load_skills
 from mimo_embodied_ros.core.skills import select_skills
-from mimo_embodied_ros.embedded import evaluate, injections
+from mimo_embodied_ros.embedded import injections, judging
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.engine.grounding import answer_grounded, ground_answer
 from mimo_embodied_ros.engine.structured import supports_grammars
@@ -53,7 +53,7 @@ def test_a_plan_of_skills_with_places(engine: Engine, held: bool) -> None:
     plan = answer_grounded(engine, query)[0].content
     assert isinstance(plan, TaskPlan)
     assert not plan.problem
-    assert evaluate.skill_calls(plan) == [
+    assert judging.skill_calls(plan) == [
         ('pick', 'red cube'), ('place', 'red cube', 'in', 'blue bowl')]
     point = plan.steps[0].arguments[0].point
     assert point is not None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SEEN = np.array([1, 1, 1, 0, 0, 0], np.uint8)  # groups of geoms, as MuJoCo's own pictures show
 _FAR, _SUN_AWAY = 1000.0, 500.0  # metres
-_PLAIN = np.float32([0.5, 0.5, 0.5, 1])  # of geoms without a colour of their own
+_PLAIN = np.array([0.5, 0.5, 0.5, 1.0], np.float32)  # of geoms without a colour of their own
 _EDGE = 0.2  # difference of brightness that makes an edge
 _TEXTURED = int(mujoco.mjtGeom.mjGEOM_BOX), int(mujoco.mjtGeom.mjGEOM_PLANE)
 _RGB = int(mujoco.mjtTextureRole.mjTEXROLE_RGB)

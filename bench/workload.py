@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.query import Query
-from mimo_embodied_ros.embedded.table_questions import RELATIONS, absent, plan, point, relation
+from mimo_embodied_ros.embedded.plan_questions import plan
+from mimo_embodied_ros.embedded.table_questions import RELATIONS, absent, point, relation
 from mimo_embodied_ros.worlds import table_scene
 
 if TYPE_CHECKING:

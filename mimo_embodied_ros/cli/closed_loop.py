@@ -121,6 +121,8 @@ def run_loop(
 
     options.out.mkdir(parents=True, exist_ok=True)
     process.init([])
+    # that control_msgs and others are not installed does not matter here
+    rclpy.logging.set_logger_level('simulation', rclpy.logging.LoggingSeverity.WARN)
     simulation = Simulation(world=world, parameter_overrides=[
         rclpy.Parameter(name, value=value) for name, value in parameters.items()])
     node = rclpy.create_node('mimo_embodied_demo', parameter_overrides=[

@@ -34,7 +34,7 @@ _DOMAIN = '76'  # so that neither a robot nor another demo hears this one
 _RATE = 3.0  # seconds of simulated time in a second
 _SLIPPERY, _KNOCKS = 0.1, 0.5  # share of heavy, slippery things; pushes a minute
 _PLAYED_S = 0.1  # seconds that each picture of the film is shown
-_FILM_SIZE = 320, 240
+_FILM_SIZE, _MOST = (320, 240), 100  # of a camera's picture; pictures
 
 
 def add_commands(commands: Any) -> None:
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     played: list[dict[str, Any]] = []
     best: tuple[tuple[bool, int], Film] | None = None
     with run_loop(
-            options, world, 'tabletop.yaml', lambda: _state(world), camera, rate=_RATE) as loop:
+            options, world, 'simulated_arm.yaml', lambda: _state(world), camera, rate=_RATE) as loop:
         for seed in range(options.seed, options.seed + options.scenes):
             loop.simulation.reset(seed)
             loop.watcher.begin()
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     loop.watcher.draw(options.out / 'scene.png')
     if best:
         write_animation(options.out / 'scene.gif',
-                        best[1].pictures((OVERVIEW, CAMERA), *_FILM_SIZE), _PLAYED_S)
+                        best[1].pictures((OVERVIEW, CAMERA), *_FILM_SIZE, _MOST), _PLAYED_S)
     print('{scenes} scenes, {success_rate:.0%} done, {steps_mean} steps and {plans_mean} plans per '
           'scene'.format(**report))
     print(f'written: {options.out}/report.json, scene.png and scene.gif')

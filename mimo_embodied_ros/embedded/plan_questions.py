@@ -1,6 +1,6 @@
 """Instructions about a table, and the steps that carry them out, each with its points.
 
-The steps have the words of ``config/skills/tabletop.yaml``. What the gripper is seen to hold is not
+The steps have the words of ``config/skills/simulated_arm.yaml``. What the gripper is seen to hold is not
 picked up again.
 """
 

@@ -45,4 +45,4 @@ def test_wrong_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None
     from mimo_embodied_ros.cli.main import main
 
     assert main(['demo-pick', '--drop', '2']) == 1
-    assert 'give at least 1, and 0 to 1' in capsys.readouterr().err
+    assert 'give a probability, 0 to 1' in capsys.readouterr().err

@@ -170,8 +170,7 @@ def test_a_gripper_that_picks_again_lets_go_first() -> None:
 
 def test_the_skill_file_names_the_skills_of_the_simulation() -> None:
     skills = load_skills(SKILL_FILES / 'tabletop.yaml')
-    # hand_over is for the arm's table, which has physics and a person's hand
-    assert set(skills) == {'pick', 'place', 'hand_over'}
+    assert set(skills) == {'pick', 'place'}
     for name, skill in skills.items():
         (call,) = skill.runs
         assert (call.name, call.type) == (

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import mujoco
 import numpy as np
 
-from .rays import RayRenderer
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -45,15 +43,26 @@ class Film:
                 self.states.append(self._world.data.qpos.copy())
 
     def pictures(
-        self, cameras: Sequence[str], width: int, height: int
+        self, cameras: Sequence[str], width: int, height: int, most: int
     ) -> list[NDArray[np.uint8]]:
-        """Render the states: (height, cameras * width, 3) uint8 each, the cameras side by side."""
-        data, renderer = mujoco.MjData(self._model), RayRenderer(self._model)
-        out = []
-        for state in self.states:
+        """Render the states, with the renderer of the world.
+
+        Args:
+            cameras: names of those that are shown side by side.
+            width: columns of each.
+            height: rows.
+            most: number of pictures; of more states some are left out.
+
+        Returns:
+            (height, cameras * width, 3) uint8 each.
+
+        """
+        data, renderer, out = mujoco.MjData(self._model), self._world.renderer(self._model), []
+        for state in self.states[:: -(-len(self.states) // most) or 1]:
             data.qpos[:] = state
             mujoco.mj_kinematics(self._model, data)
             mujoco.mj_camlight(self._model, data)
             out.append(np.hstack([
                 renderer.render(data, camera, width, height).pixels for camera in cameras]))
+        renderer.close()
         return out

@@ -46,6 +46,7 @@ class PhysicalWorld:
         lock: of the state.
         cameras: by name.
         bodies: names of the bodies of things, in the order of the labels of a view.
+        renderer: makes a renderer of a model.
 
     """
 
@@ -63,7 +64,7 @@ class PhysicalWorld:
 
         """
         self.lock, self._looking = threading.RLock(), threading.RLock()
-        self._make_renderer = renderer
+        self.renderer = renderer
         self._load(model, cameras, bodies)
 
     _renderer: Renderer | None = None
@@ -142,7 +143,7 @@ class PhysicalWorld:
             mujoco.mj_kinematics(self.model, self._seen)
             mujoco.mj_camlight(self.model, self._seen)
             if self._renderer is None:
-                self._renderer = self._make_renderer(self.model)
+                self._renderer = self.renderer(self.model)
             size = self.cameras[camera].width, self.cameras[camera].height
             pixels, depth, geoms = self._renderer.render(self._seen, camera, *size)
             view = View(pixels, depth, self._label[geoms], float(self._seen.time))

@@ -1,0 +1,46 @@
+"""The closed loop of an arm: tree, node with the embedded model, executor and physics over DDS."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from domains import claimed_domain
+from PIL import Image
+
+pytest.importorskip('rclpy', reason='ROS is not installed')
+pytest.importorskip('py_trees', reason='an extra: pip install py_trees')
+pytest.importorskip('mujoco', reason='mujoco is not installed')
+
+from support.programs import COMMAND_LINE, run_program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_scene_is_reported_with_what_came_of_it(tmp_path: Path) -> None:
+    """The shipped model has not learnt such tables, so that it may fail; then the cause is said."""
+    with claimed_domain() as domain:
+        done = run_program(
+            *COMMAND_LINE, 'demo-arm', '--scenes', '1', '--only', 'hand', '--out', tmp_path / 'out',
+            folder=tmp_path, environment={**os.environ, 'ROS_DOMAIN_ID': str(domain)},
+            succeeds=False)
+    report_file = tmp_path / 'out' / 'report.json'
+    assert report_file.exists(), done.stdout + done.stderr
+    report = json.loads(report_file.read_text('utf-8'))
+    (scene,) = report['each']
+    assert report['scenes'] == report['by_kind']['hand']['scenes'] == 1
+    assert report['success_rate'] == scene['done'] == (done.returncode == 0) == (not scene['cause'])
+    assert scene['done'] or ' is on the table' in scene['cause']
+    assert scene['instruction'].startswith('hand me the ')
+    assert '1 scenes, ' in done.stdout
+    assert Image.open(tmp_path / 'out' / 'scene.gif').size == (2 * 320, 240)
+
+
+def test_no_scenes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    from mimo_embodied_ros.cli.main import main
+
+    assert main(['demo-arm', '--scenes', '0']) == 1
+    assert 'give at least 1' in capsys.readouterr().err

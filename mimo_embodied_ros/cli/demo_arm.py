@@ -71,8 +71,8 @@ def run(options: argparse.Namespace) -> int:
     camera = write_extrinsics(world.cameras[CAMERA], options.out / 'extrinsics.yaml')
     played: list[dict[str, Any]] = []
     best: tuple[tuple[bool, int], Film] | None = None
-    with run_loop(
-            options, world, 'simulated_arm.yaml', lambda: _state(world), camera, rate=_RATE) as loop:
+    with run_loop(options, world, 'simulated_arm.yaml', lambda: _state(world), camera,
+                  rate=_RATE) as loop:
         for seed in range(options.seed, options.seed + options.scenes):
             loop.simulation.reset(seed)
             loop.watcher.begin()

@@ -1,7 +1,7 @@
 """Instructions about a table, and the steps that carry them out, each with its points.
 
-The steps have the words of ``config/skills/simulated_arm.yaml``. What the gripper is seen to hold is
-not picked up again.
+The steps have the words of ``config/skills/simulated_arm.yaml``. What the gripper is seen to
+hold is not picked up again.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def test_the_calls_of_skills_are_checked(tmp_path: Path) -> None:
     text = (SKILL_FILES / 'tabletop.yaml').read_text()
     path.write_text(text)
     assert _skills(str(path)).found == (
-        'pick, place, hand_over: all calls and conditions fit their types')
+        'pick, place: all calls and conditions fit their types')
     path.write_text(text.replace('skill: place', 'skill: 3'))
     finding = _skills(str(path))
     assert (finding.state, finding.found) == ('broken', str(path))

@@ -11,7 +11,7 @@ from .serve import add_ros_arguments, ros_arguments
 if TYPE_CHECKING:
     import argparse
 
-_GIVEN = ('world', 'seed', 'renderer', 'rate', 'things')
+_GIVEN = ('world', 'seed', 'renderer', 'rate', 'things', 'robot')
 
 
 def add_commands(commands: Any) -> None:
@@ -31,6 +31,8 @@ def add_commands(commands: Any) -> None:
                          help='what makes the pictures (default: OpenGL where it works)')
     command.add_argument('--rate', metavar='R', help='seconds of simulated time in a second '
                          '(default: 1; 0: as many as can be)')
+    command.add_argument('--robot', metavar='FILE.yaml', help='another arm at the tabletop '
+                         '(docs/worlds.md)')
     add_ros_arguments(command)
     command.set_defaults(run=run)
 

@@ -26,6 +26,8 @@ PARAMETERS = (
               (0.0, 1.0), read_only=True),
     Parameter('knocks', 0.0, 'How often in a minute something pushes a thing on the tabletop, on '
               'average.', (0.0, 600.0), read_only=True),
+    Parameter('robot', '', 'The arm at the tabletop: a YAML file, see docs/worlds.md; empty: a '
+              'UR5e with a 2F-85.', read_only=True),
     Parameter('enable_stamped_cmd_vel', True, 'cmd_vel is a TwistStamped, as of Nav2 since Kilted; '
               'false: a Twist.', read_only=True),
 )

@@ -32,6 +32,7 @@ class WorldOptions:
     drop: float = 0.2
     slippery: float = 0.0
     knocks: float = 0.0
+    robot: str = ''
 
 
 def make_world(name: str, options: WorldOptions) -> World:
@@ -69,7 +70,8 @@ def _tabletop(options: WorldOptions) -> World:
     table = _physics('arm_table')
     return cast('World', table.ArmTable(
         options.seed, slippery=options.slippery, knocks=options.knocks,
-        renderer=_renderer(options), **_first(options, SHAPES)))
+        robot=_physics('robot_files').load_robot(options.robot), renderer=_renderer(options),
+        **_first(options, SHAPES)))
 
 
 def _room(options: WorldOptions) -> World:

@@ -19,6 +19,7 @@ from std_msgs.msg import Float64MultiArray
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.ros.images import decode_depth
 from mimo_embodied_ros.worlds.physics.base_room import BaseRoom
+from support.paths import TEST_DATA
 from support.simulated_robot import SimulatedRobot
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ ARM = {'world': 'tabletop', 'seed': 3, 'rate': 0.0, 'renderer': 'rays'}
 
 def thing(robot: SimulatedRobot, name: str) -> ThingState:
     return next(t for t in robot.world.things() if t.name == name)
+
+
+def test_another_arm_stands_at_the_table(ros: Any) -> None:
+    robot = SimulatedRobot(
+        ros, 'gripper/run_skill', **ARM, robot=str(TEST_DATA / 'gantry' / 'gantry.yaml'))
+    joints = robot.listen(JointState, 'joint_states')
+    ros.wait_for(lambda: joints)
+    assert joints[-1].name == ['x', 'y', 'z', 'yaw', 'left']
 
 
 def test_the_arm_puts_a_cube_into_a_bowl_and_stops_when_it_is_cancelled(ros: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sensor_msgs.msg import JointState
 
-from .motion_actions import MotionAction, RefusedError
+from .motion_actions import MotionAction, RefusedError, require_finite
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.worlds.world import Motion
@@ -70,14 +70,18 @@ def _trajectory_action(kind: Any, world: HasArm) -> MotionAction:
 
 
 def _gripper_action(kind: Any, world: HasArm) -> MotionAction:
+    def begin(goal: Any) -> Motion:
+        width, force = goal.command.position, goal.command.max_effort
+        require_finite('command', width, force)
+        return world.arm.grip(width, force)
+
     def result(outcome: Outcome) -> Any:
         arm = world.arm
         reached = abs(arm.gripper_width - outcome.request.command.position) < _REACHED
         return kind.Result(position=arm.gripper_width, stalled=arm.stalled, reached_goal=reached)
 
     return MotionAction(
-        frozenset({'gripper'}), lambda _: 'move the gripper',
-        lambda goal: world.arm.grip(goal.command.position, goal.command.max_effort), result)
+        frozenset({'gripper'}), lambda _: 'move the gripper', begin, result)
 
 
 def _parallel_gripper_action(kind: Any, world: HasArm) -> MotionAction:
@@ -93,6 +97,7 @@ def _parallel_gripper_action(kind: Any, world: HasArm) -> MotionAction:
 
     def begin(goal: Any) -> Motion:
         force = goal.command.effort[0] if goal.command.effort else 0.0
+        require_finite('command', *goal.command.position, force)
         return world.arm.grip(width(goal), force)
 
     def result(outcome: Outcome) -> Any:

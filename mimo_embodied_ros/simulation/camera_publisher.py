@@ -100,10 +100,12 @@ class CameraPublisher:
                 # the nearest tick to the next one
                 self._next = self._runner.time + self._period - TICK / 2
                 self._looking = True
-                for output in [*self._outputs]:
-                    if output.wanted:
-                        self._publish(output)
-                self._looking = False
+                try:
+                    for output in [*self._outputs]:
+                        if output.wanted:
+                            self._publish(output)
+                finally:  # the world waits for it
+                    self._looking = False
                 for _, callback in waiting:
                     callback()
 

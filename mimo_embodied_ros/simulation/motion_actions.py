@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,18 @@ class RefusedError(Exception):
         """Take the reason and the code."""
         super().__init__(reason)
         self.code = code
+
+
+def require_finite(what: str, *numbers: float) -> None:
+    """Refuse a goal some of whose numbers are not finite; physics would go on with them.
+
+    Raises:
+        RefusedError: they are not.
+
+    """
+    if not all(map(math.isfinite, numbers)):
+        msg = f'{what} is {", ".join(f"{number:g}" for number in numbers)}; give finite numbers'
+        raise RefusedError(msg)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mimo_embodied_ros.geometry.quaternions import matrix_of
 
-from .motion_actions import ROBOT, MotionAction
+from .motion_actions import ROBOT, MotionAction, require_finite
 
 if TYPE_CHECKING:
     from mimo_embodied_ros.worlds.world import Motion
@@ -45,6 +45,7 @@ def serve_navigation(
 
     def begin(goal: Any) -> Motion:
         at, turn = goal.pose.pose.position, goal.pose.pose.orientation
+        require_finite('pose', at.x, at.y, at.z, turn.x, turn.y, turn.z, turn.w)
         to_world = frames.lookup(goal.pose.header)
         x, y, _ = to_world.apply([at.x, at.y, at.z])
         ahead = to_world.rotate(matrix_of((turn.x, turn.y, turn.z, turn.w))[:, 0])

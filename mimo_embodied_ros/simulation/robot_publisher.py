@@ -7,6 +7,7 @@ the names of its actuators and their set points.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -148,12 +149,20 @@ class RobotPublisher:
             with self._runner.held() as world:
                 world.command(dict(zip(message.name, message.position)))
         except InvalidRequestError as error:
-            self._log.warning(f'joint_commands: {error}', throttle_duration_sec=5.0)
+            self._left_out(f'joint_commands: {error}')
 
     def _drive(self, message: Any) -> None:
         twist = message.twist if isinstance(message, TwistStamped) else message
+        if not (math.isfinite(twist.linear.x) and math.isfinite(twist.angular.z)):
+            self._left_out(f'cmd_vel is {twist.linear.x:g} m/s and {twist.angular.z:g} rad/s; '
+                           'give finite numbers')
+            return
         with self._runner.held() as world:
             world.drive(twist.linear.x, twist.angular.z)
+
+    def _left_out(self, why: str) -> None:
+        """Say why a command is left out."""
+        self._log.warning(why, throttle_duration_sec=5.0)
 
 
 def _topic(name: str) -> str:

@@ -8,7 +8,7 @@ from mimo_embodied_ros.action import RunSkill
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.worlds.world import SkillGoal
 
-from .motion_actions import ROBOT, MotionAction, RefusedError
+from .motion_actions import ROBOT, MotionAction, RefusedError, require_finite
 
 if TYPE_CHECKING:
     from geometry_msgs.msg import PointStamped
@@ -32,19 +32,21 @@ def serve_skills(actions: MotionActions, name: str, world: World, frames: Frames
                    f'{", ".join(world.skills) or "do nothing"}')
             raise RefusedError(msg)
         return world.skills[goal.skill](SkillGoal(
-            goal.skill, goal.object, _point(goal.object_at, frames),
-            goal.place, _point(goal.place_at, frames)))
+            goal.skill, goal.object, _point('object_at', goal.object_at, frames),
+            goal.place, _point('place_at', goal.place_at, frames)))
 
     actions.serve(RunSkill, name, MotionAction(
         ROBOT, _words, begin, _result, lambda handle: handle.publish_feedback(
             RunSkill.Feedback(text=_words(handle.request)))))
 
 
-def _point(point: PointStamped, frames: Frames) -> NDArray[Any] | None:
+def _point(name: str, point: PointStamped, frames: Frames) -> NDArray[Any] | None:
     """Return a point in the world's frame; None: it has no frame."""
     if not point.header.frame_id:
         return None
-    return frames.lookup(point.header).apply([point.point.x, point.point.y, point.point.z])
+    at = point.point.x, point.point.y, point.point.z
+    require_finite(name, *at)
+    return frames.lookup(point.header).apply(at)
 
 
 def _words(goal: RunSkill.Goal) -> str:

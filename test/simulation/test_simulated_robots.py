@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ rclpy = pytest.importorskip('rclpy', reason='ROS is not installed')
 pytest.importorskip('mujoco', reason='an extra: requirements/simulation.txt')
 
 from action_msgs.msg import GoalStatus
-from geometry_msgs.msg import Twist, TwistStamped
+from geometry_msgs.msg import Twist, TwistStamped, Vector3
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray
@@ -90,14 +91,17 @@ def test_the_base_drives_as_it_is_told_and_odometry_follows(ros: Any) -> None:
     assert robot.world.true_pose()[2] < -0.2
 
 
-def test_cmd_vel_may_be_a_twist(ros: Any) -> None:
+def test_cmd_vel_may_be_a_twist_and_must_be_finite(ros: Any, log: Any) -> None:
     robot = SimulatedRobot(
         ros, '', world='road', seed=3, rate=4.0, renderer='rays', enable_stamped_cmd_vel=False)
     odometry = robot.listen(Odometry, 'odom')
     speed = robot.other.create_publisher(Twist, 'cmd_vel', 1)
     ros.wait_for(speed.get_subscription_count)
+    speed.publish(Twist(linear=Vector3(x=math.nan)))
     speed.publish(Twist())
     ros.wait_for(lambda: odometry and odometry[-1].twist.twist.linear.x == 0)
+    (line,) = [line for line in log() if 'cmd_vel' in line]
+    assert 'cmd_vel is nan m/s and 0 rad/s; give finite numbers' in line
     assert set(robot.world.cameras) == {
         name.split('/')[1] for name, _ in robot.other.get_topic_names_and_types()
         if name.endswith('/color/image_raw')}

@@ -115,6 +115,7 @@ def test_skills_that_fail_give_the_reason(robot: Robot) -> None:
         (('pick',), 'give a point and its frame'),
         (('place', bowl, 'moon'), "no transform connects 'base_link' with 'moon'"),
         (('dance',), 'the robot can pick, place'),
+        (('pick', (math.nan, 0.0, 0.5)), 'object_at is nan, 0, 0.5; give finite numbers'),
     ):
         reply = robot.do(*goal)
         assert reply.status == GoalStatus.STATUS_ABORTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -151,3 +152,23 @@ def test_a_room_is_the_same_again_and_another_by_another_seed() -> None:
     assert world.things() != things
     above = world.look('overview')
     assert set(range(1, len(world.things()) + 1)) <= set(np.unique(above.labels))
+
+
+def test_a_camera_may_be_looked_through_while_rooms_are_changed() -> None:
+    world, ended = BaseRoom(0, size=(32, 24)), threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            world.look('camera')
+
+    def change() -> None:
+        for seed in range(1, 6):
+            world.reset(seed)
+        ended.set()
+
+    threads = [threading.Thread(target=target, daemon=True) for target in (look, change)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)

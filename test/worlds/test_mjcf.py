@@ -102,3 +102,32 @@ def test_a_file_that_cannot_be_a_world_says_why(
     with pytest.raises(InvalidRequestError, match=problem) as raised:
         MjcfWorld(file)
     assert '\n' not in str(raised.value)
+
+
+TWO_CAMERAS = """<mujoco><option timestep="{step}"/><worldbody>
+  <camera name="a:b"/><camera name="a_b"/>
+  <body name="arm"><joint name="hinge"/><geom size="0.1"/></body></worldbody>
+<actuator><position name="motor" joint="hinge"/></actuator></mujoco>"""
+
+
+@pytest.fixture
+def small(tmp_path: Path, request: pytest.FixtureRequest) -> MjcfWorld:
+    file = tmp_path / 'small.xml'
+    file.write_text(TWO_CAMERAS.format(step=getattr(request, 'param', 0.002)), 'utf-8')
+    return MjcfWorld(file)
+
+
+@pytest.mark.parametrize('small', [0.05, 0.03, 0.0033], indirect=True)
+def test_time_passes_as_it_is_asked_for_whatever_the_step_of_the_file_is(small: MjcfWorld) -> None:
+    for _ in range(100):
+        small.step(0.02)
+    assert small.time == pytest.approx(2, abs=small.model.opt.timestep)
+
+
+def test_cameras_whose_topics_would_have_one_name_get_two(small: MjcfWorld) -> None:
+    assert list(small.cameras) == ['a_b_1', 'a_b']
+
+
+def test_a_set_point_that_is_no_number_is_refused(small: MjcfWorld) -> None:
+    with pytest.raises(InvalidRequestError, match='set point of motor is nan; give a finite'):
+        small.command({'motor': float('nan')})

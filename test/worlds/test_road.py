@@ -155,3 +155,13 @@ def test_random_roads_have_a_clear_answer() -> None:
         assert len(ahead) <= 1
         assert all(car.near == (ahead[0].along < 13) for car in [road.car] if car)
     assert actions == {'keep going', 'slow down', 'stop', 'turn left', 'turn right'}
+
+
+def test_a_light_that_changes_is_seen_where_nothing_moves() -> None:
+    plan = RoadPlan(Course(), ego(0.0), light=Light(12.0, -LANE, 'red', period=0.5))
+    world = PhysicalRoad(plan=plan, size=SMALL)
+    before = world.look('front')
+    world.step(0.2)
+    assert world.look('front').pixels is before.pixels  # not rendered again
+    world.step(0.4)
+    assert (world.look('front').pixels != before.pixels).any()

@@ -84,7 +84,7 @@ class BaseRoom(PhysicalWorld):
 
     def reset(self, seed: int | None = None) -> None:
         """Begin anew: with another room, or with None the same one."""
-        with self.lock:
+        with self._looking, self.lock:  # in the order of `look`
             if seed is not None:
                 model, cameras = self._furnish(seed)
                 self._load(model, cameras, [t.name for t in self.room.things])

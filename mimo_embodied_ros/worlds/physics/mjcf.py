@@ -6,6 +6,7 @@ What has no name in the file gets one, such as ``camera_1``. Where the file has 
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -124,14 +125,17 @@ class MjcfWorld(PhysicalWorld):
         """Set actuators, by their names, to values in their own units; ranges of the file hold.
 
         Raises:
-            InvalidRequestError: there is no such actuator.
+            InvalidRequestError: there is no such actuator, or a value is not finite.
 
         """
-        for name in set_points:
+        for name, value in set_points.items():
             if name not in self.actuators:
                 hint = suggestion(name, self.actuators) or (
                     f'give one of {", ".join(self.actuators) or "none: the file has none"}')
                 msg = f'there is no actuator {name!r}; {hint}'
+                raise InvalidRequestError(msg)
+            if not math.isfinite(value):
+                msg = f'the set point of {name} is {value:g}; give a finite number'
                 raise InvalidRequestError(msg)
         with self.lock:
             for name, value in set_points.items():
@@ -167,9 +171,11 @@ def _load_model(file: Path, size: tuple[int, int]) -> mujoco.MjModel:
 
 def _name(elements: Any, kind: str) -> None:
     """Give names to elements without one; those of cameras must be parts of topics' names."""
+    taken = {element.name for element in elements}
     for number, element in enumerate(elements, 1):
-        if kind == 'camera':
-            element.name = re.sub(r'\W', '_', element.name)
+        if kind == 'camera' and (name := re.sub(r'\W', '_', element.name)) != element.name:
+            element.name = f'{name}_{number}' if name in taken else name
+            taken.add(element.name)
         element.name = element.name or f'{kind}_{number}'
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from .rays import Picture
 
-_STILL = 1e-4  # metres or radians by which a picture may be behind
+_STILL = 1e-4  # metres, radians or shares of a colour by which a picture may be behind
+_WHOLE = 1e-6  # of a step, by which numbers are rounded
 _FREE = int(mujoco.mjtJoint.mjJNT_FREE)
 
 
@@ -76,6 +77,7 @@ class PhysicalWorld:
         with self._looking, self.lock:
             self._drop_renderer()
             self._views: dict[str, tuple[NDArray[np.float64], View]] = {}
+            self._owed = 0.0  # seconds
             self.model, self.data, self._seen = model, mujoco.MjData(model), mujoco.MjData(model)
             self.cameras, self.bodies = cameras, tuple(bodies)
             self._label = np.zeros(model.ngeom + 1, np.int16)  # the last one: nothing is there
@@ -89,9 +91,11 @@ class PhysicalWorld:
         return float(self.data.time)
 
     def step(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let time pass; what is less than a step of the physics is made up for later."""
         with self.lock:
-            mujoco.mj_step(self.model, self.data, round(seconds / self.model.opt.timestep))
+            steps = (seconds + self._owed) / self.model.opt.timestep
+            mujoco.mj_step(self.model, self.data, int(steps + _WHOLE))
+            self._owed = (steps - int(steps + _WHOLE)) * self.model.opt.timestep
 
     def put(
         self, name: str, position: ArrayLike, orientation: ArrayLike = (0.0, 0.0, 0.0, 1.0)
@@ -132,8 +136,9 @@ class PhysicalWorld:
         """Return what a camera sees now; the world may go on meanwhile in another thread."""
         with self._looking:
             with self.lock:
-                now = np.concatenate([self.data.qpos, self.data.mocap_pos.ravel(),
-                                      self.data.mocap_quat.ravel()])
+                model, data = self.model, self.data
+                now = np.concatenate([part.ravel() for part in (
+                    data.qpos, data.mocap_pos, data.mocap_quat, model.geom_rgba, model.mat_rgba)])
                 moment, view = self._views.get(camera) or (now, None)
                 # what stands still looks the same: most of the time an arm waits for an answer
                 if view is not None and np.abs(now - moment).max(initial=0) < _STILL:

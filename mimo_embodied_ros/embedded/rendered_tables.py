@@ -15,14 +15,13 @@ import numpy as np
 from mimo_embodied_ros.worlds.physics import lens, scenery, table
 from mimo_embodied_ros.worlds.physics.arm import Arm
 from mimo_embodied_ros.worlds.physics.arm_table import EYE
-from mimo_embodied_ros.worlds.physics.bodies import TableThing
 from mimo_embodied_ros.worlds.physics.physical_world import PhysicalWorld
 from mimo_embodied_ros.worlds.physics.rays import RayRenderer
 from mimo_embodied_ros.worlds.physics.robots import ur5e
 from mimo_embodied_ros.worlds.physics.truth import thing_states
 from mimo_embodied_ros.worlds.table_camera import FOCAL, HEIGHT, WIDTH
 from mimo_embodied_ros.worlds.table_scene import SeenThing, Table
-from mimo_embodied_ros.worlds.things import COLOURS, CONTAINERS, MOVABLE, SHAPES
+from mimo_embodied_ros.worlds.things import COLOURS, CONTAINERS, MOVABLE, SHAPES, TableThing
 
 from . import labelling
 

@@ -7,37 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .things import SHAPES
-
-
-@dataclass(frozen=True)
-class PlacedThing:
-    """A thing, and where it stands.
-
-    Attributes:
-        colour: a key of `COLOURS`.
-        shape: a key of `SHAPES`.
-        x: metres.
-        y: metres.
-        yaw: radians.
-
-    """
-
-    colour: str
-    shape: str
-    x: float
-    y: float
-    yaw: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """Colour and shape."""
-        return f'{self.colour} {self.shape}'
-
-    @property
-    def size(self) -> float:
-        """Metres, see `Shape`: the mean of the shape's sizes."""
-        return sum(SHAPES[self.shape].sizes) / 2
+from .things import SHAPES, TableThing
 
 
 @dataclass(frozen=True)
@@ -62,12 +32,12 @@ class FixedCamera:
     across: float = 1.1
 
 
-THINGS = (
-    PlacedThing('red', 'cube', 0.5, 0.16, 0.4),
-    PlacedThing('green', 'ball', 0.42, 0.02),
-    PlacedThing('blue', 'bowl', 0.6, -0.13),
-    PlacedThing('yellow', 'cup', 0.62, 0.2),
-    PlacedThing('purple', 'plate', 0.42, -0.2),
-)
+THINGS = tuple(
+    TableThing(colour, shape, SHAPES[shape].mean_size, x, y, yaw) for colour, shape, x, y, yaw in (
+        ('red', 'cube', 0.5, 0.16, 0.4),
+        ('green', 'ball', 0.42, 0.02, 0.0),
+        ('blue', 'bowl', 0.6, -0.13, 0.0),
+        ('yellow', 'cup', 0.62, 0.2, 0.0),
+        ('purple', 'plate', 0.42, -0.2, 0.0)))
 CAMERA = FixedCamera(0.05, 0.55, 0.85)
 """The camera of the arm."""

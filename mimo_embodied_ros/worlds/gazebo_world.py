@@ -19,13 +19,15 @@ import numpy as np
 
 from mimo_embodied_ros.geometry.extrinsics import Transform
 
-from .fixed_table import CAMERA, THINGS, FixedCamera, PlacedThing
+from .fixed_table import CAMERA, THINGS, FixedCamera
 from .things import COLOURS, ROOM_SHAPES, SHAPES, TABLE, TABLE_AHEAD, wall_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from .things import TableThing
 
     Floats = NDArray[np.float64]
 
@@ -101,7 +103,7 @@ def _rotation(turn: Sequence[float]) -> Floats:
     return np.asarray(z @ y @ x)
 
 
-def parts_of(thing: PlacedThing) -> tuple[Part, ...]:
+def parts_of(thing: TableThing) -> tuple[Part, ...]:
     """Return the parts of a thing on the table; its origin is on the ground, below its middle."""
     shape, size, colour = SHAPES[thing.shape], thing.size, _rgba(thing.colour)
     if thing.shape == 'cube':
@@ -137,7 +139,7 @@ def world_file() -> str:
         _add_model(world, thing.name, (thing.x - TABLE_AHEAD, thing.y, _TOP + _RISE),
                    {'link': parts_of(thing)}, yaw=thing.yaw)
     (colour, place), shape = FLOOR_BALL, ROOM_SHAPES['ball']
-    radius = sum(shape.sizes) / 2
+    radius = shape.mean_size
     _add_model(world, f'{colour} ball', (*place, 0), {'link': (Part(
         'sphere', (radius,), (0, 0, radius), mass=shape.mass, colour=_rgba(colour)),)})
     arm = _add_model(world, 'arm', (-TABLE_AHEAD, 0, _TOP), {'base_link': (Part(

@@ -45,6 +45,11 @@ class Shape:
     movable: bool = False
     holds: str = ''
 
+    @property
+    def mean_size(self) -> float:
+        """Between the least and the largest one, metres."""
+        return sum(self.sizes) / 2
+
 
 SHAPES = {
     'cube': Shape((0.026, 0.031), 0.08, 2**0.5, 2, movable=True),
@@ -75,6 +80,54 @@ TABLE = (0.9, 1.2, 0.04)
 """Length, width and thickness of a table's top, metres; an arm stands on it, and looks along x."""
 TABLE_AHEAD = 0.4
 """Metres from the arm to the middle of the table."""
+
+
+@dataclass(frozen=True)
+class TableThing:
+    """A thing and where it stands at first.
+
+    Attributes:
+        colour: a key of `COLOURS`.
+        shape: a key of `SHAPES`.
+        size: metres, see `Shape`.
+        x: metres in the table's frame.
+        y: metres in the table's frame.
+        yaw: radians.
+        mass: kilograms; 0: the shape's.
+        friction: of its surface.
+        z: metres of its lowest point above the table.
+
+    """
+
+    colour: str
+    shape: str
+    size: float
+    x: float = 0.0
+    y: float = 0.0
+    yaw: float = 0.0
+    mass: float = 0.0
+    friction: float = 0.8
+    z: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Colour and shape, which is also the name of its body."""
+        return f'{self.colour} {self.shape}'
+
+    @property
+    def kind(self) -> Shape:
+        """What all things of its shape have in common."""
+        return SHAPES[self.shape]
+
+    @property
+    def radius(self) -> float:
+        """Radius of the circle on the table that holds it, metres."""
+        return self.kind.reach * self.size
+
+    @property
+    def height(self) -> float:
+        """Metres."""
+        return self.kind.height * self.size
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.worlds.physics import opengl
 from mimo_embodied_ros.worlds.physics.arm_table import ArmTable
-from mimo_embodied_ros.worlds.physics.bodies import TableThing
 from mimo_embodied_ros.worlds.physics.renderers import renderer_called
 from mimo_embodied_ros.worlds.physics.robot_files import load_robot
-from mimo_embodied_ros.worlds.things import SHAPES
+from mimo_embodied_ros.worlds.things import SHAPES, TableThing
 from mimo_embodied_ros.worlds.world import TICK, SkillGoal, complete
 from support.paths import TEST_DATA
 
@@ -33,7 +32,7 @@ GANTRY = str(TEST_DATA / 'gantry' / 'gantry.yaml')
 
 def thing(name: str, x: float, y: float, mass: float = 0.0, friction: float = 0.8) -> TableThing:
     colour, shape = name.split()
-    return TableThing(colour, shape, sum(SHAPES[shape].sizes) / 2, x, y, 0.4, mass, friction)
+    return TableThing(colour, shape, SHAPES[shape].mean_size, x, y, 0.4, mass, friction)
 
 
 def table(*things: TableThing, **more: Any) -> ArmTable:

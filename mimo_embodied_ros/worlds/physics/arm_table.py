@@ -10,15 +10,14 @@ import mujoco
 import numpy as np
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
-from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.worlds.table_camera import FOCAL, HEIGHT, WIDTH
-from mimo_embodied_ros.worlds.things import COLOURS, MOVABLE, SHAPES
+from mimo_embodied_ros.worlds.things import COLOURS, MOVABLE, SHAPES, TableThing
 from mimo_embodied_ros.worlds.world import WorldCamera
 
 from . import scenery
 from .arm import Arm
 from .arm_skills import ArmSkills
-from .bodies import TableThing, add_thing
+from .bodies import add_thing
 from .physical_world import PhysicalWorld
 from .rays import RayRenderer
 from .robots import ur5e
@@ -133,7 +132,7 @@ class ArmTable(PhysicalWorld):
             msg = f'there is a {name} already, and names are unique'
             raise InvalidRequestError(msg)
         before = self.data
-        self._spawned.append(TableThing(colour, shape, sum(SHAPES[shape].sizes) / 2))
+        self._spawned.append(TableThing(colour, shape, SHAPES[shape].mean_size))
         self.table_things, model, cameras = self._scene()
         self._load(model, cameras, [t.name for t in self.table_things])
         with self.lock:
@@ -175,9 +174,11 @@ class ArmTable(PhysicalWorld):
         eye = np.add(EYE, [rng.uniform(-self._spread, self._spread) for _ in EYE])
         cameras = {
             name: WorldCamera(name, width, height, focal, f'{name}_color_optical_frame', FRAME,
-                              _add_camera(spec, name, at, target, focal, height), has_depth=depth)
+                              scenery.pose_looking_at(at, target), has_depth=depth)
             for name, at, target, depth in (
                 (CAMERA, eye, MIDDLE, True), (OVERVIEW, _OVERVIEW_EYE, _OVERVIEW_TARGET, False))}
+        for name, camera in cameras.items():
+            scenery.add_camera(spec.worldbody, name, camera.pose, focal, height)
         for thing in self._spawned:
             add_thing(spec, thing, random.Random(thing.name))
         return (*things, *self._spawned), scenery.compiled(spec), cameras
@@ -220,16 +221,6 @@ class ArmTable(PhysicalWorld):
         force = _PUSH * self.model.body_mass[self._pushed] / 0.1
         self.data.xfrc_applied[self._pushed, :2] = force * np.cos(angle), force * np.sin(angle)
         self._next_push = self.data.time + _PUSHED
-
-
-def _add_camera(
-    spec: mujoco.MjSpec, name: str, eye: ArrayLike, target: ArrayLike, focal: float, height: int
-) -> Transform:
-    """Add a camera that looks from a point at another one; return its optical frame's pose."""
-    axes = scenery.looking_at(eye, target)
-    spec.worldbody.add_camera(name=name, pos=eye, quat=scenery.quaternion_of(axes),
-                              fovy=scenery.fovy_of(focal, height))
-    return Transform(axes * [1, -1, -1], np.asarray(eye, float))  # y down, z ahead
 
 
 def _add_hand(spec: mujoco.MjSpec) -> None:

@@ -73,8 +73,7 @@ def add_base(spec: mujoco.MjSpec, rng: random.Random, focal: float = FOCAL / HEI
         servo = spec.add_actuator(name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT)
         servo.gainprm[0], servo.biastype = 3.0, mujoco.mjtBias.mjBIAS_AFFINE
         servo.biasprm[2], servo.forcerange = -3.0, [-3, 3]
-    base.add_camera(name=CAMERA, pos=_EYE, quat=scenery.quaternion_of(_AXES * [1, -1, -1]),
-                    fovy=math.degrees(2 * math.atan(0.5 / focal)))
+    scenery.add_camera(base, CAMERA, CAMERA_POSE, focal, 1)
 
 
 class Driver:

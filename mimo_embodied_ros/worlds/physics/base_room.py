@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import mujoco
 import numpy as np
 
-from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.worlds.table_camera import FOCAL, HEIGHT, OPTICAL_FRAME, WIDTH
 from mimo_embodied_ros.worlds.world import TICK, WorldCamera
 
@@ -99,17 +99,11 @@ class BaseRoom(PhysicalWorld):
         add_base(spec, rng)
         model = scenery.compiled(spec)
         width, height = self._size
-        above = model.camera(CAMERA_ABOVE)
-        axes = np.zeros(9)
-        mujoco.mju_quat2Mat(axes, above.quat)
-        pose = Transform(axes.reshape(3, 3) * [1, -1, -1], above.pos.copy())
-        far = height / 2 / math.tan(math.radians(float(above.fovy[0])) / 2)
+        above = scenery.world_camera(model, model.camera(CAMERA_ABOVE).id, self._size)
         return model, {
             CAMERA: WorldCamera(CAMERA, width, height, FOCAL * height / HEIGHT, OPTICAL_FRAME, BODY,
                                 CAMERA_POSE),
-            CAMERA_ABOVE: WorldCamera(
-                CAMERA_ABOVE, width, height, far, f'{CAMERA_ABOVE}_color_optical_frame', WORLD,
-                pose, has_depth=False)}
+            CAMERA_ABOVE: replace(above, parent=WORLD, has_depth=False)}
 
     def _begin(self) -> None:
         with self.lock:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import mujoco
@@ -15,60 +14,12 @@ from .scenery import HIDDEN_GROUP, add_turned_mesh, yaw_quaternion
 if TYPE_CHECKING:
     import random
 
-    from mimo_embodied_ros.worlds.things import Shape
+    from mimo_embodied_ros.worlds.things import TableThing
 
 _BOX, _SPHERE = mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_SPHERE
 _CYLINDER, _MESH = mujoco.mjtGeom.mjGEOM_CYLINDER, mujoco.mjtGeom.mjGEOM_MESH
 _WALL = 0.003  # half of the thickness of a box's walls, metres
 _RISE = 0.001  # metres above the table at first, so that nothing begins in a collision
-
-
-@dataclass(frozen=True)
-class TableThing:
-    """A thing and where it stands at first.
-
-    Attributes:
-        colour: a key of `COLOURS`.
-        shape: a key of `SHAPES`.
-        size: metres, see `Shape`.
-        x: metres in the table's frame.
-        y: metres in the table's frame.
-        yaw: radians.
-        mass: kilograms; 0: the shape's.
-        friction: of its surface.
-        z: metres of its lowest point above the table.
-
-    """
-
-    colour: str
-    shape: str
-    size: float
-    x: float = 0.0
-    y: float = 0.0
-    yaw: float = 0.0
-    mass: float = 0.0
-    friction: float = 0.8
-    z: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """Colour and shape, which is also the name of its body."""
-        return f'{self.colour} {self.shape}'
-
-    @property
-    def kind(self) -> Shape:
-        """What all things of its shape have in common."""
-        return SHAPES[self.shape]
-
-    @property
-    def radius(self) -> float:
-        """Radius of the circle on the table that holds it, metres."""
-        return self.kind.reach * self.size
-
-    @property
-    def height(self) -> float:
-        """Metres."""
-        return self.kind.height * self.size
 
 
 def add_thing(

@@ -14,7 +14,6 @@ from mimo_embodied_ros.worlds import fixed_table
 from mimo_embodied_ros.worlds.world import WorldCamera
 
 from . import scenery
-from .bodies import TableThing
 from .physical_world import PhysicalWorld
 from .rays import RayRenderer
 from .table import add_table
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.worlds.world import Motion, SkillGoal
 
     from .physical_world import Renderer
-
-THINGS = tuple(TableThing(thing.colour, thing.shape, thing.size, thing.x, thing.y, thing.yaw)
-               for thing in fixed_table.THINGS)
 
 
 class FixedTable(PhysicalWorld):
@@ -45,14 +41,12 @@ class FixedTable(PhysicalWorld):
     def __init__(self, renderer: Callable[[mujoco.MjModel], Renderer] = RayRenderer) -> None:
         """Set the table."""
         spec = mujoco.MjSpec()
-        add_table(spec, random.Random(0), THINGS)
+        add_table(spec, random.Random(0), fixed_table.THINGS)
         camera = _camera()
-        spec.worldbody.add_camera(
-            name=camera.name, pos=camera.pose.translation,
-            quat=scenery.quaternion_of(camera.pose.rotation * [1, -1, -1]),
-            fovy=scenery.fovy_of(camera.focal, camera.height))
+        scenery.add_camera(
+            spec.worldbody, camera.name, camera.pose, camera.focal, camera.height)
         super().__init__(scenery.compiled(spec), {camera.name: camera},
-                         [thing.name for thing in THINGS], renderer)
+                         [thing.name for thing in fixed_table.THINGS], renderer)
 
     def reset(self, _: int | None = None) -> None:
         """Begin anew; there is one scene only."""

@@ -17,7 +17,6 @@ import numpy as np
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.suggestions import suggestion
 from mimo_embodied_ros.geometry.extrinsics import Transform
-from mimo_embodied_ros.worlds.world import WorldCamera
 
 from . import scenery
 from .arm import JointStates
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mimo_embodied_ros.worlds.world import Motion, SkillGoal
+    from mimo_embodied_ros.worlds.world import Motion, SkillGoal, WorldCamera
 
     from .physical_world import Renderer
 
@@ -39,7 +38,6 @@ _HOME = 'home'
 _FREE = int(mujoco.mjtJoint.mjJNT_FREE)
 _MOVING = int(mujoco.mjtJoint.mjJNT_SLIDE), int(mujoco.mjtJoint.mjJNT_HINGE)
 _FIXED = int(mujoco.mjtCamLight.mjCAMLIGHT_FIXED)
-_OPTICAL = np.array([1, -1, -1])  # MuJoCo's cameras look backwards along z, and have y up
 
 
 class SensorReading(NamedTuple):
@@ -193,14 +191,6 @@ def _why(file: Path, error: str) -> str:
 
 
 def _camera(model: mujoco.MjModel, number: int, size: tuple[int, int]) -> WorldCamera:
-    camera = model.camera(number)
-    given = tuple(int(side) for side in model.cam_resolution[number])
-    width, height = given if min(given) > 1 else size
-    focal = height / 2 / np.tan(np.radians(model.cam_fovy[number]) / 2)
-    body = int(model.cam_bodyid[number])
-    rotation = np.zeros(9)
-    mujoco.mju_quat2Mat(rotation, camera.quat)
-    return WorldCamera(
-        camera.name, width, height, float(focal), f'{camera.name}_color_optical_frame',
-        model.body(body).name if body else '',
-        Transform(rotation.reshape(3, 3) * _OPTICAL, camera.pos.copy()))
+    width, height = (int(side) for side in model.cam_resolution[number])
+    return scenery.world_camera(
+        model, number, (width, height) if min(width, height) > 1 else size)

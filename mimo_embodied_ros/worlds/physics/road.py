@@ -186,10 +186,7 @@ class PhysicalRoad(PhysicalWorld):
             body = traffic.add_car(spec, vehicle.name, vehicle.colour)
             if vehicle is plan.ego:
                 for name, camera in road_cameras(self._size).items():
-                    body.add_camera(
-                        name=name, pos=camera.pose.translation,
-                        quat=scenery.quaternion_of(camera.pose.rotation * [1, -1, -1]),
-                        fovy=scenery.fovy_of(camera.focal, camera.height))
+                    scenery.add_camera(body, name, camera.pose, camera.focal, camera.height)
         if plan.walker is not None:
             traffic.add_pedestrian(spec, plan.walker.coat)
         if plan.light is not None:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import mujoco
 
-from mimo_embodied_ros.worlds.things import COLOURS, ROOM_SHAPES
+from mimo_embodied_ros.worlds.things import COLOURS, ROOM_SHAPES, TableThing
 
 from . import scenery
-from .bodies import TableThing
 
 if TYPE_CHECKING:
     import random

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import mujoco
 import numpy as np
 
+from mimo_embodied_ros.geometry.extrinsics import Transform
+from mimo_embodied_ros.worlds.world import WorldCamera
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
@@ -22,6 +25,7 @@ TEXTURE_SIDE = 256  # pixels
 HIDDEN_GROUP = 3
 """Group of the geoms that are touched and not seen."""
 _SIDES = 32  # of a turned mesh
+_OPTICAL = np.array([1, -1, -1])  # MuJoCo's cameras look along -z, and their y points up
 _NOISE = np.random.default_rng(0).standard_normal((TEXTURE_SIDE, TEXTURE_SIDE)).astype(np.float32)
 
 
@@ -169,6 +173,36 @@ def looking_at(eye: ArrayLike, target: ArrayLike, roll: float = 0.0) -> NDArray[
     up = np.cross(back, right)
     cos, sin = math.cos(roll), math.sin(roll)
     return np.column_stack([cos * right + sin * up, cos * up - sin * right, back])
+
+
+def add_camera(body: Any, name: str, pose: Transform, focal: float, height: int) -> None:
+    """Add a camera to a body of a spec.
+
+    Args:
+        body: of the spec.
+        name: of the camera.
+        pose: of its optical frame (x right, y down, z ahead) in the body's frame.
+        focal: focal length in pixels.
+        height: rows of its pictures.
+
+    """
+    body.add_camera(name=name, pos=pose.translation, fovy=fovy_of(focal, height),
+                    quat=quaternion_of(pose.rotation * _OPTICAL))
+
+
+def pose_looking_at(eye: ArrayLike, target: ArrayLike) -> Transform:
+    """Return the pose of the optical frame of a camera, see `looking_at`."""
+    return Transform(looking_at(eye, target) * _OPTICAL, np.asarray(eye, float))
+
+
+def world_camera(model: mujoco.MjModel, number: int, size: tuple[int, int]) -> WorldCamera:
+    """Return a camera of a model, for pictures of ``size``, (columns, rows); see `WorldCamera`."""
+    camera, body, axes = model.camera(number), int(model.cam_bodyid[number]), np.zeros(9)
+    mujoco.mju_quat2Mat(axes, camera.quat)
+    return WorldCamera(
+        camera.name, *size, size[1] / 2 / math.tan(math.radians(model.cam_fovy[number]) / 2),
+        f'{camera.name}_color_optical_frame', model.body(body).name if body else '',
+        Transform(axes.reshape(3, 3) * _OPTICAL, camera.pos.copy()))
 
 
 def fovy_of(focal: float, height: int) -> float:

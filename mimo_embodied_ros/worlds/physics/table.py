@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import mujoco
 
-from mimo_embodied_ros.worlds.things import COLOURS, SHAPES, TABLE, TABLE_AHEAD
+from mimo_embodied_ros.worlds.things import COLOURS, SHAPES, TABLE, TABLE_AHEAD, TableThing
 
 from . import scenery
-from .bodies import TableThing, add_thing
+from .bodies import add_thing
 
 if TYPE_CHECKING:
     import random

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.worlds.table_tasks import TASKS, TableTask, random_task
-from mimo_embodied_ros.worlds.things import SHAPES
+from mimo_embodied_ros.worlds.things import SHAPES, TableThing
 
 from .arm_table import ArmTable
-from .bodies import TableThing
 from .film import Film
 from .table import random_things
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .bodies import TableThing
+    from mimo_embodied_ros.worlds.things import TableThing
 
     Floats = NDArray[np.float64]
 

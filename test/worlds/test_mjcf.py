@@ -131,3 +131,16 @@ def test_cameras_whose_topics_would_have_one_name_get_two(small: MjcfWorld) -> N
 def test_a_set_point_that_is_no_number_is_refused(small: MjcfWorld) -> None:
     with pytest.raises(InvalidRequestError, match='set point of motor is nan; give a finite'):
         small.command({'motor': float('nan')})
+
+
+def test_a_camera_that_follows_a_body_has_a_frame_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / 'follows.xml'
+    file.write_text("""<mujoco><worldbody><camera name="eye" mode="targetbody" target="ball"
+        pos="0 -2 1"/><body name="ball" pos="0 0 0.5"><freejoint/><geom size="0.1"/></body>
+        </worldbody></mujoco>""", 'utf-8')
+    world = MjcfWorld(file, (64, 48))
+    for x in (0.0, 1.0):
+        world.put('ball', (x, 0.0, 0.5))
+        pose = world.frames()['eye_link'] @ world.cameras['eye'].pose
+        ahead = pose.inverse.apply((x, 0.0, 0.5))
+        assert ahead == pytest.approx([0, 0, np.hypot(2, np.hypot(0.5, x))], abs=1e-6)

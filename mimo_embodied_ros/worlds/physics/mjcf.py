@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -113,11 +114,16 @@ class MjcfWorld(PhysicalWorld):
                 self.data.sensor(s.id).data.copy()) for s in sensors}
 
     def frames(self) -> dict[str, Transform]:
-        """Return the poses, in the world's frame, of the bodies that carry cameras."""
+        """Return the poses, in the world's frame, of the bodies that carry cameras.
+
+        A camera that follows something, or turns to it, has a frame of its own.
+        """
         with self.lock:
-            parents = {camera.parent for camera in self.cameras.values() if camera.parent}
-            return {name: Transform(self.data.body(name).xmat.reshape(3, 3).copy(),
-                                    self.data.body(name).xpos.copy()) for name in parents}
+            carriers = {camera.parent: self.data.camera(name) if camera.parent == _link(name)
+                        else self.data.body(camera.parent)
+                        for name, camera in self.cameras.items() if camera.parent}
+            return {name: Transform(carrier.xmat.reshape(3, 3).copy(), carrier.xpos.copy())
+                    for name, carrier in carriers.items()}
 
     def command(self, set_points: Mapping[str, float]) -> None:
         """Set actuators, by their names, to values in their own units; ranges of the file hold.
@@ -192,5 +198,13 @@ def _why(file: Path, error: str) -> str:
 
 def _camera(model: mujoco.MjModel, number: int, size: tuple[int, int]) -> WorldCamera:
     width, height = (int(side) for side in model.cam_resolution[number])
-    return scenery.world_camera(
+    camera = scenery.world_camera(
         model, number, (width, height) if min(width, height) > 1 else size)
+    if int(model.cam_mode[number]) == _FIXED:
+        return camera
+    return replace(camera, parent=_link(camera.name), pose=scenery.OPTICAL_POSE)
+
+
+def _link(camera: str) -> str:
+    """The frame of a camera that no body carries."""
+    return f'{camera}_link'

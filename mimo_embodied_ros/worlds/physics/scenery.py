@@ -26,6 +26,8 @@ HIDDEN_GROUP = 3
 """Group of the geoms that are touched and not seen."""
 _SIDES = 32  # of a turned mesh
 _OPTICAL = np.array([1, -1, -1])  # MuJoCo's cameras look along -z, and their y points up
+OPTICAL_POSE = Transform(np.diag(_OPTICAL).astype(float))
+"""Pose of a camera's optical frame in the frame that MuJoCo gives the camera."""
 _NOISE = np.random.default_rng(0).standard_normal((TEXTURE_SIDE, TEXTURE_SIDE)).astype(np.float32)
 
 

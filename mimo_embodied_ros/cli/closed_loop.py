@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
+from mimo_embodied_ros.share import import_extra
 
-from .output import model_argument, path_argument
+from .output import model_argument, path_argument, write_json
 from .processes import module_command, node_command, running, tail
 
 if TYPE_CHECKING:
@@ -85,15 +86,16 @@ class Loop(NamedTuple):
 
 
 def check_scenes(options: argparse.Namespace) -> None:
-    """Check the arguments that `add_scene_arguments` added.
+    """Check the arguments that `add_scene_arguments` added, and what all demos need.
 
     Raises:
-        InvalidRequestError: there is no scene.
+        InvalidRequestError: there is no scene, or py_trees is not installed.
 
     """
     if options.scenes < 1:
         msg = f'--scenes {options.scenes}: give at least 1'
         raise InvalidRequestError(msg)
+    import_extra('py_trees', 'the demo needs py_trees', 'trees')
 
 
 @contextlib.contextmanager
@@ -205,10 +207,9 @@ def write_extrinsics(camera: WorldCamera, file: Path) -> dict[str, str]:
 
 def task_tree(task: str, target_frame: str, **goal: Any) -> BehaviourTree:
     """Make a tree of one `attempt`."""
-    root = attempt(task, target_frame, **goal)
     from py_trees.trees import BehaviourTree
 
-    return BehaviourTree(root)
+    return BehaviourTree(attempt(task, target_frame, **goal))
 
 
 def attempt(task: str, target_frame: str, **goal: Any) -> Behaviour:
@@ -219,16 +220,10 @@ def attempt(task: str, target_frame: str, **goal: Any) -> Behaviour:
         target_frame: frame of the points that skills are given.
         goal: further fields of PlanTask's goal.
 
-    Raises:
-        InvalidRequestError: py_trees is not installed.
-
     """
-    try:
-        from py_trees.composites import Sequence
-        from py_trees.decorators import Timeout
-    except ImportError as error:
-        msg = 'py_trees is not installed: pip install py_trees'
-        raise InvalidRequestError(msg) from error
+    from py_trees.composites import Sequence
+    from py_trees.decorators import Timeout
+
     from mimo_embodied_ros.action import ExecutePlan
     from mimo_embodied_ros.trees import Execute, Plan, WaitForFrame
 
@@ -239,7 +234,7 @@ def attempt(task: str, target_frame: str, **goal: Any) -> Behaviour:
                 lambda blackboard: ExecutePlan.Goal(plan=blackboard.plan), reads=('plan',))])
 
 
-def tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[bytes]]) -> str:
+def _tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[bytes]]) -> str:
     """Tick until the tree has ended; return why it failed, or '' when it succeeded.
 
     Raises:
@@ -352,6 +347,62 @@ class Watcher:
         self.plans = max(self.plans, status.plans)
         if status.step_status == TaskStep.FAILED:
             self._canvas().note(f'step {status.step_id} failed: {status.text}')
+
+
+def play_scenes(
+    options: argparse.Namespace, loop: Loop, begin: Callable[[], BehaviourTree],
+    judge: Callable[[str], dict[str, Any]], line: str,
+) -> Iterator[dict[str, Any]]:
+    """Do a task in scene after scene; yield the entry of each in the report, and print it.
+
+    Args:
+        options: of the command, see `add_scene_arguments`.
+        loop: that runs.
+        begin: returns the tree of a scene that has just been set.
+        judge: takes why the tree failed, or '', and returns what the demo itself tells of the
+            scene, with done, steps and cause.
+        line: what is printed of a scene before its cause, with the entry's fields in braces.
+
+    """
+    for seed in range(options.seed, options.seed + options.scenes):
+        loop.simulation.reset(seed)
+        loop.watcher.begin()
+        tree = begin()
+        tree.setup(client=loop.mimo)
+        since = time.monotonic()
+        problem = _tick_to_end(tree, loop.programs)
+        seconds = time.monotonic() - since
+        tree.shutdown()
+        scene = {'seed': seed, **judge(problem), 'plans': loop.watcher.plans,
+                 'seconds': round(seconds, 1)}
+        print(line.format(**scene) + (scene['cause'] or 'done'), flush=True)
+        yield scene
+
+
+def cause_of(problem: str, truth: str, *, done: bool) -> str:
+    """Say why a scene failed: what was said, and what is so in truth; '' where it is done."""
+    return '' if done else f'{problem or "the executor says that it is done"}; in fact {truth}'
+
+
+def finish(
+    options: argparse.Namespace, loop: Loop, report: dict[str, Any], line: str, *more: str
+) -> int:
+    """Write report and picture, print a line and what was written, and return the exit code.
+
+    Args:
+        options: of the command, see `add_scene_arguments`.
+        loop: that has ended.
+        report: of all scenes.
+        line: what is printed, with the report's fields in braces.
+        more: other files that the demo has written.
+
+    """
+    write_json(options.out / 'report.json', report)
+    loop.watcher.draw(options.out / 'scene.png')
+    print(line.format(**report))
+    files = (str(options.out / name) for name in ('report.json', 'scene.png', *more))
+    print(f'written: {", ".join(files)}')
+    return 0 if report['success_rate'] >= TARGET else 1
 
 
 def summary(task: str, played: list[dict[str, Any]]) -> dict[str, Any]:

@@ -5,23 +5,25 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+
+from mimo_embodied_ros.share import import_extra
 
 from .closed_loop import (
     TARGET,
     SceneState,
     Watcher,
     add_scene_arguments,
+    cause_of,
     check_scenes,
+    finish,
+    play_scenes,
     run_loop,
     summary,
     task_tree,
-    tick_to_end,
     write_extrinsics,
 )
-from .output import write_json
 from .processes import keep_apart
 
 if TYPE_CHECKING:
@@ -58,8 +60,6 @@ def run(options: argparse.Namespace) -> int:
     """Do a task in each scene, and report."""
     check_scenes(options)
     keep_apart(_DOMAIN)
-    from mimo_embodied_ros.share import import_extra
-
     import_extra('mujoco', 'demo-arm needs MuJoCo', 'simulation')
     from mimo_embodied_ros.pictures import write_animation
     from mimo_embodied_ros.worlds.physics.arm_table import CAMERA, OVERVIEW
@@ -73,30 +73,20 @@ def run(options: argparse.Namespace) -> int:
     best: tuple[tuple[bool, int], Film] | None = None
     with run_loop(options, world, 'simulated_arm.yaml', lambda: _state(world), camera,
                   rate=_RATE) as loop:
-        for seed in range(options.seed, options.seed + options.scenes):
-            loop.simulation.reset(seed)
-            loop.watcher.begin()
-            tree = task_tree(
-                world.task.instruction, world.frame, open_ended=world.task.open_ended)
-            tree.setup(client=loop.mimo)
-            begin = time.monotonic()
-            problem = tick_to_end(tree, loop.programs)
-            tree.shutdown()
-            played.append(_judge(seed, world, loop.watcher, problem, time.monotonic() - begin))
-            print(_line(played[-1]), flush=True)
-            shows = played[-1]['done'], len(world.film.states)
+        for scene in play_scenes(
+                options, loop, lambda: task_tree(world.task.instruction, world.frame,
+                                                 open_ended=world.task.open_ended),
+                lambda problem: _judge(world, loop.watcher, problem),
+                'scene {seed}: {instruction}: {steps} steps, {plans} plans, {seconds} s: '):
+            played.append(scene)
+            shows = scene['done'], len(world.film.states)
             if best is None or shows > best[0]:
                 best = shows, world.film
-    report = _report(played)
-    write_json(options.out / 'report.json', report)
-    loop.watcher.draw(options.out / 'scene.png')
     if best:
         write_animation(options.out / 'scene.gif',
                         best[1].pictures((OVERVIEW, CAMERA), *_FILM_SIZE, _MOST), _PLAYED_S)
-    print('{scenes} scenes, {success_rate:.0%} done, {steps_mean} steps and {plans_mean} plans per '
-          'scene'.format(**report))
-    print(f'written: {options.out}/report.json, scene.png and scene.gif')
-    return 0 if report['success_rate'] >= TARGET else 1
+    return finish(options, loop, _report(played), '{scenes} scenes, {success_rate:.0%} done, '
+                  '{steps_mean} steps and {plans_mean} plans per scene', 'scene.gif')
 
 
 def _state(world: TaskTable) -> SceneState:
@@ -107,23 +97,14 @@ def _state(world: TaskTable) -> SceneState:
                       f'the gripper holds the {held[0]}' if held else 'the gripper holds nothing')
 
 
-def _judge(
-    seed: int, world: TaskTable, watcher: Watcher, problem: str, seconds: float
-) -> dict[str, Any]:
-    """A scene's entry of the report; done: the task is done, and the executor says so."""
+def _judge(world: TaskTable, watcher: Watcher, problem: str) -> dict[str, Any]:
+    """Judge a scene; done: the task is done, and the executor says so."""
     missing = world.task.missing(world.things())
     done = not missing and not problem
     watcher.keep(done, watcher.plans > 1)
-    truth = ', '.join(missing) or 'it is done'
-    cause = '' if done else f'{problem or "the executor says that it is done"}; in fact {truth}'
-    return {'seed': seed, 'kind': world.task.kind, 'instruction': world.task.instruction,
-            'done': done, 'steps': world.motions, 'plans': watcher.plans,
-            'seconds': round(seconds, 1), 'cause': cause}
-
-
-def _line(scene: dict[str, Any]) -> str:
-    line = 'scene {seed}: {instruction}: {steps} steps, {plans} plans, {seconds} s: '
-    return line.format(**scene) + (scene['cause'] or 'done')
+    return {'kind': world.task.kind, 'instruction': world.task.instruction, 'done': done,
+            'steps': world.motions,
+            'cause': cause_of(problem, ', '.join(missing) or 'it is done', done=done)}
 
 
 def _report(played: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from its wheels alone.
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mimo_embodied_ros.share import import_extra
 
 from .closed_loop import (
     TARGET,
@@ -16,13 +17,14 @@ from .closed_loop import (
     Watcher,
     add_scene_arguments,
     attempt,
+    cause_of,
     check_scenes,
+    finish,
+    play_scenes,
     run_loop,
     summary,
-    tick_to_end,
     write_extrinsics,
 )
-from .output import write_json
 from .processes import keep_apart
 
 if TYPE_CHECKING:
@@ -63,41 +65,33 @@ def run(options: argparse.Namespace) -> int:
     """Do the task in all rooms, and report."""
     check_scenes(options)
     keep_apart(_DOMAIN)
-    from mimo_embodied_ros.share import import_extra
-
     import_extra('mujoco', 'demo-base needs MuJoCo', 'simulation')
     from mimo_embodied_ros.worlds.physics.base_room import BaseRoom
     from mimo_embodied_ros.worlds.physics.renderers import renderer_called
 
     world = BaseRoom(options.seed, first=[THING], renderer=renderer_called('auto'))
-    tree = _tree(world.frame)
     node = {**write_extrinsics(world.cameras['camera'], options.out / 'extrinsics.yaml'),
             'odometry_topic': 'odom'}
+    above: list[NDArray[np.uint8]] = []
+
+    def begin() -> BehaviourTree:
+        above[:] = [world.look('overview').pixels]
+        return _tree(world.frame)
+
     played: list[dict[str, Any]] = []
     best = _Film(False, 0, [])
     with run_loop(options, world, 'room.yaml', lambda: _state(world), node, rate=_RATE,
                   camera_rate=_CAMERA_RATE) as loop:
-        tree.setup(client=loop.mimo)
-        for seed in range(options.seed, options.seed + options.scenes):
-            loop.simulation.reset(seed)
-            loop.watcher.begin()
-            above = [world.look('overview').pixels]
-            begin = time.monotonic()
-            problem = tick_to_end(tree, loop.programs)
-            played.append(_judge(seed, world, loop.watcher, problem, time.monotonic() - begin))
-            print(_line(played[-1]), flush=True)
-            above.append(world.look('overview').pixels)
-            best = max(best, _Film(played[-1]['done'], played[-1]['steps'], above),
+        for room in play_scenes(
+                options, loop, begin, lambda problem: _judge(world, loop.watcher, problem),
+                'room {seed}: {steps} steps, {plans} plans, drift {drift} m, {seconds} s: '):
+            played.append(room)
+            best = max(best, _Film(room['done'], room['steps'],
+                                   [*above, world.look('overview').pixels]),
                        key=lambda film: film[:2])
-        tree.shutdown()
-    report = summary(TASK, played)
-    write_json(options.out / 'report.json', report)
-    loop.watcher.draw(options.out / 'scene.png')
     _draw(best, options.out / 'overview.png')
-    print('{scenes} rooms, {success_rate:.0%} done, {steps_mean} steps and {plans_mean} plans per '
-          'room'.format(**report))
-    print(f'written: {options.out}/report.json, scene.png and overview.png')
-    return 0 if report['success_rate'] >= TARGET else 1
+    return finish(options, loop, summary(TASK, played), '{scenes} rooms, {success_rate:.0%} done, '
+                  '{steps_mean} steps and {plans_mean} plans per room', 'overview.png')
 
 
 class _Film(NamedTuple):
@@ -142,10 +136,8 @@ def _state(world: BaseRoom) -> SceneState:
                       f'odometry: {x:.2f}, {y:.2f} m, {math.degrees(yaw):.0f} degrees')
 
 
-def _judge(
-    seed: int, world: BaseRoom, watcher: Watcher, problem: str, seconds: float
-) -> dict[str, Any]:
-    """A room's entry of the report; done: the base is there, and the executor says so."""
+def _judge(world: BaseRoom, watcher: Watcher, problem: str) -> dict[str, Any]:
+    """Judge a room; done: the base is there, and the executor says so."""
     name = ' '.join(THING)
     gap, angle = world.gap(name)
     drift = math.dist(world.pose[:2], world.true_pose()[:2])
@@ -153,12 +145,5 @@ def _judge(
     watcher.keep(done, world.motions.count > 1)
     truth = (f'the {name} is {gap:.2f} m before the base, {math.degrees(angle):.0f} degrees to the '
              'left')
-    cause = '' if done else f'{problem or "the executor says that it is done"}; in fact {truth}'
-    return {'seed': seed, 'done': done, 'steps': world.motions.count, 'plans': watcher.plans,
-            'gap': round(gap, 2), 'drift': round(drift, 3), 'seconds': round(seconds, 1),
-            'cause': cause}
-
-
-def _line(scene: dict[str, Any]) -> str:
-    line = 'room {seed}: {steps} steps, {plans} plans, drift {drift} m, {seconds} s: '
-    return line.format(**scene) + (scene['cause'] or 'done')
+    return {'done': done, 'steps': world.motions.count, 'gap': round(gap, 2),
+            'drift': round(drift, 3), 'cause': cause_of(problem, truth, done=done)}

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
 
@@ -15,13 +14,14 @@ from .closed_loop import (
     SceneState,
     Watcher,
     add_scene_arguments,
+    cause_of,
     check_scenes,
+    finish,
+    play_scenes,
     run_loop,
     summary,
     task_tree,
-    tick_to_end,
 )
-from .output import write_json
 from .processes import keep_apart
 
 if TYPE_CHECKING:
@@ -55,35 +55,19 @@ def run(options: argparse.Namespace) -> int:
         msg = f'--drop {options.drop}: give a probability, 0 to 1'
         raise InvalidRequestError(msg)
     keep_apart(_DOMAIN)
-    from mimo_embodied_ros.geometry.extrinsics import load_extrinsics
-    from mimo_embodied_ros.simulation.worlds import drawn_camera_file
-    from mimo_embodied_ros.worlds.drawn_table import DrawnTable
-    from mimo_embodied_ros.worlds.table_camera import OPTICAL_FRAME
+    from mimo_embodied_ros.simulation.worlds import WorldOptions, drawn_camera_file, make_world
 
-    file = drawn_camera_file()
-    pose = load_extrinsics(file).lookup(DrawnTable.frame, OPTICAL_FRAME, 0)
-    world = DrawnTable(options.seed, pose, options.drop)
-    tree = task_tree(TASK, world.frame)
-    camera = {'extrinsics_file': str(file)}
-    played: list[dict[str, Any]] = []
+    world = cast('DrawnTable', make_world('drawn', WorldOptions(options.seed, drop=options.drop)))
+    camera = {'extrinsics_file': str(drawn_camera_file())}
     with run_loop(options, world, 'tabletop.yaml', lambda: _state(world), camera) as loop:
-        tree.setup(client=loop.mimo)
-        for seed in range(options.seed, options.seed + options.scenes):
-            loop.simulation.reset(seed)
-            loop.watcher.begin()
-            begin = time.monotonic()
-            problem = tick_to_end(tree, loop.programs)
-            played.append(_judge(seed, world, loop.watcher, problem, time.monotonic() - begin))
-            print(_line(played[-1]), flush=True)
-        tree.shutdown()
+        played = [*play_scenes(
+            options, loop, lambda: task_tree(TASK, world.frame),
+            lambda problem: _judge(world, loop.watcher, problem),
+            'scene {seed}: {steps} steps, {plans} plans, {drops} drops, {seconds} s: ')]
     report = {**summary(TASK, played), 'drop': options.drop,
               'drops': sum(scene['drops'] for scene in played)}
-    write_json(options.out / 'report.json', report)
-    loop.watcher.draw(options.out / 'scene.png')
-    print('{scenes} scenes, {success_rate:.0%} done, {steps_mean} steps and {plans_mean} plans per '
-          'scene, {drops} drops'.format(**report))
-    print(f'written: {options.out}/report.json, {options.out}/scene.png')
-    return 0 if report['success_rate'] >= TARGET else 1
+    return finish(options, loop, report, '{scenes} scenes, {success_rate:.0%} done, {steps_mean} '
+                  'steps and {plans_mean} plans per scene, {drops} drops')
 
 
 def _state(world: DrawnTable) -> SceneState:
@@ -93,19 +77,10 @@ def _state(world: DrawnTable) -> SceneState:
                       f'{table.event or "at first"}; the gripper holds {held}')
 
 
-def _judge(
-    seed: int, world: DrawnTable, watcher: Watcher, problem: str, seconds: float
-) -> dict[str, Any]:
-    """A scene's entry of the report; done: the task is done, and the executor says so."""
+def _judge(world: DrawnTable, watcher: Watcher, problem: str) -> dict[str, Any]:
+    """Judge a scene; done: the task is done, and the executor says so."""
     table = world.table
-    truth = table.where('red cube')
     done = table.done and not problem
     watcher.keep(table.drops > 0, done)
-    cause = '' if done else f'{problem or "the executor says that it is done"}; in fact {truth}'
-    return {'seed': seed, 'done': done, 'steps': table.steps, 'plans': watcher.plans,
-            'drops': table.drops, 'seconds': round(seconds, 1), 'cause': cause}
-
-
-def _line(scene: dict[str, Any]) -> str:
-    line = 'scene {seed}: {steps} steps, {plans} plans, {drops} drops, {seconds} s: '
-    return line.format(**scene) + (scene['cause'] or 'done')
+    return {'done': done, 'steps': table.steps, 'drops': table.drops,
+            'cause': cause_of(problem, table.where('red cube'), done=done)}

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 from typing import TYPE_CHECKING
 
 import pytest
-from domains import claimed_domain
 from PIL import Image
 
 pytest.importorskip('rclpy', reason='ROS is not installed')
 pytest.importorskip('py_trees', reason='an extra: pip install py_trees')
 pytest.importorskip('mujoco', reason='mujoco is not installed')
 
-from support.programs import COMMAND_LINE, run_program
+from support.demos import run_demo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,14 +19,7 @@ if TYPE_CHECKING:
 
 def test_a_room_is_reported_with_what_came_of_it(tmp_path: Path) -> None:
     """The shipped model has not learnt rooms, so that it may fail; then the cause is said."""
-    with claimed_domain() as domain:
-        done = run_program(
-            *COMMAND_LINE, 'demo-base', '--scenes', '1', '--seed', '5', '--out', tmp_path / 'out',
-            folder=tmp_path, environment={**os.environ, 'ROS_DOMAIN_ID': str(domain)},
-            succeeds=False)
-    report_file = tmp_path / 'out' / 'report.json'
-    assert report_file.exists(), done.stdout + done.stderr
-    report = json.loads(report_file.read_text('utf-8'))
+    report, done = run_demo(tmp_path, 'demo-base', '--scenes', '1', '--seed', '5')
     (room,) = report['each']
     assert report['scenes'] == 1
     assert report['success_rate'] == room['done'] == (done.returncode == 0) == (not room['cause'])

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 from typing import TYPE_CHECKING
 
 import pytest
-from domains import claimed_domain
 from PIL import Image
 
 pytest.importorskip('rclpy', reason='ROS is not installed')
 pytest.importorskip('py_trees', reason='an extra: pip install py_trees')
 
-from support.programs import COMMAND_LINE, run_program
+from support.demos import run_demo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,14 +20,7 @@ def test_a_cube_that_the_gripper_drops_is_put_into_the_bowl_in_the_end(
     tmp_path: Path
 ) -> None:
     # of seed 1 the cube slips out on its way to the bowl
-    with claimed_domain() as domain:
-        done = run_program(
-            *COMMAND_LINE, 'demo-pick', '--scenes', '1', '--seed', '1', '--out', tmp_path / 'out',
-            folder=tmp_path, environment={**os.environ, 'ROS_DOMAIN_ID': str(domain)},
-            succeeds=False)
-    report_file = tmp_path / 'out' / 'report.json'
-    assert report_file.exists(), done.stdout + done.stderr
-    report = json.loads(report_file.read_text('utf-8'))
+    report, done = run_demo(tmp_path, 'demo-pick', '--scenes', '1', '--seed', '1')
     assert done.returncode == 0, report
     assert (report['scenes'], report['success_rate'], report['failures']) == (1, 1.0, [])
     (scene,) = report['each']

@@ -75,8 +75,6 @@ _AT_ONCE = 8
 class Scenes(Protocol):
     """Where an exam takes its scenes from; ``size`` is (width, height) in pixels."""
 
-    has_clips: bool
-
     def table(self, rng: random.Random, size: tuple[int, int]) -> table_scene.Table:
         """Return a table as a camera sees it."""
 
@@ -89,8 +87,8 @@ class Scenes(Protocol):
     def surrounds(self) -> tuple[road_scene.Surround, ...]:
         """Return moments that all cameras of a car see."""
 
-    def clip(self, rng: random.Random) -> table_clip.TableClip:
-        """Return a clip of a table."""
+    def clips(self, rng: random.Random) -> Iterator[table_clip.TableClip]:
+        """Yield clips of tables, without end where there are any."""
 
     def mask(self, scene: table_scene.Table, thing: table_scene.Thing) -> NDArray[np.bool_]:
         """Return (height, width) bool: where a thing is to be seen."""
@@ -98,8 +96,6 @@ class Scenes(Protocol):
 
 class DrawnScenes:
     """Drawn tables, roads and clips; see `Scenes`."""
-
-    has_clips = True
 
     def table(self, rng: random.Random, size: tuple[int, int]) -> table_scene.Table:
         """Draw a table."""
@@ -117,9 +113,9 @@ class DrawnScenes:
         """There are none."""
         return ()
 
-    def clip(self, rng: random.Random) -> table_clip.TableClip:
-        """Draw a clip; larger ones take long, and the model gets frames of a video small."""
-        return table_clip.draw_clip(rng, 320, 240)
+    def clips(self, rng: random.Random) -> Iterator[table_clip.TableClip]:
+        """Draw clips; larger ones take long, and the model gets frames of a video small."""
+        return (table_clip.draw_clip(rng, 320, 240) for _ in itertools.count())
 
     def mask(self, scene: table_scene.Table, thing: table_scene.Thing) -> NDArray[np.bool_]:
         """Return where a thing is drawn and not hidden."""
@@ -306,7 +302,7 @@ class Exam:
     def clips(self) -> None:
         """Measure whether answers about clips are right, by kind of the question."""
         rng = self._rng
-        clips = (self._scenes.clip(rng) for _ in itertools.count())
+        clips = self._scenes.clips(rng)
         for maker in clip_questions.MAKERS:
             pairs = ((clip, question) for clip in clips if (question := maker(rng, clip)))
             for _, question, content in self._answered(
@@ -335,7 +331,7 @@ def measure(
     """
     exam = Exam(engine, number, seed, scenes, structured=structured)
     for ask in (exam.points, exam.words, exam.absent, exam.boxes, exam.plans, exam.driving,
-                exam.rooms, exam.skills, *([exam.clips] if scenes.has_clips else [])):
+                exam.rooms, exam.skills, exam.clips):
         ask()
     shares = exam.scores.report()
     missed = []

@@ -12,6 +12,7 @@ from .renders import EACH, Renders, render
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -29,8 +30,6 @@ _SURROUND = (320, 180)  # each of six cameras
 
 class RenderedScenes:
     """Rendered tables and roads at the sizes of usual cameras; see `evaluate.Scenes`."""
-
-    has_clips = False
 
     def __init__(self, folder: Path, *, tables: int = _TABLES, roads: int = _ROADS,
                  rooms: int = _ROOMS) -> None:
@@ -76,9 +75,9 @@ class RenderedScenes:
             (width, height * len(road_scene.VIEWS)))
         return tuple(scene for scene in scenes if isinstance(scene, road_scene.Surround))
 
-    def clip(self, rng: random.Random) -> TableClip:
+    def clips(self, _: random.Random) -> Iterator[TableClip]:
         """There are none."""
-        raise NotImplementedError
+        return iter(())
 
     def mask(self, scene: table_scene.Table, thing: table_scene.Thing) -> NDArray[np.bool_]:
         """Return where a thing is seen, by the segmentation."""

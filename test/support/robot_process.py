@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from math import isinf
 from typing import TYPE_CHECKING
 
 from short_lease import short_lease
@@ -33,11 +34,15 @@ rest:
       expect: {{success: true}}
       timeout: 600
 """
-_LEASE_S = 1  # after which others miss a killed process, so that a test need not wait longer
+_LEASE_S = 2  # after which others miss a killed process, so that a test need not wait longer
 
 
 class RobotProcess:
     """Serves ACTION and SERVICE; each action and each service goes on for ever, or for a while.
+
+    One whose actions go on for ever is there to be killed, and is missed soon. The others keep the
+    long lease of DDS: a busy machine may hold a process up for longer than the short one, and what
+    it was sent is lost then.
 
     Attributes:
         skills: the file of its skills.
@@ -48,11 +53,12 @@ class RobotProcess:
         """Start to serve; actions and services take so long."""
         self.skills = folder / 'skills.yaml'
         self.skills.write_text(SKILLS)
+        lease = short_lease(folder, _LEASE_S) if isinf(seconds) else {}
         self._process = subprocess.Popen(
             [sys.executable, '-m', 'mimo_embodied_ros.execution.mock_robot', str(self.skills),
              '--duration', str(seconds), '--service-duration', str(seconds)],
             stderr=subprocess.PIPE, text=True, cwd=folder,
-            env={**ros.environment, **short_lease(folder, _LEASE_S)})
+            env={**ros.environment, **lease})
 
     def wait_for_calls(self, number: int) -> None:
         """Wait until it has said of so many more calls that it was asked them."""

@@ -1,14 +1,14 @@
 """Record the demo's bag: ``python -m mimo_embodied_ros.simulation.demo_bag``.
 
-A mobile base drives slowly past a drawn table. Picture, intrinsics, depth and odometry are
-consistent, and ``scene.json`` beside the bag holds the place of each thing in each picture.
+A mobile base drives slowly past a table at which an arm stands. Picture, intrinsics, depth and
+odometry are consistent, and ``scene.json`` beside the bag holds the place of each thing in each
+picture.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,43 +18,49 @@ import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from mimo_embodied_ros.worlds.table_camera import (
-    FOCAL,
-    HEIGHT,
-    MATRIX,
-    OPTICAL_FRAME,
-    WIDTH,
-    depth_at,
-    depth_of,
-)
-from mimo_embodied_ros.worlds.table_scene import Table, Thing, draw_table
+from mimo_embodied_ros.worlds.physics.arm_table import CAMERA, ArmTable
+from mimo_embodied_ros.worlds.things import SHAPES, TableThing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mimo_embodied_ros.worlds.world import View
+
 START_NS = 1_700_000_000_000_000_000
 PERIOD_S = 0.2
 SPEED = 0.015  # of the base, m/s to the right
-THINGS = (
-    Thing('red', 'cube', 190, 330, 48),
-    Thing('blue', 'bowl', 430, 215, 58),
-    Thing('green', 'ball', 330, 390, 42),
-    Thing('yellow', 'cup', 175, 165, 46),
-    Thing('purple', 'plate', 500, 395, 60),
-)
+SEED = 6  # of textures and lights
+THINGS = tuple(
+    TableThing(colour, shape, SHAPES[shape].mean_size, x, y, yaw) for colour, shape, x, y, yaw in (
+        ('red', 'cube', 0.5, -0.17, 0.4),
+        ('green', 'ball', 0.63, -0.02, 0.0),
+        ('blue', 'bowl', 0.47, 0.11, 0.0),
+        ('yellow', 'cup', 0.38, -0.07, 0.0),
+        ('purple', 'plate', 0.62, 0.19, 0.0)))
 
 
-def scene_at(time_s: float) -> Table:
-    """Draw the table as seen after ``time_s`` seconds: near things move faster in the picture."""
-    travelled = SPEED * time_s
-    things = tuple(
-        Thing(t.colour, t.shape, t.x - FOCAL * travelled / depth_at(t.y), t.y, t.radius)
-        for t in THINGS)
-    return draw_table(random.Random(5), WIDTH, HEIGHT, things=things)
+class PassingCamera:
+    """The camera of the arm's table, carried past it."""
+
+    def __init__(self) -> None:
+        """Set the table."""
+        self.world = ArmTable(SEED, things=THINGS, spread=0)
+        self.camera = self.world.cameras[CAMERA]
+        self._at = self.world.model.camera(CAMERA).pos.copy()
+
+    def view(self, time_s: float) -> View:
+        """What it sees after ``time_s`` seconds: near things move faster in the picture."""
+        right = self.camera.pose.rotation[:, 0]
+        self.world.model.camera(CAMERA).pos[:] = self._at + right * SPEED * time_s
+        return self.world.look(CAMERA)
 
 
-def _messages(store: Any, seconds: float) -> Iterator[tuple[str, str, int, Any]]:
+def _messages(
+    store: Any, seconds: float, passing: PassingCamera
+) -> Iterator[tuple[str, str, int, Any]]:
     """Yield topic, type, time in nanoseconds and message, in order of time."""
+    camera = passing.camera
+    height, width = camera.height, camera.width
     types = store.types
     time_type, header_type = types['builtin_interfaces/msg/Time'], types['std_msgs/msg/Header']
     image_type = types['sensor_msgs/msg/Image']
@@ -63,7 +69,7 @@ def _messages(store: Any, seconds: float) -> Iterator[tuple[str, str, int, Any]]
         return header_type(time_type(stamp_ns // 10**9, stamp_ns % 10**9), frame)
 
     region = types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, do_rectify=False)
-    k = np.array(MATRIX)
+    k = np.array([camera.focal, 0, width / 2, 0, camera.focal, height / 2, 0, 0, 1])
     p = np.insert(k.reshape(3, 3), 3, 0, 1).ravel()
     make = {name: types[f'geometry_msgs/msg/{name}'] for name in (
         'Point', 'Quaternion', 'Pose', 'PoseWithCovariance', 'Vector3', 'Twist',
@@ -79,15 +85,15 @@ def _messages(store: Any, seconds: float) -> Iterator[tuple[str, str, int, Any]]
             make['TwistWithCovariance'](twist, np.zeros(36)))
         if step % round(PERIOD_S / 0.04):
             continue
-        scene = scene_at(time_s)
-        head = header(stamp, OPTICAL_FRAME)
-        _, jpeg = cv2.imencode('.jpg', scene.pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-        depth = depth_of(scene)
+        view = passing.view(time_s)
+        head = header(stamp, camera.frame)
+        _, jpeg = cv2.imencode('.jpg', view.pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        depth = (view.depth * 1000).round().astype(np.uint16)
         yield '/camera/camera_info', 'sensor_msgs/msg/CameraInfo', stamp, types[
-            'sensor_msgs/msg/CameraInfo'](head, HEIGHT, WIDTH, 'plumb_bob', np.zeros(5), k,
+            'sensor_msgs/msg/CameraInfo'](head, height, width, 'plumb_bob', np.zeros(5), k,
                                           np.eye(3).ravel(), p, 0, 0, region)
         yield '/camera/depth/image_rect', 'sensor_msgs/msg/Image', stamp, image_type(
-            head, HEIGHT, WIDTH, '16UC1', 0, 2 * WIDTH, depth.view(np.uint8).ravel())
+            head, height, width, '16UC1', 0, 2 * width, depth.view(np.uint8).ravel())
         yield ('/camera/image_raw/compressed', 'sensor_msgs/msg/CompressedImage', stamp,
                types['sensor_msgs/msg/CompressedImage'](head, 'jpeg', jpeg.ravel()))
 
@@ -95,27 +101,37 @@ def _messages(store: Any, seconds: float) -> Iterator[tuple[str, str, int, Any]]
 def record(folder: Path, seconds: float) -> None:
     """Write the bag and ``scene.json``; an existing folder is replaced."""
     shutil.rmtree(folder, ignore_errors=True)
+    passing = PassingCamera()
     store = get_typestore(Stores.ROS2_JAZZY)
     writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
     writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
     with writer:
         connections: dict[str, Any] = {}
-        for topic, kind, stamp, message in _messages(store, seconds):
+        for topic, kind, stamp, message in _messages(store, seconds, passing):
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, kind, typestore=store)
             writer.write(connections[topic], stamp, store.serialize_cdr(message, kind))
     pictures = []
     for number in range(int(seconds / PERIOD_S + 1e-9)):
         time_s = number * PERIOD_S
-        pictures.append({
-            'stamp_ns': START_NS + round(time_s * 1e9),
-            'things': [
-                {'name': t.name, 'x': round(t.x, 2), 'y': round(t.y, 2),
-                 'box': [round(v, 2) for v in t.box], 'depth_m': round(depth_at(t.y), 4)}
-                for t in scene_at(time_s).things],
-        })
-    text = json.dumps({'width': WIDTH, 'height': HEIGHT, 'pictures': pictures})
+        pictures.append({'stamp_ns': START_NS + round(time_s * 1e9),
+                         'things': _truth(passing.view(time_s))})
+    text = json.dumps({'width': passing.camera.width, 'height': passing.camera.height,
+                       'pictures': pictures})
     (folder / 'scene.json').write_text(text + '\n', 'utf-8')
+
+
+def _truth(view: View) -> list[dict[str, Any]]:
+    """Where each thing is seen: its middle, its box and its depth."""
+    things = []
+    for label, thing in enumerate(THINGS, 1):
+        rows, columns = np.nonzero(view.labels == label)
+        things.append({
+            'name': thing.name, 'x': round(float(columns.mean()), 2),
+            'y': round(float(rows.mean()), 2),
+            'box': [int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())],
+            'depth_m': round(float(np.median(view.depth[rows, columns])), 4)})
+    return things
 
 
 def main() -> None:

@@ -138,7 +138,8 @@ class PhysicalWorld:
             with self.lock:
                 model, data = self.model, self.data
                 now = np.concatenate([part.ravel() for part in (
-                    data.qpos, data.mocap_pos, data.mocap_quat, model.geom_rgba, model.mat_rgba)])
+                    data.qpos, data.mocap_pos, data.mocap_quat, model.cam_pos, model.cam_quat,
+                    model.geom_rgba, model.mat_rgba)])
                 moment, view = self._views.get(camera) or (now, None)
                 # what stands still looks the same: most of the time an arm waits for an answer
                 if view is not None and np.abs(now - moment).max(initial=0) < _STILL:

@@ -86,7 +86,9 @@ demo-base: $(INSTALLED)  ## let a base go to a thing in 50 simulated rooms; see 
 
 test: lint  ## run ruff, mypy and all tests but those of test-colcon, and see what they cover
 	@echo "--- Testing with ROS 2 $(ROS_DISTRO)"
-	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=
+	@# not by number of tests: the few of bench/ are the slowest, and come first by name
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+	  --cov --cov-report=
 	@$(BIN)/python test/support/room_coverage.py
 
 test-colcon: $(INSTALLED)  ## build with colcon, as on a robot, and try what it installs

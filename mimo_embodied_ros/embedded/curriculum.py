@@ -1,6 +1,7 @@
 """The curriculum of the embedded model: what it learns in which stage, from which questions.
 
-Eight stages, each a number of seeded steps:
+Ten stages, each a number of seeded steps. On drawn scenes alone, since names are bound to things
+much sooner where all things of a name look alike:
   see     the vision tower alone learns the names and places of things (the dense head)
   aim     the same to the pixel: row and column of each token, and the offset of a thing in it
   read    the same again from a high learning rate, since the digits of a place are learnt slowly
@@ -9,8 +10,11 @@ Eight stages, each a number of seeded steps:
           words, so they are added bit by bit
   place   the same with more points: which digit comes next is learnt last
   speak   MiMo's own prompts, formats and think blocks, and a small share of short questions
+Then on rendered and drawn scenes:
+  look    the vision tower alone, as in aim
+  mix     as speak
   point   the same with half of the questions about points, since one wrong digit is a wrong point
-  compare from the end of speak again, a third about points and a quarter about the nearest thing;
+  compare from the end of mix again, a third about points and a quarter about the nearest thing;
           the mean of both branches is better than either at nearly everything
 All stages from ask on but place have a share of clips. Choices, numbers and boxes have batches of
 their own: they are too long, or too rare, to be learnt among the others.
@@ -88,14 +92,16 @@ class Stage:
 
 
 STAGES = (
-    Stage('see', 2000, 32, 1, 0.02, 0.4, 1.0),
-    Stage('aim', 800, 32, 1, 0.015, 0.2, 1.0),
-    Stage('read', 900, 32, 1, 0.015, 0.4, 1.0),
-    Stage('ask', 700, 16, 3, 0.006, 1.0, 0.5, checks=False),
-    Stage('place', 480, 16, 3, 0.006, 0.5, 0.5, 0.2),
-    Stage('speak', 1900, 12, 2, 0.005, 0.55, 0.5, refusals=3.0),
-    Stage('point', 450, 12, 2, 0.003, 0.2, 0.5, refusals=2.0, branch=True),
-    Stage('compare', 550, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
+    Stage('see', 1700, 32, 1, 0.02, 0.4, 1.0),
+    Stage('aim', 600, 32, 1, 0.015, 0.2, 1.0),
+    Stage('read', 700, 32, 1, 0.015, 0.4, 1.0),
+    Stage('ask', 500, 16, 3, 0.006, 1.0, 0.5, checks=False),
+    Stage('place', 300, 16, 3, 0.006, 0.5, 0.5, 0.2),
+    Stage('speak', 700, 12, 2, 0.005, 1.0, 0.5),
+    Stage('look', 400, 32, 1, 0.008, 0.5, 1.0),
+    Stage('mix', 1250, 12, 2, 0.005, 0.55, 0.5, refusals=2.0),
+    Stage('point', 400, 12, 2, 0.003, 0.2, 0.5, refusals=1.5, branch=True),
+    Stage('compare', 500, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
 )
 
 
@@ -171,10 +177,10 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.25, 'easy', 'partly', 8, 46),
     ),
     'ask': (
-        (0.4, 'any', 'bare', 16, 16),
-        (0.1, 'choice', 'bare', 10, 32),
-        (0.06, 'count', 'bare', 14, 14),
-        (0.06, 'box', 'bare', 8, 26),
+        (0.5, 'any', 'bare', 16, 16),
+        (0.04, 'choice', 'bare', 10, 32),
+        (0.04, 'count', 'bare', 14, 14),
+        (0.05, 'box', 'bare', 8, 26),
         (0.02, 'list', 'bare', 8, 24),
         (0.06, 'plan', 'bare', 6, 48),
         (0.03, 'plan', 'bare', 3, 92),
@@ -184,11 +190,11 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.08, 'point', 'partly', 5, 66),
     ),
     'place': (
-        (0.18, 'any', 'bare', 16, 16),
-        (0.26, 'point', 'bare', 16, 16),
-        (0.13, 'point', 'partly', 5, 66),
-        (0.1, 'choice', 'bare', 10, 32),
-        (0.05, 'count', 'bare', 14, 14),
+        (0.22, 'any', 'bare', 16, 16),
+        (0.28, 'point', 'bare', 16, 16),
+        (0.14, 'point', 'partly', 5, 66),
+        (0.04, 'choice', 'bare', 10, 32),
+        (0.03, 'count', 'bare', 14, 14),
         (0.08, 'box', 'bare', 8, 26),
         (0.02, 'list', 'bare', 8, 24),
         (0.08, 'word', 'partly', 8, 56),
@@ -292,20 +298,23 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
     ),
 }
 _MIXES['place road'], _MIXES['place surround'] = _MIXES['ask road'], _MIXES['ask surround']
+_MIXES['mix'] = _MIXES['speak']
 for _kind in ('road', 'surround', 'video', 'images'):
-    _MIXES[f'point {_kind}'] = _MIXES[f'compare {_kind}'] = _MIXES[f'speak {_kind}']
-SILENT = ('see', 'aim', 'read')  # stages without questions
+    for _stage in ('mix', 'point', 'compare'):
+        _MIXES[f'{_stage} {_kind}'] = _MIXES[f'speak {_kind}']
+SILENT = ('see', 'aim', 'read', 'look')  # stages without questions
 _MIXES |= dict.fromkeys(SILENT, ((1.0, 'none', 'bare', 1, 1),))
 # share of the steps with roads
 _ROADS = {**dict.fromkeys((*SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'place': 0.14,
-          'speak': 0.2}
+          'speak': 0.2, 'mix': 0.2}
 
 
 _ROOMS = 0.15  # share of rooms among rendered scenes that are no roads
-_RENDERED = 0.5  # share of the steps with rendered scenes, where there are such
+# share of the steps with rendered scenes, where there are such
+_RENDERED = {'look': 0.75, 'mix': 0.65, 'point': 0.6, 'compare': 0.6}
 _SURROUNDS = 0.2  # share of the steps with rendered roads, with all cameras of a car
 # share of the steps with clips
-_CLIPS = {'ask': 0.06, 'speak': 0.1, 'point': 0.08, 'compare': 0.08}
+_CLIPS = {'ask': 0.04, 'speak': 0.08, 'mix': 0.1, 'point': 0.08, 'compare': 0.08}
 # Pictures of a table for each of a clip: a clip's take more of the language model's time.
 _FEWER = 4
 
@@ -330,14 +339,14 @@ def draw_scenes(
         rng: source of all random choices.
         stage: the stage of the step.
         done: share of the stage's steps that are done.
-        renders: rendered scenes by their kind, which half of the steps get where there are some.
+        renders: rendered scenes by their kind, for the stages that have some.
 
     """
     if rng.random() < _CLIPS.get(stage.name, 0):
         medium = rng.choice(('video', 'video', 'images'))
         return draw_clips(rng, stage, video=medium == 'video'), f'{stage.name} {medium}'
     width, height = image_size(rng)
-    rendered = renders if renders and rng.random() < _RENDERED else {}
+    rendered = renders if renders and rng.random() < _RENDERED.get(stage.name, 0) else {}
     if rng.random() < _ROADS[stage.name]:
         if 'surround' in rendered and stage.name not in SILENT and rng.random() < _SURROUNDS:
             moments = rendered['surround'].draw(rng, max(2, stage.images // len(road_scene.VIEWS)))

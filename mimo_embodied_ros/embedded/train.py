@@ -234,7 +234,7 @@ class Training:
                     print(line, flush=True)
                     with log.open('a', encoding='utf-8') as file:
                         file.write(line + '\n')
-                if self.step % 200 == 0:
+                if self.step % 100 == 0:
                     self.save_state()
             self._end_stage()
 

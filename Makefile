@@ -154,7 +154,7 @@ docs: $(INSTALLED)  ## write docs/parameters.md and docs/answers.md from their t
 	@cd test && ../$(BIN)/python -m support.answers_page
 	@$(BIN)/python -m mimo_embodied_ros.trees.tree_pictures
 
-bag: $(INSTALLED)  ## draw and record the bag of the demo
+bag: $(INSTALLED)  ## record the bag of the demo
 	@$(BIN)/python -m mimo_embodied_ros.simulation.demo_bag
 
 lock: $(PACKAGES)  ## write the versions of all packages in .venv to requirements/

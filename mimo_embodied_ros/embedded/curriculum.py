@@ -226,6 +226,7 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.07, 'box', 'spoken', 4, 88),
         (0.13, 'word', 'spoken', 12, 56),
         (0.04, 'choice', 'spoken', 8, 56),
+        (0.06, 'check', 'spoken', 12, 44),
         (0.03, 'count', 'spoken', 10, 36),
         (0.04, 'word', 'thinking', 6, 74),
         (0.1, 'plan', 'spoken', 5, 74),
@@ -243,6 +244,7 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.2, 'nearest', 'spoken', 12, 44),
         (0.05, 'nearest', 'thinking', 6, 74),
         (0.08, 'choice', 'spoken', 8, 56),
+        (0.06, 'check', 'spoken', 12, 44),
         (0.04, 'count', 'spoken', 10, 36),
         (0.1, 'word', 'spoken', 12, 56),
         (0.02, 'word', 'thinking', 6, 74),
@@ -298,7 +300,8 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
     ),
 }
 _MIXES['place road'], _MIXES['place surround'] = _MIXES['ask road'], _MIXES['ask surround']
-_MIXES['mix'] = _MIXES['speak']
+# held, in and on are what rendered scenes add to checks
+_MIXES['mix'] = (*_MIXES['speak'], (0.1, 'check', 'spoken', 12, 44))
 for _kind in ('road', 'surround', 'video', 'images'):
     for _stage in ('mix', 'point', 'compare'):
         _MIXES[f'{_stage} {_kind}'] = _MIXES[f'speak {_kind}']

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from domains import claimed_domain
+from hypothesis import settings
 
 # hooks, which pytest finds by their names
 from support.allowed_skips import pytest_addoption, pytest_configure  # noqa: F401
 from support.ros import Ros
 from support.shared_memory import pytest_sessionfinish, pytest_sessionstart  # noqa: F401
 
+# a busy machine may hold up any example for longer
+settings.register_profile('untimed', deadline=None)
+settings.load_profile('untimed')
 # before anything imports rclpy, and inherited by the processes that tests start
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 # a shell's background job ignores Ctrl-C, and so would the programs that tests start

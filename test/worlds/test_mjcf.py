@@ -105,7 +105,8 @@ def test_a_file_that_cannot_be_a_world_says_why(
 
 
 TWO_CAMERAS = """<mujoco><option timestep="{step}"/><worldbody>
-  <camera name="a:b"/><camera name="a_b"/>
+  <camera name="a:b"/><camera name="a_b"/><camera name="a_b_1"/>
+  <camera/><camera name="camera_4"/>
   <body name="arm"><joint name="hinge"/><geom size="0.1"/></body></worldbody>
 <actuator><position name="motor" joint="hinge"/></actuator></mujoco>"""
 
@@ -124,8 +125,8 @@ def test_time_passes_as_it_is_asked_for_whatever_the_step_of_the_file_is(small: 
     assert small.time == pytest.approx(2, abs=small.model.opt.timestep)
 
 
-def test_cameras_whose_topics_would_have_one_name_get_two(small: MjcfWorld) -> None:
-    assert list(small.cameras) == ['a_b_1', 'a_b']
+def test_cameras_whose_topics_would_have_one_name_get_others(small: MjcfWorld) -> None:
+    assert list(small.cameras) == ['a_b_2', 'a_b', 'a_b_1', 'camera_5', 'camera_4']
 
 
 def test_a_set_point_that_is_no_number_is_refused(small: MjcfWorld) -> None:

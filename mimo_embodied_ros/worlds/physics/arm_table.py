@@ -192,7 +192,7 @@ class ArmTable(PhysicalWorld):
     def _begin(self) -> None:
         """Put everything where it is at first, and let it come to rest."""
         with self.lock:
-            mujoco.mj_resetData(self.model, self.data)
+            self._rewind()
             self.arm = Arm(self, self._robot)
             self.skills = ArmSkills(self, self.arm, CAMERA, HAND_AT).by_name
             self._luck = random.Random(f'{self._seed} knocks')

@@ -107,7 +107,7 @@ class BaseRoom(PhysicalWorld):
 
     def _begin(self) -> None:
         with self.lock:
-            mujoco.mj_resetData(self.model, self.data)
+            self._rewind()
             super().step(_REST)
             self.data.time = 0.0
             self._driver = Driver(self.model, self.data)

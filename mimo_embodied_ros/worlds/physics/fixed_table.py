@@ -51,7 +51,7 @@ class FixedTable(PhysicalWorld):
     def reset(self, _: int | None = None) -> None:
         """Begin anew; there is one scene only."""
         with self.lock:
-            mujoco.mj_resetData(self.model, self.data)
+            self._rewind()
             mujoco.mj_forward(self.model, self.data)
 
 

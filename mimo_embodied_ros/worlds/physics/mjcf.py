@@ -6,6 +6,7 @@ What has no name in the file gets one, such as ``camera_1``. Where the file has 
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -90,7 +91,7 @@ class MjcfWorld(PhysicalWorld):
     def reset(self, _: int | None = None) -> None:
         """Begin anew; the file has one scene only."""
         with self.lock:
-            mujoco.mj_resetData(self.model, self.data)
+            self._rewind()
             home = scenery.find(self.model, mujoco.mjtObj.mjOBJ_KEY, _HOME)
             if home >= 0:
                 mujoco.mj_resetDataKeyframe(self.model, self.data, home)
@@ -175,12 +176,13 @@ def _load_model(file: Path, size: tuple[int, int]) -> mujoco.MjModel:
 
 def _name(elements: Any, kind: str) -> None:
     """Give names to elements without one; those of cameras must be parts of topics' names."""
-    taken = {element.name for element in elements}
+    taken = {'', *(element.name for element in elements)}
     for number, element in enumerate(elements, 1):
-        if kind == 'camera' and (name := re.sub(r'\W', '_', element.name)) != element.name:
-            element.name = f'{name}_{number}' if name in taken else name
+        name = re.sub(r'\W', '_', element.name) if kind == 'camera' else element.name
+        if not name or name != element.name:
+            numbered = (f'{name or kind}_{i}' for i in itertools.count(number))
+            element.name = next(n for n in itertools.chain([name], numbered) if n not in taken)
             taken.add(element.name)
-        element.name = element.name or f'{kind}_{number}'
 
 
 def _why(file: Path, error: str) -> str:

@@ -97,6 +97,12 @@ class PhysicalWorld:
             mujoco.mj_step(self.model, self.data, int(steps + _WHOLE))
             self._owed = (steps - int(steps + _WHOLE)) * self.model.opt.timestep
 
+    def _rewind(self) -> None:
+        """Go back to the model's own state, as of the time 0."""
+        with self.lock:
+            mujoco.mj_resetData(self.model, self.data)
+            self._owed = 0.0
+
     def put(
         self, name: str, position: ArrayLike, orientation: ArrayLike = (0.0, 0.0, 0.0, 1.0)
     ) -> None:

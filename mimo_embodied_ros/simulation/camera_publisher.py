@@ -11,7 +11,6 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -23,6 +22,7 @@ from mimo_embodied_ros.worlds.world import TICK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
     from rclpy.node import Node
 
@@ -138,24 +138,22 @@ class _Camera:
                         frame_id=self.camera.frame)
         self._info.publish(camera_info(self.camera, header))
         if self._depth is not None:
-            self._depth.publish(_depth_image(view.depth, header))
+            self._depth.publish(_depth_image(view.millimetres, header))
         self._image.publish(encode_image(view.pixels, header))
 
 
 def camera_info(camera: WorldCamera, header: Header) -> CameraInfo:
     """Make the calibration of a camera."""
-    f, cx, cy = camera.focal, camera.width / 2, camera.height / 2
+    f, _, cx, _, _, cy, *_ = camera.matrix
     return CameraInfo(
         header=header, height=camera.height, width=camera.width, distortion_model='plumb_bob',
-        d=[0.0] * 5, k=(f, 0.0, cx, 0.0, f, cy, 0.0, 0.0, 1.0),
+        d=[0.0] * 5, k=camera.matrix,
         r=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
         p=(f, 0.0, cx, 0.0, 0.0, f, cy, 0.0, 0.0, 0.0, 1.0, 0.0))
 
 
-def _depth_image(depth: NDArray[np.float32], header: Header) -> Image:
-    """Make an image of millimetres; 0 where nothing is, or too far for its 16 bits."""
-    millimetres = np.rint(depth * 1000)
-    millimetres[millimetres > np.iinfo(np.uint16).max] = 0
+def _depth_image(depth: NDArray[np.uint16], header: Header) -> Image:
+    """Make an image of millimetres."""
     height, width = depth.shape
     return Image(header=header, height=height, width=width, encoding='16UC1', step=2 * width,
-                 data=array.array('B', millimetres.astype(np.uint16).tobytes()))
+                 data=array.array('B', depth.tobytes()))

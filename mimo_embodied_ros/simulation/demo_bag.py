@@ -56,9 +56,12 @@ class PassingCamera:
 
 
 def _messages(
-    store: Any, seconds: float, passing: PassingCamera
+    store: Any, seconds: float, passing: PassingCamera, pictures: list[dict[str, Any]]
 ) -> Iterator[tuple[str, str, int, Any]]:
-    """Yield topic, type, time in nanoseconds and message, in order of time."""
+    """Yield topic, type, time in nanoseconds and message, in order of time.
+
+    The truth about each picture is added to ``pictures``.
+    """
     camera = passing.camera
     height, width = camera.height, camera.width
     types = store.types
@@ -69,7 +72,7 @@ def _messages(
         return header_type(time_type(stamp_ns // 10**9, stamp_ns % 10**9), frame)
 
     region = types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, do_rectify=False)
-    k = np.array([camera.focal, 0, width / 2, 0, camera.focal, height / 2, 0, 0, 1])
+    k = np.array(camera.matrix)
     p = np.insert(k.reshape(3, 3), 3, 0, 1).ravel()
     make = {name: types[f'geometry_msgs/msg/{name}'] for name in (
         'Point', 'Quaternion', 'Pose', 'PoseWithCovariance', 'Vector3', 'Twist',
@@ -86,9 +89,10 @@ def _messages(
         if step % round(PERIOD_S / 0.04):
             continue
         view = passing.view(time_s)
+        pictures.append({'stamp_ns': stamp, 'things': _truth(view)})
         head = header(stamp, camera.frame)
         _, jpeg = cv2.imencode('.jpg', view.pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-        depth = (view.depth * 1000).round().astype(np.uint16)
+        depth = view.millimetres
         yield '/camera/camera_info', 'sensor_msgs/msg/CameraInfo', stamp, types[
             'sensor_msgs/msg/CameraInfo'](head, height, width, 'plumb_bob', np.zeros(5), k,
                                           np.eye(3).ravel(), p, 0, 0, region)
@@ -101,21 +105,16 @@ def _messages(
 def record(folder: Path, seconds: float) -> None:
     """Write the bag and ``scene.json``; an existing folder is replaced."""
     shutil.rmtree(folder, ignore_errors=True)
-    passing = PassingCamera()
+    passing, pictures = PassingCamera(), list[dict[str, Any]]()
     store = get_typestore(Stores.ROS2_JAZZY)
     writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
     writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
     with writer:
         connections: dict[str, Any] = {}
-        for topic, kind, stamp, message in _messages(store, seconds, passing):
+        for topic, kind, stamp, message in _messages(store, seconds, passing, pictures):
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, kind, typestore=store)
             writer.write(connections[topic], stamp, store.serialize_cdr(message, kind))
-    pictures = []
-    for number in range(int(seconds / PERIOD_S + 1e-9)):
-        time_s = number * PERIOD_S
-        pictures.append({'stamp_ns': START_NS + round(time_s * 1e9),
-                         'things': _truth(passing.view(time_s))})
     text = json.dumps({'width': passing.camera.width, 'height': passing.camera.height,
                        'pictures': pictures})
     (folder / 'scene.json').write_text(text + '\n', 'utf-8')

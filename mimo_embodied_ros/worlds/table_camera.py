@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 640, 480
 FOCAL = 525.0  # pixels
-MATRIX = (FOCAL, 0.0, WIDTH / 2, 0.0, FOCAL, HEIGHT / 2, 0.0, 0.0, 1.0)
-"""The intrinsic matrix, as ``k`` of sensor_msgs/CameraInfo."""
 FAR, NEAR = 1.6, 0.9  # metres to the table at the upper and the lower edge of the picture
 OPTICAL_FRAME = 'camera_color_optical_frame'
 

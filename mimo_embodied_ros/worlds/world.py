@@ -6,8 +6,9 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from mimo_embodied_ros.geometry.extrinsics import Transform
@@ -47,6 +48,12 @@ class WorldCamera:
     pose: Transform
     has_depth: bool = True
 
+    @property
+    def matrix(self) -> tuple[float, ...]:
+        """The intrinsic matrix, as ``k`` of sensor_msgs/CameraInfo."""
+        f = self.focal
+        return f, 0.0, self.width / 2, 0.0, f, self.height / 2, 0.0, 0.0, 1.0
+
 
 @dataclass(frozen=True)
 class View:
@@ -65,6 +72,12 @@ class View:
     depth: NDArray[np.float32]
     labels: NDArray[np.int16]
     time: float = 0.0
+
+    @property
+    def millimetres(self) -> NDArray[np.uint16]:
+        """The depth, (height, width); 0 where nothing is, or too far for 16 bits."""
+        depth = np.rint(self.depth * 1000)
+        return np.where(depth > np.iinfo(np.uint16).max, 0, depth).astype(np.uint16)
 
 
 @dataclass(frozen=True)

@@ -221,14 +221,14 @@ def decisions(draw: st.DrawFn) -> tuple[Behavior, str]:
     return behavior, words + draw(_places) + draw(_reasons)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(decisions())
 def test_known_forms_are_read(decision: tuple[Behavior, str]) -> None:
     behavior, text = decision
     assert read(text).behavior is behavior, text
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     decisions(), decisions(),
     st.sampled_from([' or ', '. ', ' / ', '\n', ', or ', '; ', '. But ', '? ', ' and ', ', then ',
@@ -243,7 +243,7 @@ def test_two_joined_decisions_are_never_one_of_them(
     assert read(text).behavior is Behavior.UNKNOWN, text
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     _behaviors.flatmap(lambda b: st.sampled_from(_VERBS[b])), _places,
     st.sampled_from([
@@ -272,14 +272,14 @@ _TARGETS = [
 ]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(_speeds, st.sampled_from(_TARGETS), st.sampled_from([' km/h', 'km/h', ' kph', ' km/hr']))
 def test_target_speeds_are_read(speed: float, target: str, unit: str) -> None:
     text = target.format(f'{speed:g}{unit}')
     assert read(text).target_speed == pytest.approx(speed / 3.6), text
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     _speeds, st.sampled_from(_TARGETS), st.sampled_from(_TARGETS),
     st.sampled_from([
@@ -291,7 +291,7 @@ def test_two_joined_speeds_are_no_target(speed: float, first: str, second: str, 
     assert read(text).target_speed is None, text
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     _speeds, st.sampled_from(_TARGETS),
     st.sampled_from([
@@ -306,7 +306,7 @@ def test_damaged_speeds_are_not_read(speed: float, target: str, damage: str) -> 
     assert read(text).target_speed is None, text
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.text('stop continue, left right.:;if to the 30 km/h\n-', max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     decision = read_decision(text)

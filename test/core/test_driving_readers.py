@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.answers import Behavior, ObjectReference
@@ -62,7 +62,6 @@ names = st.integers(1, 99).map(lambda n: f'c{n}')
 cameras = st.sampled_from(['CAM_FRONT', 'CAM_BACK_LEFT'])
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(names, cameras, numbers, numbers), max_size=4, unique_by=lambda tag: tag[0]),
     st.text(max_size=9),
@@ -105,7 +104,6 @@ def written(points: Sequence[Sequence[float]], comma: str = ', ') -> str:
     return f'[PT{comma}{comma.join(f"({value})" for value in values)}]'
 
 
-@settings(deadline=None)
 @given(paths, st.booleans(), leads, st.sampled_from([', ', ',', ',\n ']), st.booleans())
 def test_path_round_trip(
     path: list[tuple[float, float, float]], with_heading: bool, lead: str, comma: str, minus: bool
@@ -119,13 +117,11 @@ def test_path_round_trip(
     assert with_heading or all(p.heading is None for p in trajectory.points)
 
 
-@settings(deadline=None)
 @given(paths, paths, st.sampled_from([' or ', '\n', ', ', '. ', ' ', '. No, ', ' and ', ' not ']))
 def test_two_joined_paths_are_none(first: Any, second: Any, join: str) -> None:
     assert read_trajectory(written(first) + join + written(second), 0.5) is None
 
 
-@settings(deadline=None)
 @given(
     paths,
     st.sampled_from([

@@ -420,7 +420,7 @@ def places_of(content: object) -> Iterator[tuple[float, float]]:
             yield mark.x_max, mark.y_max
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(st.sampled_from(GENERAL), texts, st.sampled_from(['stop', 'length']))
 @example(Task.POINTS, '[{"points": [["1", "-1e3"]]}]', 'stop')
 def test_any_output_is_refused_or_read(task: Task, text: str, finish_reason: str) -> None:
@@ -459,7 +459,6 @@ def rendered(value: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.lists(st.tuples(coordinate, coordinate), max_size=3), words), max_size=3)
 )
@@ -473,7 +472,6 @@ def test_points_round_trip(entries: list[tuple[list[tuple[int, int]], str]]) -> 
             assert points_of(text, Task.SPATIAL) == expected
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(coordinate, coordinate, coordinate, coordinate).filter(
     lambda quad: not all(0 <= value <= 1 for value in quad)), max_size=3))
 def test_boxes_round_trip(quads: list[tuple[int, int, int, int]]) -> None:

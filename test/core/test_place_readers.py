@@ -52,7 +52,6 @@ def pixels_of(found: Affordances) -> list[tuple[float, float]]:
     return [(point.x, point.y) for point in found.points]
 
 
-@settings(deadline=None)
 @given(entries)
 def test_labels_are_never_places(listed: list[tuple[list[tuple[int, int]], str]]) -> None:
     found = places(written(listed))
@@ -60,7 +59,7 @@ def test_labels_are_never_places(listed: list[tuple[list[tuple[int, int]], str]]
     assert pixels_of(found) == [point for points, _ in listed for point in points]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(entries, st.data())
 def test_a_list_that_is_cut_is_not_read(
     listed: list[tuple[list[tuple[int, int]], str]], data: st.DataObject
@@ -69,7 +68,7 @@ def test_a_list_that_is_cut_is_not_read(
     assert places(text[: data.draw(st.integers(0, len(text) - 1))]) is None
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(entries, st.data())
 def test_damage_never_makes_other_places(
     listed: list[tuple[list[tuple[int, int]], str]], data: st.DataObject
@@ -85,7 +84,7 @@ def test_damage_never_makes_other_places(
         assert {(point.x, point.y) for point in found.points} == expected
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(answers, answers, st.sampled_from(
     ['', '\n', ' ', ', ', ' or ', ' and ', '\nWait, ', '\n\nCorrected: ', '. No, ']))
 def test_two_answers_are_none(first: str, second: str, joint: str) -> None:
@@ -98,7 +97,6 @@ def test_two_answers_are_none(first: str, second: str, joint: str) -> None:
     assert found in (None, one)
 
 
-@settings(deadline=None)
 @given(sentence, st.sampled_from([
     'There is no cup; {}', 'Not sure, but {}', '{} Or at the left.', 'Perhaps {}',
     '{} I am not sure.', '2 cups: {}', '{} (blurry)', '{} Or so.', 'If the cup is meant, {}',
@@ -107,7 +105,6 @@ def test_a_sentence_with_more_than_a_place_is_not_read(text: str, around: str) -
     assert places(around.format(text)) is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 0.99)), min_size=1, max_size=3))
 def test_shares_of_the_image_are_no_pixels(shares: list[tuple[float, float]]) -> None:
     shares = [(round(x, 3), round(y, 3)) for x, y in shares]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.answers import Grounding, Point, TaskPlan, TaskStep
@@ -247,7 +247,6 @@ LINES = st.one_of(
 
 @given(lines=st.lists(LINES, max_size=6), most=st.integers(1, 4), instruction=st.text(max_size=40),
        open_ended=st.booleans(), seen=st.booleans())
-@settings(deadline=None)
 def test_accepted_plans_keep_all_rules(
     lines: list[str], most: int, instruction: str, open_ended: bool, seen: bool
 ) -> None:
@@ -296,7 +295,6 @@ def test_words_of_the_instruction_that_the_plan_leaves_out() -> None:
 
 
 @given(a=st.text(max_size=20), b=st.text(max_size=20))
-@settings(deadline=None)
 def test_sameness_goes_both_ways(a: str, b: str) -> None:
     assert may_be_same_thing(a, b) == may_be_same_thing(b, a)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core import action_verbs
@@ -234,7 +234,6 @@ FORMS = (
 )
 
 
-@settings(deadline=None)
 @given(st.lists(steps, min_size=1, max_size=7), st.sampled_from(FORMS), st.booleans())
 def test_round_trip(
     plan: list[tuple[str, str, str, list[tuple[int, int]]]],
@@ -290,7 +289,6 @@ def words_of(text: str) -> list[str] | None:
     return None if steps is None else [step.text for step in steps]
 
 
-@settings(deadline=None)
 @given(PLANS, st.sampled_from((*LISTS, '\n'.join)), BEFORE, BEHIND)
 def test_steps_between_remarks_are_read_exactly(
     lines: list[str], form: Callable[[list[str]], str], before: str, behind: str
@@ -298,7 +296,6 @@ def test_steps_between_remarks_are_read_exactly(
     assert words_of(before + form(lines) + behind) == lines
 
 
-@settings(deadline=None)
 @given(PLANS, st.sampled_from((*LISTS, '\n'.join)), REFUSALS)
 def test_a_plan_beside_other_words_is_not_read(
     lines: list[str], form: Callable[[list[str]], str], refusal: str
@@ -307,7 +304,6 @@ def test_a_plan_beside_other_words_is_not_read(
     assert words_of(f'{form(lines)}\n\n{refusal}') is None
 
 
-@settings(deadline=None)
 @given(PLANS, PLANS, st.sampled_from(LISTS), st.sampled_from(LISTS),
        st.sampled_from(['\n', '\n\n', '\nor\n', '\nAlternatively:\n', '\nPlan:\n', '\n---\n']))
 def test_two_plans_are_never_read_as_one_of_them(
@@ -318,7 +314,6 @@ def test_two_plans_are_never_read_as_one_of_them(
     assert words is None or words == first + second
 
 
-@settings(deadline=None)
 @given(PLANS, st.integers(0, 200))
 def test_a_cut_list_has_no_step_that_can_be_seen_to_be_cut(lines: list[str], end: int) -> None:
     words = words_of(NUMBERED(lines)[:end])
@@ -329,7 +324,6 @@ def test_a_cut_list_has_no_step_that_can_be_seen_to_be_cut(lines: list[str], end
                                  'open the', 'wipe', '把杯子', '把杯子放到', '把')
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(ORDERS, REFUSALS, BEFORE, BEHIND, st.text(max_size=5), st.sampled_from([
     '1. ', '2. ', '\n', '\n- ', '①', '1、', ', ', ' and ', ' then ', '. ', '。', '["', '", "', '"]',
     '{', ' [1, 2]', '**', '```'])), max_size=9).map(''.join))

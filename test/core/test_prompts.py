@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
@@ -83,7 +83,6 @@ def test_token_limit(task: Task) -> None:
     )
 
 
-@settings(deadline=None)
 @given(st.sampled_from(GENERAL), st.text(), st.booleans())
 def test_text_stays_in_its_template(task: Task, text: str, thinking: bool) -> None:
     try:

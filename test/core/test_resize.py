@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
@@ -39,7 +39,6 @@ def test_sizes_of_cameras(width: int, height: int, size: tuple[int, int], tokens
     assert rows * columns / FACTOR**2 == tokens
 
 
-@settings(deadline=None)
 @given(st.integers(14, 5000), st.integers(14, 5000), st.sampled_from(LIMITS))
 @example(14, 14, TINY)
 @example(14, 2800, TINY)
@@ -111,7 +110,6 @@ def test_size_has_the_factor_or_is_refused(height: int, width: int, limits: Pixe
         assert columns >= FACTOR
 
 
-@settings(deadline=None)
 @given(st.integers(0, 400), st.integers(0, 400), st.sampled_from(LIMITS))
 @example(119 // 2, 1458 // 2, TINY)
 def test_image_is_stable_or_refused(height: int, width: int, limits: PixelLimits) -> None:

@@ -165,7 +165,7 @@ YAML_VALUES = st.recursive(
 
 
 @given(value=YAML_VALUES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_yaml_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, value: object
 ) -> None:
@@ -177,7 +177,7 @@ def test_any_yaml_is_read_or_refused(
 
 
 @given(text=st.text(max_size=60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_text_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:
@@ -236,7 +236,6 @@ NAMES = st.lists(st.text('abcdefghijklmnopqrstuvwxyzüéλ', min_size=1, max_siz
 
 
 @given(a=NAMES, b=NAMES, article=st.sampled_from(('', 'the ', 'an ')))
-@settings(deadline=None)
 def test_any_names_are_read_from_a_step(a: str, b: str, article: str) -> None:
     assert ARM['pick'].match(f'grasp {article}{a}') == [{'object': a}]
     assert {'object': a, 'where': 'next to', 'place': b} in ARM['place'].match(
@@ -244,7 +243,6 @@ def test_any_names_are_read_from_a_step(a: str, b: str, article: str) -> None:
 
 
 @given(text=st.text(max_size=400))
-@settings(deadline=None)
 def test_no_text_takes_long(text: str) -> None:
     for skill in (ARM | BASE).values():
         for words in skill.match(text + ' in' * 50):

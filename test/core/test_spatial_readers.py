@@ -81,21 +81,19 @@ def saying(yes: bool) -> st.SearchStrategy[str]:
     return framed(st.sampled_from(BARE[yes])) | said
 
 
-@settings(deadline=None)
 @given(st.booleans().flatmap(lambda yes: st.tuples(st.just(yes), saying(yes))))
 def test_yes_and_no_in_every_form(case: tuple[bool, str]) -> None:
     yes, text = case
     assert read_yes_no(text) == SpatialAnswer(text, AnswerType.YES_NO, yes=yes)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(saying(yes=True), saying(yes=False), st.sampled_from(JOINS), st.booleans())
 def test_yes_joined_with_no_is_neither(yes: str, no: str, join: str, turned: bool) -> None:
     text = no + join + yes if turned else yes + join + no
     assert read_yes_no(text) is None, text
 
 
-@settings(deadline=None)
 @given(st.sampled_from(['yes', 'no']), st.sampled_from(HEDGES))
 def test_a_doubtful_yes_or_no_is_neither(word: str, hedge: tuple[str, str]) -> None:
     text = word.join(hedge)
@@ -150,7 +148,7 @@ letters = st.sampled_from('ABCD')
 
 
 @pytest.mark.no_cover
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(letters.flatmap(lambda x: st.tuples(st.just(x), naming(x, OPTIONS))))
 def test_a_choice_in_every_form(case: tuple[str, str]) -> None:
     letter, text = case
@@ -160,7 +158,7 @@ def test_a_choice_in_every_form(case: tuple[str, str]) -> None:
 
 
 @pytest.mark.no_cover
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(st.permutations('ABCD').flatmap(
     lambda x: st.tuples(naming(x[0], OPTIONS), st.sampled_from(JOINS), naming(x[1], OPTIONS))))
 def test_two_joined_choices_are_not_one(parts: tuple[str, ...]) -> None:
@@ -173,7 +171,6 @@ def test_two_joined_choices_are_not_one(parts: tuple[str, ...]) -> None:
             assert read_spatial(text).type is not AnswerType.CHOICE, text
 
 
-@settings(deadline=None)
 @given(letters, st.sampled_from(HEDGES))
 def test_a_doubtful_choice_is_none(letter: str, hedge: tuple[str, str]) -> None:
     text = letter.join(hedge)
@@ -182,7 +179,6 @@ def test_a_doubtful_choice_is_none(letter: str, hedge: tuple[str, str]) -> None:
         assert read_choices(text, options) is None, text
 
 
-@settings(deadline=None)
 @given(st.permutations('ABCD'),
        st.sampled_from(['{}. {}', '({}) {}', '{}: {}', '{} - {}', '{} {}']))  # fmt: skip
 def test_a_letter_with_the_words_of_another_option(order: list[str], form: str) -> None:
@@ -232,7 +228,6 @@ def test_choice(text: str, options: tuple[str, ...], letter: str) -> None:
     assert (answer.choice if answer else '') == letter
 
 
-@settings(deadline=None)
 @given(st.sets(st.sampled_from('ABCDEFGH'), min_size=1), st.data())
 def test_letters_round_trip(chosen: set[str], data: st.DataObject) -> None:
     order = data.draw(st.permutations(sorted(chosen)))
@@ -245,7 +240,6 @@ def test_letters_round_trip(chosen: set[str], data: st.DataObject) -> None:
         assert answer.choice == ''.join(sorted(chosen))
 
 
-@settings(deadline=None)
 @given(st.sets(letters, min_size=2), st.sampled_from(['\n', ' and ', ', ', '; ', ', and ', '. ']),
        st.sampled_from(['{}. {}', '({}) {}', '{}: {}', '{}) {}', '{}. {}.']))  # fmt: skip
 def test_letters_with_the_words_of_their_options(chosen: set[str], join: str, form: str) -> None:
@@ -267,7 +261,6 @@ def test_letters_that_are_not_read(text: str) -> None:
     assert read_choices(text, ACTIONS) is None
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.lists(st.text(min_size=1, max_size=9), max_size=4))
 def test_a_choice_is_one_that_was_offered(words: str, options: list[str]) -> None:
     answer = read_choice(words, options)
@@ -300,7 +293,7 @@ def stating(number: float) -> st.SearchStrategy[str]:
 
 
 @pytest.mark.no_cover
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(numbers.flatmap(lambda n: st.tuples(st.just(n), stating(n))))
 def test_a_number_in_every_form(case: tuple[float, str]) -> None:
     number, text = case
@@ -309,7 +302,6 @@ def test_a_number_in_every_form(case: tuple[float, str]) -> None:
     assert (answer.type, answer.number, answer.text) == (AnswerType.NUMBER, number, text)
 
 
-@settings(deadline=None)
 @given(numbers, st.sampled_from(UNITS))
 def test_numbers_round_trip(number: float, unit: str) -> None:
     for text in (f'{number}{unit}', f'about {number}{unit}.', f'The answer is {number}{unit}'):
@@ -320,7 +312,7 @@ def test_numbers_round_trip(number: float, unit: str) -> None:
 
 
 @pytest.mark.no_cover
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(st.lists(numbers, min_size=2, max_size=2, unique=True).flatmap(
            lambda pair: st.tuples(*map(stating, pair))),
        st.sampled_from([*JOINS, '-', '\u2013', '~', ' to ', ',', ' ', ':', '^', '**', ' \\times ',
@@ -332,7 +324,6 @@ def test_two_joined_numbers_are_not_one(pair: tuple[str, str], join: str) -> Non
     assert read_spatial(text).type is not AnswerType.NUMBER, text
 
 
-@settings(deadline=None)
 @given(numbers, st.sampled_from([
     *HEDGES, ('minus ', ''), ('', '!'), ('', '\u00b2'), ('', '^2'), ('', r'\pi'), (r'\sqrt{', '}'),
     (r'\frac{', '}{2}'), ('', ' thousand'), ('', ' dozen'), ('', 'e3'), ('', '/2'),
@@ -372,7 +363,6 @@ def test_numbers_that_are_not_read(text: str) -> None:
 # --- words of a vocabulary -------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(WORDS[11:]), min_size=1, unique=True))
 def test_labels_round_trip(labels: list[str]) -> None:
     for join in (', ', '\n- ', ' and '):
@@ -385,7 +375,7 @@ def test_labels_round_trip(labels: list[str]) -> None:
 
 
 @pytest.mark.no_cover
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(SURE), min_size=2, max_size=2, unique=True), st.data())
 def test_two_joined_words_are_not_one(pair: list[str], data: st.DataObject) -> None:
     first, second = (data.draw(framed(st.just(word))) for word in pair)
@@ -395,7 +385,6 @@ def test_two_joined_words_are_not_one(pair: list[str], data: st.DataObject) -> N
     assert read_word(joined, WORDS) is None, joined
 
 
-@settings(deadline=None)
 @given(st.sampled_from(WORDS), st.sampled_from(HEDGES))
 def test_a_doubtful_word_is_none(word: str, hedge: tuple[str, str]) -> None:
     text = word.join(hedge)

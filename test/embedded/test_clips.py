@@ -72,7 +72,7 @@ def questions(rng: random.Random, clip: TableClip) -> list[Question]:
 
 
 @given(seed=SEEDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_what_a_clip_says_is_what_its_frames_show(seed: int) -> None:
     clip = draw_clip(random.Random(seed), 168, 140)
     assert len(clip.frames) == len(clip.grippers) == FRAMES
@@ -96,7 +96,7 @@ def test_what_a_clip_says_is_what_its_frames_show(seed: int) -> None:
 
 
 @given(seed=SEEDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_right_replies_about_clips_are_read_as_the_typed_answers(seed: int) -> None:
     rng = random.Random(seed)
     clip = draw_clip(rng, 168, 140)
@@ -228,7 +228,7 @@ def test_training_shows_clips_as_the_package_sends_them(video: bool) -> None:
 
 
 @given(seed=SEEDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_taught_tokens_of_a_clip_are_where_its_events_were(seed: int) -> None:
     clip = draw_clip(random.Random(seed), 168, 140)
     cells = 6 * 5

@@ -49,7 +49,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 @given(seed=SEEDS, size=st.sampled_from([(112, 224), (252, 140), (640, 480)]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_thing_is_drawn_at_its_position(seed: int, size: tuple[int, int]) -> None:
     scene = table_scene.draw_table(random.Random(seed), *size)
     for thing in scene.things:
@@ -61,7 +61,7 @@ def test_every_thing_is_drawn_at_its_position(seed: int, size: tuple[int, int]) 
 
 
 @given(seed=SEEDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_right_replies_are_read_as_right_answers(seed: int) -> None:
     rng = random.Random(seed)
     height, width = smart_resize(480, 640, untrained_model.LIMITS)

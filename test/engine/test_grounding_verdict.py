@@ -60,7 +60,7 @@ def moved(sight: Sight, answers: np.ndarray, **changes: object) -> Sight:
     return Sight(sight.picture, sight.size, sight.marks, answers, **changes)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(sights(), st.data())
 def test_each_way_to_be_wrong_is_told(sight: Sight, data: st.DataObject) -> None:
     size, true = np.array(sight.size), sight.answers
@@ -90,7 +90,7 @@ def test_each_way_to_be_wrong_is_told(sight: Sight, data: st.DataObject) -> None
     assert abs(float(finding.detail.split()[1]) - scale) < 0.05
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 @given(sights(), sights('two'))
 def test_only_the_second_image_is_wrong(one: Sight, two: Sight) -> None:
     decoys = two.marks[::-1] * 0.5

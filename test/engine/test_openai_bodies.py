@@ -369,7 +369,7 @@ def read(pieces: list[bytes]) -> tuple[str, str]:
     return reply.text, reader.finish
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.text(ANY, max_size=5), max_size=5), st.lists(st.integers(0, 600), max_size=8),
        st.sampled_from(['\n', '\r\n', '\r']), st.sampled_from(['', ': ping\n\n', 'data\n\n']))
 def test_where_the_network_cuts_a_body_makes_no_difference(
@@ -383,7 +383,7 @@ def test_where_the_network_cuts_a_body_makes_no_difference(
     assert read(pieces) == (valid_text(''.join(words)), 'stop')
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(st.binary(max_size=30), st.sampled_from(
     [value.encode() if isinstance(value, str) else value for name, value in TAILS.items()
      if name != 'an endless line'])), max_size=4))

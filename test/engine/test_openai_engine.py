@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -155,7 +155,6 @@ def test_an_answer_is_complete_with_its_finish_reason(serve: Callable[..., Serve
     assert (reply.stats.prompt_tokens, reply.stats.completion_tokens) == (0, 1)
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1), st.text(min_size=1), st.lists(st.integers(0, 40)), st.booleans())
 def test_text_is_the_same_however_it_is_cut(
     thought: str, words: str, cuts: list[int], split: bool

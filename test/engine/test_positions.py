@@ -81,7 +81,7 @@ VIDEOS = st.builds(
     st.sampled_from([2.0, 4.0]) if TRUNCATES else st.floats(0.05, 5))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(media=st.lists(st.tuples(st.integers(1, 4), GRIDS | VIDEOS), max_size=4),
        last=st.integers(1, 5))
 def test_positions_are_those_of_transformers_where_it_is_right(

@@ -50,7 +50,7 @@ def test_what_is_no_loop(text: str) -> None:
     assert fed(text) == 0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.text(max_size=50), st.text(min_size=1, max_size=LONGEST), st.integers(1, 50))
 def test_any_piece_in_any_portions(lead: str, piece: str, portion: int) -> None:
     text = lead + piece * (COPIES + SPAN // len(piece) + 1)

@@ -141,7 +141,7 @@ def order_of(jobs: list[dict[str, Any]], known: str = '') -> list[int]:
     return order
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.fixed_dictionaries({
     'priority': st.integers(0, 2), 'caller': st.sampled_from('abc'),
     'preemptible': st.booleans()}), max_size=24))
@@ -178,7 +178,7 @@ def test_new_names_take_one_turn_together() -> None:
     assert order_of(known + new, known='a') == [0, 3, 1, 4, 2, 5, 6, 7, 8]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.lists(st.sampled_from(['new', 'b', 'c']), max_size=4), min_size=30, max_size=60))
 def test_whoever_asks_steadily_is_passed_once_by_each_other(arrivals: list[list[str]]) -> None:
     """Whatever others ask, between two turns of a caller each known one and all new ones have one.

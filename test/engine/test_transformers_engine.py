@@ -559,7 +559,7 @@ def test_an_image_of_another_size_is_refused(engine: Engine) -> None:
         engine.generate(cut, max_new_tokens=5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(height=st.integers(10, 700), width=st.integers(10, 700), seed=st.integers(0, 9))
 def test_the_processors_own_resize_would_change_nothing(
     processor: ImageTextProcessor, height: int, width: int, seed: int

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.engine import Engine
 
 # how fast a machine is that others use, too, is not what is tested
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow])
 LIMITS = PixelLimits(4 * 28 * 28, 1280 * 28 * 28)
 COORDINATES = st.integers(-200, 200).map(lambda v: v / 4)
 PAIRS = st.tuples(COORDINATES, COORDINATES)

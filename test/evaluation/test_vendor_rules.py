@@ -190,7 +190,7 @@ def test_yes_and_numbers() -> None:
     assert vendor_text.robovqa_words('<think>a</think>I KNOW\n\nit<p>', 'no') == 'i no it'
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text() | st.text('[](),0123456789.-\\boxed{}</think> ABtoplef:xy', max_size=60))
 def test_no_text_breaks_a_rule(text: str) -> None:
     truth = Boxes(((1.0, 1.0, 9.0, 9.0),))

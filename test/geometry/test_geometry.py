@@ -75,7 +75,6 @@ def odometry(stamp_ns: int = 0, **values: Any) -> Odometry:
 # -- lens models
 
 
-@settings(deadline=None)
 @given(lens=st.sampled_from(sorted(LENSES)), x=st.floats(0, 640), y=st.floats(0, 480),
        depth=st.floats(0.1, 20))
 def test_a_pixel_becomes_a_ray_that_meets_the_pixel(
@@ -94,7 +93,6 @@ def test_pixels_count_from_the_edge_and_camera_info_from_the_middle_of_the_first
     assert np.isnan(camera.pixels([(0, 0, -1), (0, 0, 0)])).all()
 
 
-@settings(deadline=None)
 @given(x=st.floats(0, 640), y=st.floats(0, 480))
 def test_a_smaller_copy_of_an_image_has_the_same_rays(x: float, y: float) -> None:
     intrinsics = replace(PINHOLE, size=(640, 480))
@@ -209,7 +207,7 @@ def test_drawn_scenes_are_measured_within_the_limits(
     assert report['median_normal_error_deg'] < 10
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(lens=st.sampled_from(sorted(LENSES)), x=st.floats(200, 440), y=st.floats(150, 380))
 def test_an_inclined_surface_is_exact_and_has_its_normal(lens: str, x: float, y: float) -> None:
     scene = FLOORS[lens]
@@ -347,7 +345,7 @@ def test_depth_of_another_camera_is_seen_as_by_this_one(lens: str) -> None:
     assert max(good) < 0.02
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(depth_lens=st.sampled_from(sorted(LENSES)), lens=st.sampled_from(sorted(LENSES)),
        scale=st.sampled_from([4, 5]), shift=st.tuples(*3 * [st.floats(-0.1, 0.1)]),
        turn=st.tuples(*3 * [st.floats(-0.1, 0.1)]), seed=st.integers(0, 99))
@@ -439,7 +437,6 @@ def test_registration_ends_when_its_request_ends() -> None:
 # -- rotations and transforms
 
 
-@settings(deadline=None)
 @given(a=transforms, b=transforms, point=vectors)
 def test_transforms_are_undone_and_follow_one_another(
     a: Transform, b: Transform, point: tuple[float, float, float]
@@ -449,7 +446,6 @@ def test_transforms_are_undone_and_follow_one_another(
     assert a.rotate(point) == pytest.approx(a.apply(point) - a.apply(ORIGIN), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(rotations)
 def test_a_quaternion_becomes_a_matrix_and_one_of_the_two_that_it_was(q: tuple[float, ...]) -> None:
     back = quaternions.quaternion_of(quaternions.matrix_of(q))
@@ -462,7 +458,6 @@ def test_quaternions_are_x_y_z_w() -> None:
     assert quaternions.yaw_of(left) == pytest.approx(math.pi / 2)
 
 
-@settings(deadline=None)
 @given(a=rotations, b=rotations, share=st.floats(0, 1))
 def test_slerp_turns_evenly_the_shortest_way(
     a: tuple[float, ...], b: tuple[float, ...], share: float
@@ -477,7 +472,6 @@ def test_slerp_turns_evenly_the_shortest_way(
 
 
 @pytest.mark.skipif(quaternions._tf is None, reason='tf_transformations is not installed')
-@settings(deadline=None)
 @given(a=rotations, b=rotations, share=st.floats(0, 1))
 def test_both_libraries_agree(a: tuple[float, ...], b: tuple[float, ...], share: float) -> None:
     def results() -> np.ndarray[Any, Any]:
@@ -494,7 +488,6 @@ def test_both_libraries_agree(a: tuple[float, ...], b: tuple[float, ...], share:
 # -- odometry
 
 
-@settings(deadline=None)
 @given(start=vectors, velocity=vectors, turn=rotations, share=st.floats(0, 1))
 def test_odometry_between_two_messages_moves_evenly(
     start: tuple[float, ...], velocity: tuple[float, ...], turn: tuple[float, ...], share: float
@@ -621,7 +614,6 @@ def test_errors_in_a_file_of_extrinsics_name_entry_and_field(
 # -- poses
 
 
-@settings(deadline=None)
 @given(point=vectors, normal=vectors.filter(lambda v: np.linalg.norm(v) > 0.01),
        distance=st.floats(0, 1), x_axis=st.sampled_from([(1, 0, 0), (0, 1, 0), (0, 0, 2)]))
 def test_a_tool_points_straight_at_the_surface(
@@ -642,7 +634,6 @@ def test_a_tool_turns_as_it_is_told() -> None:
         tool_pose(ORIGIN, ORIGIN)
 
 
-@settings(deadline=None)
 @given(thing=vectors, base=vectors, distance=st.floats(0.1, 3), count=st.integers(1, 12))
 def test_goals_stand_around_the_thing_and_face_it(
     thing: Any, base: Any, distance: float, count: int

@@ -340,7 +340,7 @@ def test_streams_are_polled_in_many_threads_while_they_come_and_go(ros: Any) -> 
     waiting.poll(1000)
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(encoding=TEXT, frame_id=TEXT, data=st.binary(max_size=40),
        numbers=st.lists(st.integers(0, 2**32 - 1), min_size=3, max_size=3))
 def test_an_image_is_read_as_rclpy_reads_it(

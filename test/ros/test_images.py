@@ -551,7 +551,7 @@ def lies(draw: Any) -> Image:
     return msg
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(msg=lies())
 def test_any_image_gives_pixels_or_bad_encoding(msg: Image) -> None:
     try:
@@ -571,7 +571,7 @@ def test_any_image_gives_pixels_or_bad_encoding(msg: Image) -> None:
         assert not np.isinf(depth).any()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     form=st.sampled_from(['jpeg', 'png', 'bayer_rggb8; png compressed', ''])
     | st.text(max_size=20),

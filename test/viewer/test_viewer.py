@@ -12,7 +12,7 @@ import yaml
 pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from geometry_msgs.msg import Point
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nav_msgs.msg import Path as PathMsg
 from rclpy.serialization import serialize_message
@@ -59,7 +59,6 @@ def test_the_image_with_the_stamp_is_found() -> None:
     assert history.newest() is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 3000), min_size=1), st.integers(1, 10_000))
 def test_the_history_keeps_to_its_capacity(sizes: list[int], capacity: int) -> None:
     history = ImageHistory(capacity)

@@ -28,7 +28,7 @@ from support.paths import CONFIG, SKILL_FILES
 CAMERA = load_extrinsics(CONFIG / 'extrinsics' / 'tabletop.yaml').lookup(
     'base_link', OPTICAL_FRAME, 0)
 SEEDS = st.integers(0, 10_000)
-few = settings(max_examples=12, deadline=None)
+few = settings(max_examples=12)
 
 
 def table_of(seed: int, drop: float = 0.0) -> Tabletop:

@@ -16,8 +16,9 @@ Then on rendered and drawn scenes:
   point   the same with half of the questions about points, since one wrong digit is a wrong point
   compare from the end of mix again, a third about points and a quarter about the nearest thing;
           the mean of both branches is better than either at nearly everything
-All stages from ask on but place have a share of clips. Choices, numbers and boxes have batches of
-their own: they are too long, or too rare, to be learnt among the others.
+All stages with questions but place have a share of clips. Choices, numbers, boxes and, on rendered
+scenes, checks have batches of their own: they are too long, or too rare, to be learnt among the
+others.
 """
 
 from __future__ import annotations

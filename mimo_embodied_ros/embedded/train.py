@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+from mimo_embodied_ros.core.errors import InvalidRequestError
+
 from . import (
     curriculum,
     packed_model,
@@ -53,6 +55,11 @@ def _rate(stage: Stage, step: int) -> float:
     warm = min(1.0, (step + 1) / 80)
     fall = max(0.0, (done - stage.hold) / (1 - stage.hold)) if stage.hold < 1 else 0.0
     return stage.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
+
+
+def _begun(stage: int) -> list[tuple[str, int]]:
+    """Names and lengths of the stages up to one; later ones may be changed in a stopped run."""
+    return [(s.name, s.steps) for s in curriculum.STAGES[: stage + 1]]
 
 
 class Training:
@@ -94,11 +101,20 @@ class Training:
         self.optimizer = Optimizer(matrices, others)
 
     def restore(self) -> bool:
-        """Load the state in the folder; return whether there is one."""
+        """Load the state in the folder; return whether there is one.
+
+        Raises:
+            InvalidRequestError: it is of a run with other stages.
+
+        """
         path = self.folder / 'state.pt'
         if not path.exists():
             return False
         state = torch.load(path, weights_only=True)
+        if state.get('stages') != _begun(state['stage']):
+            msg = (f'{path} is of a training with other stages, which cannot be continued; remove '
+                   'it, or give another folder with --work')
+            raise InvalidRequestError(msg)
         self.learnt.load_state_dict(state['learnt'])
         self.ends = state['ends']
         self.optimizer.load_state_dict(state['optimizer'])
@@ -110,8 +126,8 @@ class Training:
         part = self.folder / 'state.part'
         torch.save({
             'learnt': self.learnt.state_dict(), 'ends': self.ends,
-            'optimizer': self.optimizer.state_dict(), 'stage': self.stage, 'step': self.step,
-            'seconds': self.seconds,
+            'optimizer': self.optimizer.state_dict(), 'stages': _begun(self.stage),
+            'stage': self.stage, 'step': self.step, 'seconds': self.seconds,
         }, part)
         part.replace(self.folder / 'state.pt')
 
@@ -272,8 +288,11 @@ def main() -> None:
     if not (read := renders.read_all(options.renders)):
         print(f'{options.renders} has no rendered pictures: training on drawn ones alone')
     training = Training(options.work, options.seed, read)
-    if training.restore():
-        print(f'continuing in stage {training.stage + 1} at step {training.step}')
+    try:
+        if training.restore():
+            print(f'continuing in stage {training.stage + 1} at step {training.step}')
+    except InvalidRequestError as error:
+        parser.error(str(error))
     training.run(options.work / 'log.jsonl')
     untrained_model.save(training.model, training.tokenizer, options.out)
     size = (options.out / 'model.safetensors').stat().st_size

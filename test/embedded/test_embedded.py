@@ -17,6 +17,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from mimo_embodied_ros.core.answers import Affordances, DrivingDecision, SpatialAnswer, TaskPlan
+from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.prompts import build_prompt
@@ -222,6 +223,18 @@ def test_a_stopped_training_is_resumed(tmp_path: Path) -> None:
     steps(resumed, 1)
     for name, weights in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], weights, msg=name)
+
+
+def test_a_training_whose_stages_were_changed_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train.Training(tmp_path, seed=1).save_state()
+    see, *others = curriculum.STAGES
+    monkeypatch.setattr(curriculum, 'STAGES', (see, *others[1:]))  # it has not come so far
+    assert train.Training(tmp_path, seed=1).restore()
+    monkeypatch.setattr(curriculum, 'STAGES', (dataclasses.replace(see, steps=9), *others))
+    with pytest.raises(InvalidRequestError, match=r'a training with other stages.*--work'):
+        train.Training(tmp_path, seed=1).restore()
 
 
 def test_branches_begin_where_the_stage_before_them_has_ended_and_their_mean_is_taken(

@@ -1,6 +1,6 @@
 """The curriculum of the embedded model: what it learns in which stage, from which questions.
 
-Ten stages, each a number of seeded steps. On drawn scenes alone, since names are bound to things
+Eleven stages, each a number of seeded steps. On drawn scenes alone, since names are bound to things
 much sooner where all things of a name look alike:
   see     the vision tower alone learns the names and places of things (the dense head)
   aim     the same to the pixel: row and column of each token, and the offset of a thing in it
@@ -12,10 +12,14 @@ much sooner where all things of a name look alike:
   speak   MiMo's own prompts, formats and think blocks, and a small share of short questions
 Then on rendered and drawn scenes:
   look    the vision tower alone, as in aim
+  choose  the whole model again, mostly from choices, numbers and checks, which are learnt only
+          when many of them come together
   mix     as speak
   point   the same with half of the questions about points, since one wrong digit is a wrong point
   compare from the end of mix again, a third about points and a quarter about the nearest thing;
           the mean of both branches is better than either at nearly everything
+A model that is trained already goes through these alone, after
+  heads   what the taught heads read from it, while it stays as it is
 All stages with questions but place have a share of clips. Choices, numbers, boxes and, on rendered
 scenes, checks have batches of their own: they are too long, or too rare, to be learnt among the
 others.
@@ -73,6 +77,7 @@ class Stage:
         checks: whether a head is taught which word decides the sense of a check.
         refusals: weight of the answer that nothing is there; when it is too high, the model
             refuses things that are there.
+        frozen: whether the model stays as it is, and only the training heads learn.
         branch: whether the stage starts from the end of the last stage that is no branch; after
             the last branch the weights become the mean over the branches' ends (model soups,
             arXiv:2203.05482).
@@ -89,6 +94,7 @@ class Stage:
     units: float = 1.0
     checks: bool = True
     refusals: float = 4.0
+    frozen: bool = False
     branch: bool = False
 
 
@@ -100,10 +106,14 @@ STAGES = (
     Stage('place', 300, 16, 3, 0.006, 0.5, 0.5, 0.2),
     Stage('speak', 700, 12, 2, 0.005, 1.0, 0.5),
     Stage('look', 400, 32, 1, 0.008, 0.5, 1.0),
-    Stage('mix', 1250, 12, 2, 0.005, 0.55, 0.5, refusals=2.0),
+    Stage('choose', 500, 12, 2, 0.005, 1.0, 0.5, refusals=2.0),
+    Stage('mix', 1600, 12, 2, 0.005, 0.55, 0.5, refusals=2.0),
     Stage('point', 400, 12, 2, 0.003, 0.2, 0.5, refusals=1.5, branch=True),
     Stage('compare', 500, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
 )
+_FIRST_RENDERED = next(i for i, stage in enumerate(STAGES) if stage.name == 'look')
+STAGES_OF_TRAINED = (Stage('heads', 60, 32, 1, 0.02, 1.0, 1.0, frozen=True),
+                     *STAGES[_FIRST_RENDERED:])
 
 
 def image_size(rng: random.Random) -> tuple[int, int]:
@@ -221,6 +231,18 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
         (0.02, 'long plan', 'thinking', 2, 202),
         (0.05, 'any', 'bare', 16, 16),
     ),
+    'choose': (
+        (0.14, 'choice', 'bare', 10, 32),
+        (0.2, 'choice', 'spoken', 8, 56),
+        (0.06, 'count', 'bare', 14, 14),
+        (0.07, 'count', 'spoken', 10, 36),
+        (0.2, 'check', 'spoken', 12, 44),
+        (0.06, 'box', 'spoken', 4, 88),
+        (0.06, 'word', 'spoken', 12, 56),
+        (0.12, 'point', 'spoken', 6, 72),
+        (0.06, 'plan', 'spoken', 5, 74),
+        (0.03, 'any', 'bare', 16, 16),
+    ),
     'point': (
         (0.45, 'point', 'spoken', 6, 72),
         (0.05, 'point', 'thinking', 5, 84),
@@ -302,23 +324,24 @@ _MIXES: dict[str, tuple[_Mix, ...]] = {
 }
 _MIXES['place road'], _MIXES['place surround'] = _MIXES['ask road'], _MIXES['ask surround']
 # held, in and on are what rendered scenes add to checks
-_MIXES['mix'] = (*_MIXES['speak'], (0.1, 'check', 'spoken', 12, 44))
+_MIXES['mix'] = (*_MIXES['speak'], (0.12, 'check', 'spoken', 12, 44),
+                 (0.06, 'nearest', 'spoken', 12, 44), (0.05, 'choice', 'spoken', 8, 56))
 for _kind in ('road', 'surround', 'video', 'images'):
-    for _stage in ('mix', 'point', 'compare'):
+    for _stage in ('choose', 'mix', 'point', 'compare'):
         _MIXES[f'{_stage} {_kind}'] = _MIXES[f'speak {_kind}']
-SILENT = ('see', 'aim', 'read', 'look')  # stages without questions
+SILENT = ('see', 'aim', 'read', 'look', 'heads')  # stages without questions
 _MIXES |= dict.fromkeys(SILENT, ((1.0, 'none', 'bare', 1, 1),))
 # share of the steps with roads
 _ROADS = {**dict.fromkeys((*SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'place': 0.14,
-          'speak': 0.2, 'mix': 0.2}
+          'speak': 0.2, 'choose': 0.14, 'mix': 0.2}
 
 
 _ROOMS = 0.15  # share of rooms among rendered scenes that are no roads
 # share of the steps with rendered scenes, where there are such
-_RENDERED = {'look': 0.75, 'mix': 0.65, 'point': 0.6, 'compare': 0.6}
+_RENDERED = {'heads': 0.5, 'look': 0.75, 'choose': 0.65, 'mix': 0.65, 'point': 0.6, 'compare': 0.6}
 _SURROUNDS = 0.2  # share of the steps with rendered roads, with all cameras of a car
 # share of the steps with clips
-_CLIPS = {'ask': 0.04, 'speak': 0.08, 'mix': 0.1, 'point': 0.08, 'compare': 0.08}
+_CLIPS = {'ask': 0.04, 'speak': 0.08, 'choose': 0.08, 'mix': 0.1, 'point': 0.08, 'compare': 0.08}
 # Pictures of a table for each of a clip: a clip's take more of the language model's time.
 _FEWER = 4
 

@@ -1,6 +1,7 @@
 """Train the embedded model from scratch: ``python -m mimo_embodied_ros.embedded.train``.
 
-`curriculum` describes the stages. A run that was stopped continues where it was.
+`curriculum` describes the stages. A run that was stopped continues where it was. With ``--weights``
+it begins with those of a trained model, and goes through the stages with rendered scenes alone.
 
 Some attention heads are taught where to attend: from a thing to its nearest neighbour (vision), and
 from a name to the thing, and from the answer to the names in the question and to the word that says
@@ -32,11 +33,12 @@ from . import (
     taught_attention,
     untrained_model,
     vision_supervision,
+    warm_start,
 )
 from .optimizer import Optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from tokenizers import Tokenizer
 
@@ -57,18 +59,20 @@ def _rate(stage: Stage, step: int) -> float:
     return stage.rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
 
 
-def _begun(stage: int) -> list[tuple[str, int]]:
+def _begun(stages: Sequence[Stage], stage: int) -> list[tuple[str, int]]:
     """Names and lengths of the stages up to one; later ones may be changed in a stopped run."""
-    return [(s.name, s.steps) for s in curriculum.STAGES[: stage + 1]]
+    return [(s.name, s.steps) for s in stages[: stage + 1]]
 
 
 class Training:
     """The model, the training heads and the optimiser, and the step that they have reached."""
 
     def __init__(
-        self, folder: Path, seed: int, renders: Mapping[str, Renders] | None = None
+        self, folder: Path, seed: int, renders: Mapping[str, Renders] | None = None,
+        stages: Sequence[Stage] | None = None,
     ) -> None:
         self.folder, self.seed, self.renders = folder, seed, renders or {}
+        self.stages = stages or curriculum.STAGES
         self.tokenizer: Tokenizer = untrained_model.new_tokenizer(seed)
         self.packer = packing.Packer(self.tokenizer)
         self.model = untrained_model.new_model(self.tokenizer, seed)
@@ -111,7 +115,7 @@ class Training:
         if not path.exists():
             return False
         state = torch.load(path, weights_only=True)
-        if state.get('stages') != _begun(state['stage']):
+        if state.get('stages') != _begun(self.stages, state['stage']):
             msg = (f'{path} is of a training with other stages, which cannot be continued; remove '
                    'it, or give another folder with --work')
             raise InvalidRequestError(msg)
@@ -126,7 +130,7 @@ class Training:
         part = self.folder / 'state.part'
         torch.save({
             'learnt': self.learnt.state_dict(), 'ends': self.ends,
-            'optimizer': self.optimizer.state_dict(), 'stages': _begun(self.stage),
+            'optimizer': self.optimizer.state_dict(), 'stages': _begun(self.stages, self.stage),
             'stage': self.stage, 'step': self.step, 'seconds': self.seconds,
         }, part)
         part.replace(self.folder / 'state.pt')
@@ -228,6 +232,8 @@ class Training:
 
     def _learn(self, loss: torch.Tensor, stage: Stage) -> None:
         loss.backward()
+        if stage.frozen:
+            self.model.zero_grad()
         learning = [p for p in self.learnt.parameters() if p.grad is not None]
         torch.nn.utils.clip_grad_norm_(learning, 1.0)
         self.optimizer.step(_rate(stage, self.step))
@@ -236,8 +242,8 @@ class Training:
         """Train all stages to the end."""
         statistics: dict[str, list[float]] = {}
         started = time.monotonic() - self.seconds
-        while self.stage < len(curriculum.STAGES):
-            stage = curriculum.STAGES[self.stage]
+        while self.stage < len(self.stages):
+            stage = self.stages[self.stage]
             while self.step < stage.steps:
                 self.train_step(stage, statistics)
                 self.step += 1
@@ -256,9 +262,9 @@ class Training:
 
     def _end_stage(self) -> None:
         """Begin the next stage: a branch from the fork; after branches from their mean."""
-        branch = curriculum.STAGES[self.stage].branch
+        branch = self.stages[self.stage].branch
         self.stage, self.step = self.stage + 1, 0
-        next_branch = self.stage < len(curriculum.STAGES) and curriculum.STAGES[self.stage].branch
+        next_branch = self.stage < len(self.stages) and self.stages[self.stage].branch
         if branch or next_branch:
             self.ends.append({k: v.clone() for k, v in self.learnt.state_dict().items()})
         if next_branch:
@@ -280,6 +286,8 @@ def main() -> None:
                         help='folder of the run, to continue from (default: %(default)s)')
     parser.add_argument('--renders', type=Path, default=renders.FOLDER,
                         help='folder of the rendered pictures (default: %(default)s)')
+    parser.add_argument('--weights', type=Path,
+                        help='folder of a trained model to go on from; default: from nothing')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=2)
     options = parser.parse_args()
@@ -287,10 +295,13 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     if not (read := renders.read_all(options.renders)):
         print(f'{options.renders} has no rendered pictures: training on drawn ones alone')
-    training = Training(options.work, options.seed, read)
+    stages = curriculum.STAGES_OF_TRAINED if options.weights else curriculum.STAGES
+    training = Training(options.work, options.seed, read, stages)
     try:
         if training.restore():
             print(f'continuing in stage {training.stage + 1} at step {training.step}')
+        elif options.weights:
+            warm_start.take_weights(training.model, training.tokenizer, options.weights)
     except InvalidRequestError as error:
         parser.error(str(error))
     training.run(options.work / 'log.jsonl')

@@ -106,8 +106,8 @@ STAGES = (
     Stage('place', 300, 16, 3, 0.006, 0.5, 0.5, 0.2),
     Stage('speak', 700, 12, 2, 0.005, 1.0, 0.5),
     Stage('look', 400, 32, 1, 0.008, 0.5, 1.0),
-    Stage('choose', 500, 12, 2, 0.005, 1.0, 0.5, refusals=2.0),
-    Stage('mix', 1600, 12, 2, 0.005, 0.55, 0.5, refusals=2.0),
+    Stage('choose', 800, 12, 2, 0.005, 1.0, 0.5, refusals=2.0),
+    Stage('mix', 1500, 12, 2, 0.005, 0.55, 0.5, refusals=2.0),
     Stage('point', 400, 12, 2, 0.003, 0.2, 0.5, refusals=1.5, branch=True),
     Stage('compare', 500, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
 )

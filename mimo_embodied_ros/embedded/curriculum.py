@@ -28,7 +28,7 @@ others.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.query import Task
@@ -105,15 +105,18 @@ STAGES = (
     Stage('ask', 500, 16, 3, 0.006, 1.0, 0.5, checks=False),
     Stage('place', 300, 16, 3, 0.006, 0.5, 0.5, 0.2),
     Stage('speak', 700, 12, 2, 0.005, 1.0, 0.5),
-    Stage('look', 400, 32, 1, 0.008, 0.5, 1.0),
+    Stage('look', 2400, 32, 1, 0.015, 0.5, 1.0),
     Stage('choose', 800, 12, 2, 0.005, 1.0, 0.5, refusals=2.0),
-    Stage('mix', 1500, 12, 2, 0.005, 0.55, 0.5, refusals=2.0),
-    Stage('point', 400, 12, 2, 0.003, 0.2, 0.5, refusals=1.5, branch=True),
-    Stage('compare', 500, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
+    Stage('mix', 900, 12, 2, 0.005, 0.4, 0.5, refusals=2.0),
+    Stage('point', 350, 12, 2, 0.003, 0.2, 0.5, refusals=1.5, branch=True),
+    Stage('compare', 400, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
 )
-_FIRST_RENDERED = next(i for i, stage in enumerate(STAGES) if stage.name == 'look')
-STAGES_OF_TRAINED = (Stage('heads', 60, 32, 1, 0.02, 1.0, 1.0, frozen=True),
-                     *STAGES[_FIRST_RENDERED:])
+_LOOK, _CHOOSE, _MIX, *_BRANCHES = STAGES[[stage.name for stage in STAGES].index('look'):]
+# how the shipped weights went: after 400 steps of look half of the shapes were taken for others
+STAGES_OF_TRAINED = (
+    Stage('heads', 60, 32, 1, 0.02, 1.0, 1.0, frozen=True),
+    replace(_LOOK, steps=400, rate=0.008), _CHOOSE, replace(_MIX, steps=500, hold=1.0),
+    _LOOK, _MIX, *_BRANCHES)
 
 
 def image_size(rng: random.Random) -> tuple[int, int]:
@@ -338,7 +341,7 @@ _ROADS = {**dict.fromkeys((*SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'pl
 
 _ROOMS = 0.15  # share of rooms among rendered scenes that are no roads
 # share of the steps with rendered scenes, where there are such
-_RENDERED = {'heads': 0.5, 'look': 0.75, 'choose': 0.65, 'mix': 0.65, 'point': 0.6, 'compare': 0.6}
+_RENDERED = {'heads': 0.5, 'look': 0.85, 'choose': 0.65, 'mix': 0.65, 'point': 0.6, 'compare': 0.6}
 _SURROUNDS = 0.2  # share of the steps with rendered roads, with all cameras of a car
 # share of the steps with clips
 _CLIPS = {'ask': 0.04, 'speak': 0.08, 'choose': 0.08, 'mix': 0.1, 'point': 0.08, 'compare': 0.08}

@@ -77,6 +77,8 @@ class Stage:
         checks: whether a head is taught which word decides the sense of a check.
         refusals: weight of the answer that nothing is there; when it is too high, the model
             refuses things that are there.
+        names: weight of colour and shape in the dense head's loss; the digits of places get its
+            inverse.
         frozen: whether the model stays as it is, and only the training heads learn.
         branch: whether the stage starts from the end of the last stage that is no branch; after
             the last branch the weights become the mean over the branches' ends (model soups,
@@ -94,6 +96,7 @@ class Stage:
     units: float = 1.0
     checks: bool = True
     refusals: float = 4.0
+    names: float = 1.0
     frozen: bool = False
     branch: bool = False
 
@@ -105,18 +108,19 @@ STAGES = (
     Stage('ask', 500, 16, 3, 0.006, 1.0, 0.5, checks=False),
     Stage('place', 300, 16, 3, 0.006, 0.5, 0.5, 0.2),
     Stage('speak', 700, 12, 2, 0.005, 1.0, 0.5),
-    Stage('look', 2400, 32, 1, 0.015, 0.5, 1.0),
-    Stage('choose', 800, 12, 2, 0.005, 1.0, 0.5, refusals=2.0),
-    Stage('mix', 900, 12, 2, 0.005, 0.4, 0.5, refusals=2.0),
-    Stage('point', 350, 12, 2, 0.003, 0.2, 0.5, refusals=1.5, branch=True),
-    Stage('compare', 400, 12, 2, 0.004, 0.3, 0.5, refusals=1.5, branch=True),
+    Stage('look', 2400, 32, 1, 0.015, 0.5, 1.0, names=4.0),
+    Stage('choose', 800, 12, 2, 0.005, 1.0, 0.5, names=4.0, refusals=2.0),
+    Stage('mix', 900, 12, 2, 0.005, 0.4, 0.5, names=4.0, refusals=2.0),
+    Stage('point', 350, 12, 2, 0.003, 0.2, 0.5, names=4.0, refusals=1.5, branch=True),
+    Stage('compare', 400, 12, 2, 0.004, 0.3, 0.5, names=4.0, refusals=1.5, branch=True),
 )
 _LOOK, _CHOOSE, _MIX, *_BRANCHES = STAGES[[stage.name for stage in STAGES].index('look'):]
 # how the shipped weights went: after 400 steps of look half of the shapes were taken for others
 STAGES_OF_TRAINED = (
     Stage('heads', 60, 32, 1, 0.02, 1.0, 1.0, frozen=True),
-    replace(_LOOK, steps=400, rate=0.008), _CHOOSE, replace(_MIX, steps=500, hold=1.0),
-    _LOOK, _MIX, *_BRANCHES)
+    replace(_LOOK, steps=400, rate=0.008, names=1.0), replace(_CHOOSE, names=1.0),
+    replace(_MIX, steps=500, hold=1.0, names=1.0),
+    _LOOK, replace(_LOOK, steps=2000, rate=0.012, hold=0.2), _MIX, *_BRANCHES)
 
 
 def image_size(rng: random.Random) -> tuple[int, int]:

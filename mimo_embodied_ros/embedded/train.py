@@ -151,7 +151,8 @@ class Training:
             self.model, batch.patches, batch.grid, neighbours)
         targets = vision_supervision.targets(pictures, *batch.grid)
         tokens, target = image_tokens.flatten(0, 1), targets.flatten(0, 1)
-        loss, parts = vision_supervision.dense_loss(self.heads['dense'](tokens), target)
+        loss, parts = vision_supervision.dense_loss(
+            self.heads['dense'](tokens), target, stage.names)
         if stage.name != 'see':
             aim, offset = vision_supervision.aim_loss(
                 self.heads['aim'](tokens), target, *batch.grid)

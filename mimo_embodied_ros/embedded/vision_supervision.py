@@ -108,9 +108,17 @@ def _numbers(scene: Table | Road, thing: Thing | RoadObject) -> tuple[int, ...]:
 
 
 def dense_loss(
-    outputs: torch.Tensor, target: torch.Tensor
+    outputs: torch.Tensor, target: torch.Tensor, names: float = 1.0
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    """Return the loss of the dense head's (tokens, WIDTH) outputs, and its parts for the log."""
+    """Return the loss of the dense head's (tokens, WIDTH) outputs, and its parts for the log.
+
+    Args:
+        outputs: of the dense head.
+        target: (tokens, …) of `targets`.
+        names: weight of colours and shapes; digits of places get the inverse of it, the last of
+            which are noise that hides how the shapes are told apart.
+
+    """
     exists, *named, size, box, near, place, bend = outputs.float().split(_PARTS, -1)
     present = target[:, 0] > 0
     things = target[present]
@@ -120,10 +128,11 @@ def dense_loss(
         'place': 2 * F.l1_loss(place, target[:, -3:-1]),
         'bend': _class_loss(bend, target[:, -1]),
     }
-    names = ('colour', 'shape', 'near_colour', 'near_shape', *(f'digit{i}' for i in range(_DIGITS)),
-             'number', 'same_colour', 'same_shape')
-    for i, name in enumerate(names):
-        weight = 1.0 if i < 4 else 0.7 if i < 4 + _POINT_DIGITS else 0.3 if i < 4 + _DIGITS else 0.5
+    classes = ('colour', 'shape', 'near_colour', 'near_shape',
+               *(f'digit{i}' for i in range(_DIGITS)), 'number', 'same_colour', 'same_shape')
+    for i, name in enumerate(classes):
+        weight = (names if i < 2 else 1.0 if i < 4 else 0.7 / names if i < 4 + _POINT_DIGITS else
+                  0.3 / names if i < 4 + _DIGITS else 0.5)
         losses[name] = weight * _class_loss(named[i][present], things[:, i + 1])
     has_near = things[:, 3] >= 0
     apart = near[present][has_near] - things[has_near, _SIZE + 5 : _SIZE + 7]

@@ -111,8 +111,8 @@ STAGES = (
     Stage('look', 2400, 32, 1, 0.015, 0.5, 1.0, names=4.0),
     Stage('choose', 800, 12, 2, 0.005, 1.0, 0.5, names=4.0, refusals=2.0),
     Stage('mix', 900, 12, 2, 0.005, 0.4, 0.5, names=4.0, refusals=2.0),
-    Stage('point', 350, 12, 2, 0.003, 0.2, 0.5, names=4.0, refusals=1.5, branch=True),
-    Stage('compare', 400, 12, 2, 0.004, 0.3, 0.5, names=4.0, refusals=1.5, branch=True),
+    Stage('point', 350, 12, 2, 0.003, 0.2, 0.5, names=4.0, refusals=1.2, branch=True),
+    Stage('compare', 400, 12, 2, 0.004, 0.3, 0.5, names=4.0, refusals=1.2, branch=True),
 )
 _LOOK, _CHOOSE, _MIX, *_BRANCHES = STAGES[[stage.name for stage in STAGES].index('look'):]
 # how the shipped weights went: after 400 steps of look half of the shapes were taken for others
@@ -120,7 +120,9 @@ STAGES_OF_TRAINED = (
     Stage('heads', 60, 32, 1, 0.02, 1.0, 1.0, frozen=True),
     replace(_LOOK, steps=400, rate=0.008, names=1.0), replace(_CHOOSE, names=1.0),
     replace(_MIX, steps=500, hold=1.0, names=1.0),
-    _LOOK, replace(_LOOK, steps=2000, rate=0.012, hold=0.2), _MIX, *_BRANCHES)
+    _LOOK, replace(_LOOK, steps=2000, rate=0.012, hold=0.2), _MIX,
+    replace(_LOOK, steps=4000, rate=0.012, hold=0.2), replace(_MIX, steps=1400, refusals=1.3),
+    *_BRANCHES)
 
 
 def image_size(rng: random.Random) -> tuple[int, int]:

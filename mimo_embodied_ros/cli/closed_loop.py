@@ -166,11 +166,10 @@ def _node_and_executor(
 @contextlib.contextmanager
 def _spun(*nodes: Node) -> Iterator[None]:
     """Spin nodes in one thread."""
-    from rclpy.executors import SingleThreadedExecutor
-
     from mimo_embodied_ros.ros import process
+    from mimo_embodied_ros.ros.executor import Executor
 
-    executor, closing = SingleThreadedExecutor(), threading.Event()
+    executor, closing = Executor(), threading.Event()
     for node in nodes:
         executor.add_node(node)
 

@@ -166,12 +166,12 @@ class Asker:
         """Make the clients of the node's actions."""
         from lifecycle_msgs.srv import GetState
         from rclpy.action import ActionClient
-        from rclpy.executors import SingleThreadedExecutor
 
         from mimo_embodied_ros import action
+        from mimo_embodied_ros.ros.executor import Executor
 
         self._server, self._log = server, log
-        self._executor = SingleThreadedExecutor()
+        self._executor = Executor()
         self._executor.add_node(node)
         self._state = node.create_client(GetState, '/mimo_embodied/get_state')
         kinds = {

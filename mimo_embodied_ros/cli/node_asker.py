@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import rclpy
 from builtin_interfaces.msg import Time
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
@@ -21,6 +20,7 @@ from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.evaluation.run import Prediction
 from mimo_embodied_ros.msg import ModelInfo
 from mimo_embodied_ros.ros import process
+from mimo_embodied_ros.ros.executor import Executor
 from mimo_embodied_ros.ros.images import encode_image
 from mimo_embodied_ros.ros.request_kinds import KINDS
 from mimo_embodied_ros.share import carry_large_images
@@ -146,7 +146,7 @@ def _find_model(node: Node, name: str, wait_s: float) -> Any:
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     topic = node.resolve_topic_name(f'{name}/model_info')
     own = rclpy.create_node(f'{node.get_name()}_model', context=node.context)
-    executor = SingleThreadedExecutor(context=node.context)
+    executor = Executor(context=node.context)
     executor.add_node(own)
     own.create_subscription(ModelInfo, topic, found.append, latched)
     end = time.monotonic() + wait_s

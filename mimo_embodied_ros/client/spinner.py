@@ -7,11 +7,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 
 from mimo_embodied_ros.core.errors import SendGoalError
+from mimo_embodied_ros.ros.executor import Executor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ class Spinner:
         self._found: dict[str, Any] = {}  # in the graph, in this round of watching
         self._lock = threading.Lock()
         self._closing = False
-        self._executor = SingleThreadedExecutor(context=node.context)
+        self._executor = Executor(context=node.context)
         self._executor.add_node(self.own_node)
         self._thread = threading.Thread(target=self._spin, name='mimo_client', daemon=True)
         self._thread.start()

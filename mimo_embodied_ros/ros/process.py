@@ -14,13 +14,14 @@ from rclpy.exceptions import (
     NotInitializedException,
     ParameterException,
 )
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 
 from mimo_embodied_ros.core.characters import valid_text
 from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
 from mimo_embodied_ros.core.files import expand, reason
 
 from .arguments import checked_arguments
+from .executor import Executor
 from .given_parameters import check_given
 from .parameters import ros_reason
 
@@ -67,7 +68,7 @@ def run(
             node = _made(make)
             for sentence in check_given(node, args):
                 node.get_logger().warning(sentence)
-            executor = SingleThreadedExecutor()
+            executor = Executor()
             executor.add_node(node)
             started = executor.create_task(start, node)
             executor.spin_until_future_complete(started)

@@ -115,7 +115,7 @@ STAGES = (
     Stage('compare', 400, 12, 2, 0.004, 0.3, 0.5, names=4.0, refusals=1.2, branch=True),
 )
 _LOOK, _CHOOSE, _MIX, *_BRANCHES = STAGES[[stage.name for stage in STAGES].index('look'):]
-# how the shipped weights went: after 400 steps of look half of the shapes were taken for others
+# a first run, which found that after 400 steps of look half of the shapes were taken for others
 STAGES_OF_TRAINED = (
     Stage('heads', 60, 32, 1, 0.02, 1.0, 1.0, frozen=True),
     replace(_LOOK, steps=400, rate=0.008, names=1.0), replace(_CHOOSE, names=1.0),

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
-from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError
 
 from . import (
     curriculum,
@@ -303,7 +303,7 @@ def main() -> None:
             print(f'continuing in stage {training.stage + 1} at step {training.step}')
         elif options.weights:
             warm_start.take_weights(training.model, training.tokenizer, options.weights)
-    except InvalidRequestError as error:
+    except MimoError as error:
         parser.error(str(error))
     training.run(options.work / 'log.jsonl')
     untrained_model.save(training.model, training.tokenizer, options.out)

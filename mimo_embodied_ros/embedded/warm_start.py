@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from tokenizers import Tokenizer
-from transformers import Qwen2_5_VLForConditionalGeneration
+from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration
+
+from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.engine.checkpoint import open_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tokenizers import Tokenizer
 
 _TIED = 'lm_head.weight', 'model.language_model.embed_tokens.weight'
 
@@ -27,9 +31,21 @@ def take_weights(
         tokenizer: the tokenizer of ``model``.
         folder: folder of a trained model, as `untrained_model.save` writes it.
 
+    Raises:
+        ModelNotReadyError: it is not there, or incomplete.
+        InvalidRequestError: its model has another shape.
+
     """
-    trained = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    old = Tokenizer.from_file(str(folder / 'tokenizer.json'))
+    directory = open_checkpoint(str(folder), download=False).directory
+    trained = Qwen2_5_VLForConditionalGeneration.from_pretrained(directory, dtype=torch.float32)
+    weights = trained.state_dict()
+    shapes, others = ({name: value.shape[1:] if name in _TIED else value.shape
+                       for name, value in state.items()} for state in (model.state_dict(), weights))
+    if shapes != others:
+        raise InvalidRequestError(
+            f'the model in {folder} has another shape than the embedded model; give one that '
+            'embedded.train has written')
+    old = AutoTokenizer.from_pretrained(directory).backend_tokenizer
     rows = trained.lm_head.weight.detach()
     own = model.lm_head.weight.detach().clone()
     for token, place in tokenizer.get_vocab().items():
@@ -37,4 +53,4 @@ def take_weights(
         parts = [known] if known is not None else old.encode(
             tokenizer.decode([place], skip_special_tokens=False), add_special_tokens=False).ids
         own[place] = rows[parts].mean(0)
-    model.load_state_dict(trained.state_dict() | dict.fromkeys(_TIED, own))
+    model.load_state_dict(weights | dict.fromkeys(_TIED, own))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
+import pytest
 import torch
 from tokenizers import Tokenizer
 from transformers import Qwen2_5_VLForConditionalGeneration
 
+from mimo_embodied_ros.core.errors import InvalidRequestError, ModelNotReadyError
 from mimo_embodied_ros.embedded import curriculum, train, untrained_model, warm_start
+from support.paths import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +41,23 @@ def test_weights_are_taken_and_tokens_are_matched_by_their_text(tmp_path: Path) 
     assert model.lm_head.weight is model.model.language_model.embed_tokens.weight
     for name, weights in trained.model.visual.state_dict().items():
         assert torch.equal(model.model.visual.state_dict()[name], weights), name
+
+
+def test_what_is_no_model_or_another_one_is_refused(tmp_path: Path) -> None:
+    tokenizer = untrained_model.new_tokenizer(1)
+    model = untrained_model.new_model(tokenizer)
+    with pytest.raises(ModelNotReadyError, match='there is no model directory'):
+        warm_start.take_weights(model, tokenizer, tmp_path / 'none')
+    config = model.config.get_text_config()
+    config.intermediate_size //= 2
+    Qwen2_5_VLForConditionalGeneration(model.config).save_pretrained(tmp_path)
+    for file in ('tokenizer.json', 'tokenizer_config.json', 'preprocessor_config.json'):
+        shutil.copy(EMBEDDED_MODEL / file, tmp_path)
+    with pytest.raises(InvalidRequestError, match='another shape'):
+        warm_start.take_weights(model, tokenizer, tmp_path)
+    (tmp_path / 'tokenizer.json').unlink()
+    with pytest.raises(ModelNotReadyError, match=r'tokenizer\.json'):
+        warm_start.take_weights(model, tokenizer, tmp_path)
 
 
 def test_the_heads_learn_first_while_the_model_stays_as_it_is(tmp_path: Path) -> None:

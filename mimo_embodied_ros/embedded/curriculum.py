@@ -115,14 +115,11 @@ STAGES = (
     Stage('compare', 400, 12, 2, 0.004, 0.3, 0.5, names=4.0, refusals=1.2, branch=True),
 )
 _LOOK, _CHOOSE, _MIX, *_BRANCHES = STAGES[[stage.name for stage in STAGES].index('look'):]
-# a first run, which found that after 400 steps of look half of the shapes were taken for others
 STAGES_OF_TRAINED = (
     Stage('heads', 60, 32, 1, 0.02, 1.0, 1.0, frozen=True),
-    replace(_LOOK, steps=400, rate=0.008, names=1.0), replace(_CHOOSE, names=1.0),
-    replace(_MIX, steps=500, hold=1.0, names=1.0),
-    _LOOK, replace(_LOOK, steps=2000, rate=0.012, hold=0.2), _MIX,
-    replace(_LOOK, steps=4000, rate=0.012, hold=0.2), replace(_MIX, steps=1400, refusals=1.3),
-    *_BRANCHES)
+    # of rendered shapes half are taken for others after 400 steps, and 4 % after 8,000
+    replace(_LOOK, steps=4500, hold=0.3), replace(_CHOOSE, steps=600, refusals=1.3),
+    replace(_MIX, refusals=1.3), *(replace(branch, steps=300) for branch in _BRANCHES))
 
 
 def image_size(rng: random.Random) -> tuple[int, int]:

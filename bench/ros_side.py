@@ -1,4 +1,4 @@
-"""Measure the time that ROS adds to an answer, and that a cancelled goal takes to end.
+"""Measure what ROS adds to an answer, how old its image is then, and how soon cancelled goals end.
 
 A camera runs meanwhile. The node, the camera and the client are processes of their own, as on a
 robot.
@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -172,15 +173,25 @@ class Client:
                     return ending.result().result
         raise self._silence(f'a result of {server}')
 
-    def yes_no(self) -> tuple[float, Any]:
-        """Ask a yes/no question; return the seconds from goal to result, and the statistics."""
+    def yes_no(self) -> tuple[float, float, Any]:
+        """Ask a yes/no question.
+
+        Returns:
+            Seconds from the goal to its result, seconds from the image's stamp to the result, and
+            the statistics.
+
+        """
+        from mimo_embodied_ros.ros.stamps import nanoseconds_of
+
         begin = time.perf_counter()
         _, ending = self._send(self._spatial, self._yes_no)
         result = self._wait(ending).result
         seconds = time.perf_counter() - begin
+        now_ns = self._node.get_clock().now().nanoseconds
         if result.error_code:
             raise RuntimeError(result.error_msg)
-        return seconds, result.stats
+        stamp_ns = nanoseconds_of(result.answer.header.stamp)
+        return seconds, (now_ns - stamp_ns) / 1e9, result.stats
 
     def bare(self) -> float:
         """Return the seconds from goal to result of an action that does nothing."""
@@ -281,15 +292,17 @@ def _measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
 def _added(client: Client, goals: int) -> dict[str, Any]:
     from mimo_embodied_ros.ros.messages import seconds
 
-    total, added, node = [], [], []
+    times: defaultdict[str, list[float]] = defaultdict(list)
     for _ in range(goals):
-        taken, stats = client.yes_no()
-        engine = seconds(stats.generation_time)
-        total.append(1e3 * taken)
-        added.append(1e3 * (taken - engine))
-        node.append(1e3 * (seconds(stats.total_time) - engine))
-    return {'goal_to_result_ms': spread(total), 'added_ms': spread(added),
-            'added_in_node_ms': spread(node)}
+        taken, since_stamp, stats = client.yes_no()
+        engine, age = seconds(stats.generation_time), seconds(stats.image_age)
+        for name, value in (
+                ('goal_to_result_ms', taken), ('added_ms', taken - engine),
+                ('added_in_node_ms', seconds(stats.total_time) - engine),
+                ('stamp_to_answer_ms', since_stamp), ('image_age_ms', age), ('engine_ms', engine),
+                ('after_image_ms', since_stamp - age - engine)):
+            times[name].append(1e3 * value)
+    return {name: spread(values) for name, values in times.items()}
 
 
 def _cancelled(client: Client, cancels: int, rng: random.Random) -> dict[str, Any]:

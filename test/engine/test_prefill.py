@@ -1,4 +1,4 @@
-"""How prompts are read: attention without masks in memory."""
+"""How prompts are read: attention without masks in memory, images together."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from mimo_embodied_ros.engine.decoder import Decoder
 from mimo_embodied_ros.engine.vision import EmbeddedPrompt
+from mimo_embodied_ros.engine.vision_tower import VisionTower
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 HIDDEN, HEADS, WIDEST = 64, 4, 256  # of the random model; the widest of its linear layers
+SIZES = ((4, 4), (16, 16), (14, 22), (2, 40), (16, 16), (14, 22))  # rows and columns of patches
 
 
 @pytest.fixture(scope='module')
@@ -129,3 +131,46 @@ def test_no_mask_is_larger_than_what_is_new_times_what_is_there(
     mask = new * (start + new) if start else 0
     assert linear < HEADS * new * (start + new), 'else this test shows nothing'
     assert made.largest <= max(linear, mask, kept), made.shape
+
+
+def features(model: Any, patches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Of each image alone, by transformers."""
+    found = []
+    with torch.inference_mode():
+        for image, size in zip(patches, SIZES, strict=True):
+            output = model.model.get_image_features(image, torch.tensor([(1, *size)]))
+            found.append(torch.cat(tuple(getattr(output, 'pooler_output', output))))
+    return found
+
+
+def test_images_together_are_images_alone_are_those_of_transformers(model: Any) -> None:
+    """Of several sizes, with windows of all sizes; each size twice or once."""
+    drawn = torch.Generator().manual_seed(2)
+    patches = [torch.randn(rows * columns, 1176, generator=drawn) for rows, columns in SIZES]
+    expected = features(model, patches)
+    tower = VisionTower(model.model.visual)
+    with torch.inference_mode():
+        together = tower(patches, SIZES)
+        alone = [tower([image], [size])[0] for image, size in zip(patches, SIZES, strict=True)]
+    for one, other, true, (rows, columns) in zip(together, alone, expected, SIZES, strict=True):
+        assert one.shape == (rows * columns // 4, HIDDEN)
+        torch.testing.assert_close(one, true, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(other, true, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(together[1], together[4], atol=1e-2), 'two images of one size'
+
+
+def test_windows_of_one_size_are_one_call(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 3 images of 16 x 22 patches, whose windows of 8 x 8 leave a narrower column."""
+    calls: list[tuple[int, ...]] = []
+    attention = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        torch.nn.functional, 'scaled_dot_product_attention',
+        lambda query, *more, **options: (
+            calls.append(tuple(query.shape)), attention(query, *more, **options))[1])
+    tower = VisionTower(model.model.visual)
+    with torch.inference_mode():
+        tower([torch.randn(16 * 22, 1176) for _ in range(3)], [(16, 22)] * 3)
+    # windows of the first layer by size, whole images in the second
+    assert calls == [(3 * 2, 2, 8 * 6, 16), (3 * 2 * 2, 2, 64, 16), (3, 2, 16 * 22, 16)]

@@ -5,19 +5,23 @@ Both are cached for the next question about the same images. Pairs of a video's 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .prefix_cache import Prefix, TensorCache
+from .vision_tower import VisionTower
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .decoder import Decoder
     from .kv_memory import Row
     from .processor import EncodedImage, EncodedPrompt
+    from .threads import Threads
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,35 @@ class EmbeddedPrompt:
             places = places[:, None].expand(-1, 3)
         return replace(self, hidden=hidden, positions=torch.cat([self.positions, places]))
 
+    def parts(self, tokens: int, cut: int = 0) -> list[EmbeddedPrompt]:
+        """Divide it into parts of at most so many tokens; one ends before place ``cut``."""
+        length = len(self.hidden)
+        ends = [*range(0, cut, tokens), *range(cut, length, tokens), length]
+        return [
+            replace(self, hidden=self.hidden[begin:end], positions=self.positions[begin:end],
+                    start=self.start + begin)
+            for begin, end in pairwise(ends)]
+
 
 class Vision:
     """Embeds prompts with their images; ``cache`` keeps image features and prefixes."""
 
-    def __init__(self, model: Any, decoder: Decoder, cache_bytes: int) -> None:
-        """Take a ``Qwen2_5_VLForConditionalGeneration`` and cache at most ``cache_bytes`` bytes."""
-        self._model, self._decoder = model.model, decoder
+    def __init__(
+        self, model: Any, decoder: Decoder, threads: Threads, cache_bytes: int, together: int
+    ) -> None:
+        """Prepare.
+
+        Args:
+            model: a ``Qwen2_5_VLForConditionalGeneration``.
+            decoder: of the same model.
+            threads: of the CPU.
+            cache_bytes: size of the cache.
+            together: tokens of images that go through the vision tower together; a larger one
+                goes alone.
+
+        """
+        self._tower, self._decoder = VisionTower(model.model.visual), decoder
+        self._threads, self._together = threads, together
         self.cache = TensorCache(cache_bytes)
 
     def make_patches(self, encoded: EncodedPrompt) -> None:
@@ -74,7 +100,8 @@ class Vision:
             positions = torch.arange(len(tokens), device=decoder.device)
             positions += prefix.position if prefix else 0
             return EmbeddedPrompt(hidden, positions, start, prefix)
-        features = torch.cat([self._features(image) for image in encoded.images])
+        known = self.read(encoded.images)
+        features = torch.cat([known[image.key] for image in encoded.images])
         image_at = encoded.image_at[: len(tokens)].to(decoder.device)
         hidden[image_at] = features.to(hidden.dtype)
         positions = encoded.positions[: len(tokens)].to(decoder.device)
@@ -87,40 +114,47 @@ class Vision:
             position = int(prompt.positions[: encoded.prefix].max()) + 1
             self.cache.put(encoded.key, Prefix(cache, position), cache)
 
-    def read_prefix(self, encoded: EncodedPrompt) -> bool:
-        """Read a prompt's prefix by itself and keep it, unless it is kept already.
+    def new_images(self, prompts: Iterable[EncodedPrompt]) -> list[EncodedImage]:
+        """Return images that prompts need and that are not kept, each once.
 
-        Where prefix and text are read in one pass, they are rounded otherwise than where the
-        prefix comes from the cache.
-
-        Returns:
-            Whether it was read now.
-
+        They are the first ones, as many as go through the vision tower together.
         """
-        if encoded.key is None or self.cache.get(encoded.key) is not None:
-            return False
-        encoded = replace(encoded, tokens=encoded.tokens[: encoded.prefix])
-        prompt = self.embed(encoded)
-        (row,) = self._decoder.memory.add([encoded.prefix + 1])
-        try:
-            self._decoder.read([prompt], [row])
-            self.keep_prefix(encoded, prompt, row)
-        finally:
-            self._decoder.memory.remove(row)
-        return True
+        new: dict[bytes, EncodedImage] = {}
+        for encoded in prompts:
+            if encoded.key not in self.cache:
+                new |= {image.key: image for image in encoded.images
+                        if image.key not in self.cache}
+        return next(self._portions(new.values()), [])
 
-    def _features(self, image: EncodedImage) -> torch.Tensor:
-        """Return the vision tower's features of an image, (tokens, hidden size).
+    def read(self, images: Iterable[EncodedImage]) -> dict[bytes, torch.Tensor]:
+        """Return the features of images by key, (tokens, hidden size); new ones are kept."""
+        wanted = {image.key: image for image in images}
+        features = {key: self.cache.get(key) for key in wanted}
+        new = [image for key, image in wanted.items() if features[key] is None]
+        for portion in self._portions(new):
+            self._threads.use(sum(math.prod(image.grid) for image in portion))
+            made = self._tower([image.patches() for image in portion],
+                               [image.grid[1:] for image in portion])
+            for image, feature in zip(portion, made, strict=True):
+                features[image.key] = feature
+                self.cache.put(image.key, feature, feature)
+                image.forget_patches()
+        return features
+
+    def _portions(self, images: Iterable[EncodedImage]) -> Iterator[list[EncodedImage]]:
+        """Divide images into those that go through the vision tower together.
 
         Those of a video's pairs do not depend on each other, so that a long video takes no more
-        memory in the tower than an image.
+        memory in the tower than a large image.
         """
-        features = self.cache.get(image.key)
-        if features is None:
-            device = self._decoder.device
-            output = self._model.get_image_features(
-                image.patches().to(device), torch.tensor([image.grid], device=device))
-            features = torch.cat(tuple(getattr(output, 'pooler_output', output)))
-            self.cache.put(image.key, features, features)
-            image.forget_patches()
-        return features  # type: ignore[no-any-return]
+        portion: list[EncodedImage] = []
+        room = self._together
+        for image in images:
+            tokens = math.prod(image.tokens)
+            if portion and tokens > room:
+                yield portion
+                portion, room = [], self._together
+            portion.append(image)
+            room -= tokens
+        if portion:
+            yield portion

@@ -156,9 +156,11 @@ class MimoEmbodied(ManagedNode):
     def _publish_model(self, engine: Engine) -> None:
         """Say which model is loaded, and what was found out about it, unless that is known."""
         model, grounding = engine.info, engine.grounding
-        is_tested = grounding != self._grounding
-        is_tried = self._model is None or model.takes_video is not self._model.takes_video
-        if not (is_tested or is_tried):
+        before, is_tested = self._model, grounding != self._grounding
+        is_tried = before is None or model.takes_video is not before.takes_video
+        # a server that came back may have another context
+        is_new = before is None or is_tried or model.context_length != before.context_length
+        if not (is_tested or is_new):
             return
         self._model, self._grounding = model, grounding
         if is_tried and (sentence := videos_refused(model, self.settings)):

@@ -37,6 +37,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Say which models there are, where the server does."""
+        time.sleep(self.server.lists_after_s)
         known = self.server.models is not None and self.path == '/v1/models'
         body = json.dumps(self.server.models if known else {'detail': 'Not Found'}).encode()
         self.send_response(200 if known else 404)
@@ -97,6 +98,7 @@ class Server(ThreadingHTTPServer):
         broken: is set when a client has closed its connection before the answer's end.
         ended: when the last behaviour ended, by the monotonic clock.
         models: the list of models; None where it has none.
+        lists_after_s: seconds that it takes to list them.
 
     """
 
@@ -110,6 +112,7 @@ class Server(ThreadingHTTPServer):
         self.broken = threading.Event()
         self.ended = 0.0
         self.models: Any = None
+        self.lists_after_s = 0.0
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property

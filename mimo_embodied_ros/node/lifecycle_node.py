@@ -129,7 +129,8 @@ class MimoEmbodied(ManagedNode):
         try:
             self.settings = read_settings(self)
             self._loaded, self._model, self._grounding = 0.0, None, Grounding()
-            self._loader = Loader(self.settings.engine, self._on_loading, self.stopping)
+            self._loader = Loader(
+                self.settings.engine, self._on_loading, self._on_waiting, self.stopping)
             self.engine = self._loader.result()
             self._loader = None  # which would keep the engine
         except CancelledError as error:
@@ -174,6 +175,11 @@ class MimoEmbodied(ManagedNode):
     def _on_loading(self, share: float) -> None:
         self._loaded = share
         self.get_logger().info(f'loading the weights: {share:.0%}')
+
+    def _on_waiting(self, reason: str) -> None:
+        self.get_logger().warning(
+            f'waiting for a server, for {self.settings.engine.startup_timeout:g} s at most: '
+            f'{reason}')
 
     @_log_exceptions
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -56,7 +56,8 @@ class Handler(BaseHTTPRequestHandler):
     @property
     def prompt(self) -> str:
         """The text of the request, which follows its images."""
-        return str(self.body['messages'][0]['content'][-1]['text'])
+        user = next(turn for turn in self.body['messages'] if turn['role'] == 'user')
+        return str(user['content'][-1]['text'])
 
     def start(self, status: int = 200, kind: str = 'text/event-stream') -> None:
         """Send the headers of an answer that ends when the connection does."""

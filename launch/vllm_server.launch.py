@@ -11,12 +11,14 @@ from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 
 from launch import LaunchContext, LaunchDescription
-from mimo_embodied_ros.launching import end_failed_launch
+from mimo_embodied_ros.launching import end_failed_launch, server_command
 
 # The program: name, default, description.
 PROGRAM = (
     ('vllm', 'vllm', 'Program of vLLM; with its path if it is not in PATH.'),
     ('model', 'XiaomiMiMo/MiMo-Embodied-7B', 'Folder or hub name of the model.'),
+    ('more', '', 'Further arguments of vLLM, such as "--quantization fp8".'),
+    ('respawn', 'true', 'Start the server again when it ends; false: its failure ends the launch.'),
 )
 # Flags of vLLM with the same names; without a value vLLM decides. One that is `true` has no value.
 FLAGS = (
@@ -36,22 +38,23 @@ FLAGS = (
     ('distributed_executor_backend', '', 'How vLLM runs on several GPUs: mp or ray.'),
 )
 
+_ENDS_S = '20'  # for so long vLLM may end its processes in order; then all are killed
+
 
 def _start(context: LaunchContext) -> list[ExecuteProcess]:
-    """Start the server; it ends the launch where it fails.
-
-    It gets no reasoning parser: <think> is no token of this model, and the node splits the text.
-    """
-    program = LaunchConfiguration('vllm').perform(context)
-    if shutil.which(Path(program).expanduser()) is None:
+    """Start the server, and start it again when it ends; vLLM ends where its GPU's worker fails."""
+    value = {name: LaunchConfiguration(name).perform(context) for name, *_ in (*PROGRAM, *FLAGS)}
+    program = str(Path(value['vllm']).expanduser())
+    if shutil.which(program) is None:
         msg = (f'there is no program {program}; run `pip install vllm`, best in an environment of '
                'its own, and give its path with vllm:=')
         raise FileNotFoundError(msg)
-    command = [str(Path(program).expanduser()), 'serve', LaunchConfiguration('model')]
-    for name, *_ in FLAGS:
-        if value := LaunchConfiguration(name).perform(context):
-            command += [f'--{name.replace("_", "-")}', *([] if value == 'true' else [value])]
-    return [ExecuteProcess(cmd=command, output='screen', on_exit=end_failed_launch)]
+    flags = {name: value[name] for name, *_ in FLAGS}
+    respawn = value['respawn'] == 'true'
+    return [ExecuteProcess(
+        cmd=server_command(program, value['model'], flags, value['more']), name='vllm',
+        output='screen', respawn=respawn, respawn_delay=5.0, sigterm_timeout=_ENDS_S,
+        on_exit=None if respawn else end_failed_launch)]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -13,7 +15,7 @@ from mimo_embodied_ros.core.suggestions import suggestion
 from mimo_embodied_ros.core.yaml_files import by_full_name, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _FAILED = {1, 2}  # exit codes of programs that could not start, or got wrong arguments
 _COLOUR = re.compile(r'(^|.*/)color/image_raw(/compressed)?')  # as realsense2_camera names it
@@ -36,6 +38,27 @@ def end_failed_launch(event: Any, context: Any) -> None:
     if event.returncode in _FAILED and not context.is_shutdown:
         msg = f'{event.process_name} has failed, see its last message; the launch ends'
         raise RuntimeError(msg)
+
+
+def server_command(program: str, model: str, flags: Mapping[str, str], more: str = '') -> list[str]:
+    """Return the command line of a vLLM server that ends with all its processes.
+
+    It gets no reasoning parser: ``<think>`` is no token of this model, and the node splits the
+    text.
+
+    Args:
+        program: of vLLM.
+        model: folder or hub name.
+        flags: by their names, with underscores. One without a value is left out, and one that is
+            ``true`` has no value.
+        more: further arguments, as a shell takes them.
+
+    """
+    command = [sys.executable, '-m', 'mimo_embodied_ros.process_group', program, 'serve', model]
+    for name, value in flags.items():
+        if value:
+            command += [f'--{name.replace("_", "-")}', *([] if value == 'true' else [value])]
+    return command + shlex.split(more)
 
 
 def existing_file(argument: str, name: str) -> str:

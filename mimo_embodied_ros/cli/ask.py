@@ -20,7 +20,7 @@ from mimo_embodied_ros.engine.grounding import answer_grounded
 from mimo_embodied_ros.pictures import read_picture, write_picture
 from mimo_embodied_ros.videos import RATE, VideoFile, is_video
 
-from .model_options import add_model_options, engine_config
+from .model_options import add_model_options, engine_config, prepare
 from .output import add_prompt_options, path_argument, print_json
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
         query = dataclasses.replace(query, skills=rules)
     engine = load_engine(engine_config(options), say_progress)
     try:
+        prepare(engine, options)
         if video is not None:  # at the sizes that this model sees
             frames = video.frames(engine.limits, rate=options.rate)
             query = dataclasses.replace(query, frames=frames)

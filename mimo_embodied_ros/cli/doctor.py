@@ -79,10 +79,6 @@ def add_commands(commands: Any) -> None:
                          help='folder or hub name of a model whose files are checked, and which is '
                               'not loaded (default: the embedded one)')
     add_model_options(command)
-    for edge, meaning in (('min', 'smaller images are enlarged'),
-                          ('max', 'larger ones are reduced')):
-        command.add_argument(f'--{edge}-pixels', type=int, default=0, metavar='N',
-                             help=f"area to which {meaning} (default: the model's own)")
     command.add_argument('--skills', default='', metavar='YAML',
                          help="also check the calls of a file of the robot's skills")
     command.add_argument('--json', action='store_true', help='all findings as JSON')

@@ -53,7 +53,7 @@ def _config(options: argparse.Namespace, url: str) -> EngineConfig:
     one.url = [url] if url else []
     if url and not options.model:
         one.model = _only_model(url, options.api_key_env)
-    return engine_config(one, min_pixels=options.min_pixels, max_pixels=options.max_pixels)
+    return engine_config(one)
 
 
 def _ground(engine: Engine) -> Iterator[tuple[str, bool, str]]:

@@ -16,7 +16,7 @@ from mimo_embodied_ros.pictures import write_picture
 from . import eval_suite
 from .ask import say_progress
 from .eval_suite import add_suite_options
-from .model_options import add_model_options, engine_config
+from .model_options import add_model_options, engine_config, prepare
 from .output import add_prompt_options, model_argument, path_argument, print_json, write_json
 
 if TYPE_CHECKING:
@@ -59,6 +59,9 @@ def add_commands(commands: Any) -> None:
                          help='only the first N questions; with --suite, of each part')
     command.add_argument('--timeout', type=float, default=0.0, metavar='SECONDS',
                          help='for each answer (default: none)')
+    command.add_argument('--parallel', type=int, default=1, metavar='N',
+                         help='with --url: questions that are asked at once, so that the servers '
+                              'can batch them (default: 1)')
     command.add_argument('--worst', type=int, default=12, metavar='N',
                          help='how many of the worst answers to draw (default: 12)')
     command.add_argument('--json', action='store_true', help='print the figures as JSON')
@@ -72,6 +75,13 @@ def run(options: argparse.Namespace) -> int:
         if not getattr(options, name) >= 0:  # nor is it nan
             msg = f'--{name.replace("_", "-")} is {getattr(options, name)}; give 0 or more'
             raise InvalidRequestError(msg)
+    if options.parallel < 1:
+        msg = f'--parallel is {options.parallel}; give 1 or more'
+        raise InvalidRequestError(msg)
+    if options.parallel > 1 and not options.url:
+        msg = ('--parallel is for servers: a model in this process, or a node, is asked one '
+               'question at a time; give --url, or leave it out')
+        raise InvalidRequestError(msg)
     if options.suite:
         return eval_suite.run(options)
     if options.dataset is None:
@@ -85,10 +95,11 @@ def run(options: argparse.Namespace) -> int:
                       stop_early=options.stop_early, deterministic=True),
         say_progress)
     try:
+        prepare(engine, options)
         outcomes = evaluate(
             engine, records, options.out, timeout=options.timeout, retry=options.retry,
             stop_early=options.stop_early, system=options.system,
-            thinking_tokens=options.thinking_tokens)
+            thinking_tokens=options.thinking_tokens, parallel=options.parallel)
     finally:
         engine.close()
     figures = {'dataset': str(options.dataset), 'model': engine.info.name, **summary(outcomes)}

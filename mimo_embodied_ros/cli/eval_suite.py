@@ -21,7 +21,7 @@ from mimo_embodied_ros.evaluation.suite_run import (
 )
 
 from .ask import say_progress
-from .model_options import engine_config
+from .model_options import engine_config, prepare
 from .output import model_argument, path_argument, print_json, write_json
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
         about = {**asker.about, 'suite': options.suite, 'system': SYSTEM, 'decoding': 'greedy',
                  'max_new_tokens': MAX_NEW_TOKENS}
         for row in run_suite(benchmarks, options.data, options.out, asker, judges,
-                             limit=options.limit, only=options.only):
+                             limit=options.limit, only=options.only,
+                             parallel=options.parallel):
             rows.append(row)
             options.out.mkdir(parents=True, exist_ok=True)
             write_json(options.out / 'report.json',
@@ -101,6 +102,7 @@ def _asker(options: argparse.Namespace) -> Iterator[Asker]:
         return
     engine = load_engine(_config(options), say_progress)
     try:
+        prepare(engine, options)
         yield EngineAsker(engine, options.timeout)
     finally:
         engine.close()

@@ -13,6 +13,8 @@ from .output import model_argument
 if TYPE_CHECKING:
     import argparse
 
+    from mimo_embodied_ros.engine import Engine
+
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the model: which one, where it is, and how it is asked."""
@@ -26,6 +28,11 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
         help="ask servers with OpenAI's interface, such as http://127.0.0.1:8000/v1")
     command.add_argument('--api-key-env', default='', metavar='VARIABLE',
                          help="environment variable that holds the servers' key")
+    for edge, meaning in (('min', 'smaller images are enlarged'),
+                          ('max', 'larger ones are reduced')):
+        command.add_argument(f'--{edge}-pixels', type=int, default=0, metavar='N',
+                             help=f"area to which {meaning} (default: the model's own; with --url "
+                                  "MiMo-Embodied's)")
     command.add_argument('--profile', default='', metavar='NAME',
                          help='how the model is asked and what its positions mean, see '
                               "docs/profiles.md (default: by the model's name)")
@@ -38,7 +45,8 @@ def engine_config(options: argparse.Namespace, **settings: Any) -> EngineConfig:
 
     Args:
         options: of a command with `add_model_options`.
-        settings: others of the configuration, of models in this process only where they are.
+        settings: others of the configuration, of models in this process only where they are;
+            areas of images that the options give are used in their place.
 
     Raises:
         InvalidRequestError: servers are given without the name of the model, or a setting is
@@ -46,6 +54,8 @@ def engine_config(options: argparse.Namespace, **settings: Any) -> EngineConfig:
 
     """
     profile = {'profile': options.profile, 'profiles_file': options.profiles_file}
+    areas = {'min_pixels': options.min_pixels, 'max_pixels': options.max_pixels}
+    settings |= {name: area for name, area in areas.items() if area}
     if not options.url:
         return EngineConfig(
             model=options.model or embedded_model(), device=options.device, **profile,
@@ -57,3 +67,14 @@ def engine_config(options: argparse.Namespace, **settings: Any) -> EngineConfig:
               if name in settings}
     return EngineConfig(model=options.model, backend='openai', servers=tuple(options.url),
                         api_key_env=options.api_key_env, **profile, **shared)
+
+
+def prepare(engine: Engine, options: argparse.Namespace) -> None:
+    """Find out what servers can do, and that they take images as they are.
+
+    Raises:
+        MimoError: as ``Engine.warm_up`` does.
+
+    """
+    if options.url:
+        engine.warm_up()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mimo_embodied_ros.core.query import Query
+    from mimo_embodied_ros.engine.early_end import Cancelled
     from mimo_embodied_ros.evaluation.dataset import Record
 
 _FATAL = (ResultCode.MODEL_NOT_READY, ResultCode.BACKEND_UNREACHABLE, ResultCode.SEND_GOAL_FAILURE)
@@ -96,8 +97,10 @@ class NodeAsker:
         """See `Asker`."""
         return self._profile
 
-    def ask(self, record: Record, query: Query) -> Prediction:
-        """See `Asker`."""
+    def ask(
+        self, record: Record, query: Query, cancelled: Cancelled | None = None
+    ) -> Prediction:
+        """See `Asker`; one question is asked at a time, and none is cancelled."""
         begin = time.monotonic()
         text, ending, code, message, attempts = '', 'stop', '', '', 1
         try:

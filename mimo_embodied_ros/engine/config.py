@@ -69,6 +69,8 @@ class EngineConfig:
         profiles_file: YAML file with further profiles; empty is none.
         servers: base URLs, the preferred one first; ``/v1`` is added to one without a path.
         api_key_env: name of the environment variable that holds the servers' key; empty is none.
+        startup_timeout: seconds for which `Loader` waits for a server that does not answer yet; 0:
+            it fails at once.
         connect_timeout: seconds until a server must have taken the connection.
         first_token_timeout: seconds from then until its first token; its queue counts.
         token_timeout: seconds between two tokens.
@@ -113,6 +115,7 @@ class EngineConfig:
     deterministic: bool = False
     servers: tuple[str, ...] = ('http://127.0.0.1:8000/v1',)
     api_key_env: str = ''
+    startup_timeout: float = 0.0
     connect_timeout: float = 2.0
     first_token_timeout: float = 20.0
     token_timeout: float = 10.0
@@ -209,3 +212,6 @@ class EngineConfig:
         for name in ('connect_timeout', 'first_token_timeout', 'token_timeout'):
             if not getattr(self, name) > 0:
                 raise InvalidRequestError(f'{name} is {getattr(self, name)} s; it is above 0')
+        if not self.startup_timeout >= 0:
+            raise InvalidRequestError(
+                f'startup_timeout is {self.startup_timeout} s; it is 0 or more')

@@ -78,8 +78,8 @@ class Reply:
 class ModelInfo:
     """The model that is loaded.
 
-    ``architecture``, ``dtype``, ``parameters`` and ``context_length`` of a model on a server are
-    empty or 0, because servers do not report them.
+    ``architecture``, ``dtype`` and ``parameters`` of a model on a server are empty or 0, because
+    servers do not report them.
 
     Attributes:
         name: name on the hub, the name of the directory, or the server's name for it.
@@ -90,7 +90,8 @@ class ModelInfo:
         parameters: number of weights.
         min_pixels: smallest image area that the model gets, pixels.
         max_pixels: largest image area that the model gets, pixels.
-        context_length: limit of tokens of prompt and answer together.
+        context_length: limit of tokens of prompt and answer together; 0 where a server does not
+            report it.
         deterministic: the answer to a prompt does not depend on other prompts, whatever the dtype.
         profile: of the model's prompts and coordinates.
         takes_video: prompts may have videos.

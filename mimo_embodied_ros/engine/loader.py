@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from concurrent.futures import Future, InvalidStateError, wait
 from typing import TYPE_CHECKING
 
-from mimo_embodied_ros.core.errors import CancelledError
+from mimo_embodied_ros.core.errors import (
+    BackendError,
+    BackendUnreachableError,
+    CancelledError,
+    MimoError,
+    QueueFullError,
+)
 
 from . import load_engine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .config import EngineConfig
     from .interface import Engine, OnProgress
 
 _POLL_S = 0.02
+_AGAIN_S = 1.0  # between two tries of servers that do not answer yet
+# what is said in place of a server that is being started, by the system, a proxy or a router
+_STARTING = (BackendUnreachableError, BackendError, QueueFullError)
 
 
 class Loader:
@@ -23,20 +35,25 @@ class Loader:
 
     The thread ends between two weights where the load is given up. What cannot be interrupted goes
     on in it, such as a download; a model that it still loads is closed.
+
+    Servers that do not answer yet are asked every second, for ``startup_timeout``.
     """
 
     def __init__(
-        self, config: EngineConfig, on_progress: OnProgress, stopping: threading.Event
+        self, config: EngineConfig, on_progress: OnProgress, on_wait: Callable[[str], None],
+        stopping: threading.Event,
     ) -> None:
         """Begin to load.
 
         Args:
             config: the model and how to load it.
             on_progress: called with the share of the weights that are loaded, in the thread.
+            on_wait: called once where servers are waited for, with the reason, in the thread.
             stopping: gives the load up when it is set.
 
         """
-        self._config, self._on_progress, self._stopping = config, on_progress, stopping
+        self._config, self._on_progress, self._on_wait = config, on_progress, on_wait
+        self._stopping = stopping
         self._engine: Future[Engine] = Future()
         self._thread = threading.Thread(target=self._load, name='load', daemon=True)
         self._thread.start()
@@ -67,10 +84,30 @@ class Loader:
             try:
                 engine = load_engine(self._config, self._on_progress, self._stopping.is_set)
                 try:
-                    engine.warm_up()
+                    self._warm_up(engine)
                     self._engine.set_result(engine)
                 except BaseException:
                     engine.close()
                     raise
             except Exception as error:  # noqa: BLE001 raised where the model is waited for
                 self._engine.set_exception(error)
+
+    def _warm_up(self, engine: Engine) -> None:
+        is_remote = self._config.backend == 'openai'
+        end = time.monotonic() + self._config.startup_timeout * is_remote
+        error = _first_answer(engine)
+        if error is not None and time.monotonic() < end:
+            self._on_wait(str(error))
+        while error is not None and time.monotonic() < end and not self._stopping.wait(_AGAIN_S):
+            error = _first_answer(engine)
+        if error is not None:
+            raise error
+
+
+def _first_answer(engine: Engine) -> MimoError | None:
+    """Let a model answer once; return the error of servers that do not answer yet."""
+    try:
+        engine.warm_up()
+    except _STARTING as error:
+        return error
+    return None

@@ -129,13 +129,17 @@ class Connection:
     async def models(self, end: EarlyEnd) -> Any:
         """Return what it says about its models; None if nothing.
 
+        It is waited for as long as for the first token of an answer, since some servers say nothing
+        while they answer another request.
+
         Raises:
             ServerError: the server failed.
             EndedEarlyError: the request was cancelled, or its deadline passed.
 
         """
-        start = time.monotonic()
-        return await self._run(self._models(), end, lambda: (start, self._config.connect_timeout))
+        start, config = time.monotonic(), self._config
+        return await self._run(self._models(), end, lambda: (
+            start, config.connect_timeout + config.first_token_timeout))
 
     async def _models(self) -> Any:
         async with self._client() as client, client.stream(

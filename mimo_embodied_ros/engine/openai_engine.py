@@ -39,6 +39,7 @@ from .interface import (
     ServerHealth,
 )
 from .openai_connection import Connection, ServerError
+from .openai_models import model_names
 from .openai_request import chat_request
 from .openai_server import Server
 from .openai_stream import StreamedReply
@@ -121,16 +122,18 @@ class OpenAIEngine:
 
     @property
     def info(self) -> ModelInfo:
-        """The model as the servers name it; whether they take videos, ``warm_up`` finds out.
+        """The model as the servers name it; ``warm_up`` finds out what they take.
 
-        A server that has not answered yet counts as one that takes them, since it is tried with
-        the first video.
+        The context is the shortest of those that servers tell; 0 if none does. A server that has
+        not answered yet counts as one that takes videos, since it is tried with the first one.
         """
         takes_video = any(server.video.style != 'none' for server in self._servers)
         problems = '; '.join(f'{server.health.url}: {server.video.problem}'
                              for server in self._servers if server.video.problem)
+        contexts = [server.context_length for server in self._servers if server.context_length]
         return replace(
-            self._info, takes_video=takes_video, video_problem='' if takes_video else problems)
+            self._info, context_length=min(contexts, default=0), takes_video=takes_video,
+            video_problem='' if takes_video else problems)
 
     @property
     def holds_grammars(self) -> bool:
@@ -355,10 +358,7 @@ def served_models(url: str, api_key_env: str = '') -> tuple[str, ...]:
         models = asyncio.run(connection.models(EarlyEnd(None, None)))
     except ServerError as failure:
         raise failure.error from failure
-    try:
-        return tuple(str(model['id']) for model in models['data'])
-    except (KeyError, TypeError):
-        return ()
+    return model_names(models)
 
 
 def _read_key(variable: str) -> str:

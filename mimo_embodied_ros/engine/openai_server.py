@@ -23,6 +23,7 @@ from mimo_embodied_ros.core.prompts import text_prompt
 from .early_end import wait_for
 from .openai_connection import Connection, ServerError
 from .openai_grounding import GroundingGate
+from .openai_models import context_length
 from .openai_reader import excerpt
 from .openai_request import chat_request
 from .openai_stream import StreamedReply
@@ -55,6 +56,7 @@ class Server:
         style: how it takes the form of an answer, as in ``EngineConfig.structured_style``; empty
             as long as that has not been tried. It is tried again after the server was lost, since
             another one may answer then.
+        context_length: most tokens of prompt and answer together, as it last said; 0: not known.
         video: how it takes videos.
         gate: knows whether its points are right; it is tested again after it was lost, too.
 
@@ -84,6 +86,9 @@ class Server:
         self._connection = Connection(url, config, key, tls, self._lose)
         self.style = ''
         self._is_style_known = False
+        self.context_length = 0
+        self._models: Any = None  # what it says about them
+        self._is_listed = False
         self.video = VideoSupport(url, config.video_style, limits, profile)
         self._continues_turns: bool | None = None  # not known
         self.gate = GroundingGate(config.grounding_test, lambda: test(self))
@@ -138,6 +143,7 @@ class Server:
         """
         forms: tuple[dict[str, Any], dict[str, Any]] = {}, {}
         try:
+            request, budget = await self._fit(request, budget, end)
             if videos:
                 await self.video.find(partial(self._count_tokens, end))
                 try:
@@ -173,6 +179,31 @@ class Server:
                 raise error from failure.__cause__
             return error
 
+    async def _fit(
+        self, request: dict[str, Any], budget: int, end: EarlyEnd
+    ) -> tuple[dict[str, Any], int]:
+        """Return a request and its budget whose limits of tokens the context allows.
+
+        vLLM refuses a request whose limit alone is above its context, and shortens one whose limit
+        and prompt are above it together.
+        """
+        try:
+            await self._list_models(end)
+        except ServerError as failure:
+            if isinstance(failure.error, BackendUnreachableError):
+                raise
+            # it may still answer: some gateways tell no models
+        limit = min(request['max_tokens'], self.context_length or request['max_tokens'])
+        return {**request, 'max_tokens': limit}, budget * (budget < limit)
+
+    async def _list_models(self, end: EarlyEnd) -> Any:
+        """What it says about its models; it is asked again after it was lost."""
+        if not self._is_listed:
+            self._models = await self._connection.models(end)
+            self.context_length = context_length(self._models, self._config.model)
+            self._is_listed = True
+        return self._models
+
     def _fields(self, form: AnswerForm) -> dict[str, Any]:
         """Return the fields that hold an answer; raises InvalidRequestError if it cannot be."""
         if self.style == 'none':
@@ -206,7 +237,7 @@ class Server:
             return
         styles: tuple[str, ...] = (self._config.structured_style,)
         if styles == ('auto',):
-            styles = candidates(await self._connection.models(end))
+            styles = candidates(await self._list_models(end))
         found = 'none'
         for style in styles:
             if style != 'none' and await self._holds(style, end):
@@ -268,6 +299,6 @@ class Server:
 
     def _lose(self) -> None:
         """Know no more what was found out about it: another server may answer now."""
-        self._is_style_known, self._continues_turns = False, None
+        self._is_style_known, self._continues_turns, self._is_listed = False, None, False
         self.video.forget()
         self.gate.forget()

@@ -6,15 +6,22 @@ stopped can continue. The scores are computed from this file each time.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from mimo_embodied_ros.core.errors import InvalidRequestError, MimoError, ResultCode
+from mimo_embodied_ros.core.errors import (
+    CancelledError,
+    InvalidRequestError,
+    MimoError,
+    ResultCode,
+)
 from mimo_embodied_ros.core.files import parse_json, reason
 from mimo_embodied_ros.core.parse import parse_answer
 from mimo_embodied_ros.core.profiles import MIMO_EMBODIED
@@ -24,6 +31,7 @@ from mimo_embodied_ros.engine.answering import answer_query
 
 from .ground_truth import HIDDEN, METRES
 from .media import read_frames
+from .side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.profiles import Profile
     from mimo_embodied_ros.core.resize import PixelLimits
     from mimo_embodied_ros.engine import Engine
+    from mimo_embodied_ros.engine.early_end import Cancelled
 
     from .dataset import Record
 
@@ -95,7 +104,7 @@ class Outcome:
 
 
 class Replies:
-    """The file ``replies.jsonl``, written line by line."""
+    """The file ``replies.jsonl``, written line by line, by any thread."""
 
     def __init__(self, path: Path, about: dict[str, str | int]) -> None:
         """Open or make a file.
@@ -109,6 +118,7 @@ class Replies:
 
         """
         self._predictions: dict[str, Prediction] = {}
+        self._lock = threading.Lock()
         first = json.dumps(about)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,8 +149,9 @@ class Replies:
 
     def add(self, prediction: Prediction) -> None:
         """Write a reply to the file at once, so that it outlives this process."""
-        self._predictions[prediction.key] = prediction
-        self._write(json.dumps(dataclasses.asdict(prediction)))
+        with self._lock:
+            self._predictions[prediction.key] = prediction
+            self._write(json.dumps(dataclasses.asdict(prediction)))
 
     def close(self) -> None:
         """Close the file."""
@@ -158,6 +169,7 @@ class Replies:
 def evaluate(
     engine: Engine, records: Iterable[Record], out: Path, *, timeout: float = 0.0,
     retry: bool = False, stop_early: bool = True, system: str = '', thinking_tokens: int = 0,
+    parallel: int = 1,
 ) -> list[Outcome]:
     """Answer the questions without a reply, with a progress bar, and score all answers.
 
@@ -171,6 +183,7 @@ def evaluate(
         stop_early: as in the engine's configuration; kept with the replies.
         system: system prompt; empty: that of each task, else of the chat template.
         thinking_tokens: most tokens of reasoning; 0: no limit of its own.
+        parallel: questions that are asked at once.
 
     Raises:
         InvalidRequestError: the replies in the folder are of other settings; a picture or video is
@@ -190,21 +203,25 @@ def evaluate(
         **({'retry': True} if retry else {}), **({} if stop_early else {'stop_early': False}),
         **({'system': system} if system else {}),
         **({'thinking_tokens': thinking_tokens} if thinking_tokens else {})})
-    outcomes = []
+
+    def answer(record: Record, cancelled: Cancelled) -> Outcome:
+        frames = read_frames(record, engine.limits)
+        query = Query(record.task, record.question, frames, thinking=record.thinking,
+                      options=record.options, experimental=record.task.experimental,
+                      retry=retry, system=system, thinking_tokens=thinking_tokens)
+        prediction = replies.get(record)
+        if prediction is None:
+            prediction = ask_engine(engine, record, query, timeout, cancelled)
+            replies.add(prediction)
+        return judge(record, prediction, query, engine.limits, engine.profile)
+
+    asked = list(records)
     try:
-        for record in tqdm(list(records), unit='question', disable=None):
-            frames = read_frames(record, engine.limits)
-            query = Query(record.task, record.question, frames, thinking=record.thinking,
-                          options=record.options, experimental=record.task.experimental,
-                          retry=retry, system=system, thinking_tokens=thinking_tokens)
-            prediction = replies.get(record)
-            if prediction is None:
-                prediction = ask_engine(engine, record, query, timeout)
-                replies.add(prediction)
-            outcomes.append(judge(record, prediction, query, engine.limits, engine.profile))
+        with contextlib.closing(side_by_side(answer, asked, parallel)) as done:
+            outcomes = dict(tqdm(done, total=len(asked), unit='question', disable=None))
     finally:
         replies.close()
-    return outcomes
+    return [outcomes[index] for index in range(len(asked))]
 
 
 def judge(
@@ -238,21 +255,25 @@ def judge(
     return Outcome(record, prediction, content, score, code)
 
 
-def ask_engine(engine: Engine, record: Record, query: Query, timeout: float) -> Prediction:
+def ask_engine(
+    engine: Engine, record: Record, query: Query, timeout: float,
+    cancelled: Cancelled | None = None,
+) -> Prediction:
     """Ask a model in this process or on servers; an error is a prediction, too.
 
     Raises:
         ModelNotReadyError, BackendUnreachableError: the model is gone.
+        CancelledError: ``cancelled`` has returned True.
 
     """
     begin = time.monotonic()
     query = dataclasses.replace(query, deadline=begin + timeout if timeout else None)
     text, ending, code, message, attempts = '', 'stop', '', '', 1
     try:
-        _, reply = answer_query(engine, query)
+        _, reply = answer_query(engine, query, cancelled=cancelled)
         text, ending, attempts = reply.text, reply.finish_reason, reply.attempts
     except MimoError as error:
-        if error.code in _FATAL:
+        if error.code in _FATAL or isinstance(error, CancelledError):
             raise
         text, ending = error.raw_text, _ENDINGS.get(error.code, 'stop')
         code, message = error.code.name, str(error)

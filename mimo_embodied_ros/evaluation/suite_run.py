@@ -6,6 +6,7 @@ kept in ``OUT/<benchmark>/replies.jsonl``, from which a run goes on and all scor
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -23,7 +24,8 @@ from .answered import Answered
 from .ground_truth import HIDDEN
 from .judges import OPTIONS, Judges
 from .media import read_frames
-from .run import Prediction, Replies, ask_engine, judge
+from .run import Outcome, Prediction, Replies, ask_engine, judge
+from .side_by_side import side_by_side
 from .suite import Benchmark, read_benchmark
 from .tally import POOLED, Tally, combined, interval
 from .vendor_rules import RULES
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.profiles import Profile
     from mimo_embodied_ros.core.resize import PixelLimits
     from mimo_embodied_ros.engine import Engine
+    from mimo_embodied_ros.engine.early_end import Cancelled
 
     from .dataset import Record
 
@@ -69,10 +72,13 @@ class Asker(Protocol):
         """How the model writes its answers."""
         ...
 
-    def ask(self, record: Record, query: Query) -> Prediction:
-        """Answer a question.
+    def ask(
+        self, record: Record, query: Query, cancelled: Cancelled | None = None
+    ) -> Prediction:
+        """Answer a question; where questions are asked at once, threads call this.
 
         Raises:
+            CancelledError: ``cancelled`` has returned True.
             ModelNotReadyError, BackendUnreachableError: all further questions would fail, too.
 
         """
@@ -110,9 +116,11 @@ class EngineAsker:
         """See `Asker`."""
         return self._engine.profile
 
-    def ask(self, record: Record, query: Query) -> Prediction:
+    def ask(
+        self, record: Record, query: Query, cancelled: Cancelled | None = None
+    ) -> Prediction:
         """See `Asker`."""
-        return ask_engine(self._engine, record, query, self._timeout)
+        return ask_engine(self._engine, record, query, self._timeout, cancelled)
 
 
 @dataclass
@@ -163,7 +171,7 @@ class Row:
 
 def run_suite(
     benchmarks: Sequence[Benchmark], data: Path, out: Path, asker: Asker, judges: Judges, *,
-    limit: int = 0, only: Sequence[str] = (),
+    limit: int = 0, only: Sequence[str] = (), parallel: int = 1,
 ) -> Iterator[Row]:
     """Yield a row for each benchmark as soon as it is measured.
 
@@ -178,6 +186,7 @@ def run_suite(
         judges: that there are.
         limit: questions of each part, the first ones; 0: all.
         only: names of the benchmarks to run; empty: all.
+        parallel: questions that are asked at once.
 
     """
     stopped = ''
@@ -189,7 +198,7 @@ def run_suite(
             row.reason = stopped
         else:
             try:
-                stopped = _measure(row, benchmark, data, out, asker, judges, limit)
+                stopped = _measure(row, benchmark, data, out, asker, judges, limit, parallel)
             except MimoError as error:
                 row.state, row.reason = FAILED, f'{error.code.name}: {error}'
                 if error.code in _FATAL:
@@ -201,7 +210,7 @@ def run_suite(
 
 def _measure(
     row: Row, benchmark: Benchmark, data: Path, out: Path, asker: Asker, judges: Judges,
-    limit: int,
+    limit: int, parallel: int,
 ) -> str:
     """Fill a row; return why the run stops here, or ''."""
     records = read_benchmark(benchmark, data, limit=limit, unpacked=out / 'pictures')
@@ -210,35 +219,37 @@ def _measure(
         row.state, row.reason = NO_DATA, f'put its files into {data / benchmark.name}'
         return ''
     folder = out / benchmark.name
-    answers, first_error = list[Answered](), ''
     replies = Replies(folder / 'replies.jsonl', {**asker.about, 'system': SYSTEM})
-    stopped = ''
-    bar = tqdm(records, desc=benchmark.title, unit='question', disable=None)
-    codes = Counter[str]()
+
+    def answer(record: Record, cancelled: Cancelled) -> tuple[Outcome, Any]:
+        query = Query(
+            record.task, record.question, read_frames(record, asker.limits),
+            thinking=record.thinking, options=record.options, system=SYSTEM,
+            max_new_tokens=MAX_NEW_TOKENS, experimental=record.task.experimental)
+        prediction = replies.get(record)
+        if prediction is None:
+            prediction = asker.ask(record, query, cancelled)
+            replies.add(prediction)
+        return judge(record, prediction, query, asker.limits, asker.profile), _resize(query, asker)
+
+    found, stopped = dict[int, tuple[Outcome, Any]](), ''
+    bar = tqdm(total=len(records), desc=benchmark.title, unit='question', disable=None)
     try:
-        for record in bar:
-            query = Query(
-                record.task, record.question, read_frames(record, asker.limits),
-                thinking=record.thinking, options=record.options, system=SYSTEM,
-                max_new_tokens=MAX_NEW_TOKENS, experimental=record.task.experimental)
-            prediction = replies.get(record)
-            if prediction is None:
-                prediction = asker.ask(record, query)
-                replies.add(prediction)
-            outcome = judge(record, prediction, query, asker.limits, asker.profile)
-            if outcome.code:
-                codes[outcome.code] += 1
-            if not prediction.text and prediction.code:
-                first_error = first_error or f'{prediction.code}: {prediction.message}'
-            answers.append(Answered(
-                record, prediction.text, outcome.content, outcome.score,
-                _resize(query, asker)))
+        with contextlib.closing(side_by_side(answer, records, parallel)) as done:
+            for index, judged in done:
+                found[index] = judged
+                bar.update()
     except KeyboardInterrupt:
         stopped = 'interrupted; run again to go on'
     finally:
         bar.close()
         replies.close()
-    row.answered, row.failures = len(answers), dict(codes)
+    outcomes = [found[index] for index in sorted(found)]
+    answers = [Answered(o.record, o.prediction.text, o.content, o.score, scale)
+               for o, scale in outcomes]
+    first_error = next((f'{o.code}: {o.message}' for o in (o.prediction for o, _ in outcomes)
+                        if not o.text and o.code), '')
+    row.answered, row.failures = len(answers), dict(Counter(o.code for o, _ in outcomes if o.code))
     if answers and not any(answered.text for answered in answers):
         row.state, row.reason = FAILED, first_error or 'the model wrote nothing'
     elif answers:

@@ -129,7 +129,8 @@ class MimoEmbodied(ManagedNode):
         try:
             self.settings = read_settings(self)
             self._loaded, self._model, self._grounding = 0.0, None, Grounding()
-            self._loader = Loader(self.settings.engine, self._on_loading, self.stopping)
+            self._loader = Loader(
+                self.settings.engine, self._on_loading, self._on_waiting, self.stopping)
             self.engine = self._loader.result()
             self._loader = None  # which would keep the engine
         except CancelledError as error:
@@ -156,9 +157,11 @@ class MimoEmbodied(ManagedNode):
     def _publish_model(self, engine: Engine) -> None:
         """Say which model is loaded, and what was found out about it, unless that is known."""
         model, grounding = engine.info, engine.grounding
-        is_tested = grounding != self._grounding
-        is_tried = self._model is None or model.takes_video is not self._model.takes_video
-        if not (is_tested or is_tried):
+        before, is_tested = self._model, grounding != self._grounding
+        is_tried = before is None or model.takes_video is not before.takes_video
+        # a server that came back may have another context
+        is_new = before is None or is_tried or model.context_length != before.context_length
+        if not (is_tested or is_new):
             return
         self._model, self._grounding = model, grounding
         if is_tried and (sentence := videos_refused(model, self.settings)):
@@ -172,6 +175,11 @@ class MimoEmbodied(ManagedNode):
     def _on_loading(self, share: float) -> None:
         self._loaded = share
         self.get_logger().info(f'loading the weights: {share:.0%}')
+
+    def _on_waiting(self, reason: str) -> None:
+        self.get_logger().warning(
+            f'waiting for a server, for {self.settings.engine.startup_timeout:g} s at most: '
+            f'{reason}')
 
     @_log_exceptions
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

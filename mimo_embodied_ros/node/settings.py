@@ -81,6 +81,9 @@ MODEL = (
               'URLs of the servers, the preferred one first; the others are asked where it fails.'),
     Parameter('api_key_env', '',
               "Name of the environment variable with the servers' key; empty: no key."),
+    Parameter('startup_timeout', 0.0, 'Seconds for which a node that is configured waits for a '
+              'server that does not answer yet, since it is being started; 0: it is not configured '
+              'then.', (0.0, 86400.0), unit='s'),
     Parameter('connect_timeout', 2.0, 'Seconds until a server must have taken a connection.',
               (0.001, 3600.0), unit='s'),
     Parameter('first_token_timeout', 20.0, "Seconds until a server's first token; its queue "

@@ -14,6 +14,7 @@ from mimo_embodied_ros.cli.main import main, parser
 from mimo_embodied_ros.cli.serve import ros_arguments
 from mimo_embodied_ros.cli.simulate import parameters_of
 from mimo_embodied_ros.worlds import table_scene
+from support.paths import SKILL_FILES
 from support.programs import run_python
 from support.videos import write_video
 
@@ -136,6 +137,25 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again(
     assert main([*arguments, '--no-retry']) == 1
     assert 'cannot be read as points' in capsys.readouterr().err
     assert 'boxed' in answer['unread'][0]
+
+
+def test_a_server_is_tried_before_it_is_asked(
+    picture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that changes images answers with wrong pixels; what it can hold is held."""
+    pytest.importorskip('httpx2')
+    from support.openai_server import Server
+    from support.stubborn_server import StubbornServer
+
+    with Server(lambda handler: handler.answer()) as server:  # as many tokens for every image
+        remote = ['--url', server.url, '--model', 'mimo', '--max-pixels', '100000']
+        assert main(['point', picture, 'the red cube', *remote]) == 1
+    assert 'between 3136 and 100000 pixels it counts 0 tokens' in capsys.readouterr().err
+    with StubbornServer('1. pick up the red cube') as server:
+        words = ['plan', picture, 'pick up the red cube', '--skills',
+                 str(SKILL_FILES / 'manipulator.yaml')]
+        main([*words, '--url', server.url, '--model', 'mimo'])
+        assert server.asked[0].body['structured_outputs']['grammar'].startswith('start: ')
 
 
 @pytest.mark.parametrize(('arguments', 'says'), [

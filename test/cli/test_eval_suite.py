@@ -14,8 +14,10 @@ import pytest
 from mimo_embodied_ros.cli.main import main
 from mimo_embodied_ros.evaluation.regions import Mask
 from mimo_embodied_ros.evaluation.suite import load_suite, read_benchmark
-from support.openai_server import Server
+from support.openai_server import ANSWER, Server
 from support.paths import TEST_DATA
+from support.stubborn_server import StubbornServer
+from support.waiting import WAIT_S, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,10 +87,10 @@ def test_a_broken_benchmark_is_a_row_and_the_others_go_on(tmp_path: Path) -> Non
 
 
 def test_a_model_on_a_server_is_asked_as_the_vendor_did(tmp_path: Path) -> None:
-    with Server(lambda handler: handler.answer()) as server:
+    with StubbornServer(ANSWER) as server:
         code, rows = suite(SUITE, tmp_path, '--only', 'where2place', 'robospatial', '--limit', '1',
                            '--url', server.url, '--model', 'mimo')
-        bodies = [request.body for request in server.requests]
+        bodies = [request.body for request in server.asked]
     assert code == 0
     assert rows['where2place']['ours'] == 0
     assert rows['robospatial']['parts']['compatibility']['metric'] == 'yes_no'
@@ -122,13 +124,13 @@ def test_an_interrupt_keeps_the_answers_and_prints_the_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def answer(handler: Handler) -> None:
-        if len(server.requests) == 2:
+        if len(server.asked) == 2:
             os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C, before this answer
         handler.answer()
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with Server(answer) as server:
+        with StubbornServer(answer) as server:
             options = ['--only', 'erqa', 'embspatial', '--url', server.url, '--model', 'mimo']
             code, rows = suite(SUITE, tmp_path, *options)
             table = capsys.readouterr().out
@@ -136,12 +138,41 @@ def test_an_interrupt_keeps_the_answers_and_prints_the_table(
             assert rows['erqa']['reason'] == '1 of 3; interrupted; run again to go on'
             assert rows['embspatial']['state'] == 'not run'
             assert len(table.split('\n\n')[0].splitlines()) == 30
-            server.behaviour = lambda handler: handler.answer()
-            asked = len(server.requests)
+            server.answers = [ANSWER]
+            asked = len(server.asked)
             code, rows = suite(SUITE, tmp_path, *options)
             assert code == 0
-            assert len(server.requests) - asked == 2 + 2  # the first answer was kept
+            assert len(server.asked) - asked == 2 + 2  # the first answer was kept
             assert rows['erqa']['answered'] == 3
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_ends_all_questions_that_are_under_way(tmp_path: Path) -> None:
+    def answer(handler: Handler) -> None:
+        number = server.asked.index(handler)
+        if number == 0:
+            handler.answer()
+            return
+        if number == 2:  # one of the two at once has gone on, so that its answer is kept
+            os.kill(os.getpid(), signal.SIGINT)
+        handler.connection.settimeout(WAIT_S)
+        assert not handler.connection.recv(1)  # closed by the client
+        ended.append(number)
+
+    ended: list[int] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with StubbornServer(answer) as server:
+            options = ['--only', 'erqa', '--url', server.url, '--model', 'mimo', '--parallel', '2']
+            code, rows = suite(SUITE, tmp_path, *options)
+            assert code == 130
+            assert rows['erqa']['reason'].endswith('interrupted; run again to go on')
+            assert len((tmp_path / 'erqa' / 'replies.jsonl').read_text().splitlines()) == 2
+            wait_for(lambda: sorted(ended) == [1, 2])
+            server.answers = [ANSWER]
+            code, rows = suite(SUITE, tmp_path, *options)
+            assert (code, rows['erqa']['answered'], len(server.asked)) == (0, 3, 3 + 2)
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -150,6 +181,8 @@ def test_an_interrupt_keeps_the_answers_and_prints_the_table(
     (['--data', 'absent'], 'is no folder'),
     (['--data', '.', '--only', 'cvbnch'], 'is not known; use roborefit'),
     (['--data', '.', '--url', 'http://127.0.0.1:9/v1'], '--url needs --model'),
+    (['--data', '.', '--parallel', '0'], '--parallel is 0; give 1 or more'),
+    (['--data', '.', '--parallel', '2'], 'a model in this process, or a node, is asked one'),
     (['--data', '.', '--judge-url', 'http://127.0.0.1:9/v1'], 'give its URL'),
 ])
 def test_wrong_options_are_refused(

@@ -510,6 +510,72 @@ def test_a_server_that_resizes_images_is_found_out(serve: Callable[..., Server])
             connect(server.url, **{**own, **wrong}).warm_up()
 
 
+def listing(*models: dict[str, Any]) -> dict[str, Any]:
+    return {'object': 'list', 'data': [{'object': 'model', **model} for model in models]}
+
+
+def within(context: int) -> Behaviour:
+    """Refuse a limit of tokens above the context, as vLLM does."""
+    def behave(handler: Handler) -> None:
+        (answer if handler.body['max_tokens'] <= context else status(400))(handler)
+
+    return behave
+
+
+@pytest.mark.parametrize(('models', 'context'), [
+    (listing({'id': 'mimo', 'max_model_len': 40}), 40),
+    (listing({'id': 'other', 'max_model_len': 9}, {'id': 'mimo', 'max_model_len': 40}), 40),
+    (listing({'id': 'base', 'max_model_len': 40},
+             {'id': 'mimo', 'max_model_len': None, 'parent': 'base'}), 40),  # a LoRA adapter
+    *((models, 0) for models in (
+        None, [], {'data': [None, 3]}, listing({'id': 'mimo'}), listing({'id': 'other'}),
+        *(listing({'id': 'mimo', 'max_model_len': wrong}) for wrong in ('40', 4.5, -1, True)))),
+])
+def test_a_limit_above_the_context_of_a_server_is_shortened(
+    serve: Callable[..., Server], models: Any, context: int
+) -> None:
+    server = serve(within(context or 5000))
+    server.models = models
+    engine = connect(server.url)
+    assert engine.info.context_length == 0  # not known yet
+    for limit in (4608, 7):
+        assert ask(engine, max_new_tokens=limit).text == ANSWER
+        assert server.requests[-1].body['max_tokens'] == min(limit, context or limit)
+    assert engine.info.context_length == context
+
+
+def test_the_context_is_asked_for_again_when_a_server_was_lost(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_server, '_RECOVERY_S', 0.0)
+    first, second = serve(within(40)), serve(within(60))
+    first.models = listing({'id': 'mimo', 'max_model_len': 40})
+    second.models = listing({'id': 'mimo', 'max_model_len': 60})
+    engine = connect(first.url, second.url)
+    ask(engine, max_new_tokens=50)
+    first.stop()
+    ask(engine, max_new_tokens=80)
+    assert second.requests[-1].body['max_tokens'] == 60
+    assert engine.info.context_length == 40  # the shortest that servers told
+    with Server(within(30), first.server_port) as again:
+        again.models = listing({'id': 'mimo', 'max_model_len': 30})
+        ask(engine, max_new_tokens=50)
+        assert again.requests[-1].body['max_tokens'] == engine.info.context_length == 30
+
+
+def test_a_server_that_tells_no_models_may_still_answer(serve: Callable[..., Server]) -> None:
+    """Or tells them late, since it answers another request: longer than a connection may take."""
+    server = serve(answer)
+    server.models, server.lists_after_s = listing({'id': 'mimo', 'max_model_len': 40}), 1.5
+    engine = connect(server.url, connect_timeout=1.0)
+    assert ask(engine, max_new_tokens=50).text == ANSWER
+    assert engine.info.context_length == 40
+    server.lists_after_s = 60.0
+    hanging = connect(server.url, connect_timeout=1.0, first_token_timeout=1.0)
+    with pytest.raises(BackendUnreachableError, match=r'nothing for 2 s.*first_token_timeout'):
+        ask(hanging)
+
+
 def test_warm_up_asks_all_servers_and_needs_one(serve: Callable[..., Server]) -> None:
     limits = PixelLimits(16 * 784, 400 * 784)
     servers = serve(status(500)), serve(counting(limits)), serve(status(401))

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from mimo_embodied_ros.worlds import table_scene
 from support.paths import ROOT
 from support.programs import COMMAND_LINE
 from support.tabletop import SCENE
-from support.waiting import wait_for
+from support.waiting import WAIT_S, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -588,6 +589,35 @@ def test_replies_in_bfloat16_are_not_mixed_with_those_that_other_questions_may_c
             with pytest.raises(InvalidRequestError, match='another folder'):
                 run.evaluate(engine, records, out)
         engine.close()
+
+
+def test_servers_are_asked_as_many_questions_at_once_as_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip('httpx2')
+    from support.openai_server import ANSWER, Handler
+    from support.stubborn_server import StubbornServer
+
+    three = threading.Barrier(3, timeout=WAIT_S)
+
+    def together(handler: Handler) -> None:
+        three.wait()
+        handler.answer()
+
+    file, _ = draw_dataset(tmp_path, 6)
+    with StubbornServer(together) as server:
+        arguments = ['eval', str(file), '--out', str(tmp_path / 'out'), '--url', server.url,
+                     '--model', 'mimo', '--parallel', '3']
+        assert main(arguments) == 0
+        replies = lines_on_disk(tmp_path / 'out')[1:]
+        assert sorted(reply['id'] for reply in replies) == [f'{i:03d}' for i in range(6)]
+        assert {reply['text'] for reply in replies} == {ANSWER}
+        questions = json.loads((tmp_path / 'out' / 'report.json').read_text())['questions']
+        assert [question['id'] for question in questions] == [f'{i:03d}' for i in range(6)]
+        assert main(arguments) == 0  # nothing is asked again
+        assert len(server.asked) == 6
+    assert main([*arguments[:4], '--parallel', '3']) == 1
+    assert '--parallel is for servers' in capsys.readouterr().err
 
 
 def test_a_changed_question_is_asked_again_and_another_model_is_refused(

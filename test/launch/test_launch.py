@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from mimo_embodied_ros.cli.main import parser
 from mimo_embodied_ros.core.tasks import TASKS
 from mimo_embodied_ros.execution import executor_parameters
 from mimo_embodied_ros.execution.executor_node import MimoExecutor
+from mimo_embodied_ros.launching import server_command
 from mimo_embodied_ros.node import settings
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
 from mimo_embodied_ros.simulation.simulation_node import Simulation
@@ -312,13 +314,25 @@ def test_a_simulated_world_gets_a_node_that_sees_in_it(ros: Any, launched: Any) 
 
 
 def test_the_server_is_started_with_its_flags(launched: Any) -> None:
-    (server,) = launched(SERVER, vllm='sh')  # which is there
-    flags = [default for _, default, _ in constant('FLAGS', SERVER) if default]
-    assert (server.program, server.arguments[0]) == ('sh', 'serve')
-    assert len(server.arguments) == 2 + sum(1 if flag == 'true' else 2 for flag in flags)
-    assert '--trust-request-mm-kwargs' in server.arguments
+    (server,) = launched(SERVER, vllm='sh', more='--block-size 32')  # which is there
+    values = {name: default for name, default, _ in constant('FLAGS', SERVER)}
+    model = values['served_model_name']
+    assert [server.program, *server.arguments] == server_command(
+        'sh', model, values, '--block-size 32')
     (server,) = launched(SERVER, vllm='sh', trust_request_mm_kwargs='')
     assert '--trust-request-mm-kwargs' not in server.arguments
+
+
+def test_the_command_line_of_the_server() -> None:
+    values = {name: default for name, default, _ in constant('FLAGS', SERVER)}
+    _, _, module, *command = server_command('vllm', 'a/model', values, "--quantization 'fp8'")
+    assert module == 'mimo_embodied_ros.process_group'
+    assert command[:3] == ['vllm', 'serve', 'a/model']
+    assert command[-2:] == ['--quantization', 'fp8']
+    flags = dict(itertools.pairwise(command))
+    assert flags['--port'] == '8000'
+    assert flags['--trust-request-mm-kwargs'] == '--generation-config'  # without a value
+    assert '--distributed-executor-backend' not in flags  # which vLLM decides
 
 
 def test_large_images_are_carried_in_all_that_is_launched(

@@ -114,7 +114,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ('executor', ['skills_file:=/nowhere'], '/nowhere cannot be read as skills'),
     ('bag', ['bag:=/nowhere'], '/nowhere does not exist'),
     ('vllm_server', ['vllm:=no_vllm'], 'there is no program no_vllm; run `pip install vllm`'),
-    ('vllm_server', ['vllm:=false'], 'false-1 has failed'),
+    ('vllm_server', ['vllm:=false', 'respawn:=false'], 'vllm-1 has failed'),
 ])
 def test_a_launch_that_goes_wrong_ends_with_an_error_code_and_without_a_traceback(
     ros: Ros, files: Path, file: str, arguments: list[str], says: str

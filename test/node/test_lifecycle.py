@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from rcl_interfaces.srv import GetParameters, SetParameters
 from mimo_embodied_ros import action
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.ros import process
+from support.openai_server import Server
 from support.robot import Robot, remote
 from support.waiting import WAIT_S, wait_for
 
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from support.openai_server import Server
+    from support.openai_server import Handler
 
 NODE = '/mimo_embodied'
 UNCONFIGURED, INACTIVE = State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_INACTIVE
@@ -181,6 +184,64 @@ def test_a_node_answers_while_it_loads_and_a_shutdown_ends_the_loading(
     assert robot.node._loader.has_ended(WAIT_S)
     assert load.weights == 20  # no other was loaded after it
     assert robot.node.engine is None
+
+
+@pytest.fixture
+def place() -> tuple[str, int]:
+    """URL and port of a server that is not there yet."""
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = taken.getsockname()[1]
+    return f'http://127.0.0.1:{port}/v1', port
+
+
+def say_yes(handler: Handler) -> None:
+    handler.start()
+    handler.say('\\boxed{yes}', finish='stop')
+
+
+def test_a_node_waits_quietly_for_a_server_that_is_being_started(
+    ros: Any, place: tuple[str, int], log: Callable[[], list[str]]
+) -> None:
+    url, port = place
+    robot = Robot(ros, backend='openai', model='mimo', servers=[url], startup_timeout=WAIT_S)
+    manager = Manager(ros)
+
+    def said() -> list[str]:
+        return [line for line in log() if 'waiting for a server' in line]
+
+    configured = manager.request(Transition.TRANSITION_CONFIGURE)
+    ros.wait_for(said)
+    # as a proxy does, which takes requests before its server
+    with Server(lambda handler: handler.send_error(503), port) as starting:
+        ros.wait_for(lambda: len(starting.requests) > 1)
+        assert not configured.done()
+        starting.behaviour = say_yes
+        ros.wait_for(configured.done)
+    assert configured.result().success
+    (line,) = said()
+    assert 'for 120 s at most' in line
+    assert f'{url} cannot be reached' in line
+    assert robot.node.engine.health()[0].healthy
+
+
+def test_a_node_that_waits_for_a_server_is_shut_down_at_once_or_gives_up(
+    ros: Any, place: tuple[str, int], log: Callable[[], list[str]]
+) -> None:
+    url, _ = place
+    robot = Robot(ros, backend='openai', model='mimo', servers=[url], startup_timeout=WAIT_S)
+    manager = Manager(ros)
+    configured = manager.request(Transition.TRANSITION_CONFIGURE)
+    ros.wait_for(lambda: any('waiting for a server' in line for line in log()))
+    begin = time.monotonic()
+    assert manager.change(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
+    assert time.monotonic() - begin < WAIT_S / 2
+    ros.wait_for(configured.done)
+    assert not configured.result().success
+    for node in (robot.node, robot.other, manager.node):
+        ros.destroy(node)
+    Robot(ros, backend='openai', model='mimo', servers=[url], startup_timeout=0.1)
+    assert not Manager(ros).change(Transition.TRANSITION_CONFIGURE)
+    assert any('not configured, BACKEND_UNREACHABLE' in line for line in log())
 
 
 # -- programs

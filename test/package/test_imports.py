@@ -21,6 +21,7 @@ ALLOWED = {
     'core': set(),
     'program': set(),
     'launching': {'core'},
+    'process_group': set(),
     'share': {'core'},
     'annotate': {'core'},
     'bags': {'core'},

@@ -37,6 +37,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Say which models there are, where the server does."""
+        time.sleep(self.server.lists_after_s)
         known = self.server.models is not None and self.path == '/v1/models'
         body = json.dumps(self.server.models if known else {'detail': 'Not Found'}).encode()
         self.send_response(200 if known else 404)
@@ -55,7 +56,8 @@ class Handler(BaseHTTPRequestHandler):
     @property
     def prompt(self) -> str:
         """The text of the request, which follows its images."""
-        return str(self.body['messages'][0]['content'][-1]['text'])
+        user = next(turn for turn in self.body['messages'] if turn['role'] == 'user')
+        return str(user['content'][-1]['text'])
 
     def start(self, status: int = 200, kind: str = 'text/event-stream') -> None:
         """Send the headers of an answer that ends when the connection does."""
@@ -97,6 +99,7 @@ class Server(ThreadingHTTPServer):
         broken: is set when a client has closed its connection before the answer's end.
         ended: when the last behaviour ended, by the monotonic clock.
         models: the list of models; None where it has none.
+        lists_after_s: seconds that it takes to list them.
 
     """
 
@@ -110,6 +113,7 @@ class Server(ThreadingHTTPServer):
         self.broken = threading.Event()
         self.ended = 0.0
         self.models: Any = None
+        self.lists_after_s = 0.0
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property

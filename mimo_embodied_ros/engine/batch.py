@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,10 +18,10 @@ import torch
 from mimo_embodied_ros.core.errors import ModelNotReadyError
 
 from .decoder import Decoder
-from .drafts import Drafter
 from .generation import choose_tokens
 from .kv_memory import Shortage, free_memory, is_out_of_memory
 from .vision import Vision
+from .writer import BatchRow, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,30 +32,6 @@ if TYPE_CHECKING:
 _CLOSED = 'the model has been closed; load it again'
 _IDLE_S = 1.0  # until an idle process gives the memory of a GPU back
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class _Row:
-    """An answer in the batch.
-
-    Attributes:
-        generation: the answer.
-        memory: its keys and values.
-        length: tokens in the memory.
-        position: of the token that comes next.
-        tokens: the newest ones; the last is not in the memory yet. Empty if the model failed.
-
-    """
-
-    generation: Generation
-    memory: Row
-    length: int
-    position: int
-    tokens: list[int]
-
-    def place(self) -> tuple[int, int]:
-        """Sort key by which neighbours in memory are neighbours."""
-        return self.memory.slab.length, self.memory.index
 
 
 class Batch:
@@ -94,8 +69,8 @@ class Batch:
         self.memory = self._decoder.memory
         self.vision = Vision(model, self._decoder, cache_bytes)
         self.shortage = Shortage()
-        self._drafter = Drafter(0 if deterministic else longest_draft)
-        self._rows: list[_Row] = []
+        self._writer = Writer(self._decoder, 0 if deterministic else longest_draft)
+        self._rows: list[BatchRow] = []
         # oldest first; those that were preempted are older than those that never began
         self._waiting: deque[Generation] = deque()
         self._changed = threading.Condition()
@@ -117,7 +92,7 @@ class Batch:
         try:
             self._begin([generation])
             for row in self._rows:
-                self._next([row])
+                self._writer.next([row])
         finally:
             self._rows.clear()
             self.memory.release()
@@ -275,7 +250,7 @@ class Batch:
         for generation, prompt, row, first in zip(group, prompts, rows, tokens, strict=True):
             if not generation.tokens:
                 generation.reused = 0 if new else prompt.start
-            begun.append(_Row(generation, row, prompt.start + len(prompt.hidden),
+            begun.append(BatchRow(generation, row, prompt.start + len(prompt.hidden),
                               int(prompt.positions[-1].max()) + 1, first))
         self._rows += begun
         self._write(begun)
@@ -287,9 +262,9 @@ class Batch:
         freed = False
         while self._rows:
             # neighbours in memory are read in one operation
-            self._rows.sort(key=_Row.place)
+            self._rows.sort(key=BatchRow.place)
             try:
-                tokens = self._next(self._rows)
+                tokens = self._writer.next(self._rows)
             except Exception as error:
                 short = is_out_of_memory(error)
                 if not short:
@@ -313,7 +288,7 @@ class Batch:
         """Write the next tokens of one answer after the other; it shows which one fails."""
         for row in list(self._rows):
             try:
-                row.tokens = self._next([row])[0]
+                row.tokens = self._writer.next([row])[0]
             except Exception as error:
                 if is_out_of_memory(error):
                     self._preempt([row])
@@ -321,62 +296,26 @@ class Batch:
                 row.generation.error, row.tokens = self._explain(error), []
             self._take([row])
 
-    def _next(self, rows: Sequence[_Row]) -> list[list[int]]:
-        """Return the tokens that follow in some rows."""
-        device = self._decoder.device
-        drafts, lengths, generations, memories, width = [], [], [], [], 1
-        needs = []
-        for row in rows:
-            generation = row.generation
-            draft = generation.forced()[: generation.remaining - 1]
-            if generation.matcher:  # allows only one token at a time
-                draft = []
-            elif not draft:
-                draft = self._drafter.draft(generation.context)[: generation.free - 1]
-            drafts.append(draft)
-            lengths.append(row.length)
-            generations.append(generation)
-            memories.append(row.memory)
-            needs.append((row.memory, row.length + len(draft) + 2))
-            width = max(width, 1 + len(draft))
-        self.memory.grow(needs)
-        inputs = []
-        for row, draft in zip(rows, drafts, strict=True):
-            # the padding of shorter drafts is read, too, and overwritten by later tokens
-            padding = [0] * (width - 1 - len(draft))
-            positions = range(row.position, row.position + width)
-            inputs.append([row.tokens[-1], *draft, *padding, *positions])
-        read = torch.tensor(inputs, device=device)
-        logits = self._decoder.forward(
-            self._decoder.embed(read[:, :width]), read[:, width:], memories, lengths)
-        accepted = []
-        for tokens, draft in zip(choose_tokens(logits, generations), drafts, strict=True):
-            agreed = 0
-            while agreed < len(draft) and draft[agreed] == tokens[agreed]:
-                agreed += 1
-            accepted.append(tokens[: agreed + 1])
-        return accepted
-
-    def _take(self, rows: Sequence[_Row]) -> None:
+    def _take(self, rows: Sequence[BatchRow]) -> None:
         """Count the tokens that were read in a step, and write the newest ones."""
         for row in rows:
             row.length += len(row.tokens)
             row.position += len(row.tokens)
         self._write(rows)
 
-    def _write(self, rows: Sequence[_Row]) -> None:
+    def _write(self, rows: Sequence[BatchRow]) -> None:
         """Give the rows' newest tokens to their answers; those that have ended leave."""
         for row in rows:
             if row.tokens and all(map(row.generation.write, row.tokens)):
                 continue
-            self._drafter.learn(row.generation.context)
+            self._writer.learn(row.generation)
             row.generation.finish()
             self._rows.remove(row)
             self.memory.remove(row.memory)
 
     # -- short of memory
 
-    def _preempt(self, rows: Sequence[_Row]) -> None:
+    def _preempt(self, rows: Sequence[BatchRow]) -> None:
         """Let answers leave the batch; they join it again when there is memory."""
         for row in sorted(rows, key=lambda row: -row.generation.arrived):
             self._rows.remove(row)

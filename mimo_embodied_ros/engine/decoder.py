@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch.nn.attention.bias import causal_lower_right
 
 from mimo_embodied_ros.core.errors import ModelNotReadyError
 
@@ -20,7 +21,7 @@ from .kv_memory import BLOCK, KVMemory
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .kv_memory import Row
+    from .kv_memory import Row, Run
     from .vision import EmbeddedPrompt
 
 _PASS = 2048  # tokens that are read at once, which bounds the memory of a pass
@@ -65,8 +66,6 @@ class Decoder:
         self._axes = torch.tensor(axes, device=self.device)
         self._frequencies = text.rotary_emb.inv_freq.float().to(self.device)
         self._scaling = text.rotary_emb.attention_scaling
-        # each element is rotated with the one half a head away
-        self._partner = torch.arange(self._width, device=self.device).roll(self._width // 2)
         self._sign = torch.ones(self._width, device=self.device)
         self._sign[: self._width // 2] = -1
         self.memory = KVMemory(
@@ -131,12 +130,13 @@ class Decoder:
         count, tokens = hidden.shape[:2]
         heads, groups, width = self._heads, self._groups, self._width
         cos, sin = self._rotary_embedding(positions)
-        runs = self._runs(rows, starts, tokens)
+        # a text that is read is long: what begins alike needs no mask of its own for each row
+        runs = self._runs(KVMemory.runs(rows, None if last is None else starts), starts, tokens)
         for number, layer in enumerate(self._layers):
             qkv = layer.qkv(layer.norm_in(hidden)).view(count, tokens, heads + 2 * groups, width)
             rotated = qkv[:, :, : heads + groups]
-            rotated.copy_(
-                torch.addcmul(rotated * cos, rotated.index_select(-1, self._partner), sin))
+            low, high = rotated.chunk(2, -1)  # each element is rotated with one of the other half
+            rotated.copy_(torch.addcmul(rotated * cos, torch.cat((high, low), -1), sin))
             if len(runs) == 1:
                 attended = self._attend(runs[0], number, qkv)
             else:
@@ -147,47 +147,70 @@ class Decoder:
         ends = hidden if last is None else hidden[self._numbers[:count], last]
         return self._head(self._norm(ends))  # type: ignore[no-any-return]
 
-    def _runs(self, rows: Sequence[Row], starts: Sequence[int], tokens: int) -> list[_Run]:
+    def _runs(
+        self, neighbours: Sequence[Run], starts: Sequence[int], tokens: int
+    ) -> list[_Run]:
         """Return where neighbouring rows write their tokens, and what each token sees."""
         longest = max(starts) + tokens
         if longest > len(self._numbers):
             self._numbers = torch.arange(2 * longest, device=self.device)
-        places = torch.tensor(starts, device=self.device)[:, None] + self._numbers[:tokens]
         found = []
-        for begin, size, first, slab in KVMemory.runs(rows):
+        for begin, size, first, slab in neighbours:
             part = slice(begin, begin + size)
-            end = max(starts[part]) + tokens
-            written = places[part]
-            if end > slab.length:
-                # Padding beyond the row goes to its last place, which no token has yet; one that
-                # comes there overwrites it.
-                end, written = slab.length, written.clamp(max=slab.length - 1)
-            mask = None
-            if size > 1 or tokens > 1:
-                visible = self._numbers[:end] <= written[:, :, None]  # (rows, tokens, end)
-                mask = torch.zeros(visible.shape, dtype=self._dtype, device=self.device)
-                mask = mask.masked_fill_(~visible, float('-inf'))
-                # query heads that share a key head are treated as further tokens
-                each = self._heads // self._groups if tokens > 1 else 1
-                mask = mask.repeat_interleave(each, 1)[:, None] if each > 1 else mask[:, None]
+            before = starts[part]
+            # padding beyond the row is not kept
+            end = min(max(before) + tokens, slab.length)
             layers = [layer.narrow(0, first, size).narrow(1, 0, end) for layer in slab.layers]
-            found.append(_Run(part, layers, self._numbers[:size, None], written, mask))
+            alike = len(set(before)) == 1
+            places: _Places
+            if alike:
+                places = slice(None), slice(before[0], end)
+            else:
+                # Some of the padding may lie beyond the row and goes to its last place, which no
+                # token has yet; one that comes there overwrites it.
+                written = torch.tensor(before, device=self.device)[:, None]
+                written = (written + self._numbers[:tokens]).clamp(max=end - 1)
+                places = self._numbers[:size, None], written
+            mask: torch.Tensor | None = None
+            if alike and before[0] and tokens > 1:
+                if self.device.type == 'cuda' and before[0] + tokens == end:
+                    mask = causal_lower_right(tokens, end)  # its kernels need no mask in memory
+                else:
+                    mask = self._mask(before[:1], tokens, end)
+            elif not alike:
+                mask = self._mask(before, tokens, end)
+            found.append(_Run(part, layers, places, mask, fresh=alike and not before[0]))
         return found
+
+    def _mask(self, starts: Sequence[int], tokens: int, end: int) -> torch.Tensor:
+        """Return what is added to scores, (starts, 1, tokens, end): -inf for what comes later."""
+        seen = torch.tensor(starts, device=self.device)[:, None, None, None]
+        later = self._numbers[:end] > seen + self._numbers[:tokens, None]
+        return torch.zeros(
+            later.shape, dtype=self._dtype, device=self.device).masked_fill_(later, float('-inf'))
 
     def _attend(self, run: _Run, number: int, qkv: torch.Tensor) -> torch.Tensor:
         """Write keys and values of new tokens, and return (rows, tokens, heads * head size)."""
         keys_values = run.layers[number]
         rows, tokens, _, width = qkv.shape
         heads, groups = self._heads, self._groups
-        each = heads // groups  # query heads that share a key head
-        keys_values[run.rows, run.places] = qkv[:, :, heads:]
-        query = qkv[:, :, :heads].view(rows, tokens, groups, each, width)
-        query = query.transpose(1, 2).reshape(rows, groups, tokens * each, width)
+        query, fresh = qkv[:, :, :heads], qkv[:, :, heads:]
+        if isinstance(run.places[1], slice):
+            kept = run.places[1].stop - run.places[1].start
+            keys_values[run.places] = fresh[:, :kept]
+        else:
+            keys_values[run.places] = fresh
+        if run.fresh:
+            keys_values = fresh
+        keys, values = keys_values.transpose(1, 2).chunk(2, 1)
+        if tokens == 1:  # query heads that share a key head are treated as tokens: one product
+            attended = F.scaled_dot_product_attention(
+                query.view(rows, groups, heads // groups, width), keys, values, attn_mask=run.mask)
+            return attended.reshape(rows, tokens, heads * width)
         attended = F.scaled_dot_product_attention(
-            query, keys_values[:, :, :groups].transpose(1, 2),
-            keys_values[:, :, groups:].transpose(1, 2), attn_mask=run.mask)
-        attended = attended.view(rows, groups, tokens, each, width).transpose(1, 2)
-        return attended.reshape(rows, tokens, heads * width)
+            query.transpose(1, 2), keys, values, attn_mask=run.mask, is_causal=run.fresh,
+            enable_gqa=True)
+        return attended.transpose(1, 2).reshape(rows, tokens, heads * width)
 
     def _rotary_embedding(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosine and sine (rows, tokens, 1, head size) of the rotary embedding."""
@@ -198,23 +221,28 @@ class Decoder:
         return cos.to(self._dtype), (sin * self._sign).to(self._dtype)
 
 
+_Places = tuple[slice, slice] | tuple[torch.Tensor, torch.Tensor]
+
+
 class _Run(NamedTuple):
     """Neighbouring rows of a slab, prepared for all layers of a pass.
 
     Attributes:
         part: of the batch that they are.
         layers: keys and values of each layer, (rows, tokens so far, 2 * key heads, head size).
-        rows: (rows, 1) index.
-        places: (rows, tokens) where each new token is written.
-        mask: (rows, 1, tokens, tokens so far), what each token sees; None: everything.
+        places: index of a layer for the new tokens: slices where all rows begin alike, which leave
+            out padding beyond the rows, else (rows, 1) and (rows, tokens).
+        mask: (rows or 1, 1, tokens, tokens so far), what each token sees, or that it sees nothing
+            later, in a form that takes no memory; None: everything, or nothing later if ``fresh``.
+        fresh: nothing was there before.
 
     """
 
     part: slice
     layers: list[torch.Tensor]
-    rows: torch.Tensor
-    places: torch.Tensor
+    places: _Places
     mask: torch.Tensor | None
+    fresh: bool
 
 
 class _Layer:
@@ -222,20 +250,21 @@ class _Layer:
 
     def __init__(self, layer: Any) -> None:
         attention, mlp = layer.self_attn, layer.mlp
-        self.norm_in, self.norm_out = _norm(layer.input_layernorm), _norm(
+        self.norm_in, self.norm_out = rms_norm(layer.input_layernorm), rms_norm(
             layer.post_attention_layernorm)
-        self.qkv = _fused(attention.q_proj, attention.k_proj, attention.v_proj)
+        self.qkv = fused_linear(attention.q_proj, attention.k_proj, attention.v_proj)
         self.out = attention.o_proj
-        self.gate_up = _fused(mlp.gate_proj, mlp.up_proj)
+        self.gate_up = fused_linear(mlp.gate_proj, mlp.up_proj)
         self.activation, self.down = mlp.act_fn, mlp.down_proj
 
 
-def _norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+def rms_norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return an RMSNorm of transformers as one operation."""
     return partial(F.rms_norm, normalized_shape=module.weight.shape, weight=module.weight,
                    eps=module.variance_epsilon)
 
 
-def _fused(*linears: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+def fused_linear(*linears: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     """Fuse linear layers with the same input into one that returns their outputs side by side.
 
     The weights of the layers become views of the fused ones, so that nothing is in memory twice.

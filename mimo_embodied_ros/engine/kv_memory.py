@@ -194,13 +194,20 @@ class KVMemory:
         self.bytes = 0
 
     @staticmethod
-    def runs(rows: Sequence[Row]) -> list[Run]:
-        """Divide rows into as few runs of neighbours as their order allows."""
+    def runs(rows: Sequence[Row], starts: Sequence[int] | None = None) -> list[Run]:
+        """Divide rows into as few runs of neighbours as their order allows.
+
+        Args:
+            rows: in their order.
+            starts: tokens that each row holds; where given, those of a run hold as many.
+
+        """
         runs: list[Run] = []
         for place, row in enumerate(rows):
             if runs:
                 begin, size, first, slab = runs[-1]
-                if slab is row.slab and first + size == row.index:
+                if slab is row.slab and first + size == row.index and (
+                        starts is None or starts[begin] == starts[place]):
                     runs[-1] = Run(begin, size + 1, first, slab)
                     continue
             runs.append(Run(place, 1, row.index, row.slab))

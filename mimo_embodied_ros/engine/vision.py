@@ -5,19 +5,23 @@ Both are cached for the next question about the same images. Pairs of a video's 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .prefix_cache import Prefix, TensorCache
+from .vision_tower import VisionTower
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from .decoder import Decoder
     from .kv_memory import Row
     from .processor import EncodedImage, EncodedPrompt
+
+_TOGETHER = 2048  # tokens of images that go through the vision tower together; one may have more
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Vision:
 
     def __init__(self, model: Any, decoder: Decoder, cache_bytes: int) -> None:
         """Take a ``Qwen2_5_VLForConditionalGeneration`` and cache at most ``cache_bytes`` bytes."""
-        self._model, self._decoder = model.model, decoder
+        self._tower, self._decoder = VisionTower(model.model.visual), decoder
         self.cache = TensorCache(cache_bytes)
 
     def make_patches(self, encoded: EncodedPrompt) -> None:
@@ -74,7 +78,8 @@ class Vision:
             positions = torch.arange(len(tokens), device=decoder.device)
             positions += prefix.position if prefix else 0
             return EmbeddedPrompt(hidden, positions, start, prefix)
-        features = torch.cat([self._features(image) for image in encoded.images])
+        known = self.read(encoded.images)
+        features = torch.cat([known[image.key] for image in encoded.images])
         image_at = encoded.image_at[: len(tokens)].to(decoder.device)
         hidden[image_at] = features.to(hidden.dtype)
         positions = encoded.positions[: len(tokens)].to(decoder.device)
@@ -109,18 +114,46 @@ class Vision:
             self._decoder.memory.remove(row)
         return True
 
-    def _features(self, image: EncodedImage) -> torch.Tensor:
-        """Return the vision tower's features of an image, (tokens, hidden size).
+    def new_images(self, prompts: Iterable[EncodedPrompt]) -> list[EncodedImage]:
+        """Return images that prompts need and that are not kept, each once.
+
+        They are the first ones, as many as go through the vision tower together.
+        """
+        new: dict[bytes, EncodedImage] = {}
+        for encoded in prompts:
+            if encoded.key not in self.cache:
+                new |= {image.key: image for image in encoded.images
+                        if image.key not in self.cache}
+        return next(self._portions(new.values()), [])
+
+    def read(self, images: Iterable[EncodedImage]) -> dict[bytes, torch.Tensor]:
+        """Return the features of images by key, (tokens, hidden size); new ones are kept."""
+        wanted = {image.key: image for image in images}
+        features = {key: self.cache.get(key) for key in wanted}
+        new = [image for key, image in wanted.items() if features[key] is None]
+        for portion in self._portions(new):
+            made = self._tower([image.patches() for image in portion],
+                               [image.grid[1:] for image in portion])
+            for image, feature in zip(portion, made, strict=True):
+                features[image.key] = feature
+                self.cache.put(image.key, feature, feature)
+                image.forget_patches()
+        return features
+
+    def _portions(self, images: Iterable[EncodedImage]) -> Iterator[list[EncodedImage]]:
+        """Divide images into those that go through the vision tower together.
 
         Those of a video's pairs do not depend on each other, so that a long video takes no more
-        memory in the tower than an image.
+        memory in the tower than a large image.
         """
-        features = self.cache.get(image.key)
-        if features is None:
-            device = self._decoder.device
-            output = self._model.get_image_features(
-                image.patches().to(device), torch.tensor([image.grid], device=device))
-            features = torch.cat(tuple(getattr(output, 'pooler_output', output)))
-            self.cache.put(image.key, features, features)
-            image.forget_patches()
-        return features  # type: ignore[no-any-return]
+        portion: list[EncodedImage] = []
+        room = _TOGETHER
+        for image in images:
+            tokens = math.prod(image.tokens)
+            if portion and tokens > room:
+                yield portion
+                portion, room = [], _TOGETHER
+            portion.append(image)
+            room -= tokens
+        if portion:
+            yield portion

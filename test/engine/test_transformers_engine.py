@@ -332,8 +332,7 @@ def test_answers_of_a_batch_are_those_of_single_requests(
 
 def test_a_known_image_is_not_read_again(random_model: Path, processor: ImageTextProcessor) -> None:
     engine = load_engine(EngineConfig(str(random_model), device='cpu', threads=1))
-    seen = []
-    engine._model.model.visual.register_forward_hook(lambda *_: seen.append(1))
+    seen = counted(engine)
     first = engine.generate(make_prompt('the cube'), max_new_tokens=5).stats
     assert (len(seen), first.reused_tokens) == (1, 0)
     again = engine.generate(make_prompt('the bowl'), max_new_tokens=5).stats
@@ -394,9 +393,11 @@ def test_a_small_prefix_cache_changes_no_answer(random_model: Path, megabytes: i
 
 
 def counted(engine: Any) -> list[int]:
-    """A list that grows with each image that the vision tower reads."""
+    """A list that grows with each image that the vision tower reads: how many are read with it."""
     seen: list[int] = []
-    engine._model.model.visual.register_forward_hook(lambda *_: seen.append(1))
+    vision, tower = engine._batch.vision, engine._batch.vision._tower
+    vision._tower = lambda patches, grids: (
+        seen.extend([len(grids)] * len(grids)), tower(patches, grids))[1]
     return seen
 
 
@@ -448,7 +449,7 @@ def test_the_images_of_a_request_are_read_once_for_all_of_its_questions(
             engine.generate(prompt, max_new_tokens=2)
             with ThreadPoolExecutor(1) as other:
                 other.submit(engine.generate, make_prompt(seed=number + 1), max_new_tokens=2)
-        assert len(seen) == 6 + 3
+        assert seen == [6] * 6 + [1] * 3
     assert engine.memory().cache == 0
     assert engine.memory().cache_needed == 0  # no cache was wanted
     engine.close()

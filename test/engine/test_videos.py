@@ -144,15 +144,15 @@ def test_pairs_that_a_later_clip_has_again_are_not_computed_again(
     """The clip of a camera, one pair of frames later."""
     prompt = video_prompt([([(150, 90)] * 6, 0.5)], LIMITS, seed=8)
     (video,) = prompt.videos
-    seen = []
-    model = engine._batch.vision._model  # type: ignore[attr-defined]
-    tower = model.get_image_features
-    monkeypatch.setattr(model, 'get_image_features', lambda patches, grid: (
-        seen.append(grid.tolist()), tower(patches, grid))[1])
+    seen: list[int] = []
+    vision = engine._batch.vision  # type: ignore[attr-defined]
+    tower = vision._tower
+    monkeypatch.setattr(vision, '_tower', lambda patches, grids: (
+        seen.append(len(grids)), tower(patches, grids))[1])
     for frames in (video.frames[:4], video.frames[2:]):
         clip = replace(prompt, videos=(replace(video, frames=frames),))
         engine.generate(clip, max_new_tokens=2)
-    assert len(seen) == 3, 'two pairs, and the new one'
+    assert seen == [2, 1], 'two pairs together, and the new one'
 
 
 @pytest.mark.parametrize('missing', ['template', 'config'])

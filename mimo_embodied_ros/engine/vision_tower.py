@@ -1,0 +1,170 @@
+"""The vision tower's forward pass: all images together, and all windows of one size in one call.
+
+Most layers attend within windows of a few tokens only. The tower of transformers calls attention
+for each of them, and each layer waits for the device to learn where they begin. Here the weights
+and the arithmetic are the same (Qwen2.5-VL, arXiv:2502.13923; transformers'
+modeling_qwen2_5_vl), but the order of the tokens depends on nothing but the size of an image, and
+puts windows of one size next to each other.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from .decoder import fused_linear, rms_norm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LAYOUTS = 64  # of different image sizes that are kept
+
+
+class _Layout(NamedTuple):
+    """The order of an image's tokens in the tower. The patches of a token follow each other.
+
+    Attributes:
+        order: (tokens,) index of the token at each place; tokens of a window follow each other.
+        places: (tokens,) the place of each token.
+        cos: (patches, 1, 1, head size) float32, of the rotary embedding, in this order.
+        sin: the same; negative in its first half.
+        windows: begin and end of those of one size, and the size; all in patches.
+
+    """
+
+    order: torch.Tensor
+    places: torch.Tensor
+    cos: torch.Tensor
+    sin: torch.Tensor
+    windows: list[tuple[int, int, int]]
+
+
+class _Block(NamedTuple):
+    """Images of one size, next to each other in a batch: ``part`` of its patches."""
+
+    part: slice
+    images: int
+    layout: _Layout
+
+
+class VisionTower:
+    """Computes features of images; images do not influence each other."""
+
+    def __init__(self, visual: Any) -> None:
+        """Take the weights of a ``Qwen2_5_VisionTransformerPretrainedModel``, without copies."""
+        self._embed, self._merger = visual.patch_embed, visual.merger
+        self._frequencies = visual.rotary_pos_emb.inv_freq
+        self._merge: int = visual.spatial_merge_size
+        self._window: int = visual.window_size // visual.patch_size // visual.spatial_merge_size
+        self._layers = [_Layer(block) for block in visual.blocks]
+        self._whole = frozenset(visual.fullatt_block_indexes)  # the others attend within windows
+        self._heads: int = visual.blocks[0].attn.num_heads
+        self._layouts: dict[tuple[int, int], _Layout] = {}
+
+    def __call__(
+        self, patches: Sequence[torch.Tensor], grids: Sequence[tuple[int, int]]
+    ) -> list[torch.Tensor]:
+        """Return the features of images.
+
+        Args:
+            patches: of each image, (patches, channels * times * patch size squared), in the
+                order of ``Patcher``.
+            grids: rows and columns of patches of each image.
+
+        Returns:
+            (tokens, hidden size of the language model) for each image, rows of tokens first.
+
+        """
+        device = self._frequencies.device
+        by_size = sorted(range(len(grids)), key=grids.__getitem__)
+        blocks, begin = [], 0
+        for grid, same in groupby(grids[number] for number in by_size):
+            images, size = len(list(same)), grid[0] * grid[1]
+            blocks.append(
+                _Block(slice(begin, begin + images * size), images, self._layout(*grid)))
+            begin += images * size
+        hidden = self._embed(torch.cat([patches[number] for number in by_size]).to(device))
+        unit = self._merge**2
+        hidden = torch.cat([
+            hidden[part].view(images, len(layout.order), -1)[:, layout.order].flatten(0, 1)
+            for part, images, layout in blocks]).view(begin, -1)
+        for number, layer in enumerate(self._layers):
+            qkv = layer.qkv(layer.norm_in(hidden)).view(begin, 3, self._heads, -1)
+            hidden = hidden + layer.out(self._attend(qkv, blocks, whole=number in self._whole))
+            gate, up = layer.gate_up(layer.norm_out(hidden)).chunk(2, -1)
+            hidden = hidden + layer.down(layer.activation(gate) * up)
+        merged = self._merger(hidden)
+        features: list[Any] = []
+        for part, images, layout in blocks:
+            tokens = merged[part.start // unit : part.stop // unit]
+            # each in memory of its own, since they are kept and dropped one by one
+            features += [image[layout.places]
+                         for image in tokens.view(images, len(layout.places), -1)]
+        return [feature for _, feature in sorted(zip(by_size, features), key=lambda pair: pair[0])]
+
+    @staticmethod
+    def _attend(qkv: torch.Tensor, blocks: Sequence[_Block], *, whole: bool) -> torch.Tensor:
+        """Attend within images or windows; takes (patches, 3, heads, head size)."""
+        patches, _, heads, width = qkv.shape
+        out = qkv.new_empty(patches, heads * width)
+        for part, images, layout in blocks:
+            of_images = qkv[part].view(images, -1, 3, heads, width)
+            rotated = of_images[:, :, :2]
+            exact = rotated.float()
+            low, high = exact.chunk(2, -1)
+            rotated.copy_(
+                torch.addcmul(exact * layout.cos, torch.cat((high, low), -1), layout.sin))
+            attended = out[part].view(images, -1, heads * width)
+            size = of_images.shape[1]
+            for begin, end, window in [(0, size, size)] if whole else layout.windows:
+                windows = of_images[:, begin:end].reshape(-1, window, 3, heads, width)
+                query, key, value = windows.permute(2, 0, 3, 1, 4)
+                result = F.scaled_dot_product_attention(query, key, value)
+                attended[:, begin:end] = result.transpose(1, 2).reshape(
+                    images, end - begin, heads * width)
+        return out
+
+    def _layout(self, rows: int, columns: int) -> _Layout:
+        """Return the layout of an image of so many rows and columns of patches."""
+        if (rows, columns) not in self._layouts:
+            if len(self._layouts) >= _LAYOUTS:
+                self._layouts.clear()
+            self._layouts[rows, columns] = self._make_layout(rows, columns)
+        return self._layouts[rows, columns]
+
+    def _make_layout(self, rows: int, columns: int) -> _Layout:
+        device, merge, side = self._frequencies.device, self._merge, self._window
+        unit, wide = merge**2, columns // merge
+        tokens = torch.arange(rows * columns // unit).view(-1, wide)
+        windows = [
+            window.flatten() for band in tokens.split(side) for window in band.split(side, 1)]
+        windows.sort(key=len)
+        ranges, begin = [], 0
+        for size, same in groupby(map(len, windows)):
+            end = begin + sum(same) * unit
+            ranges.append((begin, end, size * unit))
+            begin = end
+        order = torch.cat(windows)
+        # of a token's patches, by rows
+        corner = torch.stack((order // wide, order % wide), -1)[:, None] * merge
+        within = torch.cartesian_prod(torch.arange(merge), torch.arange(merge))
+        places = (corner + within).to(device)  # (tokens, patches of a token, 2)
+        angles = (places[..., None].float() * self._frequencies.float()).reshape(rows * columns, -1)
+        cos, sin = angles.cos(), angles.sin()
+        order = order.to(device)
+        return _Layout(
+            order, order.argsort(), torch.cat((cos, cos), -1)[:, None, None],
+            torch.cat((-sin, sin), -1)[:, None, None], ranges)
+
+
+class _Layer:
+    """The modules of one layer; linear layers with the same input are fused."""
+
+    def __init__(self, block: Any) -> None:
+        self.norm_in, self.norm_out = rms_norm(block.norm1), rms_norm(block.norm2)
+        self.qkv, self.out = block.attn.qkv, block.attn.proj
+        self.gate_up = fused_linear(block.mlp.gate_proj, block.mlp.up_proj)
+        self.activation, self.down = block.mlp.act_fn, block.mlp.down_proj

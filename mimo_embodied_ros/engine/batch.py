@@ -26,6 +26,7 @@ from .writer import BatchRow, Writer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .config import EngineConfig
     from .generation import Generation
     from .kv_memory import Row
 
@@ -45,31 +46,27 @@ class Batch:
     """
 
     def __init__(
-        self, model: Any, capacity: int, cache_bytes: int, longest_draft: int,
-        explain: Callable[[Exception], Exception], *, deterministic: bool = False,
+        self, model: Any, config: EngineConfig, explain: Callable[[Exception], Exception],
     ) -> None:
         """Prepare; ``start`` starts the thread.
 
         Args:
             model: a ``Qwen2_5_VLForConditionalGeneration``.
-            capacity: how many answers are decoded at once; more wait.
-            cache_bytes: size of the cache of image features and prompt prefixes.
-            longest_draft: tokens that are drafted at once; 0 is none.
+            config: how to answer.
             explain: converts an exception of the model into the one that the caller gets.
-            deterministic: one answer at a time, without drafts, and prefixes by themselves, so
-                that rounding does not depend on other requests.
 
         Raises:
             ModelNotReadyError: the decoder does not support the model.
 
         """
-        self._capacity = 1 if deterministic else capacity
-        self._explain, self._deterministic = explain, deterministic
-        self._decoder = Decoder(model)
+        self._capacity = config.at_once
+        self._explain, self._deterministic = explain, config.deterministic
+        self._decoder = Decoder(model, config.attention, compiled=config.compile)
         self.memory = self._decoder.memory
-        self.vision = Vision(model, self._decoder, cache_bytes)
+        self.vision = Vision(model, self._decoder, config.cache_mb * 10**6)
         self.shortage = Shortage()
-        self._writer = Writer(self._decoder, 0 if deterministic else longest_draft)
+        draft = 0 if config.deterministic else config.draft_tokens
+        self._writer = Writer(self._decoder, draft)
         self._rows: list[BatchRow] = []
         # oldest first; those that were preempted are older than those that never began
         self._waiting: deque[Generation] = deque()

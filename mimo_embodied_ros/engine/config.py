@@ -38,7 +38,8 @@ class EngineConfig:
         device: 'auto' (the first GPU if there is one), 'cpu', 'cuda' or 'cuda:<n>'.
         dtype: 'auto' (bfloat16 on a GPU, float32 on a CPU, where bfloat16 decodes slower),
             'bfloat16' or 'float32'.
-        attention: 'sdpa', 'eager' or 'flash_attention_2'.
+        attention: 'sdpa', 'eager' or 'flash_attention_2', in the vision tower and in the language
+            model, where the last one is PyTorch's own kernel, as in sdpa.
         adapter: directory of a LoRA adapter, or its name on the hub; empty is none.
         quantization: 'none', '8bit' or '4bit': of the language model's weights, by bitsandbytes.
         threads: CPU threads for the whole process; 0 is one thread for a small model on a CPU,
@@ -54,6 +55,8 @@ class EngineConfig:
         draft_tokens: tokens that are drafted from earlier answers and checked in one step. 0 is
             none. In float32 the answers stay the same; in bfloat16 drafts, like other answers in
             the batch, change how sums are rounded, and so a few answers in a hundred.
+        compile: fuse norms, rotary embedding and activation by ``torch.compile``, which takes a
+            minute or more at the first answers.
         deterministic: answer one prompt at a time, without drafts, so that the same prompt gets
             the same answer in bfloat16, too, whatever was asked before or is asked beside it.
         min_pixels: smallest image area, pixels; 0 is the checkpoint's. Servers do not report
@@ -105,6 +108,7 @@ class EngineConfig:
     longest_answer: int = 4096
     stop_early: bool = True
     draft_tokens: int = 8
+    compile: bool = False
     deterministic: bool = False
     servers: tuple[str, ...] = ('http://127.0.0.1:8000/v1',)
     api_key_env: str = ''

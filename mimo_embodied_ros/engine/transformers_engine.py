@@ -109,9 +109,7 @@ class TransformersEngine:
         self._stop_tokens = read_stop_tokens(self._model, self._processor.tokenizer)
         self._encoder = PromptEncoder(self._processor, self._model.config)
         self._grammars = GrammarCompiler(self._processor.tokenizer, self._stop_tokens)
-        batch = Batch(
-            self._model, config.max_batch, config.cache_mb * 10**6, config.draft_tokens,
-            self._explain, deterministic=config.deterministic)
+        batch = Batch(self._model, config, self._explain)
         self.info = ModelInfo(
             name=checkpoint.name + (f'+{adapter.name}' if adapter else ''),
             architecture=ARCHITECTURE,

@@ -20,6 +20,7 @@ from mimo_embodied_ros.core.errors import ModelNotReadyError
 from .decoder import Decoder
 from .generation import choose_tokens
 from .kv_memory import Shortage, free_memory, is_out_of_memory
+from .static_step import StaticStep
 from .vision import Vision
 from .writer import BatchRow, Writer
 
@@ -66,7 +67,11 @@ class Batch:
         self.vision = Vision(model, self._decoder, config.cache_mb * 10**6)
         self.shortage = Shortage()
         draft = 0 if config.deterministic else config.draft_tokens
-        self._writer = Writer(self._decoder, draft)
+        by_device = 'static' if self._decoder.device.type == 'cuda' else 'dynamic'
+        shapes = by_device if config.decode_shapes == 'auto' else config.decode_shapes
+        steps = StaticStep(self._decoder, self._capacity, 1 + draft) if shapes == 'static' else None
+        self.memory.stays = steps is not None
+        self._writer = Writer(self._decoder, draft, steps)
         self._rows: list[BatchRow] = []
         # oldest first; those that were preempted are older than those that never began
         self._waiting: deque[Generation] = deque()
@@ -94,6 +99,10 @@ class Batch:
             self._rows.clear()
             self.memory.release()
             self.vision.cache.clear()
+
+    def use_dynamic_shapes(self) -> None:
+        """Write tokens in steps of dynamic shapes, which take less memory; before ``start``."""
+        self._writer.steps, self.memory.stays = None, False
 
     def submit(self, generation: Generation) -> None:
         """Queue an answer; it joins the batch as soon as there is room.
@@ -162,6 +171,8 @@ class Batch:
         room = self._capacity - len(self._rows)
         memory = self.shortage.limit(self.memory.budget) - self._promised()
         joining: list[Generation] = []
+        if not self._rows and self.shortage.is_over():
+            self.memory.stays = self._writer.steps is not None
         still_waiting: deque[Generation] = deque()
         alone = not self._rows and time.monotonic() >= self.shortage.retries
         for generation in self._waiting:
@@ -305,7 +316,7 @@ class Batch:
         for row in rows:
             if row.tokens and all(map(row.generation.write, row.tokens)):
                 continue
-            self._writer.learn(row.generation)
+            self._writer.end(row.generation)
             row.generation.finish()
             self._rows.remove(row)
             self.memory.remove(row.memory)
@@ -331,5 +342,6 @@ class Batch:
     def _free(self) -> None:
         """Free all memory but that of the answers in the batch."""
         self.vision.cache.clear()
+        self.memory.stays = False  # rows take what they need, and no more, until that is over
         self.memory.trim()
         free_memory()

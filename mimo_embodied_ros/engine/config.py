@@ -16,6 +16,7 @@ _ALLOWED = {
     'dtype': ('auto', 'bfloat16', 'float32'),
     'attention': ('sdpa', 'eager', 'flash_attention_2'),
     'quantization': ('none', '8bit', '4bit'),
+    'decode_shapes': ('auto', 'static', 'dynamic'),
     'structured_style': ('auto', 'vllm', 'guided', 'llama', 'openai', 'none'),
     'video_style': ('auto', 'vllm', 'mp4', 'none'),
     'grounding_test': ('off', 'warn', 'refuse'),
@@ -55,6 +56,10 @@ class EngineConfig:
         draft_tokens: tokens that are drafted from earlier answers and checked in one step. 0 is
             none. In float32 the answers stay the same; in bfloat16 drafts, like other answers in
             the batch, change how sums are rounded, and so a few answers in a hundred.
+        decode_shapes: 'static': a token's step has one of few shapes, so that a CUDA graph launches
+            it, and the next one begins before the last one's tokens are looked at; rows of keys and
+            values are of few lengths then. 'dynamic': it computes only what is needed. 'auto':
+            static on a GPU, dynamic on a CPU.
         compile: fuse norms, rotary embedding and activation by ``torch.compile``, which takes a
             minute or more at the first answers.
         deterministic: answer one prompt at a time, without drafts, so that the same prompt gets
@@ -108,6 +113,7 @@ class EngineConfig:
     longest_answer: int = 4096
     stop_early: bool = True
     draft_tokens: int = 8
+    decode_shapes: str = 'auto'
     compile: bool = False
     deterministic: bool = False
     servers: tuple[str, ...] = ('http://127.0.0.1:8000/v1',)

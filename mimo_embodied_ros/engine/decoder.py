@@ -23,7 +23,7 @@ from .operations import make_operations
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .kv_memory import Row, Run
+    from .kv_memory import Part, Row, Run
     from .vision import EmbeddedPrompt
 
 _PASS = 2048  # tokens that are read at once, which bounds the memory of a pass
@@ -149,6 +149,38 @@ class Decoder:
         neighbours = KVMemory.runs(rows, None if last is None else starts)
         runs = self._runs(neighbours, starts, hidden.shape[1])
         return self._pass(hidden, positions, runs, last)
+
+    def step(
+        self, tokens: torch.Tensor, positions: torch.Tensor, places: torch.Tensor,
+        parts: Sequence[Part],
+    ) -> torch.Tensor:
+        """Read a few tokens of each row and predict the ones after them, as ``forward`` does.
+
+        Shapes and addresses depend on ``parts`` alone, and nothing waits for the device, so that a
+        CUDA graph can be captured. The first rows of each slab are read, used or not.
+
+        Args:
+            tokens: (rows, tokens) int64.
+            positions: (rows, tokens) int64.
+            places: (rows, tokens) int64, where each token is written in its row.
+            parts: of each slab, in the order of the rows.
+
+        Returns:
+            Logits (rows, tokens, vocabulary).
+
+        """
+        runs, begin, each = [], 0, self._heads // self._groups
+        for slab, rows, end in parts:
+            part = slice(begin, begin + rows)
+            begin += rows
+            written = places[part]
+            later = torch.arange(end, device=self.device) > written[:, None, :, None]
+            later = later.repeat_interleave(each, 2)
+            mask = torch.zeros_like(later, dtype=self.dtype).masked_fill_(later, float('-inf'))
+            index = torch.arange(rows, device=self.device)[:, None]
+            layers = [layer.narrow(0, 0, rows).narrow(1, 0, end) for layer in slab.layers]
+            runs.append(_Run(part, layers, (index, written), mask, fresh=False, folded=True))
+        return self._pass(self.embed(tokens), positions, runs, None)
 
     def _pass(
         self, hidden: torch.Tensor, positions: torch.Tensor, runs: Sequence[_Run],

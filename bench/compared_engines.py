@@ -86,9 +86,11 @@ class PlainGenerate:
     """Plain ``generate`` of transformers, called for one question after the other."""
 
     def __init__(
-        self, folder: str | Path, dtype: torch.dtype = torch.float32, device: str = 'cpu'
+        self, folder: str | Path, dtype: torch.dtype = torch.float32, device: str = 'cpu',
+        threads: int = 0,
     ) -> None:
-        """Load the model for this engine alone."""
+        """Load the model for this engine alone; ``threads`` of the CPU, 0: PyTorch's choice."""
+        self._threads = threads
         self._model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             folder, dtype=dtype).to(device).eval()
         self._processor = load_processor(folder)
@@ -103,6 +105,8 @@ class PlainGenerate:
     def ask(self, query: Query) -> TimedAnswer:
         """Answer one query."""
         (query,) = with_new_frames([query])
+        if self._threads:  # the engine beside it sets the linear algebra's number, too
+            torch.set_num_threads(self._threads)
         self._first, begin = 0.0, time.perf_counter()
         prompt = build_prompt(query, self._limits)
         tokens = plain_generate(self._model, self._processor, prompt, prompt.max_new_tokens)

@@ -17,6 +17,7 @@ _WORDS = {
     'seen_frame_yes_no': 'a yes/no on a frame already seen: time',
     'decode_one_stream': 'tokens a second, one stream',
     'new_frame_8q': '8 questions, each with a new frame: throughput',
+    'growth_min_ratio': '`growth_min_ratio`: the row that gains least, below: time',
     'ros_added_ms': 'what ROS adds, goal to result, beside a 1080p camera at 30 Hz: median',
     'cancel_p99_ms': 'end of a cancelled goal after the cancel call: 99 of 100',
 }
@@ -28,17 +29,19 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         f'| {" | ".join(map(str, row))} |' for row in (head, ['---'] * len(head), *rows))
 
 
-def _milliseconds(spread: dict[str, Any] | None) -> str:
-    if spread is None:
-        return '-'
+def _milliseconds(spread: dict[str, Any]) -> str:
     return f'{1e3 * spread["median"]:.1f} ({1e3 * spread["low"]:.1f} to {1e3 * spread["high"]:.1f})'
 
 
 def page(report: dict[str, Any], gpu: dict[str, Any] | None, picture: str) -> str:
     """Return the page as Markdown."""
-    about, answers = report['machine'], report['details']['answers']
-    ros, growth = report['details'].get('ros'), report['growth']
+    about, answers, parts = report['machine'], report['answers'], report['by_threads']
     same = 'the same' if report['token_identical'] else 'NOT all the same'
+    models = ', '.join(dict.fromkeys(part['model'] for part in parts.values()))
+    loads = '; '.join(
+        f'{_threads(number)}: {part["load_before"]:.1f} before and {part["load_after"]:.1f} after'
+        for number, part in parts.items())
+    sections = '\n'.join(_section(number, part) for number, part in parts.items())
     return f"""# Benchmarks
 
 Made by `make bench`; do not edit. The baseline is plain `generate` of transformers, called once for
@@ -46,42 +49,65 @@ each question, one after the other. Both sides go from a question and its frame 
 answer, on the same frames, in turn; frames are new in each repetition. Before the first, each side
 answered 24 questions about other frames.
 
-Model: {report['model']}. Machine: {about['processor']}, {about['cores']} cores.
-Plain `generate` has {about['threads']} threads and the engine as many as it takes by itself, one
-for a small model. torch {about['torch']}, transformers {about['transformers']}.
+Model: {models}. Machine: {about['processor']}, {about['cores']} cores.
+torch {about['torch']}, transformers {about['transformers']}.
+
+All was measured with {' and with '.join(map(_threads, parts))}, of which both sides may take as
+many. The load of the machine (processes that run or wait, average of a minute) was, with
+{loads}.
 
 {_targets(report)}
 
+`growth_min_ratio` is the least of plain over engine in all rows of questions, cameras and image
+tokens below: {_worst_rows(parts)}.
+
 {answers['compared']} answers of both sides were compared token by token, in float32: they are
 {same}.
-
-Milliseconds, median and quartiles; of `decode_one_stream`, a token:
-
-{_spreads(report)}
-{_ros(ros) if ros else ''}
+{_ros(report['ros']) if report['ros'] else ''}
 ![How it grows with questions, cameras and image tokens]({picture})
 
-{_growth(growth)}
+{sections}
 {_gpu(gpu) if gpu else ''}""".rstrip() + '\n'
 
 
+def _threads(number: str) -> str:
+    return 'one thread' if number == '1' else f'{number} threads'
+
+
+def _worst_rows(parts: dict[str, Any]) -> str:
+    return ', and '.join(
+        f'{part["growth_min_ratio"]:.2f} at {part["growth_min_row"]} with {_threads(number)}'
+        for number, part in parts.items())
+
+
+def _section(number: str, part: dict[str, Any]) -> str:
+    return f"""## With {_threads(number)}
+
+Milliseconds, median and quartiles; of `decode_one_stream`, a token:
+
+{_spreads(part['details'])}
+
+{_growth(part['growth'])}"""
+
+
 def _targets(report: dict[str, Any]) -> str:
-    rows = []
+    parts, rows = report['by_threads'], []
     for name, words in _WORDS.items():
         value, least = report[name], name in report['targets']['at_least']
         target = report['targets']['at_least' if least else 'at_most'][name]
         unit = 'times plain' if least else 'ms'
         good = value is not None and (value >= target if least else value <= target)
+        figures = [part.get(name, value) for part in parts.values()]
         rows.append((words, f'{"at least" if least else "at most"} {target:g}',
-                     '-' if value is None else f'{value:.1f} {unit}', 'yes' if good else 'no'))
-    return _table(('measure', 'target', 'figure', 'reached'), rows)
+                     *('-' if figure is None else f'{figure:.2f} {unit}' for figure in figures),
+                     'yes' if good else 'no'))
+    return _table(('measure', 'target', *map(_threads, parts), 'reached'), rows)
 
 
-def _spreads(report: dict[str, Any]) -> str:
+def _spreads(details: dict[str, Any]) -> str:
     rows = []
-    for name in report['targets']['at_least']:
-        detail = report['details'][name]
-        rows.append((f'`{name}`', *(_milliseconds(detail.get(f'{side}_s'))
+    for name, detail in details.items():
+        rows.append((f'`{name}`', *(_milliseconds(detail[f'{side}_s'])
                                     for side in ('plain', 'ours', 'stepwise')),
                      detail['plain_s']['repetitions']))
     return _table(('measure', 'plain', 'engine', 'without drafts', 'repetitions'), rows)
@@ -103,14 +129,16 @@ and the rest on the way. An action of rclpy that does nothing took
 def _growth(growth: dict[str, Any]) -> str:
     questions, larger = growth['questions'], growth['image_tokens']
     rows = [
-        (row['questions'], f'{row["answers_per_s"]:.1f}',
+        (row['questions'], f'{row["questions"] / row["plain_s"]:.1f}',
+         f'{row["questions"] / row["new_s"]:.1f}', _ratio(row),
          f'{1e3 * row["latency_median_s"]:.0f}', f'{1e3 * row["latency_longest_s"]:.0f}')
-        for row in questions['ours']
+        for row in questions
     ]
-    return f"""Different questions at once about one new frame; plain `generate` answers
-{questions['plain_answers_per_s']:.1f} a second:
+    head = ('questions', 'plain, answers a second', 'engine, answers a second', 'plain / engine',
+            'median latency, ms', 'longest, ms')
+    return f"""Different questions at once about one new frame:
 
-{_table(('questions', 'answers a second', 'median latency, ms', 'longest, ms'), rows)}
+{_table(head, rows)}
 
 One question about so many images, milliseconds; the second question is about the same ones:
 
@@ -125,9 +153,13 @@ The same about one image of so many tokens, with random weights of a larger shap
 
 def _seconds(name: str, rows: Sequence[dict[str, float]]) -> str:
     return _table(
-        (name.replace('_', ' '), 'plain', 'engine', 'engine, second question'),
-        [(row[name], *(f'{1e3 * row[side]:.0f}' for side in ('plain_s', 'new_s', 'seen_s')))
-         for row in rows])
+        (name.replace('_', ' '), 'plain', 'engine', 'plain / engine', 'engine, second question'),
+        [(row[name], f'{1e3 * row["plain_s"]:.0f}', f'{1e3 * row["new_s"]:.0f}', _ratio(row),
+          f'{1e3 * row["seen_s"]:.0f}') for row in rows])
+
+
+def _ratio(row: dict[str, float]) -> str:
+    return f'{row["plain_s"] / row["new_s"]:.2f}'
 
 
 def _gpu(gpu: dict[str, Any]) -> str:
@@ -157,23 +189,27 @@ roofline is the bytes of weights and cache that a token must read, over that ban
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Draw four panels: the ratios, and how they scale with questions, cameras and tokens."""
+    """Draw four panels: the ratios, and how they scale with questions, cameras and tokens.
+
+    With the first number of threads that was measured; the page has the others.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 7.5), layout='constrained')
     panels = figure.subplots(2, 2).flat
-    _plot_ratios(next(panels), report)
-    _plot_questions(next(panels), report['growth']['questions'])
-    _plot_seconds(next(panels), 'cameras', report['growth']['cameras'])
-    _plot_seconds(next(panels), 'image_tokens', report['growth']['image_tokens']['answers'],
-                  scale='log')
+    threads, part = next(iter(report['by_threads'].items()))
+    growth = part['growth']
+    figure.suptitle(f'with {_threads(threads)}')
+    _plot_ratios(next(panels), part, report['targets']['at_least'])
+    _plot_questions(next(panels), growth['questions'])
+    _plot_seconds(next(panels), 'cameras', growth['cameras'])
+    _plot_seconds(next(panels), 'image_tokens', growth['image_tokens']['answers'], scale='log')
     figure.savefig(path, dpi=110, metadata={'Software': None})
 
 
-def _plot_ratios(panel: Axes, report: dict[str, Any]) -> None:
-    targets = report['targets']['at_least']
+def _plot_ratios(panel: Axes, part: dict[str, Any], targets: dict[str, float]) -> None:
     places = range(len(targets))
-    panel.barh(places, [report[name] for name in targets], color=_OURS)
+    panel.barh(places, [part[name] for name in targets], color=_OURS)
     for place, target in zip(places, targets.values()):
         panel.plot([target, target], [place - 0.45, place + 0.45], color='black',
                    label='target' if not place else None)
@@ -182,15 +218,15 @@ def _plot_ratios(panel: Axes, report: dict[str, Any]) -> None:
     panel.legend()
 
 
-def _plot_questions(panel: Axes, grown: dict[str, Any]) -> None:
-    rows = grown['ours']
-    panel.plot([row['questions'] for row in rows], [row['answers_per_s'] for row in rows], 'o-',
-               color=_OURS, label='engine')
-    panel.axhline(grown['plain_answers_per_s'], color=_PLAIN, label='plain generate')
+def _plot_questions(panel: Axes, rows: Sequence[dict[str, float]]) -> None:
+    counts = [row['questions'] for row in rows]
+    for side, colour, label in (('plain_s', _PLAIN, 'plain generate'), ('new_s', _OURS, 'engine')):
+        panel.plot(counts, [row['questions'] / row[side] for row in rows], 'o-', color=colour,
+                   label=label)
     panel.set(xscale='log', xlabel='questions at once about one frame',
               ylabel='answers a second')
     panel.set_ylim(0)
-    panel.set_xticks([row['questions'] for row in rows], [str(row['questions']) for row in rows])
+    panel.set_xticks(counts, list(map(str, counts)))
     panel.minorticks_off()
     panel.legend()
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.query import Query
 
 AT_LEAST = {'same_frame_8q': 5.0, 'seen_frame_yes_no': 3.0, 'decode_one_stream': 2.0,
-            'new_frame_8q': 2.0}
+            'new_frame_8q': 2.0, 'growth_min_ratio': 1.0}
 AT_MOST = {'ros_added_ms': 5.0, 'cancel_p99_ms': 50.0}
 _WARM = 3
 _SETTLE_S = 0.05  # so that the threads of the engine before are idle
@@ -71,17 +71,19 @@ class AnswerComparison:
 class Bench:
     """Measures the engine; each result is a ratio of medians, with its parts."""
 
-    def __init__(self, repetitions: int, seed: int, threads: int) -> None:
-        """Load a model for each engine, and let each answer a few questions."""
+    def __init__(
+        self, repetitions: int, seed: int, threads: int, answers: AnswerComparison
+    ) -> None:
+        """Load a model for each engine, with as many threads, and let each answer a few questions.
+
+        All their answers are added to ``answers``.
+        """
         model = embedded_model()
-        settings = EngineConfig(model, device='cpu')
-        self.ours = PackageEngine(settings)  # with the default settings
+        settings = EngineConfig(model, device='cpu', threads=threads)  # else the default ones
+        self.ours = PackageEngine(settings)
         self.stepwise = PackageEngine(replace(settings, draft_tokens=0))
-        for side in (self.ours, self.stepwise):
-            side.engine.warm_up()  # its threads keep the number that they start with
-        self.plain = PlainGenerate(model)
-        torch.set_num_threads(threads)
-        self.answers = AnswerComparison()
+        self.plain = PlainGenerate(model, threads=threads)
+        self.answers = answers
         self._repetitions, self._threads = repetitions, threads
         self._rng = random.Random(f'serving {seed}')
         self._sides: dict[str, ComparedEngine] = {
@@ -180,20 +182,22 @@ def _ratios(seconds: dict[str, list[float]]) -> dict[str, Any]:
     return out
 
 
-def machine(threads: int) -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """Return the machine's properties on which the figures depend."""
     name = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text('utf-8'))
     return {
         'processor': name[1] if name else platform.machine(), 'cores': os.cpu_count(),
-        'threads': threads, 'load_before': os.getloadavg()[0], 'python': platform.python_version(),
-        'torch': torch.__version__, 'transformers': transformers.__version__,
+        'python': platform.python_version(), 'torch': torch.__version__,
+        'transformers': transformers.__version__,
     }
 
 
-def run(*, quick: bool, seed: int, threads: int) -> dict[str, Any]:
-    """Return the report of all measures."""
-    about = machine(threads)
-    bench = Bench(1 if quick else 15, seed, threads)
+def compare(
+    threads: int, answers: AnswerComparison, *, quick: bool, seed: int
+) -> dict[str, Any]:
+    """Return the measures without ROS, with so many threads on both sides."""
+    load = os.getloadavg()[0]
+    bench = Bench(1 if quick else 15, seed, threads, answers)
     try:
         details = {
             'same_frame_8q': bench.throughput(about_one_frame),
@@ -201,29 +205,41 @@ def run(*, quick: bool, seed: int, threads: int) -> dict[str, Any]:
             'decode_one_stream': bench.decode(),
             'new_frame_8q': bench.throughput(about_new_frames),
         }
-        figures: dict[str, Any] = {
-            name: detail['ours_ratio']['median'] for name, detail in details.items()}
         growth_figures = bench.growth(quick=quick)
     finally:
         bench.close()
+    ratio, row = growth.worst(growth_figures)
+    return {
+        **{name: detail['ours_ratio']['median'] for name, detail in details.items()},
+        'growth_min_ratio': ratio, 'growth_min_row': row,
+        'load_before': load, 'load_after': os.getloadavg()[0],
+        'model': bench.ours.engine.info.name, 'details': details, 'growth': growth_figures,
+    }
+
+
+def run(*, quick: bool, seed: int, threads: Sequence[int]) -> dict[str, Any]:
+    """Return the report of all measures; a figure is the least of those with so many threads."""
+    answers = AnswerComparison()
+    by_threads = {
+        str(number): compare(number, answers, quick=quick, seed=seed) for number in threads}
+    figures: dict[str, Any] = {
+        name: min(part[name] for part in by_threads.values()) for name in AT_LEAST}
+    ros = None
     if importlib.util.find_spec('rclpy') is None:
         print('ROS is not installed: what it adds is not measured')
         figures |= dict.fromkeys(AT_MOST)
     else:
         import ros_side
 
-        details['ros'] = ros_side.measure(*((5, 5) if quick else (200, 200)), seed)
-        figures |= {'ros_added_ms': details['ros']['added_ms']['median'],
-                    'cancel_p99_ms': details['ros']['cancel_p99_ms']}
-    answers = bench.answers
+        ros = ros_side.measure(*((5, 5) if quick else (200, 200)), seed)
+        figures |= {'ros_added_ms': ros['added_ms']['median'],
+                    'cancel_p99_ms': ros['cancel_p99_ms']}
     return {
         **figures,
         'token_identical': not answers.other_tokens,
         'targets': {'at_least': AT_LEAST, 'at_most': AT_MOST},
-        'machine': about,
-        'model': bench.ours.engine.info.name,
-        'details': details | {'answers': vars(answers)},
-        'growth': growth_figures,
+        'machine': machine(),
+        'by_threads': by_threads, 'ros': ros, 'answers': vars(answers),
     }
 
 
@@ -237,16 +253,22 @@ def met(report: dict[str, Any], name: str) -> bool:
 
 def table(report: dict[str, Any]) -> str:
     """Return the text that ``make bench`` prints."""
-    rows = [('measure', 'target', 'figure', '')]
+    parts = report['by_threads'].values()
+    threads = [f'threads: {number}' for number in report['by_threads']]
+    rows = [('measure', 'target', *threads, '')]
     for name in (*AT_LEAST, *AT_MOST):
         value, unit = report[name], ' ms' if name in AT_MOST else ' x'
         target = f'>= {AT_LEAST[name]:g}' if name in AT_LEAST else f'<= {AT_MOST[name]:g}'
-        figure = '-' if value is None else f'{value:.2f}{unit}'
-        rows.append((name, target + unit, figure, '' if met(report, name) else 'MISSED'))
-    answers = report['details']['answers']
-    rows.append(('token_identical', 'true', str(report['token_identical']).lower(),
-                 f'{answers["compared"]} answers'))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        figures = (part.get(name, value) for part in parts)
+        rows.append((name, target + unit,
+                     *('-' if figure is None else f'{figure:.2f}{unit}' for figure in figures),
+                     '' if met(report, name) else 'MISSED'))
+    rows.append(('growth_min_row', '', *(part['growth_min_row'] for part in parts), ''))
+    rows.append(('load', '', *(f'{p["load_before"]:.1f} to {p["load_after"]:.1f}' for p in parts),
+                 ''))
+    rows.append(('token_identical', 'true', *[str(report['token_identical']).lower()] * len(parts),
+                 f'{report["answers"]["compared"]} answers'))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
                      for row in rows)
 
@@ -257,7 +279,8 @@ def main() -> int:
     parser.add_argument('--quick', action='store_true',
                         help='each measure once, as a test; the figures are not reliable')
     parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--threads', type=int, default=2, help='PyTorch threads of plain generate')
+    parser.add_argument('--threads', type=int, nargs='+', default=[1, 2],
+                        help='threads of both sides; all is measured with each number')
     options = parser.parse_args()
     begin = time.monotonic()
     report = run(quick=options.quick, seed=options.seed, threads=options.threads)

@@ -1,8 +1,9 @@
 """Continuous batching: answers to different prompts are decoded together.
 
-They join and leave the batch between two tokens. An answer joins when the memory for its longest
-form is there. Should memory end nevertheless, the youngest answer leaves the batch and joins it
-again later: the model reads its prompt and what it has written, and it goes on from there.
+They join and leave the batch between two tokens, and prompts are read in chunks between them, see
+`prefill`. An answer joins when the memory for its longest form is there. Should memory end
+nevertheless, the youngest answer leaves the batch and joins it again later: the model reads its
+prompt and what it has written, and it goes on from there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from mimo_embodied_ros.core.errors import ModelNotReadyError
 from .decoder import Decoder
 from .generation import choose_tokens
 from .kv_memory import Shortage, free_memory, is_out_of_memory
+from .prefill import Prefill
+from .prefix_cache import Hold
 from .static_step import StaticStep
 from .vision import Vision
 from .writer import BatchRow, Writer
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
 
     from .config import EngineConfig
     from .generation import Generation
-    from .kv_memory import Row
+    from .prefill import Reading
+    from .threads import Threads
 
 _CLOSED = 'the model has been closed; load it again'
 _IDLE_S = 1.0  # until an idle process gives the memory of a GPU back
@@ -47,31 +51,39 @@ class Batch:
     """
 
     def __init__(
-        self, model: Any, config: EngineConfig, explain: Callable[[Exception], Exception],
+        self, model: Any, config: EngineConfig, threads: Threads,
+        explain: Callable[[Exception], Exception],
     ) -> None:
         """Prepare; ``start`` starts the thread.
 
         Args:
             model: a ``Qwen2_5_VLForConditionalGeneration``.
-            config: how to answer.
+            config: how to answer. If ``deterministic``, images and prefixes are read by themselves,
+                too, so that rounding does not depend on other requests.
+            threads: of the CPU.
             explain: converts an exception of the model into the one that the caller gets.
 
         Raises:
             ModelNotReadyError: the decoder does not support the model.
 
         """
-        self._capacity = config.at_once
-        self._explain, self._deterministic = explain, config.deterministic
+        self._capacity, self._explain = config.at_once, explain
         self._decoder = Decoder(model, config.attention, compiled=config.compile)
         self.memory = self._decoder.memory
-        self.vision = Vision(model, self._decoder, config.cache_mb * 10**6)
+        # what is computed together is rounded together
+        self.vision = Vision(
+            model, self._decoder, threads, config.cache_mb * 10**6,
+            1 if config.deterministic else config.prefill_chunk)
+        self._prefill = Prefill(
+            self._decoder, self.vision, threads, config.prefill_chunk,
+            deterministic=config.deterministic)
         self.shortage = Shortage()
         draft = 0 if config.deterministic else config.draft_tokens
         by_device = 'static' if self._decoder.device.type == 'cuda' else 'dynamic'
         shapes = by_device if config.decode_shapes == 'auto' else config.decode_shapes
         steps = StaticStep(self._decoder, self._capacity, 1 + draft) if shapes == 'static' else None
         self.memory.stays = steps is not None
-        self._writer = Writer(self._decoder, draft, steps)
+        self._writer = Writer(self._decoder, threads, draft, steps)
         self._rows: list[BatchRow] = []
         # oldest first; those that were preempted are older than those that never began
         self._waiting: deque[Generation] = deque()
@@ -91,14 +103,19 @@ class Batch:
             Exception: of the model, as it is.
 
         """
+        threads, hold = torch.get_num_threads(), Hold(self.vision.cache)
+        hold.add(generation.encoded.keys)
         try:
-            self._begin([generation])
+            self._prefill.add([generation])
+            while self._prefill.readings:
+                self._begin(*self._prefill.read(self._prefill.next()))
             for row in self._rows:
                 self._writer.next([row])
         finally:
-            self._rows.clear()
-            self.memory.release()
+            self._clear()
             self.vision.cache.clear()
+            hold.release()
+            torch.set_num_threads(threads)
 
     def use_dynamic_shapes(self) -> None:
         """Write tokens in steps of dynamic shapes, which take less memory; before ``start``."""
@@ -133,30 +150,46 @@ class Batch:
         while True:
             with self._changed:
                 self._wait()
-                if not (self._waiting or self._rows):
+                if not (self._waiting or self._busy):
                     break
-                joining = self._next_to_join()
+                self._prefill.add(self._next_to_join())
             try:
-                self._join(joining)
-                self._step()
+                self._read()
+                if self._rows:
+                    self._step()
             except Exception as error:  # a bug must not leave a caller waiting for ever
                 _logger.exception('the batch failed')
-                for generation in (*joining, *(row.generation for row in self._rows)):
+                for generation in self._joined():
                     generation.finish(self._explain(error))
-                self._rows.clear()
-                self.memory.release()
+                self._clear()
         self.vision.cache.clear()
+        self.memory.release()
+
+    @property
+    def _busy(self) -> bool:
+        """Whether there is an answer in the batch."""
+        return bool(self._rows or self._prefill.readings)
+
+    def _joined(self) -> list[Generation]:
+        """Return the answers in the batch: those that are written, and those that are read."""
+        written = [row.generation for row in self._rows]
+        return written + [reading.generation for reading in self._prefill.readings]
+
+    def _clear(self) -> None:
+        """Forget all answers in the batch, and free their memory."""
+        self._rows.clear()
+        self._prefill.readings.clear()
         self.memory.release()
 
     def _wait(self) -> None:
         """Wait until there is something to do, or the batch is closed; the lock is held."""
         idle = False
-        while self._open and not (self._waiting or self._rows):
+        while self._open and not (self._waiting or self._busy):
             if not self._changed.wait(None if idle else _IDLE_S) and not idle:
                 idle = True
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
-        if not self._rows:  # what waits may have to wait for memory
+        if not self._busy:  # what waits may have to wait for memory
             pause = self.shortage.retries - time.monotonic()
             if pause > 0:
                 self._changed.wait(pause)
@@ -168,13 +201,13 @@ class Batch:
 
         The first one for which there is none lets nobody pass, so that its turn comes.
         """
-        room = self._capacity - len(self._rows)
+        room = self._capacity - len(self._rows) - len(self._prefill.readings)
         memory = self.shortage.limit(self.memory.budget) - self._promised()
         joining: list[Generation] = []
-        if not self._rows and self.shortage.is_over():
+        if not self._busy and self.shortage.is_over():
             self.memory.stays = self._writer.steps is not None
         still_waiting: deque[Generation] = deque()
-        alone = not self._rows and time.monotonic() >= self.shortage.retries
+        alone = not self._busy and time.monotonic() >= self.shortage.retries
         for generation in self._waiting:
             if not generation.go_on():  # cancelled or past its deadline while it waited
                 generation.finish()
@@ -191,75 +224,70 @@ class Batch:
     def _promised(self) -> int:
         """Bytes that the answers in the batch may come to need."""
         promised = 0
-        for row in self._rows:
-            promised += self.memory.cost(row.generation.longest)
+        for generation in self._joined():
+            promised += self.memory.cost(generation.longest)
         return promised
 
-    def _join(self, joining: Sequence[Generation]) -> None:
-        together: list[Generation] = []
-        for generation in joining:
-            key = generation.encoded.key
-            if key is None or self.vision.cache.get(key) is not None:
-                together.append(generation)
-            else:  # the first question about its images: the others reuse its prefix
-                self._read_prompts([generation])
-        if together:
-            self._read_prompts(together)
+    # -- reading
 
-    def _read_prompts(self, group: Sequence[Generation], *, again: bool = False) -> None:
-        """Begin answers; if that fails, begin each alone, so that only the faulty one ends.
+    def _read(self) -> None:
+        """Read a chunk of the prompts that have joined.
 
-        If memory is short, unneeded memory is freed and the answer is begun ``again``, and after
-        that it waits until others have left the batch.
+        If that fails, each is read alone, so that only the faulty one ends. If memory is short,
+        unneeded memory is freed and the prompt is read again, and after that it waits until others
+        have left the batch.
         """
+        chosen = self._prefill.next()
+        if not chosen:
+            return
         try:
-            self._begin(group)
+            self._begin(*self._prefill.read(chosen))
         except Exception as error:
             short, failure = is_out_of_memory(error), self._explain(error)
+            if len(chosen) > 1 and not short:
+                _logger.exception('prompts cannot be read together; each is read alone')
         else:
+            for reading in list(self._prefill.readings):
+                if not reading.generation.go_on():  # cancelled, or past its deadline
+                    self._prefill.remove(reading)
+                    reading.generation.finish()
             return
         # outside of the handler: the error's frames hold tensors that may have to be freed
-        if len(group) > 1:
-            for generation in group:
-                self._read_prompts([generation])
-        elif short and not again:
+        for reading in chosen:
+            self._prefill.reset(reading)
+        if len(chosen) > 1:
+            for reading in chosen:
+                reading.alone = True
+            return
+        (reading,) = chosen
+        generation = reading.generation
+        if short and not reading.again:
+            reading.alone = reading.again = True
             self._free()
-            self._read_prompts(group, again=True)
-        elif short and (self._rows or (group[0].tokens and self._open)):
-            self._put_back(group[0])
+            return
+        self._prefill.remove(reading)
+        if short and (
+                self._rows or self._prefill.readings or (generation.tokens and self._open)):
+            self._put_back(generation)
         else:
-            group[0].finish(failure)
+            generation.finish(failure)
 
-    def _begin(self, group: Sequence[Generation]) -> None:
-        """Read prompts, with what is written of their answers, and write the next tokens."""
-        new = self._deterministic and self.vision.read_prefix(group[0].encoded)
-        prompts, sizes = [], []
-        for generation in group:
-            prompt = self.vision.embed(generation.encoded)
-            if generation.tokens:
-                prompt = prompt.with_text(self._decoder.embed, generation.tokens)
-            prompts.append(prompt)
-            sizes.append(prompt.start + len(prompt.hidden) + 1)
-        rows: list[Row] = []
-        try:
-            rows += self.memory.add(sizes)
-            for row, prompt in zip(rows, prompts, strict=True):
-                if prompt.prefix is not None:
-                    self._decoder.restore_prefix(row, prompt.prefix.cache)
-            logits = self._decoder.read(prompts, rows)
-            tokens = choose_tokens(logits[:, None], group)
-            for generation, prompt, row in zip(group, prompts, rows, strict=True):
-                self.vision.keep_prefix(generation.encoded, prompt, row)
-        except Exception:
-            for row in reversed(rows):
-                self.memory.remove(row)
-            raise
+    def _begin(self, readings: Sequence[Reading], logits: torch.Tensor | None) -> None:
+        """Write the first tokens, or after an interruption the next ones, of what was read."""
+        if logits is None:
+            return
+        tokens = choose_tokens(logits[:, None], [reading.generation for reading in readings])
         begun = []
-        for generation, prompt, row, first in zip(group, prompts, rows, tokens, strict=True):
+        for reading, first in zip(readings, tokens, strict=True):
+            generation, prompt, row = reading.generation, reading.prompt, reading.row
+            assert prompt is not None
+            assert row is not None
             if not generation.tokens:
-                generation.reused = 0 if new else prompt.start
+                generation.reused = prompt.start
             begun.append(BatchRow(generation, row, prompt.start + len(prompt.hidden),
                               int(prompt.positions[-1].max()) + 1, first))
+        for reading in readings:
+            self._prefill.readings.remove(reading)
         self._rows += begun
         self._write(begun)
 
@@ -286,7 +314,7 @@ class Batch:
                 self._advance_alone()
                 return
             lost = [row for row in self._rows if row.memory.lost]
-            if freed and not lost:
+            if freed and not lost and not self._interrupt_reading():
                 lost = [max(self._rows, key=lambda row: row.generation.arrived)]
             self._preempt(lost)
             self._free()
@@ -329,6 +357,15 @@ class Batch:
             self._rows.remove(row)
             self.memory.remove(row.memory)
             self._put_back(row.generation)
+
+    def _interrupt_reading(self) -> bool:
+        """Let the youngest prompt wait again that takes memory; False: there is none."""
+        for reading in reversed(self._prefill.readings):
+            if reading.row is not None:
+                self._prefill.remove(reading)
+                self._put_back(reading.generation)
+                return True
+        return False
 
     def _put_back(self, generation: Generation) -> None:
         """Let an answer wait at the head of the queue, and let no more join than are there."""

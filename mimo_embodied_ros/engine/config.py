@@ -23,7 +23,8 @@ _ALLOWED = {
 }
 PICTURES = ('one', 'two', 'wide', 'tall', 'large', 'video')
 _MINIMUM = {'min_pixels': 0, 'max_pixels': 0, 'threads': 0, 'max_batch': 1, 'cache_mb': 0,
-            'draft_tokens': 0, 'kv_cache_mb': 0, 'most_images': 1, 'longest_answer': 1}
+            'prefill_chunk': 1, 'draft_tokens': 0, 'kv_cache_mb': 0, 'most_images': 1,
+            'longest_answer': 1}
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class EngineConfig:
             model, where the last one is PyTorch's own kernel, as in sdpa.
         adapter: directory of a LoRA adapter, or its name on the hub; empty is none.
         quantization: 'none', '8bit' or '4bit': of the language model's weights, by bitsandbytes.
-        threads: CPU threads for the whole process; 0 is one thread for a small model on a CPU,
-            which more threads would slow down, and else PyTorch's choice.
+        threads: CPU threads of the model at most; 0 is PyTorch's choice. The tokens of a small
+            model are written by one, which more would slow down.
         max_batch: answers that are decoded at once; more wait.
         cache_mb: megabytes for image features and prompt prefixes, which the next question about
             the same images reuses. What requests in flight use is kept beyond it.
@@ -53,6 +54,9 @@ class EngineConfig:
         longest_answer: tokens of its answer; a request may ask for more if that fits.
         stop_early: end an answer that is held to a grammar when nothing can follow, without
             waiting for the model to end it.
+        prefill_chunk: tokens of prompts that are read at once, or of images, of which a larger one
+            is read whole. Between two chunks answers in progress get their next token, and cancel
+            and deadline are heard; a chunk also bounds the memory of a pass.
         draft_tokens: tokens that are drafted from earlier answers and checked in one step. 0 is
             none. In float32 the answers stay the same; in bfloat16 drafts, like other answers in
             the batch, change how sums are rounded, and so a few answers in a hundred.
@@ -112,6 +116,7 @@ class EngineConfig:
     most_images: int = 1
     longest_answer: int = 4096
     stop_early: bool = True
+    prefill_chunk: int = 2048
     draft_tokens: int = 8
     decode_shapes: str = 'auto'
     compile: bool = False

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from .kv_memory import Part, Row, Run
     from .vision import EmbeddedPrompt
 
-_PASS = 2048  # tokens that are read at once, which bounds the memory of a pass
-
 
 class Decoder:
     """Runs the language model for answers whose keys and values are in rows of ``memory``.
@@ -72,11 +70,11 @@ class Decoder:
         operations = make_operations(text.layers[0].mlp.act_fn)
         self._operations = operations.compiled() if compiled else operations
         self._attention = find_attention(attention)
-        self._lower_right = self.device.type == 'cuda' and attention != 'eager'
         weight = text.norm.weight
         self.dtype: torch.dtype = weight.dtype
         self.vocabulary: int = config.vocab_size
         self.device: torch.device = weight.device
+        self._lower_right = self.device.type == 'cuda' and attention != 'eager'
         # each frequency rotates with one of the position's axes: time, row or column
         rope = getattr(config, 'rope_parameters', None) or config.rope_scaling
         sections = rope['mrope_section']
@@ -102,24 +100,22 @@ class Decoder:
             layer[row.index, : len(part)] = part
 
     def read(self, prompts: Sequence[EmbeddedPrompt], rows: Sequence[Row]) -> torch.Tensor:
-        """Read prompts, in parts if they are long; returns logits (prompts, vocabulary)."""
+        """Read prompts, or parts of them, together; returns logits (prompts, vocabulary)."""
         hidden, positions, starts, lengths = [], [], [], []
+        with_axes = any(prompt.positions.ndim > 1 for prompt in prompts)
         for prompt in prompts:
             hidden.append(prompt.hidden)
-            positions.append(prompt.positions)
+            places = prompt.positions
+            # those of a text are the same on all three axes
+            if with_axes and places.ndim == 1:
+                places = places[:, None].expand(-1, 3)
+            positions.append(places)
             starts.append(prompt.start)
             lengths.append(len(prompt.hidden))
-        if len(prompts) > 1 and len(prompts) * max(lengths) > _PASS:
-            return torch.cat([
-                self.read([prompt], [row]) for prompt, row in zip(prompts, rows, strict=True)])
         pad = torch.nn.utils.rnn.pad_sequence
         last = torch.tensor(lengths, device=self.device) - 1
-        tokens, places = pad(hidden, batch_first=True), pad(positions, batch_first=True)
-        while tokens.shape[1] > _PASS:  # of a single prompt
-            self.forward(tokens[:, :_PASS], places[:, :_PASS], rows, starts, last * 0)
-            tokens, places = tokens[:, _PASS:], places[:, _PASS:]
-            starts, last = [starts[0] + _PASS], last - _PASS
-        return self.forward(tokens, places, rows, starts, last)
+        return self.forward(
+            pad(hidden, batch_first=True), pad(positions, batch_first=True), rows, starts, last)
 
     def forward(
         self,

@@ -37,7 +37,7 @@ def cuda_capture(device: torch.device) -> Capture:
         with torch.cuda.device(device), torch.cuda.graph(
                 graph, pool=pool, capture_error_mode='thread_local'):
             work()
-        return graph.replay  # type: ignore[no-any-return]
+        return graph.replay
 
     return capture
 

@@ -28,7 +28,8 @@ class Operations(NamedTuple):
 
     def compiled(self) -> Operations:
         """Return them compiled, each at its first call with new kinds of shapes."""
-        return Operations(*map(torch.compile, self))
+        return Operations(
+            torch.compile(self.norm), torch.compile(self.rotate), torch.compile(self.gate))
 
 
 def make_operations(activation: Callable[[torch.Tensor], torch.Tensor]) -> Operations:

@@ -71,9 +71,9 @@ class Launched:
         """Take what the rows read, where they are in the step, and what they get."""
         self.plan, self.inputs, self.places = plan, inputs, places
         self._chosen, self._logits = chosen, logits
-        self._event = torch.cuda.Event() if logits.device.type == 'cuda' else None
-        if self._event is not None:
-            self._event.record(torch.cuda.current_stream(logits.device))
+        self._event: torch.Event | None = None
+        if logits.device.type == 'cuda':
+            self._event = torch.cuda.current_stream(logits.device).record_event()
 
     def tokens(self) -> list[list[int]]:
         """Wait for the step; returns the most likely tokens of each row, after each it read."""

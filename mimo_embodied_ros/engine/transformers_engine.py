@@ -48,6 +48,7 @@ from .model_loading import (
 from .prefix_cache import Hold
 from .processor import PromptEncoder, load_processor, read_limits
 from .structured import GrammarCompiler, supports_grammars
+from .threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from .processor import EncodedPrompt
 
 _logger = logging.getLogger(__name__)
-_SMALL = 10_000_000  # parameters; below, one CPU thread is faster than several
+_SMALL = 10_000_000  # parameters; below, one CPU thread writes tokens faster than several
 
 
 class TransformersEngine:
@@ -102,14 +103,13 @@ class TransformersEngine:
         self._model: Any = load_model(
             checkpoint, device, dtype, config, quantization, on_progress, cancelled)
         small = device.type == 'cpu' and self._model.num_parameters() < _SMALL
-        if config.threads or small:
-            torch.set_num_threads(config.threads or 1)
         if adapter is not None:
             self._model = add_adapter(self._model, adapter, merge=quantization is None)
         self._stop_tokens = read_stop_tokens(self._model, self._processor.tokenizer)
         self._encoder = PromptEncoder(self._processor, self._model.config)
         self._grammars = GrammarCompiler(self._processor.tokenizer, self._stop_tokens)
-        batch = Batch(self._model, config, self._explain)
+        batch = Batch(
+            self._model, config, Threads(config.threads, small=small), self._explain)
         self.info = ModelInfo(
             name=checkpoint.name + (f'+{adapter.name}' if adapter else ''),
             architecture=ARCHITECTURE,
@@ -247,8 +247,9 @@ class TransformersEngine:
     ) -> Reply:
         """Answer a prompt; see ``Engine.generate``.
 
-        Cancel and deadline are checked before and after the model reads the prompt with its images,
-        which is one step, and after every token; repetition is checked after every token.
+        Cancel and deadline are checked before the model reads the prompt, after every chunk of it
+        or of its images (``EngineConfig.prefill_chunk``), and after every token; repetition is
+        checked after every token.
         """
         if max_new_tokens < 1:
             raise InvalidRequestError(f'max_new_tokens is {max_new_tokens}; it is 1 or more')

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from .decoder import Decoder
     from .kv_memory import Row
     from .processor import EncodedImage, EncodedPrompt
-
-_TOGETHER = 2048  # tokens of images that go through the vision tower together; one may have more
+    from .threads import Threads
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,35 @@ class EmbeddedPrompt:
             places = places[:, None].expand(-1, 3)
         return replace(self, hidden=hidden, positions=torch.cat([self.positions, places]))
 
+    def parts(self, tokens: int, cut: int = 0) -> list[EmbeddedPrompt]:
+        """Divide it into parts of at most so many tokens; one ends before place ``cut``."""
+        length = len(self.hidden)
+        ends = [*range(0, cut, tokens), *range(cut, length, tokens), length]
+        return [
+            replace(self, hidden=self.hidden[begin:end], positions=self.positions[begin:end],
+                    start=self.start + begin)
+            for begin, end in pairwise(ends)]
+
 
 class Vision:
     """Embeds prompts with their images; ``cache`` keeps image features and prefixes."""
 
-    def __init__(self, model: Any, decoder: Decoder, cache_bytes: int) -> None:
-        """Take a ``Qwen2_5_VLForConditionalGeneration`` and cache at most ``cache_bytes`` bytes."""
+    def __init__(
+        self, model: Any, decoder: Decoder, threads: Threads, cache_bytes: int, together: int
+    ) -> None:
+        """Prepare.
+
+        Args:
+            model: a ``Qwen2_5_VLForConditionalGeneration``.
+            decoder: of the same model.
+            threads: of the CPU.
+            cache_bytes: size of the cache.
+            together: tokens of images that go through the vision tower together; a larger one
+                goes alone.
+
+        """
         self._tower, self._decoder = VisionTower(model.model.visual), decoder
+        self._threads, self._together = threads, together
         self.cache = TensorCache(cache_bytes)
 
     def make_patches(self, encoded: EncodedPrompt) -> None:
@@ -92,28 +114,6 @@ class Vision:
             position = int(prompt.positions[: encoded.prefix].max()) + 1
             self.cache.put(encoded.key, Prefix(cache, position), cache)
 
-    def read_prefix(self, encoded: EncodedPrompt) -> bool:
-        """Read a prompt's prefix by itself and keep it, unless it is kept already.
-
-        Where prefix and text are read in one pass, they are rounded otherwise than where the
-        prefix comes from the cache.
-
-        Returns:
-            Whether it was read now.
-
-        """
-        if encoded.key is None or self.cache.get(encoded.key) is not None:
-            return False
-        encoded = replace(encoded, tokens=encoded.tokens[: encoded.prefix])
-        prompt = self.embed(encoded)
-        (row,) = self._decoder.memory.add([encoded.prefix + 1])
-        try:
-            self._decoder.read([prompt], [row])
-            self.keep_prefix(encoded, prompt, row)
-        finally:
-            self._decoder.memory.remove(row)
-        return True
-
     def new_images(self, prompts: Iterable[EncodedPrompt]) -> list[EncodedImage]:
         """Return images that prompts need and that are not kept, each once.
 
@@ -132,6 +132,7 @@ class Vision:
         features = {key: self.cache.get(key) for key in wanted}
         new = [image for key, image in wanted.items() if features[key] is None]
         for portion in self._portions(new):
+            self._threads.use(sum(math.prod(image.grid) for image in portion))
             made = self._tower([image.patches() for image in portion],
                                [image.grid[1:] for image in portion])
             for image, feature in zip(portion, made, strict=True):
@@ -147,12 +148,12 @@ class Vision:
         memory in the tower than a large image.
         """
         portion: list[EncodedImage] = []
-        room = _TOGETHER
+        room = self._together
         for image in images:
             tokens = math.prod(image.tokens)
             if portion and tokens > room:
                 yield portion
-                portion, room = [], _TOGETHER
+                portion, room = [], self._together
             portion.append(image)
             room -= tokens
         if portion:

@@ -50,6 +50,19 @@ class _Block(NamedTuple):
     layout: _Layout
 
 
+def patch_places(tokens: torch.Tensor, columns: int, merge: int) -> torch.Tensor:
+    """Return row and column of each patch of some tokens, (tokens, merge * merge, 2).
+
+    Args:
+        tokens: (tokens,) index in an image, by rows.
+        columns: of tokens in the image.
+        merge: rows and columns of patches that a token has.
+
+    """
+    corner = torch.stack((tokens // columns, tokens % columns), -1)[:, None] * merge
+    return corner + torch.cartesian_prod(torch.arange(merge), torch.arange(merge))
+
+
 class VisionTower:
     """Computes features of images; images do not influence each other."""
 
@@ -148,10 +161,7 @@ class VisionTower:
             ranges.append((begin, end, size * unit))
             begin = end
         order = torch.cat(windows)
-        # of a token's patches, by rows
-        corner = torch.stack((order // wide, order % wide), -1)[:, None] * merge
-        within = torch.cartesian_prod(torch.arange(merge), torch.arange(merge))
-        places = (corner + within).to(device)  # (tokens, patches of a token, 2)
+        places = patch_places(order, wide, merge).to(device)
         angles = (places[..., None].float() * self._frequencies.float()).reshape(rows * columns, -1)
         cos, sin = angles.cos(), angles.sin()
         order = order.to(device)

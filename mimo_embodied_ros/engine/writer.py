@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .generation import Generation
     from .kv_memory import Row
     from .static_step import Launched, StaticStep
+    from .threads import Threads
 
 
 @dataclass(eq=False)
@@ -54,10 +55,10 @@ class Writer:
     """
 
     def __init__(
-        self, decoder: Decoder, longest_draft: int, steps: StaticStep | None = None
+        self, decoder: Decoder, threads: Threads, longest_draft: int, steps: StaticStep | None
     ) -> None:
         """Draft at most ``longest_draft`` tokens at once; 0 is none."""
-        self._decoder, self.steps = decoder, steps
+        self._decoder, self._threads, self.steps = decoder, threads, steps
         self._drafter = Drafter(longest_draft)
         # the step that was launched ahead: of which rows, and their lengths in it
         self._next: tuple[list[BatchRow], list[int], Launched] | None = None
@@ -78,6 +79,7 @@ class Writer:
             Exception: of the model, as it is; the rows are as before.
 
         """
+        self._threads.use(1)
         launched = self._take_next(rows)
         drafts = [self._draft(row.generation) for row in rows]
         if launched is not None:

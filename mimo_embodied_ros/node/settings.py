@@ -55,8 +55,8 @@ MODEL = (
               'positions mean, see docs/profiles.md; empty: found by the name of the model.'),
     Parameter('profiles_file', '', 'YAML file with further profiles, in the form of '
               'core/profiles.yaml; empty: none.', path=True),
-    Parameter('threads', 0, "CPU threads of the model; 0: one for a small model, else the "
-              "library's choice.", (0, 1024)),
+    Parameter('threads', 0, "CPU threads of the model at most; 0: the library's choice. The "
+              'tokens of a small model are written by one.', (0, 1024)),
     Parameter('max_batch', 8, 'Number of requests that are answered at once; more wait.',
               (1, 256)),
     Parameter('cache_mb', 512, 'Megabytes for the cache of image features and prompt prefixes, '
@@ -68,6 +68,9 @@ MODEL = (
               unit='MB'),
     Parameter('stop_early', True, 'End an answer that is held to its grammar (structured) when '
               'nothing can follow, before the model ends it.'),
+    Parameter('prefill_chunk', 2048, 'Tokens of prompts, or of images, that are read at once. '
+              'Answers in progress get their next token after each chunk, and cancel and deadline '
+              'are heard then; larger chunks are read faster.', (16, 1_000_000), unit='tokens'),
     Parameter('draft_tokens', 8, 'Tokens that are guessed from earlier answers and checked in one '
               'step (speculative decoding); 0: none.', (0, 64), unit='tokens'),
     Parameter('deterministic', False, 'Answer one request at a time, without guessed tokens, so '

@@ -37,24 +37,39 @@ def test_serving_writes_all_figures_and_the_page(tmp_path: Path) -> None:
     printed = run('serving.py', '--quick', folder=tmp_path)
     report = json.loads((tmp_path / 'bench_out' / 'serving.json').read_text('utf-8'))
     measures = {'same_frame_8q', 'seen_frame_yes_no', 'decode_one_stream', 'new_frame_8q',
-                'ros_added_ms', 'cancel_p99_ms'}
+                'growth_min_ratio', 'ros_added_ms', 'cancel_p99_ms'}
     targets = report['targets']['at_least'] | report['targets']['at_most']
     assert targets.keys() == measures
     assert all(name in printed and report[name] > 0 for name in measures)
     assert report['token_identical'] is True
-    assert report['details']['answers']['compared'] == 2 * (8 + 2 + 2 + 8)
-    assert report['machine']['threads'] == 2
-    ros = report['details']['ros']
+    assert report['answers']['compared'] == 2 * 2 * (8 + 2 + 2 + 8)
+    parts = report['by_threads']
+    assert parts.keys() == {'1', '2'}
+    for name in report['targets']['at_least']:
+        assert report[name] == min(part[name] for part in parts.values())
+    ros = report['ros']
     assert ros['added_in_node_ms']['median'] < ros['added_ms']['median']
     assert ros['added_ms']['median'] < ros['goal_to_result_ms']['median']
     assert ros['camera_hz'] > 0
-    assert report['growth'].keys() == {'questions', 'cameras', 'image_tokens'}
-    assert positive(report['growth'])
+    for part in parts.values():
+        growth = part['growth']
+        assert growth.keys() == {'questions', 'cameras', 'image_tokens'}
+        assert positive(growth)
+        rows = *growth['questions'], *growth['cameras'], *growth['image_tokens']['answers']
+        assert part['growth_min_ratio'] == min(row['plain_s'] / row['new_s'] for row in rows)
+        assert part['growth_min_row'] in printed
 
     pytest.importorskip('matplotlib')
     run('report.py', folder=tmp_path)
     page = (tmp_path / 'docs' / 'benchmarks.md').read_text('utf-8')
-    assert f'{report["same_frame_8q"]:.1f} times plain' in page
+    assert f'{report["same_frame_8q"]:.2f} times plain' in page
+    assert '| measure | target | one thread | 2 threads | reached |' in page
+    for number, part in (('one thread', parts['1']), ('2 threads', parts['2'])):
+        assert f'## With {number}' in page
+        assert (f'{number}: {part["load_before"]:.1f} before and {part["load_after"]:.1f} after'
+                in page)
+        assert (f'{part["growth_min_ratio"]:.2f} at {part["growth_min_row"]} with {number}'
+                in page)
     assert (tmp_path / 'docs' / 'benchmarks.png').read_bytes().startswith(b'\x89PNG')
 
 

@@ -282,21 +282,6 @@ def test_an_answer_that_waits_for_memory_keeps_its_deadline(engine: Any) -> None
     assert engine.generate(make_prompt(), max_new_tokens=3).stats.completion_tokens == 3
 
 
-def test_a_long_prompt_is_read_in_parts(
-    engine: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mimo_embodied_ros.engine import decoder
-
-    prompt = make_prompt('the blue bowl ' * 20, seed=5, images=2)
-    whole = engine.generate(prompt, max_new_tokens=30)
-    engine._batch.vision.cache.clear()
-    monkeypatch.setattr(decoder, '_PASS', 17)
-    most = [0]
-    Failures(engine, lambda tokens, _: most.append(tokens) is not None)
-    assert engine.generate(prompt, max_new_tokens=30).text == whole.text
-    assert max(most) == 17
-
-
 def test_random_requests_on_a_small_device() -> None:
     """A small run of ``make soak``'s part: prompts, lengths, priorities and cancels at random."""
     report = small_memory.run(40, seed=1)

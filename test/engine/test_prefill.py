@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -67,8 +68,9 @@ def read(decoder: Decoder, parts: Sequence[Sequence[EmbeddedPrompt]]) -> torch.T
 
 def plain(model: Any, prompt: EmbeddedPrompt) -> torch.Tensor:
     with torch.inference_mode():
+        positions = prompt.positions if prompt.positions.ndim == 1 else prompt.positions[:, 0]
         return model(inputs_embeds=prompt.hidden[None],
-                     position_ids=prompt.positions.expand(3, 1, -1)).logits[0, -1]
+                     position_ids=positions.expand(3, 1, -1)).logits[0, -1]
 
 
 def cut(prompt: EmbeddedPrompt, *places: int) -> list[EmbeddedPrompt]:
@@ -81,6 +83,7 @@ def test_logits_are_those_of_transformers_however_a_prompt_is_cut(model: Any) ->
     """Alone and padded beside others, from the beginning, behind alike and unlike beginnings."""
     decoder = Decoder(model)
     prompts = [text(length, seed=length) for length in (90, 255, 254, 33)]
+    prompts[2] = replace(prompts[2], positions=prompts[2].positions[:, None].expand(-1, 3))
     expected = torch.stack([plain(model, prompt) for prompt in prompts])
     for cuts in ([()] * 4, [(30,)] * 4, [(30, 31)] * 4, [(7,), (200,), (221,), (7,)]):
         parts = [cut(prompt, *places) for prompt, places in zip(prompts, cuts, strict=True)]

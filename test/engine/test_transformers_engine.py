@@ -198,6 +198,7 @@ def test_repetition_stops_it(broken: Path) -> None:
 
 def test_cancel_stops_within_a_token(engine: Engine) -> None:
     calls = []
+    engine.generate(make_prompt(), max_new_tokens=1)  # so that its image is read
 
     def cancelled() -> bool:
         calls.append(1)
@@ -625,7 +626,8 @@ def test_float16_is_refused_with_the_reason() -> None:
     'setting',
     [
         {'dtype': 'int8'}, {'device': 'gpu'}, {'device': 'cuda:x'}, {'attention': 'fast'},
-        {'backend': 'onnx'}, {'threads': -1}, {'max_pixels': -1}, {'model': ' '},
+        {'backend': 'onnx'}, {'threads': -1}, {'prefill_chunk': 0}, {'max_pixels': -1},
+        {'model': ' '},
     ],
 )
 def test_settings_out_of_range(setting: dict[str, object]) -> None:

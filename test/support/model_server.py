@@ -13,7 +13,7 @@ from PIL import Image
 from mimo_embodied_ros.core.prompts import Prompt
 from mimo_embodied_ros.core.resize import PixelLimits, smart_resize
 from mimo_embodied_ros.core.video import Video
-from mimo_embodied_ros.engine import processor
+from mimo_embodied_ros.engine import processor, vision_tower
 from mimo_embodied_ros.engine.positions import mrope_positions
 from support.video_server import SentVideo, media_of
 
@@ -80,29 +80,18 @@ def one_dimensional_positions(engine: Any) -> Iterator[None]:
     Both parts do: the language model, whose three positions become the number of the token, and
     the vision tower, whose rows and columns become the number of the patch.
     """
-    visual = engine._model.model.visual
-    by_table = getattr(visual, 'rot_pos_emb', None)  # transformers 4
+    layouts, patch_places = engine._batch.vision._tower._layouts, vision_tower.patch_places
 
     def flat_text(parts: Iterable[Any]) -> Any:
         return np.arange(len(mrope_positions(parts)))[:, None].repeat(3, 1)
 
-    def flat_patches(_: Any, inputs: Any) -> Any:
-        hidden, places = inputs
-        return hidden, torch.arange(len(places))[:, None].expand(-1, 2)
+    def flat_patches(tokens: Any, _: int, merge: int) -> Any:
+        return (tokens[:, None] * merge**2 + torch.arange(merge**2))[..., None].expand(-1, -1, 2)
 
-    def flat_table(grid: Any) -> Any:
-        return visual.rotary_pos_emb(int(grid.prod(-1).sum())).repeat(1, 2)
-
-    processor.mrope_positions = flat_text
-    if by_table is None:
-        handle = visual.rotary_pos_emb.register_forward_pre_hook(flat_patches)
-    else:
-        visual.rot_pos_emb = flat_table
+    processor.mrope_positions, vision_tower.patch_places = flat_text, flat_patches
+    layouts.clear()
     try:
         yield
     finally:
-        processor.mrope_positions = mrope_positions
-        if by_table is None:
-            handle.remove()
-        else:
-            del visual.rot_pos_emb
+        processor.mrope_positions, vision_tower.patch_places = mrope_positions, patch_places
+        layouts.clear()

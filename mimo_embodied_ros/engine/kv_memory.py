@@ -11,7 +11,7 @@ import gc
 import itertools
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -166,18 +166,23 @@ class KVMemory:
 
     def cost(self, tokens: int) -> int:
         """Return the bytes of a row with so many tokens."""
-        return self._length(tokens) * self.token_bytes
+        return self._bytes(self._length(tokens))
 
     def add(self, tokens: Sequence[int]) -> list[Row]:
         """Return a new row for each of so many tokens; nothing has changed if memory ends."""
         lengths = list(map(self._length, tokens))
-        for length in set(lengths):
+        needed, wanted = Counter(lengths), {}
+        for length, count in needed.items():
             slab = self._slab(length)
-            wanted = len(slab.rows) + lengths.count(length)
-            if wanted > slab.size:
-                self._make_room((wanted - slab.size) * length * self.token_bytes)
-                slab = self._slab(length)  # a new one, if it had no row and was freed
-                self._resize(slab, self._rounded(slab, wanted))
+            wanted[length] = max(0, len(slab.rows) + count - slab.size) * self._bytes(length)
+        if any(wanted.values()):
+            self._make_room(sum(wanted.values()))  # at once: it frees what no row takes yet
+        for length, count in needed.items():
+            slab = self._slab(length)
+            del wanted[length]
+            if len(slab.rows) + count > slab.size:
+                self._resize(slab, self._rounded(
+                    slab, len(slab.rows) + count, sum(wanted.values())))
         rows = []
         for length in lengths:
             slab = self._slabs[length]
@@ -195,10 +200,10 @@ class KVMemory:
             if tokens > row.slab.length:
                 moves[row.slab.length, self._length(tokens)].append(row)
         for (source, target), rows in moves.items():
-            size = len(rows) * target * self.token_bytes
+            size = len(rows) * self._bytes(target)
             stays = self.stays and self.bytes + size <= self.budget  # what is copied does, too
             if not stays:
-                self._make_room(len(rows) * (target - source) * self.token_bytes)
+                self._make_room(len(rows) * self._bytes(target - source))
             self._move(self._slabs[source], self._slab(target), rows, stays=stays)
 
     def remove(self, row: Row) -> None:
@@ -265,14 +270,21 @@ class KVMemory:
             parts.append(Part(slab, min(_power_of_two(size), slab.size), end))
         return parts
 
+    def _bytes(self, length: int) -> int:
+        """Return the bytes of a row of such a length."""
+        return length * self.token_bytes
+
     def _length(self, tokens: int) -> int:
         """Return the length of the row for so many tokens."""
         return max(BLOCK, _power_of_two(tokens)) if self.stays else row_length(tokens)
 
-    def _rounded(self, slab: _Slab, rows: int) -> int:
-        """Return how many rows to have memory for where so many are needed, or more."""
+    def _rounded(self, slab: _Slab, rows: int, reserved: int = 0) -> int:
+        """Return how many rows to have memory for where so many are needed, or more.
+
+        ``reserved`` bytes are needed by others.
+        """
         more = _power_of_two(rows)
-        size = (more - slab.size) * slab.length * self.token_bytes
+        size = (more - slab.size) * self._bytes(slab.length) + reserved
         return more if self.stays and self.bytes + size <= self.budget else rows
 
     def _slab(self, length: int) -> _Slab:

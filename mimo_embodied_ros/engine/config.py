@@ -15,7 +15,7 @@ _ALLOWED = {
     'backend': ('transformers', 'openai'),
     'dtype': ('auto', 'bfloat16', 'float32'),
     'attention': ('sdpa', 'eager', 'flash_attention_2'),
-    'quantization': ('none', '8bit', '4bit'),
+    'quantization': ('none', '8bit', '4bit', 'int8', 'fp8'),
     'decode_shapes': ('auto', 'static', 'dynamic'),
     'structured_style': ('auto', 'vllm', 'guided', 'llama', 'openai', 'none'),
     'video_style': ('auto', 'vllm', 'mp4', 'none'),
@@ -43,7 +43,9 @@ class EngineConfig:
         attention: 'sdpa', 'eager' or 'flash_attention_2', in the vision tower and in the language
             model, where the last one is PyTorch's own kernel, as in sdpa.
         adapter: directory of a LoRA adapter, or its name on the hub; empty is none.
-        quantization: 'none', '8bit' or '4bit': of the language model's weights, by bitsandbytes.
+        quantization: of the language model's weights: 'none'; '8bit' or '4bit' by bitsandbytes;
+            'int8' or 'fp8' by torchao, where only the weights are quantized, each row with a scale
+            of its own. Keys, values and what is computed keep ``dtype``.
         threads: CPU threads of the model at most; 0 is PyTorch's choice. The tokens of a small
             model are written by one, which more would slow down.
         max_batch: answers that are decoded at once; more wait.

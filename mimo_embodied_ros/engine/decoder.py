@@ -329,7 +329,8 @@ def fused_linear(*linears: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     The weights of the layers become views of the fused ones, so that nothing is in memory twice.
     Quantized and adapted layers stay as they are.
     """
-    if any(type(linear) is not torch.nn.Linear for linear in linears):
+    if any(type(linear) is not torch.nn.Linear or type(linear.weight) is not torch.nn.Parameter
+           for linear in linears):
         return lambda x: torch.cat([linear(x) for linear in linears], -1)
     weight = torch.cat([linear.weight.detach() for linear in linears])
     biases = [linear.bias for linear in linears]

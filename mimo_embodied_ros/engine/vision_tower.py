@@ -152,7 +152,8 @@ class VisionTower:
         unit, wide = merge**2, columns // merge
         tokens = torch.arange(rows * columns // unit).view(-1, wide)
         windows = [
-            window.flatten() for band in tokens.split(side) for window in band.split(side, 1)]
+            window.flatten() for band in torch.split(tokens, side)
+            for window in torch.split(band, side, 1)]
         windows.sort(key=len)
         ranges, begin = [], 0
         for size, same in groupby(map(len, windows)):

@@ -251,25 +251,6 @@ def run(folder: Path, names: Sequence[str], *, small: bool) -> dict[str, Any]:
     return report
 
 
-def table(report: dict[str, Any]) -> str:
-    """Return the figures as a table for docs/benchmarks.md."""
-    about = (
-        f'{report["shape"]} on {report["device"]}, {report["dtype"]}, random weights; a copy '
-        f'reaches {report["bandwidth_gb_per_s"]:.0f} GB/s. torch {report["torch"]}, transformers '
-        f'{report["transformers"]}.')
-    head = ('side', 'tokens/s', 'GB/s', 'of the copy', 'first token, ms', 'seen, ms',
-            '8 questions, s', 'memory, GB')
-    lines = [about, '', f'| {" | ".join(head)} |', '| --- ' * len(head) + '|']
-    for name, side in report['sides'].items():
-        read = (f'{side["gb_per_s"]:.0f} | {side["roofline_share"]:.0%}'
-                if 'gb_per_s' in side else ' | ')
-        lines.append(
-            f'| {name} | {side["tokens_per_s"]:.1f} | {read} | {1e3 * side["first_token_s"]:.0f} '
-            f'| {1e3 * side["seen_first_token_s"]:.0f} | {side["same_frame_8q_s"]:.2f} | '
-            f'{side["peak_memory_gb"]:.1f} |')
-    return '\n'.join(lines)
-
-
 def default_sides(*, small: bool) -> list[str]:
     """Return the sides that can run here; small ones are those that compile nothing."""
     if small:
@@ -304,7 +285,6 @@ def main() -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text + '\n', 'utf-8')
     print(text)
-    print(table(report))
     return 1 if report['failed'] else 0
 
 

@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip('torch')
 
+from report import _gpu as gpu_section
+
 from support.paths import BENCH
 from support.programs import run_program
 
@@ -96,3 +98,4 @@ def test_the_gpu_program_runs_at_small_size(tmp_path: Path) -> None:
         assert side['same_answers'] == 1.0, name
         assert positive(side), side
     assert report['sides']['static']['gb_per_s'] > 0
+    assert '| `static` |' in gpu_section(report)

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.prompts import Prompt
 
 AT_ONCE = 8
-# Two logits this close can change places: each is rounded to 8 bits, and so is what it is made of.
-ROUNDINGS = 4
+# Two logits this close can change places: each is rounded to 8 bits, and so is what it is made of,
+# by transformers, whose logits they are, at more places than by the engine.
+ROUNDINGS = 8
 
 
 class Asked:

@@ -109,7 +109,7 @@ def test_positions_are_not_those_of_the_library(
     def wrong(*_: Any, **__: Any) -> None:
         raise AssertionError
 
-    model = engine._batch.vision._model  # type: ignore[attr-defined]
+    model = engine._model.model  # type: ignore[attr-defined]
     for name in ('get_rope_index', 'get_vision_position_ids', 'compute_3d_position_ids'):
         monkeypatch.setattr(model, name, wrong, raising=False)
     for prompt in (make_prompt(seed=5, images=2), video_prompt(CLIP, LIMITS, seed=5)):

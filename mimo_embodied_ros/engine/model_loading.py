@@ -95,7 +95,7 @@ def choose_quantization(name: str, dtype: torch.dtype) -> Any:
         from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
 
         kind = Int8WeightOnlyConfig if name == 'int8' else Float8WeightOnlyConfig
-        return transformers.TorchAoConfig(  # type: ignore[no-untyped-call]
+        return transformers.TorchAoConfig(
             kind(set_inductor_config=False), modules_to_not_convert=unchanged)
     return transformers.BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_8bit=name == '8bit',

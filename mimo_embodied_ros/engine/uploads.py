@@ -24,7 +24,9 @@ class Uploads:
     def __init__(self, device: torch.device) -> None:
         """Copy nothing yet."""
         self._device = device
-        self._stream = torch.cuda.Stream(device) if device.type == 'cuda' else None
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == 'cuda':
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._lock = threading.Lock()
         self._copies: WeakKeyDictionary[EncodedImage, tuple[torch.Tensor, torch.Event]] = (
             WeakKeyDictionary())

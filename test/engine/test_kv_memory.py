@@ -286,6 +286,6 @@ def test_an_answer_that_waits_for_memory_keeps_its_deadline(engine: Any) -> None
 
 def test_random_requests_on_a_small_device() -> None:
     """A small run of ``make soak``'s part: prompts, lengths, priorities and cancels at random."""
-    report = small_memory.run(40, seed=1)
+    report = small_memory.run(40, seed=2)
     assert small_memory.faults(report) == []
     assert report['ends'].get('CANCELLED')

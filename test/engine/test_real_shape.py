@@ -272,13 +272,13 @@ def test_only_the_language_model_is_quantized(published: Path, bits: str, kind: 
     engine.close()
 
 
+@pytest.mark.torchao
 @pytest.mark.parametrize(('bits', 'kind'), [
     ('int8', torch.int8), ('fp8', torch.float8_e4m3fn)])
 def test_only_weights_of_the_language_model_are_quantized(
     published: Path, bits: str, kind: torch.dtype
 ) -> None:
     """The answer is that of the quantized weights, computed and kept in the model's dtype."""
-    pytest.importorskip('torchao')
     engine = load_engine(EngineConfig(str(published), device='cpu', quantization=bits))
     dense = draw(published)
     parameters, changed = dict(dense.named_parameters()), 0

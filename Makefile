@@ -33,7 +33,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-arm demo-pick demo-base test test-colcon test-transformers-4 test-vllm lint fuzz soak eval injections bench bench-intake geometry train docs bag lock clean
+.PHONY: help setup demo demo-arm demo-pick demo-base test test-colcon test-torchao test-transformers-4 test-vllm lint fuzz soak eval injections bench bench-intake geometry train docs bag lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
@@ -94,6 +94,14 @@ test: lint  ## run ruff, mypy and all tests but those of test-colcon and test-vl
 
 test-colcon: $(INSTALLED)  ## build with colcon, as on a robot, and try what it installs
 	@$(BIN)/pytest -m colcon test/package/test_build.py
+
+test-torchao: $(INSTALLED) $(VENV)/torchao/.packages  ## test weights that torchao quantizes
+	@OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/$(VENV)/torchao $(BIN)/pytest -m torchao test/engine/test_real_shape.py
+
+# apart from the other packages, since transformers imports it wherever it is
+$(VENV)/torchao/.packages: $(PACKAGES) requirements/torchao.txt
+	@$(BIN)/pip install -qq --no-compile --no-deps --upgrade --target $(@D) -r requirements/torchao.txt
+	@touch $@
 
 test-transformers-4: $(OLDER)/.packages $(PACKAGES)  ## test the engine with transformers 4.57, and compare its answers
 	@echo "--- Testing the engine with transformers 4.57"

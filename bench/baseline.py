@@ -25,11 +25,11 @@ def plain_inputs(processor: ImageTextProcessor, prompt: Prompt) -> BatchFeature:
 
 @torch.inference_mode()
 def plain_generate(
-    model: Any, processor: ImageTextProcessor, prompt: Prompt, max_new_tokens: int
+    model: Any, processor: ImageTextProcessor, prompt: Prompt, max_new_tokens: int, **options: Any
 ) -> list[int]:
-    """Return the tokens of a greedy answer."""
+    """Return the tokens of a greedy answer; ``options`` are of ``generate``."""
     inputs = plain_inputs(processor, prompt).to(model.device)
     written = model.generate(
         **inputs, max_new_tokens=max_new_tokens, do_sample=False,
-        pad_token_id=processor.tokenizer.pad_token_id)
+        pad_token_id=processor.tokenizer.pad_token_id, **options)
     return written[0, inputs['input_ids'].shape[1] :].tolist()  # type: ignore[no-any-return]

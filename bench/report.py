@@ -163,28 +163,27 @@ def _ratio(row: dict[str, float]) -> str:
 
 
 def _gpu(gpu: dict[str, Any]) -> str:
-    plain, ours, roofline = gpu['plain'], gpu['ours'], gpu['roofline']
-    rows = [
-        ('tokens a second, one stream', f'{plain["tokens_per_s"]:.1f}',
-         f'{ours["tokens_per_s"]:.1f}', f'{roofline["tokens_per_s"]:.1f}'),
-        ('tokens a second, 8 streams', f'{plain["tokens_per_s"]:.1f}',
-         f'{ours["tokens_per_s_8"]:.1f}', f'{roofline["tokens_per_s_8"]:.1f}'),
-        ('first token, ms', f'{1e3 * plain["first_token_s"]:.0f}',
-         f'{1e3 * ours["first_token_s"]:.0f}', ''),
-        ('first token on a frame already seen, ms', f'{1e3 * plain["seen_first_token_s"]:.0f}',
-         f'{1e3 * ours["seen_first_token_s"]:.0f}', ''),
-        ('8 questions on one frame, s', f'{plain["same_frame_8q_s"]:.2f}',
-         f'{ours["same_frame_8q_s"]:.2f}', ''),
-        ('peak memory, GB', f'{plain["peak_memory_gb"]:.1f}', f'{ours["peak_memory_gb"]:.1f}', ''),
-    ]
+    head = ('side', 'tokens/s', '8 streams', 'GB/s', 'of a copy', 'first token, ms', 'seen, ms',
+            '8 questions, s', 'memory, GB')
+    rows = []
+    for name, side in gpu['sides'].items():
+        streams = f'{side["tokens_per_s_8"]:.1f}' if 'tokens_per_s_8' in side else ''
+        read = f'{side["gb_per_s"]:.0f}' if 'gb_per_s' in side else ''
+        share = f'{side["roofline_share"]:.0%}' if 'roofline_share' in side else ''
+        rows.append((
+            f'`{name}`', f'{side["tokens_per_s"]:.1f}', streams, read, share,
+            f'{1e3 * side["first_token_s"]:.0f}', f'{1e3 * side["seen_first_token_s"]:.0f}',
+            f'{side["same_frame_8q_s"]:.2f}', f'{side["peak_memory_gb"]:.1f}'))
     return f"""
 ## On a GPU
 
 Made by `python bench/gpu.py` on {gpu['device']} ({gpu['bandwidth_gb_per_s']:.0f} GB/s by a copy),
-with random weights of the shape {gpu['shape']} in {gpu['dtype']}, and frames of 1280x720. The
-roofline is the bytes of weights and cache that a token must read, over that bandwidth.
+with random weights of the shape {gpu['shape']} in {gpu['dtype']}, and frames of 1280x720; torch
+{gpu['torch']}, transformers {gpu['transformers']}. GB/s are the bytes of weights and cache that a
+token must read, times tokens a second. `plain` is `generate`, `plain_static` with a static cache,
+`ours` the engine, and the sides below it differ in the setting of their name.
 
-{_table(('measure', 'plain', 'engine', 'roofline'), rows)}
+{_table(head, rows)}
 """
 
 

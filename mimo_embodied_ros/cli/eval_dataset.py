@@ -39,7 +39,7 @@ def add_commands(commands: Any) -> None:
     command.add_argument('--adapter', type=model_argument, default='', metavar='FOLDER_OR_NAME',
                          help='folder or hub name of a LoRA adapter to put on the model')
     command.add_argument('--quantization', default='none', metavar='BITS',
-                         help='none, 8bit or 4bit weights')
+                         help='weights: none, 8bit, 4bit, int8 or fp8')
     command.add_argument('--out', type=path_argument, default=Path('eval_out'), metavar='FOLDER',
                          help='for replies.jsonl, report.json and worst.png (default: eval_out)')
     command.add_argument('--tasks', type=path_argument, metavar='FILE',

@@ -24,6 +24,7 @@ from .interface import (
     Reply,
     ServerHealth,
 )
+from .libraries import hide_notes
 
 __all__ = [
     'Cancelled',
@@ -74,6 +75,7 @@ def load_engine(
             ) from error
         return OpenAIEngine(config)
 
+    hide_notes()  # some come as soon as transformers is imported
     try:
         from .transformers_engine import TransformersEngine
     except ImportError as error:

@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,48 +19,25 @@ import torch
 from mimo_embodied_ros.core.errors import ModelNotReadyError
 
 from .decoder import Decoder
-from .drafts import Drafter
 from .generation import choose_tokens
 from .kv_memory import Shortage, free_memory, is_out_of_memory
 from .prefill import Prefill
 from .prefix_cache import Hold
+from .static_step import StaticStep
 from .vision import Vision
+from .writer import BatchRow, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .config import EngineConfig
     from .generation import Generation
-    from .kv_memory import Row
     from .prefill import Reading
     from .threads import Threads
 
 _CLOSED = 'the model has been closed; load it again'
 _IDLE_S = 1.0  # until an idle process gives the memory of a GPU back
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class _Row:
-    """An answer in the batch.
-
-    Attributes:
-        generation: the answer.
-        memory: its keys and values.
-        length: tokens in the memory.
-        position: of the token that comes next.
-        tokens: the newest ones; the last is not in the memory yet. Empty if the model failed.
-
-    """
-
-    generation: Generation
-    memory: Row
-    length: int
-    position: int
-    tokens: list[int]
-
-    def place(self) -> tuple[int, int]:
-        """Sort key by which neighbours in memory are neighbours."""
-        return self.memory.slab.length, self.memory.index
 
 
 class Batch:
@@ -75,40 +51,40 @@ class Batch:
     """
 
     def __init__(
-        self, model: Any, capacity: int, cache_bytes: int, longest_draft: int, chunk: int,
-        threads: Threads, explain: Callable[[Exception], Exception], *,
-        deterministic: bool = False,
+        self, model: Any, config: EngineConfig, threads: Threads,
+        explain: Callable[[Exception], Exception],
     ) -> None:
         """Prepare; ``start`` starts the thread.
 
         Args:
             model: a ``Qwen2_5_VLForConditionalGeneration``.
-            capacity: how many answers are decoded at once; more wait.
-            cache_bytes: size of the cache of image features and prompt prefixes.
-            longest_draft: tokens that are drafted at once; 0 is none.
-            chunk: tokens of prompts that are read at once.
+            config: how to answer. If ``deterministic``, images and prefixes are read by themselves,
+                too, so that rounding does not depend on other requests.
             threads: of the CPU.
             explain: converts an exception of the model into the one that the caller gets.
-            deterministic: one answer at a time, without drafts, and images and prefixes by
-                themselves, so that rounding does not depend on other requests.
 
         Raises:
             ModelNotReadyError: the decoder does not support the model.
 
         """
-        self._capacity = 1 if deterministic else capacity
-        self._explain = explain
-        self._decoder = Decoder(model)
+        self._capacity, self._explain = config.at_once, explain
+        self._decoder = Decoder(model, config.attention, compiled=config.compile)
         self.memory = self._decoder.memory
         # what is computed together is rounded together
         self.vision = Vision(
-            model, self._decoder, threads, cache_bytes, 1 if deterministic else chunk)
-        self._threads = threads
+            model, self._decoder, threads, config.cache_mb * 10**6,
+            1 if config.deterministic else config.prefill_chunk)
         self._prefill = Prefill(
-            self._decoder, self.vision, threads, chunk, deterministic=deterministic)
+            self._decoder, self.vision, threads, config.prefill_chunk,
+            deterministic=config.deterministic)
         self.shortage = Shortage()
-        self._drafter = Drafter(0 if deterministic else longest_draft)
-        self._rows: list[_Row] = []
+        draft = 0 if config.deterministic else config.draft_tokens
+        by_device = 'static' if self._decoder.device.type == 'cuda' else 'dynamic'
+        shapes = by_device if config.decode_shapes == 'auto' else config.decode_shapes
+        steps = StaticStep(self._decoder, self._capacity, 1 + draft) if shapes == 'static' else None
+        self.memory.stays = steps is not None
+        self._writer = Writer(self._decoder, threads, draft, steps)
+        self._rows: list[BatchRow] = []
         # oldest first; those that were preempted are older than those that never began
         self._waiting: deque[Generation] = deque()
         self._changed = threading.Condition()
@@ -134,12 +110,16 @@ class Batch:
             while self._prefill.readings:
                 self._begin(*self._prefill.read(self._prefill.next()))
             for row in self._rows:
-                self._next([row])
+                self._writer.next([row])
         finally:
             self._clear()
             self.vision.cache.clear()
             hold.release()
             torch.set_num_threads(threads)
+
+    def use_dynamic_shapes(self) -> None:
+        """Write tokens in steps of dynamic shapes, which take less memory; before ``start``."""
+        self._writer.steps, self.memory.stays = None, False
 
     def submit(self, generation: Generation) -> None:
         """Queue an answer; it joins the batch as soon as there is room.
@@ -224,6 +204,8 @@ class Batch:
         room = self._capacity - len(self._rows) - len(self._prefill.readings)
         memory = self.shortage.limit(self.memory.budget) - self._promised()
         joining: list[Generation] = []
+        if not self._busy and self.shortage.is_over():
+            self.memory.stays = self._writer.steps is not None
         still_waiting: deque[Generation] = deque()
         alone = not self._busy and time.monotonic() >= self.shortage.retries
         for generation in self._waiting:
@@ -302,7 +284,7 @@ class Batch:
             assert row is not None
             if not generation.tokens:
                 generation.reused = prompt.start
-            begun.append(_Row(generation, row, prompt.start + len(prompt.hidden),
+            begun.append(BatchRow(generation, row, prompt.start + len(prompt.hidden),
                               int(prompt.positions[-1].max()) + 1, first))
         for reading in readings:
             self._prefill.readings.remove(reading)
@@ -316,9 +298,9 @@ class Batch:
         freed = False
         while self._rows:
             # neighbours in memory are read in one operation
-            self._rows.sort(key=_Row.place)
+            self._rows.sort(key=BatchRow.place)
             try:
-                tokens = self._next(self._rows)
+                tokens = self._writer.next(self._rows)
             except Exception as error:
                 short = is_out_of_memory(error)
                 if not short:
@@ -342,7 +324,7 @@ class Batch:
         """Write the next tokens of one answer after the other; it shows which one fails."""
         for row in list(self._rows):
             try:
-                row.tokens = self._next([row])[0]
+                row.tokens = self._writer.next([row])[0]
             except Exception as error:
                 if is_out_of_memory(error):
                     self._preempt([row])
@@ -350,63 +332,26 @@ class Batch:
                 row.generation.error, row.tokens = self._explain(error), []
             self._take([row])
 
-    def _next(self, rows: Sequence[_Row]) -> list[list[int]]:
-        """Return the tokens that follow in some rows."""
-        device = self._decoder.device
-        drafts, lengths, generations, memories, width = [], [], [], [], 1
-        needs = []
-        for row in rows:
-            generation = row.generation
-            draft = generation.forced()[: generation.remaining - 1]
-            if generation.matcher:  # allows only one token at a time
-                draft = []
-            elif not draft:
-                draft = self._drafter.draft(generation.context)[: generation.free - 1]
-            drafts.append(draft)
-            lengths.append(row.length)
-            generations.append(generation)
-            memories.append(row.memory)
-            needs.append((row.memory, row.length + len(draft) + 2))
-            width = max(width, 1 + len(draft))
-        self.memory.grow(needs)
-        inputs = []
-        for row, draft in zip(rows, drafts, strict=True):
-            # the padding of shorter drafts is read, too, and overwritten by later tokens
-            padding = [0] * (width - 1 - len(draft))
-            positions = range(row.position, row.position + width)
-            inputs.append([row.tokens[-1], *draft, *padding, *positions])
-        read = torch.tensor(inputs, device=device)
-        self._threads.use(1)
-        logits = self._decoder.forward(
-            self._decoder.embed(read[:, :width]), read[:, width:], memories, lengths)
-        accepted = []
-        for tokens, draft in zip(choose_tokens(logits, generations), drafts, strict=True):
-            agreed = 0
-            while agreed < len(draft) and draft[agreed] == tokens[agreed]:
-                agreed += 1
-            accepted.append(tokens[: agreed + 1])
-        return accepted
-
-    def _take(self, rows: Sequence[_Row]) -> None:
+    def _take(self, rows: Sequence[BatchRow]) -> None:
         """Count the tokens that were read in a step, and write the newest ones."""
         for row in rows:
             row.length += len(row.tokens)
             row.position += len(row.tokens)
         self._write(rows)
 
-    def _write(self, rows: Sequence[_Row]) -> None:
+    def _write(self, rows: Sequence[BatchRow]) -> None:
         """Give the rows' newest tokens to their answers; those that have ended leave."""
         for row in rows:
             if row.tokens and all(map(row.generation.write, row.tokens)):
                 continue
-            self._drafter.learn(row.generation.context)
+            self._writer.end(row.generation)
             row.generation.finish()
             self._rows.remove(row)
             self.memory.remove(row.memory)
 
     # -- short of memory
 
-    def _preempt(self, rows: Sequence[_Row]) -> None:
+    def _preempt(self, rows: Sequence[BatchRow]) -> None:
         """Let answers leave the batch; they join it again when there is memory."""
         for row in sorted(rows, key=lambda row: -row.generation.arrived):
             self._rows.remove(row)
@@ -434,5 +379,6 @@ class Batch:
     def _free(self) -> None:
         """Free all memory but that of the answers in the batch."""
         self.vision.cache.clear()
+        self.memory.stays = False  # rows take what they need, and no more, until that is over
         self.memory.trim()
         free_memory()

@@ -15,7 +15,8 @@ _ALLOWED = {
     'backend': ('transformers', 'openai'),
     'dtype': ('auto', 'bfloat16', 'float32'),
     'attention': ('sdpa', 'eager', 'flash_attention_2'),
-    'quantization': ('none', '8bit', '4bit'),
+    'quantization': ('none', '8bit', '4bit', 'int8', 'fp8'),
+    'decode_shapes': ('auto', 'static', 'dynamic'),
     'structured_style': ('auto', 'vllm', 'guided', 'llama', 'openai', 'none'),
     'video_style': ('auto', 'vllm', 'mp4', 'none'),
     'grounding_test': ('off', 'warn', 'refuse'),
@@ -39,9 +40,12 @@ class EngineConfig:
         device: 'auto' (the first GPU if there is one), 'cpu', 'cuda' or 'cuda:<n>'.
         dtype: 'auto' (bfloat16 on a GPU, float32 on a CPU, where bfloat16 decodes slower),
             'bfloat16' or 'float32'.
-        attention: 'sdpa', 'eager' or 'flash_attention_2'.
+        attention: 'sdpa', 'eager' or 'flash_attention_2', in the vision tower and in the language
+            model, where the last one is PyTorch's own kernel, as in sdpa.
         adapter: directory of a LoRA adapter, or its name on the hub; empty is none.
-        quantization: 'none', '8bit' or '4bit': of the language model's weights, by bitsandbytes.
+        quantization: of the language model's weights: 'none'; '8bit' or '4bit' by bitsandbytes;
+            'int8' or 'fp8' by torchao, where only the weights are quantized, each row with a scale
+            of its own. Keys, values and what is computed keep ``dtype``.
         threads: CPU threads of the model at most; 0 is PyTorch's choice. The tokens of a small
             model are written by one, which more would slow down.
         max_batch: answers that are decoded at once; more wait.
@@ -58,6 +62,12 @@ class EngineConfig:
         draft_tokens: tokens that are drafted from earlier answers and checked in one step. 0 is
             none. In float32 the answers stay the same; in bfloat16 drafts, like other answers in
             the batch, change how sums are rounded, and so a few answers in a hundred.
+        decode_shapes: 'static': a token's step has one of few shapes, so that a CUDA graph launches
+            it, and the next one begins before the last one's tokens are looked at; rows of keys and
+            values are of few lengths then. 'dynamic': it computes only what is needed. 'auto':
+            static on a GPU, dynamic on a CPU.
+        compile: fuse norms, rotary embedding and activation by ``torch.compile``, which takes a
+            minute or more at the first answers.
         deterministic: answer one prompt at a time, without drafts, so that the same prompt gets
             the same answer in bfloat16, too, whatever was asked before or is asked beside it.
         min_pixels: smallest image area, pixels; 0 is the checkpoint's. Servers do not report
@@ -112,6 +122,8 @@ class EngineConfig:
     stop_early: bool = True
     prefill_chunk: int = 2048
     draft_tokens: int = 8
+    decode_shapes: str = 'auto'
+    compile: bool = False
     deterministic: bool = False
     servers: tuple[str, ...] = ('http://127.0.0.1:8000/v1',)
     api_key_env: str = ''

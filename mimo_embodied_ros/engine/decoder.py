@@ -16,12 +16,14 @@ from torch.nn.attention.bias import causal_lower_right
 
 from mimo_embodied_ros.core.errors import ModelNotReadyError
 
+from .attention import find_attention
 from .kv_memory import BLOCK, KVMemory
+from .operations import make_operations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .kv_memory import Row, Run
+    from .kv_memory import Part, Row, Run
     from .vision import EmbeddedPrompt
 
 
@@ -32,6 +34,8 @@ class Decoder:
 
     Attributes:
         device: where the weights are, and where inputs must be.
+        dtype: of the weights and the logits.
+        vocabulary: number of tokens that there are logits for.
         memory: the keys and values.
         embed: takes tokens, (...) int64, to (..., hidden size).
 
@@ -40,8 +44,17 @@ class Decoder:
 
     """
 
-    def __init__(self, model: Any) -> None:
-        """Take the weights of a ``Qwen2_5_VLForConditionalGeneration``; no copies are kept."""
+    def __init__(
+        self, model: Any, attention: str = 'sdpa', *, compiled: bool = False
+    ) -> None:
+        """Take the weights of a ``Qwen2_5_VLForConditionalGeneration``; no copies are kept.
+
+        Args:
+            model: the model.
+            attention: see ``EngineConfig.attention``.
+            compiled: fuse small operations by ``torch.compile``.
+
+        """
         text, config = model.model.language_model, model.config.get_text_config()
         if getattr(config, 'use_sliding_window', False):
             raise ModelNotReadyError(
@@ -54,9 +67,14 @@ class Decoder:
         self.embed: torch.nn.Embedding = text.embed_tokens
         self._norm, self._head = text.norm, model.lm_head
         self._layers = [_Layer(layer) for layer in text.layers]
+        operations = make_operations(text.layers[0].mlp.act_fn)
+        self._operations = operations.compiled() if compiled else operations
+        self._attention = find_attention(attention)
         weight = text.norm.weight
-        self._dtype: torch.dtype = weight.dtype
+        self.dtype: torch.dtype = weight.dtype
+        self.vocabulary: int = config.vocab_size
         self.device: torch.device = weight.device
+        self._lower_right = self.device.type == 'cuda' and attention != 'eager'
         # each frequency rotates with one of the position's axes: time, row or column
         rope = getattr(config, 'rope_parameters', None) or config.rope_scaling
         sections = rope['mrope_section']
@@ -67,7 +85,7 @@ class Decoder:
         self._sign = torch.ones(self._width, device=self.device)
         self._sign[: self._width // 2] = -1
         self.memory = KVMemory(
-            len(self._layers), (2 * groups, self._width), self._dtype, self.device)
+            len(self._layers), (2 * groups, self._width), self.dtype, self.device)
         self._numbers = torch.arange(BLOCK, device=self.device)
 
     @staticmethod
@@ -123,23 +141,62 @@ class Decoder:
             Logits (rows, vocabulary) after each row's last token, or (rows, tokens, vocabulary).
 
         """
+        # a text that is read is long: what begins alike needs no mask of its own for each row
+        neighbours = KVMemory.runs(rows, None if last is None else starts)
+        runs = self._runs(neighbours, starts, hidden.shape[1])
+        return self._pass(hidden, positions, runs, last)
+
+    def step(
+        self, tokens: torch.Tensor, positions: torch.Tensor, places: torch.Tensor,
+        parts: Sequence[Part],
+    ) -> torch.Tensor:
+        """Read a few tokens of each row and predict the ones after them, as ``forward`` does.
+
+        Shapes and addresses depend on ``parts`` alone, and nothing waits for the device, so that a
+        CUDA graph can be captured. The first rows of each slab are read, used or not.
+
+        Args:
+            tokens: (rows, tokens) int64.
+            positions: (rows, tokens) int64.
+            places: (rows, tokens) int64, where each token is written in its row.
+            parts: of each slab, in the order of the rows.
+
+        Returns:
+            Logits (rows, tokens, vocabulary).
+
+        """
+        runs, begin, each = [], 0, self._heads // self._groups
+        for slab, rows, end in parts:
+            part = slice(begin, begin + rows)
+            begin += rows
+            written = places[part]
+            later = torch.arange(end, device=self.device) > written[:, None, :, None]
+            later = later.repeat_interleave(each, 2)
+            mask = torch.zeros_like(later, dtype=self.dtype).masked_fill_(later, float('-inf'))
+            index = torch.arange(rows, device=self.device)[:, None]
+            layers = [layer.narrow(0, 0, rows).narrow(1, 0, end) for layer in slab.layers]
+            runs.append(_Run(part, layers, (index, written), mask, fresh=False, folded=True))
+        return self._pass(self.embed(tokens), positions, runs, None)
+
+    def _pass(
+        self, hidden: torch.Tensor, positions: torch.Tensor, runs: Sequence[_Run],
+        last: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Run all layers, and predict."""
         count, tokens = hidden.shape[:2]
         heads, groups, width = self._heads, self._groups, self._width
+        norm, rotate, gate = self._operations
         cos, sin = self._rotary_embedding(positions)
-        # a text that is read is long: what begins alike needs no mask of its own for each row
-        runs = self._runs(KVMemory.runs(rows, None if last is None else starts), starts, tokens)
         for number, layer in enumerate(self._layers):
-            qkv = layer.qkv(layer.norm_in(hidden)).view(count, tokens, heads + 2 * groups, width)
-            rotated = qkv[:, :, : heads + groups]
-            low, high = rotated.chunk(2, -1)  # each element is rotated with one of the other half
-            rotated.copy_(torch.addcmul(rotated * cos, torch.cat((high, low), -1), sin))
+            qkv = layer.qkv(norm(hidden, *layer.norm_in))
+            qkv = qkv.view(count, tokens, heads + 2 * groups, width)
+            rotate(qkv[:, :, : heads + groups], cos, sin)
             if len(runs) == 1:
                 attended = self._attend(runs[0], number, qkv)
             else:
                 attended = torch.cat([self._attend(run, number, qkv[run.part]) for run in runs])
             hidden = hidden + layer.out(attended)
-            gate, up = layer.gate_up(layer.norm_out(hidden)).chunk(2, -1)
-            hidden = hidden + layer.down(layer.activation(gate) * up)
+            hidden = hidden + layer.down(gate(layer.gate_up(norm(hidden, *layer.norm_out))))
         ends = hidden if last is None else hidden[self._numbers[:count], last]
         return self._head(self._norm(ends))  # type: ignore[no-any-return]
 
@@ -169,13 +226,14 @@ class Decoder:
                 places = self._numbers[:size, None], written
             mask: torch.Tensor | None = None
             if alike and before[0] and tokens > 1:
-                if self.device.type == 'cuda' and before[0] + tokens == end:
+                if self._lower_right and before[0] + tokens == end:
                     mask = causal_lower_right(tokens, end)  # its kernels need no mask in memory
                 else:
                     mask = self._mask(before[:1], tokens, end)
             elif not alike:
                 mask = self._mask(before, tokens, end)
-            found.append(_Run(part, layers, places, mask, fresh=alike and not before[0]))
+            found.append(_Run(part, layers, places, mask, fresh=alike and not before[0],
+                              folded=tokens == 1))
         return found
 
     def _mask(self, starts: Sequence[int], tokens: int, end: int) -> torch.Tensor:
@@ -183,7 +241,7 @@ class Decoder:
         seen = torch.tensor(starts, device=self.device)[:, None, None, None]
         later = self._numbers[:end] > seen + self._numbers[:tokens, None]
         return torch.zeros(
-            later.shape, dtype=self._dtype, device=self.device).masked_fill_(later, float('-inf'))
+            later.shape, dtype=self.dtype, device=self.device).masked_fill_(later, float('-inf'))
 
     def _attend(self, run: _Run, number: int, qkv: torch.Tensor) -> torch.Tensor:
         """Write keys and values of new tokens, and return (rows, tokens, heads * head size)."""
@@ -199,14 +257,16 @@ class Decoder:
         if run.fresh:
             keys_values = fresh
         keys, values = keys_values.transpose(1, 2).chunk(2, 1)
-        if tokens == 1:  # query heads that share a key head are treated as tokens: one product
-            attended = F.scaled_dot_product_attention(
-                query.view(rows, groups, heads // groups, width), keys, values, attn_mask=run.mask)
-            return attended.reshape(rows, tokens, heads * width)
-        attended = F.scaled_dot_product_attention(
-            query.transpose(1, 2), keys, values, attn_mask=run.mask, is_causal=run.fresh,
-            enable_gqa=True)
-        return attended.transpose(1, 2).reshape(rows, tokens, heads * width)
+        if run.folded:  # query heads that share a key head are treated as tokens: one product
+            each = heads // groups
+            query = query.view(rows, tokens, groups, each, width).transpose(1, 2)
+            attended = self._attention(
+                query.reshape(rows, groups, tokens * each, width), keys, values, run.mask)
+            attended = attended.view(rows, groups, tokens, each, width).transpose(1, 2)
+        else:
+            attended = self._attention(
+                query.transpose(1, 2), keys, values, run.mask, causal=run.fresh).transpose(1, 2)
+        return attended.reshape(rows, tokens, heads * width)
 
     def _rotary_embedding(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosine and sine (rows, tokens, 1, head size) of the rotary embedding."""
@@ -214,7 +274,7 @@ class Decoder:
         angles = axes.float() * self._frequencies
         angles = torch.cat((angles, angles), -1)[:, :, None]
         cos, sin = angles.cos() * self._scaling, angles.sin() * self._scaling
-        return cos.to(self._dtype), (sin * self._sign).to(self._dtype)
+        return cos.to(self.dtype), (sin * self._sign).to(self.dtype)
 
 
 _Places = tuple[slice, slice] | tuple[torch.Tensor, torch.Tensor]
@@ -231,6 +291,7 @@ class _Run(NamedTuple):
         mask: (rows or 1, 1, tokens, tokens so far), what each token sees, or that it sees nothing
             later, in a form that takes no memory; None: everything, or nothing later if ``fresh``.
         fresh: nothing was there before.
+        folded: query heads that share a key head are treated as further tokens; the mask has each.
 
     """
 
@@ -239,6 +300,7 @@ class _Run(NamedTuple):
     places: _Places
     mask: torch.Tensor | None
     fresh: bool
+    folded: bool
 
 
 class _Layer:
@@ -246,12 +308,13 @@ class _Layer:
 
     def __init__(self, layer: Any) -> None:
         attention, mlp = layer.self_attn, layer.mlp
-        self.norm_in, self.norm_out = rms_norm(layer.input_layernorm), rms_norm(
-            layer.post_attention_layernorm)
+        self.norm_in, self.norm_out = (
+            (norm.weight, norm.variance_epsilon)
+            for norm in (layer.input_layernorm, layer.post_attention_layernorm))
         self.qkv = fused_linear(attention.q_proj, attention.k_proj, attention.v_proj)
         self.out = attention.o_proj
         self.gate_up = fused_linear(mlp.gate_proj, mlp.up_proj)
-        self.activation, self.down = mlp.act_fn, mlp.down_proj
+        self.down = mlp.down_proj
 
 
 def rms_norm(module: Any) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -266,7 +329,8 @@ def fused_linear(*linears: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     The weights of the layers become views of the fused ones, so that nothing is in memory twice.
     Quantized and adapted layers stay as they are.
     """
-    if any(type(linear) is not torch.nn.Linear for linear in linears):
+    if any(type(linear) is not torch.nn.Linear or type(linear.weight) is not torch.nn.Parameter
+           for linear in linears):
         return lambda x: torch.cat([linear(x) for linear in linears], -1)
     weight = torch.cat([linear.weight.detach() for linear in linears])
     biases = [linear.bias for linear in linears]

@@ -112,6 +112,10 @@ class Generation:
             self._forced = self._tokenizer.encode(closing, add_special_tokens=False).ids
         return self._forced
 
+    def is_held(self) -> bool:
+        """Whether a grammar limits the next token."""
+        return self.matcher is not None and not self.forced()
+
     def go_on(self) -> bool:
         """Whether to begin or continue: no end yet, not cancelled, and before the deadline."""
         try:
@@ -204,10 +208,17 @@ def choose_tokens(logits: torch.Tensor, generations: Sequence[Generation]) -> li
     """
     logits = logits.float()
     for row, generation in zip(logits[:, 0], generations, strict=True):
-        if generation.matcher is not None and not generation.forced():
+        if generation.is_held():
+            assert generation.matcher is not None
             allowed = torch.from_numpy(generation.matcher.allowed(len(row))).to(row.device)
             row.masked_fill_(~allowed, float('-inf'))
-    tokens: list[list[int]] = logits.argmax(-1).tolist()
+    return force_tokens(logits.argmax(-1).tolist(), generations)
+
+
+def force_tokens(
+    tokens: list[list[int]], generations: Sequence[Generation]
+) -> list[list[int]]:
+    """Replace the first tokens of each answer by those that are forced."""
     for chosen, generation in zip(tokens, generations, strict=True):
         forced = generation.forced()[: len(chosen)]
         chosen[: len(forced)] = forced

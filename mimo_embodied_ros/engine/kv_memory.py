@@ -8,9 +8,10 @@ never more than a part of a layer is in memory twice.
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,11 +38,17 @@ def row_length(tokens: int) -> int:
     return -(-tokens // step) * step
 
 
+def _power_of_two(number: int) -> int:
+    """Return the least power of two that is no less."""
+    return 1 << (number - 1).bit_length()
+
+
 class _Slab:
     """Rows of equal length.
 
     Attributes:
         length: tokens that a row has room for.
+        stamp: a new number whenever a layer has moved.
         layers: of each layer (rows or more, length, 2 * key heads, head size); where memory ended
             while the slab changed its size, some have more rows than others.
         rows: in their order.
@@ -51,6 +58,7 @@ class _Slab:
     def __init__(self, length: int, layers: list[torch.Tensor]) -> None:
         self.length, self.layers = length, layers
         self.rows: list[Row] = []
+        self.stamp = 0
 
     @property
     def size(self) -> int:
@@ -91,10 +99,27 @@ class Run(NamedTuple):
     slab: _Slab
 
 
+class Part(NamedTuple):
+    """The first rows of a slab, up to some token.
+
+    Attributes:
+        slab: the slab.
+        rows: number of rows, used or not.
+        end: number of tokens.
+
+    """
+
+    slab: _Slab
+    rows: int
+    end: int
+
+
 class KVMemory:
     """The keys and values of all answers that are being written. For use by one thread.
 
     Attributes:
+        stays: rows are of few lengths, and memory that no row takes is kept for the next one as
+            long as the budget allows it, so that slabs seldom move.
         budget: bytes that rows may take; the layers that are in memory twice come on top.
         bytes: that are allocated now; may be read from any thread.
         token_bytes: of one token in all layers.
@@ -113,6 +138,8 @@ class KVMemory:
             torch.empty, dtype=dtype, device=device)
         self._nothing = torch.empty(0, 0, *shape, dtype=dtype, device=device)
         self._slabs: dict[int, _Slab] = {}
+        self._stamps = itertools.count(1)
+        self.stays = False
         self.budget = self.bytes = 0
         self.limit(free_host_memory())
 
@@ -139,17 +166,23 @@ class KVMemory:
 
     def cost(self, tokens: int) -> int:
         """Return the bytes of a row with so many tokens."""
-        return row_length(tokens) * self.token_bytes
+        return self._bytes(self._length(tokens))
 
     def add(self, tokens: Sequence[int]) -> list[Row]:
         """Return a new row for each of so many tokens; nothing has changed if memory ends."""
-        lengths = list(map(row_length, tokens))
-        for length in set(lengths):
+        lengths = list(map(self._length, tokens))
+        needed, wanted = Counter(lengths), {}
+        for length, count in needed.items():
             slab = self._slab(length)
-            wanted = len(slab.rows) + lengths.count(length)
-            if wanted > slab.size:
-                self._make_room((wanted - slab.size) * length * self.token_bytes)
-                self._resize(slab, wanted)
+            wanted[length] = max(0, len(slab.rows) + count - slab.size) * self._bytes(length)
+        if any(wanted.values()):
+            self._make_room(sum(wanted.values()))  # at once: it frees what no row takes yet
+        for length, count in needed.items():
+            slab = self._slab(length)
+            del wanted[length]
+            if len(slab.rows) + count > slab.size:
+                self._resize(slab, self._rounded(
+                    slab, len(slab.rows) + count, sum(wanted.values())))
         rows = []
         for length in lengths:
             slab = self._slabs[length]
@@ -165,10 +198,13 @@ class KVMemory:
         moves: defaultdict[tuple[int, int], list[Row]] = defaultdict(list)
         for row, tokens in needs:
             if tokens > row.slab.length:
-                moves[row.slab.length, row_length(tokens)].append(row)
+                moves[row.slab.length, self._length(tokens)].append(row)
         for (source, target), rows in moves.items():
-            self._make_room(len(rows) * (target - source) * self.token_bytes)
-            self._move(self._slabs[source], self._slab(target), rows)
+            size = len(rows) * self._bytes(target)
+            stays = self.stays and self.bytes + size <= self.budget  # what is copied does, too
+            if not stays:
+                self._make_room(len(rows) * self._bytes(target - source))
+            self._move(self._slabs[source], self._slab(target), rows, stays=stays)
 
     def remove(self, row: Row) -> None:
         """Free a row; the last one of its slab takes its place."""
@@ -180,7 +216,7 @@ class KVMemory:
             for layer in slab.layers:
                 layer[row.index] = layer[last.index]
             slab.rows[row.index], last.index = last, row.index
-        if 2 * len(slab.rows) <= slab.size:  # by halves, since the others are copied
+        if not self.stays and 2 * len(slab.rows) <= slab.size:  # by halves: others are copied
             self._shrink(slab)
 
     def trim(self) -> None:
@@ -212,6 +248,44 @@ class KVMemory:
                     continue
             runs.append(Run(place, 1, row.index, row.slab))
         return runs
+
+    def parts(self, rows: Sequence[Row], lengths: Sequence[int]) -> list[Part] | None:
+        """Divide rows into slabs, for a step whose shapes are few.
+
+        Args:
+            rows: in the order of their slabs, and in each of their indices.
+            lengths: tokens of each that the step reads and writes.
+
+        Returns:
+            Of each slab a power of two of rows, or all, and as many tokens as a row of the longest
+            would have; None where a slab has rows that do not take part, since what is read beyond
+            the rows is written, too.
+
+        """
+        parts = []
+        for begin, size, first, slab in self.runs(rows):
+            if first or size != len(slab.rows):
+                return None
+            end = min(row_length(max(lengths[begin : begin + size])), slab.length)
+            parts.append(Part(slab, min(_power_of_two(size), slab.size), end))
+        return parts
+
+    def _bytes(self, length: int) -> int:
+        """Return the bytes of a row of such a length."""
+        return length * self.token_bytes
+
+    def _length(self, tokens: int) -> int:
+        """Return the length of the row for so many tokens."""
+        return max(BLOCK, _power_of_two(tokens)) if self.stays else row_length(tokens)
+
+    def _rounded(self, slab: _Slab, rows: int, reserved: int = 0) -> int:
+        """Return how many rows to have memory for where so many are needed, or more.
+
+        ``reserved`` bytes are needed by others.
+        """
+        more = _power_of_two(rows)
+        size = (more - slab.size) * self._bytes(slab.length) + reserved
+        return more if self.stays and self.bytes + size <= self.budget else rows
 
     def _slab(self, length: int) -> _Slab:
         if length not in self._slabs:
@@ -248,30 +322,32 @@ class KVMemory:
             if used:
                 new[:used] = old[:used]
             new[used:] = 0  # masked elements must be finite
-        slab.layers[number] = new
+        slab.layers[number], slab.stamp = new, next(self._stamps)
         self.bytes += new.nbytes - old.nbytes
 
-    def _move(self, source: _Slab, target: _Slab, rows: list[Row]) -> None:
+    def _move(self, source: _Slab, target: _Slab, rows: list[Row], *, stays: bool) -> None:
         """Move rows to a slab of longer ones; the others keep their indices, even if it fails."""
         stay, used = len(source.rows) - len(rows), len(target.rows)
         for place, row in enumerate(rows, stay):
             self._exchange(source, row, source.rows[place])
         size = used + len(rows)
+        room = self._rounded(target, size)
         moved = source.rows[stay:]
         del source.rows[stay:]
         try:
             for number in range(self._layers):
                 if len(target.layers[number]) < size:
-                    self._replace(target, number, size)
+                    self._replace(target, number, room)
                 layer = source.layers[number]
                 target.layers[number][used:size, : source.length] = layer[stay : stay + len(rows)]
-                self._replace(source, number, stay)
+                if not stays:
+                    self._replace(source, number, stay)
         except Exception:
             for row in moved:
                 row.lost = True
             raise
         finally:
-            if not stay:
+            if not (stay or stays):
                 self._resize(source, 0)
         for index, row in enumerate(moved, used):
             row.slab, row.index = target, index
@@ -300,9 +376,13 @@ class Shortage:
         self.count, self.retries = 0, 0.0
         self._allowed, self._recovers = 0, 0.0
 
+    def is_over(self) -> bool:
+        """Whether the last one is long ago."""
+        return time.monotonic() >= self._recovers
+
     def limit(self, budget: int) -> int:
         """Return the bytes that answers may come to need: the budget, or for a while less."""
-        return budget if time.monotonic() >= self._recovers else min(budget, self._allowed)
+        return budget if self.is_over() else min(budget, self._allowed)
 
     def note(self, promised: int) -> bool:
         """Count one, after which no more than ``promised`` bytes are allowed for a while.

@@ -10,6 +10,10 @@ _NOTES = {
     'bitsandbytes.backends.cpu.ops': 'Failed to load CPU gemm_4bit_forward',
     # what 8 bit means, once more for each layer and token
     'bitsandbytes.autograd._functions': 'MatMul8bitLt: inputs will be cast from',
+    # kernels for other GPUs and other versions of Python, which transformers' import tries to load
+    'torchao': 'Failed to load ',
+    # how torchao registers its types
+    'torch.utils._pytree': "<enum '",
 }
 
 

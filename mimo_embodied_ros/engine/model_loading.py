@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import time
 import warnings
@@ -22,7 +23,6 @@ from mimo_embodied_ros.core.errors import (
 from .checkpoint import Checkpoint, check_memory, first_line, free_host_memory
 from .device import check_device, is_device_failure
 from .kv_memory import is_out_of_memory
-from .libraries import hide_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -39,7 +39,6 @@ _OLD_NAMES = {
     r'^visual\.': 'model.visual.',
     r'^model\.(?=layers\.|embed_tokens\.|norm\.)': 'model.language_model.',
 }
-hide_notes()  # peft and bitsandbytes are imported from here
 _PROGRESS_S = 2.0  # how often loading reports its progress
 
 
@@ -70,30 +69,38 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if name == 'bfloat16' else torch.float32
 
 
-def choose_quantization(name: str, dtype: torch.dtype) -> transformers.BitsAndBytesConfig | None:
+def choose_quantization(name: str, dtype: torch.dtype) -> Any:
     """Return how to quantize the language model's linear layers; None for 'none'.
 
     The vision tower is not quantized, because 8 bit computes in float16 and the tower's activations
     reach about 50,000.
 
     Raises:
-        ModelNotReadyError: bitsandbytes or accelerate is not installed.
+        ModelNotReadyError: what quantizes is not installed.
 
     """
     if name == 'none':
         return None
+    library = 'torchao' if name in ('int8', 'fp8') else 'bitsandbytes'
     try:
-        import accelerate  # noqa: F401 bitsandbytes needs it
-        import bitsandbytes  # noqa: F401
+        import accelerate  # noqa: F401 transformers needs it
+        importlib.import_module(library)
     except Exception as error:
         raise ModelNotReadyError(
-            f"quantization '{name}' needs bitsandbytes and accelerate, and they cannot be imported "
-            f"({first_line(error)}); run `pip install bitsandbytes accelerate`, or use 'none'"
+            f"quantization '{name}' needs {library} and accelerate, and they cannot be imported "
+            f"({first_line(error)}); run `pip install {library} accelerate`, or use 'none'"
         ) from error
+    unchanged = ['model.visual', 'lm_head']
+    if library == 'torchao':
+        from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
+
+        kind = Int8WeightOnlyConfig if name == 'int8' else Float8WeightOnlyConfig
+        return transformers.TorchAoConfig(
+            kind(set_inductor_config=False), modules_to_not_convert=unchanged)
     return transformers.BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_8bit=name == '8bit',
         load_in_4bit=name == '4bit',
-        llm_int8_skip_modules=['model.visual', 'lm_head'],
+        llm_int8_skip_modules=unchanged,
         bnb_4bit_quant_type='nf4',
         bnb_4bit_compute_dtype=dtype,
     )
@@ -104,7 +111,7 @@ def load_model(
     device: torch.device,
     dtype: torch.dtype,
     config: EngineConfig,
-    quantization: transformers.BitsAndBytesConfig | None,
+    quantization: Any,
     on_progress: OnProgress | None = None,
     cancelled: Cancelled | None = None,
 ) -> Any:
@@ -121,7 +128,7 @@ def load_model(
     direct = quantization is not None or (
         device.type == 'cuda' and importlib.util.find_spec('accelerate') is not None
     )
-    width = {'none': dtype.itemsize, '8bit': 1.0, '4bit': 0.5}[config.quantization]
+    width = {'none': dtype.itemsize, '4bit': 0.5}.get(config.quantization, 1.0)
     if device.type == 'cuda':
         check_memory(checkpoint, width, torch.cuda.mem_get_info(device)[0], f'GPU {device}')
     if device.type == 'cpu' or not direct:

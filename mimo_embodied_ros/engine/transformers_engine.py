@@ -36,7 +36,7 @@ from .interface import (
     Reply,
     ServerHealth,
 )
-from .kv_memory import is_out_of_memory
+from .kv_memory import free_memory, is_out_of_memory, row_length
 from .model_loading import (
     add_adapter,
     choose_device,
@@ -109,9 +109,7 @@ class TransformersEngine:
         self._encoder = PromptEncoder(self._processor, self._model.config)
         self._grammars = GrammarCompiler(self._processor.tokenizer, self._stop_tokens)
         batch = Batch(
-            self._model, config.max_batch, config.cache_mb * 10**6, config.draft_tokens,
-            config.prefill_chunk, Threads(config.threads, small=small), self._explain,
-            deterministic=config.deterministic)
+            self._model, config, Threads(config.threads, small=small), self._explain)
         self.info = ModelInfo(
             name=checkpoint.name + (f'+{adapter.name}' if adapter else ''),
             architecture=ARCHITECTURE,
@@ -146,24 +144,15 @@ class TransformersEngine:
         encoded = self._largest_prompt(config.most_images)
         prompt = len(encoded.tokens)
         longest = min(prompt + config.longest_answer, self.info.context_length)
-        needed, memory = batch.memory.cost(longest), batch.memory
+        memory = batch.memory
+        needed = row_length(longest) * memory.token_bytes  # at least
         request = (
             f'the largest request, {len(encoded.images)} images of {self.limits.max_pixels} '
             f'pixels and an answer of {longest - prompt} tokens, needs {needed / 1e6:.1f} MB for '
             f'keys and values of {longest} tokens')
-        if probe:
-            try:
-                batch.probe(self._generation(encoded, 2, EarlyEnd(None, None)))
-            except Exception as error:
-                if is_device_failure(error):
-                    check_device(self.info.device)
-                if not is_out_of_memory(error):
-                    raise self._explain(error) from error
-                raise OutOfMemoryError(
-                    f'{request} and more beside them, and {self.info.device} has too little '
-                    f'memory ({first_line(error)}); lower max_pixels or the number of cameras, or '
-                    'end other programs that use it'
-                ) from error
+        if probe and not self._probe(batch, encoded, request):
+            self._use_dynamic_shapes(batch)
+            self._probe(batch, encoded, request)
         if config.kv_cache_mb:
             memory.limit(config.kv_cache_mb * 10**6)
         else:
@@ -174,9 +163,42 @@ class TransformersEngine:
                 f'{request}, and {self.info.device} has {memory.budget / 1e6:.1f} MB for them; '
                 'lower max_pixels, max_new_tokens or the number of cameras, or raise kv_cache_mb '
                 'if it is set')
+        if memory.cost(longest) > memory.budget:
+            self._use_dynamic_shapes(batch)
         _logger.info(
             'keys and values: %.0f MB, enough for %d answers like the largest request at once',
-            memory.budget / 1e6, memory.budget // needed)
+            memory.budget / 1e6, memory.budget // memory.cost(longest))
+
+    def _probe(self, batch: Batch, encoded: EncodedPrompt, request: str) -> bool:
+        """Answer the largest request; False: it has no room in static shapes.
+
+        Raises:
+            OutOfMemoryError: it does not fit; ``request`` describes it.
+
+        """
+        try:
+            batch.probe(self._generation(encoded, 2, EarlyEnd(None, None)))
+        except Exception as error:
+            if is_device_failure(error):
+                check_device(self.info.device)
+            if not is_out_of_memory(error):
+                raise self._explain(error) from error
+            if not batch.memory.stays:
+                raise OutOfMemoryError(
+                    f'{request} and more beside them, and {self.info.device} has too little '
+                    f'memory ({first_line(error)}); lower max_pixels or the number of cameras, or '
+                    'end other programs that use it'
+                ) from error
+        else:
+            return True
+        return False
+
+    def _use_dynamic_shapes(self, batch: Batch) -> None:
+        _logger.warning(
+            '%s has too little memory for decoding steps of static shapes; those of dynamic '
+            'shapes are slower on a GPU', self.info.device)
+        batch.use_dynamic_shapes()
+        free_memory()
 
     def _largest_prompt(self, images: int) -> EncodedPrompt:
         """Encode a prompt with so many of the largest images, or fewer if the context is short."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .prefix_cache import Prefix, TensorCache
+from .uploads import Uploads
 from .vision_tower import VisionTower
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Vision:
         """
         self._tower, self._decoder = VisionTower(model.model.visual), decoder
         self._threads, self._together = threads, together
+        self._uploads = Uploads(decoder.device)
         self.cache = TensorCache(cache_bytes)
 
     def make_patches(self, encoded: EncodedPrompt) -> None:
@@ -87,7 +89,7 @@ class Vision:
         if encoded.key not in self.cache:
             for image in encoded.images:
                 if image.key not in self.cache:
-                    image.patches()
+                    self._uploads.begin(image)
 
     def embed(self, encoded: EncodedPrompt) -> EmbeddedPrompt:
         """Embed a prompt, or only the part after its prefix if that is cached."""
@@ -133,7 +135,7 @@ class Vision:
         new = [image for key, image in wanted.items() if features[key] is None]
         for portion in self._portions(new):
             self._threads.use(sum(math.prod(image.grid) for image in portion))
-            made = self._tower([image.patches() for image in portion],
+            made = self._tower([self._uploads.take(image) for image in portion],
                                [image.grid[1:] for image in portion])
             for image, feature in zip(portion, made, strict=True):
                 features[image.key] = feature

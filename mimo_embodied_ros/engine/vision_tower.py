@@ -84,14 +84,13 @@ class VisionTower:
 
         Args:
             patches: of each image, (patches, channels * times * patch size squared), in the
-                order of ``Patcher``.
+                order of ``Patcher``, on the weights' device.
             grids: rows and columns of patches of each image.
 
         Returns:
             (tokens, hidden size of the language model) for each image, rows of tokens first.
 
         """
-        device = self._frequencies.device
         by_size = sorted(range(len(grids)), key=grids.__getitem__)
         blocks, begin = [], 0
         for grid, same in groupby(grids[number] for number in by_size):
@@ -99,7 +98,7 @@ class VisionTower:
             blocks.append(
                 _Block(slice(begin, begin + images * size), images, self._layout(*grid)))
             begin += images * size
-        hidden = self._embed(torch.cat([patches[number] for number in by_size]).to(device))
+        hidden = self._embed(torch.cat([patches[number] for number in by_size]))
         unit = self._merge**2
         hidden = torch.cat([
             hidden[part].view(images, len(layout.order), -1)[:, layout.order].flatten(0, 1)

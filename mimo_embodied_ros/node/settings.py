@@ -46,7 +46,7 @@ MODEL = (
               'flash_attention_2.'),
     Parameter('adapter', '', 'Folder or hub name of a LoRA adapter; empty: none.'),
     Parameter('quantization', 'none', "Quantization of the language model's weights: none, 8bit "
-              'or 4bit.'),
+              'or 4bit (bitsandbytes), int8 or fp8 (torchao).'),
     Parameter('min_pixels', 0, "Area to which smaller images are enlarged; 0: the model's own, "
               'with openai 3136.', COUNT, unit='px'),
     Parameter('max_pixels', 0, "Area to which larger images are reduced; 0: the model's own, with "
@@ -73,6 +73,11 @@ MODEL = (
               'are heard then; larger chunks are read faster.', (16, 1_000_000), unit='tokens'),
     Parameter('draft_tokens', 8, 'Tokens that are guessed from earlier answers and checked in one '
               'step (speculative decoding); 0: none.', (0, 64), unit='tokens'),
+    Parameter('decode_shapes', 'auto', 'Shapes of the steps that write tokens: static (few of '
+              'them, which CUDA graphs launch), dynamic (no larger than needed), or auto: static '
+              'on a GPU.'),
+    Parameter('compile', False, 'Fuse small operations by torch.compile, which takes a minute or '
+              'more at the first answers.'),
     Parameter('deterministic', False, 'Answer one request at a time, without guessed tokens, so '
               'that an answer does not depend on other requests. In float32 it does not anyway; in '
               'bfloat16 rounding changes a few in a hundred.'),

@@ -11,6 +11,8 @@ import pytest
 
 pytest.importorskip('torch')
 
+from report import _gpu as gpu_section
+
 from support.paths import BENCH
 from support.programs import run_program
 
@@ -89,7 +91,11 @@ def test_intake_writes_all_figures(tmp_path: Path) -> None:
 def test_the_gpu_program_runs_at_small_size(tmp_path: Path) -> None:
     run('gpu.py', '--small', '--out', tmp_path / 'gpu.json', folder=tmp_path)
     report = json.loads((tmp_path / 'gpu.json').read_text('utf-8'))
-    assert report['same_answers'] == 1.0
-    assert report['ours']['prompt_tokens'] > 1196
-    for part in ('plain', 'ours', 'roofline', 'roofline_share', 'times_plain'):
-        assert positive(report[part]), report[part]
+    assert report['failed'] == {}
+    assert report['sides'].keys() == {'plain', 'plain_static', 'ours', 'static'}
+    assert report['sides']['ours']['prompt_tokens'] > 1196
+    for name, side in report['sides'].items():
+        assert side['same_answers'] == 1.0, name
+        assert positive(side), side
+    assert report['sides']['static']['gb_per_s'] > 0
+    assert '| `static` |' in gpu_section(report)

@@ -112,9 +112,11 @@ class Contents:
             layer.nbytes for slab in self.memory._slabs.values() for layer in slab.layers)
 
 
-def test_rows_keep_their_contents_whatever_moves_and_fails() -> None:
+@pytest.mark.parametrize('stays', [False, True])
+def test_rows_keep_their_contents_whatever_moves_and_fails(*, stays: bool) -> None:
     """Compared with a copy of each, over random joins, growth, ends and failing allocations."""
     rng, memory = random.Random(0), KVMemory(3, (2, 4), torch.float32, torch.device('cpu'))
+    memory.stays, memory.budget = stays, 40 * memory.cost(700)
     contents = Contents(memory, rng)
     allocate, failing = memory.allocate, [0.0]
 

@@ -272,6 +272,33 @@ def test_only_the_language_model_is_quantized(published: Path, bits: str, kind: 
     engine.close()
 
 
+@pytest.mark.torchao
+@pytest.mark.parametrize(('bits', 'kind'), [
+    ('int8', torch.int8), ('fp8', torch.float8_e4m3fn)])
+def test_only_weights_of_the_language_model_are_quantized(
+    published: Path, bits: str, kind: torch.dtype
+) -> None:
+    """The answer is that of the quantized weights, computed and kept in the model's dtype."""
+    engine = load_engine(EngineConfig(str(published), device='cpu', quantization=bits))
+    dense = draw(published)
+    parameters, changed = dict(dense.named_parameters()), 0
+    for name, module in engine._model.named_modules():
+        if hasattr(getattr(module, 'weight', None), 'qdata'):
+            assert module.weight.qdata.dtype == kind
+            assert 'language_model.layers' in name
+            weight, true = module.weight.dequantize(), parameters[f'{name}.weight']
+            assert 0 < (weight - true).abs().max() < 0.1
+            true.data.copy_(weight)
+            changed += 1
+    assert changed == 2 * 7  # layers and their matrices
+    assert engine.info.dtype == f'float32, {bits}'
+    assert engine.info.parameters == sum(w.numel() for w in parameters.values())
+    assert answer(engine) == expected(published, dense)
+    assert {layer.dtype for slab in engine._batch.memory._slabs.values()
+            for layer in slab.layers} <= {torch.float32}
+    engine.close()
+
+
 def test_an_adapter_stays_beside_quantized_weights(published: Path, adapter: Path) -> None:
     pytest.importorskip('bitsandbytes')
     plain, with_adapter = (load_engine(EngineConfig(
@@ -283,11 +310,12 @@ def test_an_adapter_stays_beside_quantized_weights(published: Path, adapter: Pat
     with_adapter.close()
 
 
-def test_quantization_without_bitsandbytes(
-    published: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(('bits', 'library'), [('8bit', 'bitsandbytes'), ('fp8', 'torchao')])
+def test_quantization_without_its_library(
+    published: Path, monkeypatch: pytest.MonkeyPatch, bits: str, library: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, 'bitsandbytes', None)
-    with pytest.raises(ModelNotReadyError, match=r"'8bit' needs .*pip install bitsandbytes"):
-        load_engine(EngineConfig(str(published), device='cpu', quantization='8bit'))
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ModelNotReadyError, match=rf"'{bits}' needs .*pip install {library}"):
+        load_engine(EngineConfig(str(published), device='cpu', quantization=bits))
     with pytest.raises(InvalidRequestError, match='quantization'):
         EngineConfig(str(published), quantization='2bit')

@@ -62,7 +62,7 @@ $(PACKAGES): $(TOOLS) $(wildcard requirements/*)
 	@# most modules are never imported; Python compiles those that are
 	@$(BIN)/pip install -qq --no-compile $(CONSTRAINTS) -r requirements/ros-$(ROS_DISTRO).txt \
 	  -r requirements/base.txt -r requirements/model.txt -r requirements/remote.txt \
-	  -r requirements/video.txt -r requirements/eval.txt -r requirements/simulation.txt \
+	  -r requirements/serving.txt -r requirements/video.txt -r requirements/eval.txt -r requirements/simulation.txt \
 	  -r requirements/dev.txt
 	@$(BIN)/pip install -qq --no-compile --no-deps -r requirements/robot_models.txt
 	@touch $@

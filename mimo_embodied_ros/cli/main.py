@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _COMMANDS = (
-    'ask', 'eval_dataset', 'serve', 'simulate', 'play', 'demo', 'demo_pick', 'demo_arm',
-    'demo_base', 'doctor')
+    'ask', 'eval_dataset', 'serve', 'serve_openai', 'simulate', 'play', 'demo', 'demo_pick',
+    'demo_arm', 'demo_base', 'doctor')
 # Ctrl-C is the way to end them
-_UNTIL_INTERRUPTED = ('serve', 'view', 'execute', 'simulate', 'play')
+_UNTIL_INTERRUPTED = ('serve', 'serve-openai', 'view', 'execute', 'simulate', 'play')
 _INTERRUPTED, _PIPE_CLOSED = 130, 141  # as the shell says for SIGINT and SIGPIPE
 
 

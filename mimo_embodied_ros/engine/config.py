@@ -91,6 +91,8 @@ class EngineConfig:
         video_style: how servers take videos: 'vllm' (their frames), 'mp4' (a file, which PyAV
             makes), 'none', or 'auto': each server is tried, and takes none where it does not count
             all tokens of a video.
+        ask_again: ask again where a server was lost in the middle of an answer.
+        session: name of the robot, by which routers keep its requests on one server; empty is none.
         grounding_test: what follows where the model does not find marks in drawn pictures: 'off'
             (it is not tested), 'warn' or 'refuse'.
         grounding_pictures: what is asked about, of ``PICTURES``.
@@ -133,6 +135,8 @@ class EngineConfig:
     token_timeout: float = 10.0
     structured_style: str = 'auto'
     video_style: str = 'auto'
+    ask_again: bool = True
+    session: str = ''
     grounding_test: str = 'off'
     grounding_pictures: tuple[str, ...] = PICTURES
 
@@ -221,6 +225,11 @@ class EngineConfig:
                 'api_key_env is not the name of an environment variable; put the key into one and '
                 'give its name'
             )
+        if not (self.session.isascii() and self.session.isprintable()
+                and self.session == self.session.strip()):
+            raise InvalidRequestError(
+                f'session is {self.session!r}, which no HTTP header can hold; give a name of ASCII '
+                'characters without spaces around it')
         for name in ('connect_timeout', 'first_token_timeout', 'token_timeout'):
             if not getattr(self, name) > 0:
                 raise InvalidRequestError(f'{name} is {getattr(self, name)} s; it is above 0')

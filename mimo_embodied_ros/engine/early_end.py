@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,12 +40,16 @@ class EarlyEnd:
 
     def reached(self) -> bool:
         """Whether the answer is to end now."""
-        deadline = self.deadline() if callable(self.deadline) else self.deadline
         if self.cancelled is not None and self.cancelled():
             self.reason = 'cancelled'
-        elif deadline is not None and time.monotonic() >= deadline:
+        elif self.seconds_left() <= 0:
             self.reason = 'deadline'
         return self.reason != ''
+
+    def seconds_left(self) -> float:
+        """Seconds until the deadline; infinity where there is none."""
+        deadline = self.deadline() if callable(self.deadline) else self.deadline
+        return math.inf if deadline is None else deadline - time.monotonic()
 
 
 class EndedEarlyError(Exception):

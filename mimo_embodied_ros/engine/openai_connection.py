@@ -41,15 +41,18 @@ if TYPE_CHECKING:
 
 _USAGE_S = 1.0  # for so long after the end of an answer its counts of tokens are waited for
 _MAX_ERROR = 20_000  # bytes that are read of an error
+_LOST = (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)  # once it was connected
 
 
 class ServerError(Exception):
     """Carries an error of a server, to tell it from exceptions of the caller's own code."""
 
-    def __init__(self, error: MimoError) -> None:
-        """Take the error that the caller gets."""
+    def __init__(self, error: MimoError, *, is_cut_off: bool = False) -> None:
+        """Take the error that the caller gets, and whether a server had taken the request."""
         super().__init__(str(error))
         self.error = error
+        # a router reports a server that is gone by a status of 5xx
+        self.is_cut_off = is_cut_off or isinstance(error, BackendError)
 
     @property
     def is_answer(self) -> bool:
@@ -88,6 +91,8 @@ class Connection:
             'Accept': 'text/event-stream, application/json',
             'Accept-Encoding': 'identity',  # a compressed stream comes late
         }
+        if config.session:  # vllm-router and Ray Serve read it
+            self._headers['X-Session-ID'] = config.session
         if key:
             self._headers['Authorization'] = f'Bearer {key}'
         self._proxy = find_proxy(url)
@@ -208,7 +213,7 @@ class Connection:
             raise ServerError(BackendUnreachableError(
                 f'{self._url} cannot be reached or was lost{way} ({_brief(error)}); start its '
                 'server, or correct servers' + ', or the proxy' * bool(way)
-            )) from error
+            ), is_cut_off=isinstance(error, _LOST)) from error
         raise ServerError(BackendUnreachableError(
             f'{self._url} has written nothing for {patience()[1]:g} s; see whether it '
             'hangs or is overloaded, or raise first_token_timeout or token_timeout'))

@@ -38,6 +38,7 @@ from .interface import (
     Reply,
     ServerHealth,
 )
+from .openai_again import ask_until_answered
 from .openai_connection import Connection, ServerError
 from .openai_models import model_names
 from .openai_request import chat_request
@@ -46,7 +47,7 @@ from .openai_stream import StreamedReply
 from .openai_styles import HOLD_GRAMMARS, HOLD_SCHEMAS, AnswerForm
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Coroutine, Sequence
     from contextlib import AbstractContextManager
 
     from mimo_embodied_ros.core.prompts import Prompt
@@ -64,7 +65,8 @@ class OpenAIEngine:
     """A model on servers; ``Engine`` documents the methods.
 
     A request goes to the first server. If that fails before it has sent any text, the request goes
-    on to the next server, unless it was refused itself. A server that failed is tried last for
+    on to the next server, unless it was refused itself. If it fails later, the answer is asked for
+    again, see `openai_again`. A server that failed is tried last for
     10 s, and after that in its own place again. If all fail, the error is the one with the lowest
     code, so that a busy server counts more than one that is gone.
 
@@ -271,7 +273,10 @@ class OpenAIEngine:
         *,
         tested: bool,
     ) -> Reply:
-        """Answer a prompt; where ``tested``, by servers only that pass the grounding test."""
+        """Answer a prompt.
+
+        Where ``tested``, by servers only that pass the grounding test, and again if it is cut off.
+        """
         if max_new_tokens < 1:
             raise InvalidRequestError(f'max_new_tokens is {max_new_tokens}; it is 1 or more')
         for name, text in (('text', prompt.text), ('system prompt', prompt.system)):
@@ -290,9 +295,14 @@ class OpenAIEngine:
         # a limit that all tokens together keep needs no second request
         budget = prompt.thinking_tokens * (prompt.thinking_tokens < max_new_tokens)
         reply.preprocessed = time.monotonic()
+
+        def ask() -> Coroutine[Any, Any, str]:
+            return _ask_in_turn(
+                servers, request, prompt.videos, form, budget, reply, end, tested=tested)
+
+        again = tested and self._config.ask_again
         try:
-            reason = asyncio.run(_ask_in_turn(
-                servers, request, prompt.videos, form, budget, reply, end, tested=tested))
+            reason = asyncio.run(ask_until_answered(ask, reply, end) if again else ask())
         except EndedEarlyError:
             reason = end.reason
         return reply.reply(reason)

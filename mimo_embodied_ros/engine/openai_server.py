@@ -170,6 +170,7 @@ class Server:
                     f'{self._url} refuses the form of the answer ({excerpt(error)}); set '
                     f'structured to false, or {_OTHER_STYLE}')
             error.raw_text = reply.text
+            reply.cut_offs += failure.is_cut_off or bool(reply.text)
             if isinstance(error, InvalidRequestError):
                 raise error from failure.__cause__
             self._connection.note(healthy=False, last_error=str(error))

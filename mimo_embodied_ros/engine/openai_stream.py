@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.prompts import Prompt
 
 
+class OtherWordsError(Exception):
+    """What is written anew is not what was passed on before."""
+
+
 class StreamedReply:
     """The answer so far, in the model's own form whether or not the server splits off reasoning.
 
@@ -30,6 +34,9 @@ class StreamedReply:
     It may come in two requests (see `openai_thinking`). Then the tokens are those of both, and the
     prompt is the one of the first.
 
+    Where a server was lost, another one writes it anew (see `openai_again`). Its words are compared
+    with those that were passed to ``on_text`` before, and only what follows these is passed on.
+
     Attributes:
         text: so far.
         tokens: of the text: the server's count if it sends one, else the number of chunks.
@@ -37,6 +44,7 @@ class StreamedReply:
             end: an answer that is held to a form is written anew if the first request cuts it off.
         first_token: ``time.monotonic()`` seconds of the first text; the start before.
         written: the same of the latest text.
+        cut_offs: how often a server was lost that had begun to answer, or had taken the request.
         preprocessed: the same of the request's sending.
 
     """
@@ -47,16 +55,27 @@ class StreamedReply:
         self._image_tokens = sum(image.shape[0] * image.shape[1] for image in prompt.images)
         self._image_tokens //= prompt.profile.factor**2
         self._image_tokens += sum(video.tokens for video in prompt.videos)
+        self._known = ''  # was passed on before the answer was begun again
+        self.cut_offs = 0
+        self._start = time.monotonic()
+        self.first_token = self.written = self._start
+        self.preprocessed = self._start
+        self._clear()
+
+    def _clear(self) -> None:
         self._thinks = False
         self._repetition = RepetitionDetector()
         self._prompt_tokens = self.tokens = 0
         self._written_before = 0  # tokens of the first request
         self._is_second = self.holds_answer = False
         self._passed_on = 0  # characters
-        self._start = time.monotonic()
-        self.first_token = self.written = self._start
-        self.preprocessed = self._start
         self.text = ''
+
+    def begin_again(self) -> None:
+        """Forget the text, since a server writes it anew, but not what was passed on."""
+        if self._on_text is not None:
+            self._known = max(self._known, self.text[: self._passed_on], key=len)
+        self._clear()
 
     def add(self, reasoning: str, content: str, usage: Any) -> bool:
         """Append the text of a chunk, and pass it to ``on_text``.
@@ -81,7 +100,7 @@ class StreamedReply:
             new += content
         if new:
             self.written = time.monotonic()
-            if not self.text:
+            if not (self.text or self._known):
                 self.first_token = self.written
             self.tokens += 1
         if isinstance(usage, dict):
@@ -120,12 +139,29 @@ class StreamedReply:
 
     def _pass_on(self, end: int) -> None:
         """Pass the text up to an index to ``on_text``."""
-        new, self._passed_on = self.text[self._passed_on : end], max(self._passed_on, end)
+        start, self._passed_on = self._passed_on, max(self._passed_on, end)
+        new, known = self.text[start:end], self._known[start : max(start, end)]
+        if not new.startswith(known):
+            raise OtherWordsError
+        new = new[len(known) :]
         if new and self._on_text is not None:
             self._on_text(new, self.tokens)
 
+    def complete(self) -> None:
+        """Pass on the rest of a complete answer.
+
+        Raises:
+            OtherWordsError: it does not begin with what was passed on of it before.
+
+        """
+        if not self.text.startswith(self._known):
+            raise OtherWordsError
+        self._pass_on(len(self.text))
+
     def reply(self, finish_reason: str) -> Reply:
-        """Return the complete answer with its counts and durations."""
+        """Return the answer with its counts and durations, complete or ended early."""
+        if not self.text.startswith(self._known):  # ended early while it was written anew
+            self.text = self._known
         self._pass_on(len(self.text))
         stats = GenerationStats(
             prompt_tokens=self._prompt_tokens,

@@ -16,7 +16,7 @@ HOLD_SCHEMAS = (*HOLD_GRAMMARS, 'openai')
 REFUSAL = re.compile(r'(?i)structured|guided|guidance|grammar|\blark\b|response_format|schema')
 
 # The styles of the servers that call themselves so, as the owner of their model.
-_OF_OWNER = {'vllm': ('vllm', 'guided'), 'llamacpp': ('llama',)}
+_OF_OWNER = {'vllm': ('vllm', 'guided'), 'llamacpp': ('llama',), 'mimo_embodied_ros': ('vllm',)}
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,10 @@ MODEL = (
               'schemas), none, or auto: each server is tried.'),
     Parameter('video_style', 'auto', 'How the servers take videos: vllm (their frames), mp4 (a '
               'file, which needs PyAV), none, or auto: each server is tried.'),
+    Parameter('ask_again', True, 'Ask again, as long as the request has time, where a server was '
+              'lost in the middle of an answer.'),
+    Parameter('session', '', 'Name that is sent to servers as X-Session-ID, by which routers keep '
+              "a robot's images on one of them; empty: the node's name with its namespace."),
     # with both
     Parameter('grounding_test', 'refuse', 'What follows where the model does not find marks in '
               'drawn pictures, asked when it is loaded and when a server comes back: refuse '
@@ -324,6 +328,7 @@ def read_settings(node: Node) -> Settings:
         read_table(node, table) for table in (MODEL, REQUESTS, SENSORS, RECORDING, LIFE))
     if engine['backend'] == 'transformers':
         engine['model'] = engine['model'] or embedded_model()
+    engine['session'] = engine['session'] or node.get_fully_qualified_name()
     for name in 'servers', 'grounding_pictures':
         engine[name] = tuple(engine[name])
     names = list(sensors['cameras'])

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 SCENE = table_scene.draw_table(random.Random(7), 848, 480, things=(
     table_scene.Thing('red', 'cube', 200, 320, 48),
     table_scene.Thing('blue', 'bowl', 620, 200, 58)))
-COMMANDS = ('ask', 'point', 'plan', 'eval', 'serve', 'view', 'simulate', 'play', 'demo',
-            'demo-pick', 'doctor')
+COMMANDS = ('ask', 'point', 'plan', 'eval', 'serve', 'serve-openai', 'view', 'simulate',
+            'play', 'demo', 'demo-pick', 'doctor')
 
 
 @pytest.fixture

@@ -182,7 +182,8 @@ def raw(body: str | bytes, status: int = 200, kind: str = 'text/event-stream',
 
 
 def ask(server: Server, **options: Any) -> Any:
-    return connect(server.url, **options).generate(make_prompt(), max_new_tokens=9)
+    engine = connect(server.url, ask_again=False, **options)
+    return engine.generate(make_prompt(), max_new_tokens=9)
 
 
 @pytest.mark.parametrize('name', FORMS)

@@ -260,7 +260,7 @@ def test_faults(
     behaviour, kind, words, kept = FAULTS[name]
     monkeypatch.setattr(openai_engine, '_BUSY_PAUSES_S', (0.05, 0.05))
     server = serve(behaviour)
-    engine = connect(server.url, **patience(name))
+    engine = connect(server.url, ask_again=False, **patience(name))
     start = time.monotonic()
     with pytest.raises(kind, match=words) as caught:
         ask(engine)
@@ -403,7 +403,7 @@ def test_the_next_server_stands_in_and_the_first_comes_back(
 def test_only_a_request_without_text_moves_on(serve: Callable[..., Server], name: str) -> None:
     behaviour, kind, _, kept = FAULTS[name]
     second = serve(answer)
-    engine = connect(serve(behaviour).url, second.url, **patience(name))
+    engine = connect(serve(behaviour).url, second.url, ask_again=False, **patience(name))
     pieces: list[str] = []
     if kept or kind is InvalidRequestError:
         with pytest.raises(kind):

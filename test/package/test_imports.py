@@ -29,6 +29,7 @@ ALLOWED = {
     'videos': {'core', 'share', 'pictures'},
     'engine': {'core', 'share'},
     'geometry': {'core'},
+    'serving': {'core', 'engine', 'share', 'pictures'},
     'worlds': {'core', 'geometry', 'share'},
     'evaluation': {'core', 'engine', 'share', 'annotate', 'pictures', 'videos'},
     'embedded': {'core', 'worlds', 'engine', 'share', 'evaluation'},
@@ -42,7 +43,7 @@ ALLOWED = {
     'simulation': {'core', 'program', 'geometry', 'worlds', 'ros', 'share', 'action'},
     'cli': {'core', 'engine', 'evaluation', 'ros', 'node', 'viewer', 'execution', 'share',
             'annotate', 'program', 'bags', 'pictures', 'videos', 'msg', 'srv', 'action', 'client',
-            'trees', 'simulation', 'worlds', 'geometry'},
+            'trees', 'simulation', 'worlds', 'geometry', 'serving'},
 }
 FILES = sorted(SOURCE.rglob('*.py'))
 

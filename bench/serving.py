@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 AT_LEAST = {'same_frame_8q': 5.0, 'seen_frame_yes_no': 3.0, 'decode_one_stream': 2.0,
             'new_frame_8q': 2.0, 'growth_min_ratio': 1.0}
-AT_MOST = {'ros_added_ms': 5.0, 'cancel_p99_ms': 50.0}
+AT_MOST = {'ros_added_ms': 8.0, 'cancel_p99_ms': 50.0}
 _WARM = 3
 _SETTLE_S = 0.05  # so that the threads of the engine before are idle
 
@@ -233,6 +233,7 @@ def run(*, quick: bool, seed: int, threads: Sequence[int]) -> dict[str, Any]:
 
         ros = ros_side.measure(*((5, 5) if quick else (200, 200)), seed)
         figures |= {'ros_added_ms': ros['added_ms']['median'],
+                    'stamp_to_answer_ms': ros['stamp_to_answer_ms']['median'],
                     'cancel_p99_ms': ros['cancel_p99_ms']}
     return {
         **figures,

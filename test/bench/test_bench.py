@@ -52,6 +52,8 @@ def test_serving_writes_all_figures_and_the_page(tmp_path: Path) -> None:
     ros = report['ros']
     assert ros['added_in_node_ms']['median'] < ros['added_ms']['median']
     assert ros['added_ms']['median'] < ros['goal_to_result_ms']['median']
+    assert report['stamp_to_answer_ms'] == ros['stamp_to_answer_ms']['median']
+    assert ros['stamp_to_answer_ms']['median'] > ros['engine_ms']['median'] > 0
     assert ros['camera_hz'] > 0
     for part in parts.values():
         growth = part['growth']

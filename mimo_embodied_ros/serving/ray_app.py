@@ -4,25 +4,21 @@ Ray starts replicas, starts them anew where one dies, and leads requests to them
 ``X-Session-ID``; config/ray_serve.yaml has the settings.
 """
 
-from __future__ import annotations
-
+# FastAPI reads the annotations, and those that are strings are lost where Ray copies the methods
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from ray import serve
-from starlette.responses import Response  # noqa: TC002 (FastAPI reads the annotations)
+from ray.serve import Application
+from starlette.responses import Response
 
 from mimo_embodied_ros.core.errors import InvalidRequestError, ModelNotReadyError
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.share import embedded_model
 
 from .endpoint import Endpoint
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ray.serve import Application
 
 _SETTINGS = {field.name for field in dataclasses.fields(EngineConfig)}
 _api = FastAPI(openapi_url=None)

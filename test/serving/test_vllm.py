@@ -202,7 +202,7 @@ def test_a_cancelled_answer_stops_the_server(
     assert ''.join(pieces) == reply.text
     assert COUNTED.startswith(reply.text)
     wait_for(lambda: served.metric('num_requests_running') == 0)
-    assert 3 < served.metric('generation_tokens_total') - written < 3000  # as many as were asked for
+    assert 3 < served.metric('generation_tokens_total') - written < 3000
 
 
 def test_a_deadline_stops_the_server(served: VllmServer, local: Engine, remote: Engine) -> None:

@@ -118,14 +118,15 @@ def _ros(ros: dict[str, Any]) -> str:
 Through ROS a yes/no about the newest of {ros['camera_hz']:.0f} pictures a second took
 {ros['goal_to_result_ms']['median']:.1f} ms from goal to result.
 {ros['added_ms']['median']:.1f} ms of them were outside of the engine:
-{ros['added_in_node_ms']['median']:.1f} ms in the node, most of them to take and convert the image,
-and the rest on the way. An action of rclpy that does nothing took
+{ros['added_in_node_ms']['median']:.1f} ms in the node, and the rest on the way.
+An action of rclpy that does nothing took
 {ros['bare_ms']['median']:.1f} ms beside the same camera and node.
 
 `stamp_to_answer_ms`, from the image's stamp to the result in the client, was
-{ros['stamp_to_answer_ms']['median']:.1f} ms (medians of the stages: {ros['image_age_ms']['median']:.1f} until
-a request took the image, {ros['engine_ms']['median']:.1f} in the engine,
-{ros['after_image_ms']['median']:.1f} in the rest of the node and on the way back).
+{ros['stamp_to_answer_ms']['median']:.1f} ms. Medians of its stages:
+{ros['image_age_ms']['median']:.1f} until a request took the image,
+{ros['engine_ms']['median']:.1f} in the engine,
+{ros['after_image_ms']['median']:.1f} in the rest of the node and on the way back.
 
 {ros['cancelled']} goals of about
 {ros['long_goal_ms']:.0f} ms were cancelled at random times: half had ended after

@@ -16,7 +16,7 @@ from mimo_embodied_ros.pictures import write_picture
 from . import eval_suite
 from .ask import say_progress
 from .eval_suite import add_suite_options
-from .model_options import add_model_options, engine_config, prepare
+from .model_options import add_model_options, add_quantization, engine_config, prepare
 from .output import add_prompt_options, model_argument, path_argument, print_json, write_json
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def add_commands(commands: Any) -> None:
     add_model_options(command)
     command.add_argument('--adapter', type=model_argument, default='', metavar='FOLDER_OR_NAME',
                          help='folder or hub name of a LoRA adapter to put on the model')
-    command.add_argument('--quantization', default='none', metavar='BITS',
-                         help='weights: none, 8bit, 4bit, int8 or fp8')
+    add_quantization(command)
     command.add_argument('--out', type=path_argument, default=Path('eval_out'), metavar='FOLDER',
                          help='for replies.jsonl, report.json and worst.png (default: eval_out)')
     command.add_argument('--tasks', type=path_argument, metavar='FILE',

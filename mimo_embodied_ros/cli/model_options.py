@@ -40,6 +40,12 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
                          metavar='FILE', help='YAML file with profiles of your own')
 
 
+def add_quantization(command: argparse.ArgumentParser) -> None:
+    """Add the option of commands that run a model in this process, also a large one."""
+    command.add_argument('--quantization', default='none', metavar='BITS',
+                         help='weights: none, 8bit, 4bit, int8 or fp8')
+
+
 def engine_config(options: argparse.Namespace, **settings: Any) -> EngineConfig:
     """Return the configuration that the options ask for.
 

@@ -9,6 +9,7 @@ from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.engine import EngineConfig, load_engine
 from mimo_embodied_ros.share import embedded_model, import_extra
 
+from .model_options import add_quantization
 from .output import model_argument
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ def add_commands(commands: Any) -> None:
                          help='environment variable with a key that requests must have')
     command.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     command.add_argument('--dtype', default='auto', help='auto, bfloat16 or float32')
-    command.add_argument('--quantization', default='none',
-                         help='of the weights: none, 8bit or 4bit')
+    add_quantization(command)
     command.add_argument('--min-pixels', type=int, default=0, metavar='N',
                          help="smallest image area (default: the model's own)")
     command.add_argument('--max-pixels', type=int, default=0, metavar='N',

@@ -29,7 +29,6 @@ for module in ('torch', 'openai', 'fastapi', 'uvicorn'):
 from mimo_embodied_ros.core.errors import (
     BackendUnreachableError,
     InvalidRequestError,
-    MimoError,
     ResultCode,
 )
 from mimo_embodied_ros.core.frames import Frame
@@ -39,6 +38,7 @@ from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.share import embedded_model
 from mimo_embodied_ros.worlds import table_scene
+from support.outcomes import outcome
 from support.waiting import WAIT_S, wait_for
 
 if TYPE_CHECKING:
@@ -137,17 +137,6 @@ def connect(served: Served, local: Engine, model: str = '') -> Engine:
         model or served.model, backend='openai', servers=(served.url,),
         min_pixels=local.limits.min_pixels, max_pixels=local.limits.max_pixels,
         first_token_timeout=START_S))
-
-
-def outcome(engine: Engine, query: Query) -> tuple[Any, ...]:
-    """Return all parts of an answer, or of its error."""
-    try:
-        answer, reply = answer_query(engine, query)
-    except MimoError as error:
-        return error.code, str(error), error.raw_text
-    stats = reply.stats
-    counts = stats.prompt_tokens, stats.image_tokens, stats.completion_tokens
-    return answer, reply.text, reply.finish_reason, counts
 
 
 def test_answers_are_the_same_as_in_process(served: Served, local: Engine) -> None:

@@ -22,7 +22,6 @@ from mimo_embodied_ros.core.errors import (
     BackendError,
     BackendUnreachableError,
     InvalidRequestError,
-    MimoError,
     ModelNotReadyError,
 )
 from mimo_embodied_ros.core.frames import Frame
@@ -35,6 +34,7 @@ from mimo_embodied_ros.engine import Engine, EngineConfig, load_engine
 from mimo_embodied_ros.engine.answering import answer_query
 from mimo_embodied_ros.share import embedded_model
 from mimo_embodied_ros.worlds import table_scene
+from support.outcomes import outcome
 from support.paths import SKILL_FILES
 from support.vllm_server import CONTEXT, MODEL, START_S, VllmServer
 from support.waiting import WAIT_S, wait_for
@@ -105,17 +105,6 @@ def remote(served: VllmServer, local: Engine) -> Engine:
     engine = connect(served, local)
     assert engine.warm_up().stats.completion_tokens == 2
     return engine
-
-
-def outcome(engine: Engine, query: Query) -> tuple[Any, ...]:
-    """Return all parts of an answer, or of its error."""
-    try:
-        answer, reply = answer_query(engine, query)
-    except MimoError as error:
-        return error.code, str(error), error.raw_text
-    stats = reply.stats
-    counts = stats.prompt_tokens, stats.image_tokens, stats.completion_tokens
-    return answer, reply.text, reply.finish_reason, counts
 
 
 def long_answer(local: Engine) -> Prompt:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
@@ -57,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
     if options.max_requests < 1:
         msg = f'--max-requests is {options.max_requests}; it is 1 or more'
         raise InvalidRequestError(msg)
+    key, listener = _key(options.api_key_env), _bound(options.host, options.port)
     engine = load_engine(EngineConfig(
         options.model or embedded_model(), device=options.device, dtype=options.dtype,
         quantization=options.quantization, min_pixels=options.min_pixels,
@@ -64,9 +67,29 @@ def run(options: argparse.Namespace) -> int:
     engine.warm_up()
     app = endpoint.make_app(endpoint.Endpoint(
         engine, options.served_model_name or engine.info.name,
-        most_requests=options.max_requests, key=_key(options.api_key_env)))
-    uvicorn.run(app, host=options.host, port=options.port, access_log=False)
+        most_requests=options.max_requests, key=key))
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(app, access_log=False)).run(sockets=[listener])
     return 0
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Take the address before the model is loaded; who connects is refused until it is.
+
+    Raises:
+        InvalidRequestError: it cannot be taken.
+
+    """
+    listener = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        msg = (f'cannot listen at {host}, port {port} ({error}); give another --host or --port, or '
+               'end the program that listens there')
+        raise InvalidRequestError(msg) from error
+    return listener
 
 
 def _key(variable: str) -> str:

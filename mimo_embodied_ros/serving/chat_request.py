@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mimo_embodied_ros.core.characters import valid_text
 from mimo_embodied_ros.core.errors import BadEncodingError, InvalidRequestError
 from mimo_embodied_ros.core.files import parse_json
 from mimo_embodied_ros.core.frames import Frame
@@ -160,7 +161,7 @@ def _grammar(fields: dict[str, Any]) -> str:
     if unknown := sorted(form.keys() - {'grammar'}):
         msg = f'structured_outputs has {", ".join(unknown)}; only grammar is taken'
         raise InvalidRequestError(msg)
-    return _field(form, 'grammar', str, '')
+    return valid_text(_field(form, 'grammar', str, ''))
 
 
 def _interval(fields: dict[str, Any]) -> float:
@@ -225,7 +226,7 @@ def _content(value: Any) -> _Content:
     for part in parts:
         kind = part.get('type') if isinstance(part, dict) else None
         if kind == 'text' and isinstance(part.get('text'), str):
-            content.text += part['text']
+            content.text += valid_text(part['text'])
             continue
         if kind not in ('image_url', 'video_url'):
             msg = f'the messages hold {part!r:.100}; send parts text, image_url and video_url'

@@ -18,6 +18,7 @@ pytest.importorskip('uvicorn')
 
 from replica import START_S, Replica
 
+from mimo_embodied_ros.cli.main import main
 from mimo_embodied_ros.core.frames import Frame
 from mimo_embodied_ros.core.prompts import build_prompt, text_prompt
 from mimo_embodied_ros.core.query import Query
@@ -262,7 +263,21 @@ def test_killed_in_an_answer_and_started_again(server: Replica, remote: Engine) 
     assert reply.finish_reason == 'stop'
 
 
-def test_a_port_that_is_taken_and_a_key_that_is_not_set(server: Replica, tmp_path: Path) -> None:
+def test_half_of_a_character_is_answered(server: Replica) -> None:
+    """JSON may hold half of a UTF-16 pair, which no tokenizer takes."""
+    body = {'model': 'mimo_tiny', 'messages': [{'role': 'user', 'content': '\ud800'}],
+            'max_tokens': 1}
+    assert post(server, body).status_code == 200
+
+
+def test_a_port_that_is_taken_and_a_key_that_is_not_set(
+    server: Replica, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for port in (server.port, 99999):
+        assert main(['serve-openai', '--device', 'cpu', '--port', str(port)]) == 1
+        error = capsys.readouterr().err
+        assert f'cannot listen at 127.0.0.1, port {port} (' in error
+        assert 'give another --host or --port' in error
     other = Replica(tmp_path / 'log', '--api-key-env', 'MIMO_KEY_THAT_IS_NOT_SET')
     with pytest.raises(RuntimeError, match='MIMO_KEY_THAT_IS_NOT_SET, which --api-key-env names'):
         other.start()

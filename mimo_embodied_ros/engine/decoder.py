@@ -21,10 +21,12 @@ from .kv_memory import BLOCK, KVMemory
 from .operations import make_operations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from .kv_memory import Part, Row, Run
     from .vision import EmbeddedPrompt
+
+_PART = 256  # tokens that attend at once where a mask is needed
 
 
 class Decoder:
@@ -175,7 +177,8 @@ class Decoder:
             mask = torch.zeros_like(later, dtype=self.dtype).masked_fill_(later, float('-inf'))
             index = torch.arange(rows, device=self.device)[:, None]
             layers = [layer.narrow(0, 0, rows).narrow(1, 0, end) for layer in slab.layers]
-            runs.append(_Run(part, layers, (index, written), mask, fresh=False, folded=True))
+            view = _View(slice(None), end, mask)
+            runs.append(_Run(part, layers, (index, written), [view], fresh=False, folded=True))
         return self._pass(self.embed(tokens), positions, runs, None)
 
     def _pass(
@@ -196,7 +199,7 @@ class Decoder:
             else:
                 attended = torch.cat([self._attend(run, number, qkv[run.part]) for run in runs])
             hidden = hidden + layer.out(attended)
-            hidden = hidden + layer.down(gate(layer.gate_up(norm(hidden, *layer.norm_out))))
+            hidden += layer.down(gate(layer.gate_up(norm(hidden, *layer.norm_out))))
         ends = hidden if last is None else hidden[self._numbers[:count], last]
         return self._head(self._norm(ends))  # type: ignore[no-any-return]
 
@@ -224,24 +227,26 @@ class Decoder:
                 written = torch.tensor(before, device=self.device)[:, None]
                 written = (written + self._numbers[:tokens]).clamp(max=end - 1)
                 places = self._numbers[:size, None], written
-            mask: torch.Tensor | None = None
-            if alike and before[0] and tokens > 1:
-                if self._lower_right and before[0] + tokens == end:
-                    mask = causal_lower_right(tokens, end)  # its kernels need no mask in memory
-                else:
-                    mask = self._mask(before[:1], tokens, end)
-            elif not alike:
-                mask = self._mask(before, tokens, end)
-            found.append(_Run(part, layers, places, mask, fresh=alike and not before[0],
-                              folded=tokens == 1))
+            fresh = alike and not before[0]
+            if fresh or (alike and tokens == 1):
+                views = [_View(slice(None), end, None)]
+            elif alike and self._lower_right and before[0] + tokens == end:
+                # its kernels need no mask in memory
+                views = [_View(slice(None), end, causal_lower_right(tokens, end))]
+            else:
+                views = list(self._views(before[:1] if alike else before, tokens, end))
+            found.append(_Run(part, layers, places, views, fresh=fresh, folded=tokens == 1))
         return found
 
-    def _mask(self, starts: Sequence[int], tokens: int, end: int) -> torch.Tensor:
-        """Return what is added to scores, (starts, 1, tokens, end): -inf for what comes later."""
+    def _views(self, starts: Sequence[int], tokens: int, end: int) -> Iterator[_View]:
+        """Let parts of the new tokens see no later ones, and compute little of what they mask."""
         seen = torch.tensor(starts, device=self.device)[:, None, None, None]
-        later = self._numbers[:end] > seen + self._numbers[:tokens, None]
-        return torch.zeros(
-            later.shape, dtype=self.dtype, device=self.device).masked_fill_(later, float('-inf'))
+        for begin in range(0, tokens, _PART):
+            part = slice(begin, min(begin + _PART, tokens))
+            last = min(max(starts) + part.stop, end)
+            later = self._numbers[:last] > seen + self._numbers[part, None]
+            mask = torch.zeros(later.shape, dtype=self.dtype, device=self.device)
+            yield _View(part, last, mask.masked_fill_(later, float('-inf')))
 
     def _attend(self, run: _Run, number: int, qkv: torch.Tensor) -> torch.Tensor:
         """Write keys and values of new tokens, and return (rows, tokens, heads * head size)."""
@@ -260,12 +265,16 @@ class Decoder:
         if run.folded:  # query heads that share a key head are treated as tokens: one product
             each = heads // groups
             query = query.view(rows, tokens, groups, each, width).transpose(1, 2)
+            (_, _, mask), = run.views
             attended = self._attention(
-                query.reshape(rows, groups, tokens * each, width), keys, values, run.mask)
+                query.reshape(rows, groups, tokens * each, width), keys, values, mask)
             attended = attended.view(rows, groups, tokens, each, width).transpose(1, 2)
         else:
-            attended = self._attention(
-                query.transpose(1, 2), keys, values, run.mask, causal=run.fresh).transpose(1, 2)
+            parts = [
+                self._attention(query[:, part].transpose(1, 2), keys[:, :, :end],
+                                values[:, :, :end], mask, causal=run.fresh).transpose(1, 2)
+                for part, end, mask in run.views]
+            attended = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         return attended.reshape(rows, tokens, heads * width)
 
     def _rotary_embedding(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -280,6 +289,23 @@ class Decoder:
 _Places = tuple[slice, slice] | tuple[torch.Tensor, torch.Tensor]
 
 
+class _View(NamedTuple):
+    """What a part of the new tokens sees.
+
+    Attributes:
+        part: of the new tokens.
+        end: it sees none of the tokens from here on.
+        mask: added to scores, (rows or 1, 1, tokens of the part, ``end``), or that none sees a
+            later one, in a form that takes no memory; None: it sees everything before ``end``, or
+            nothing later if ``_Run.fresh``.
+
+    """
+
+    part: slice
+    end: int
+    mask: torch.Tensor | None
+
+
 class _Run(NamedTuple):
     """Neighbouring rows of a slab, prepared for all layers of a pass.
 
@@ -288,8 +314,7 @@ class _Run(NamedTuple):
         layers: keys and values of each layer, (rows, tokens so far, 2 * key heads, head size).
         places: index of a layer for the new tokens: slices where all rows begin alike, which leave
             out padding beyond the rows, else (rows, 1) and (rows, tokens).
-        mask: (rows or 1, 1, tokens, tokens so far), what each token sees, or that it sees nothing
-            later, in a form that takes no memory; None: everything, or nothing later if ``fresh``.
+        views: what the new tokens see; one if ``folded``.
         fresh: nothing was there before.
         folded: query heads that share a key head are treated as further tokens; the mask has each.
 
@@ -298,7 +323,7 @@ class _Run(NamedTuple):
     part: slice
     layers: list[torch.Tensor]
     places: _Places
-    mask: torch.Tensor | None
+    views: list[_View]
     fresh: bool
     folded: bool
 

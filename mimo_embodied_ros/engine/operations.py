@@ -37,7 +37,7 @@ def make_operations(activation: Callable[[torch.Tensor], torch.Tensor]) -> Opera
 
     def gate(gate_up: torch.Tensor) -> torch.Tensor:
         first, second = gate_up.chunk(2, -1)
-        return activation(first) * second
+        return activation(first).mul_(second)
 
     return Operations(_norm, _rotate, gate)
 

@@ -24,6 +24,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from mimo_embodied_ros import msg, srv
 from mimo_embodied_ros.core.errors import CancelledError, MimoError, ModelNotReadyError
+from mimo_embodied_ros.core.heap import keep_freed_blocks
 from mimo_embodied_ros.engine import DeviceLostError, Grounding, GroundingError, GroundingState
 from mimo_embodied_ros.engine.loader import Loader
 from mimo_embodied_ros.program import run
@@ -355,6 +356,7 @@ async def _autostart(node: MimoEmbodied) -> bool:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted; exit code 1 when it cannot start."""
+    keep_freed_blocks()
     cv2.setNumThreads(1)  # on a busy robot its threads wait for each other longer than they save
     return process.run(MimoEmbodied, NAME, args, _autostart)
 

@@ -119,8 +119,9 @@ STAGES_OF_TRAINED = (
     Stage('heads', 60, 32, 1, 0.02, 1.0, 1.0, frozen=True),
     # of rendered shapes half are taken for others after 400 steps, and 4 % after 8,000
     replace(_LOOK, steps=4500, hold=0.3), replace(_CHOOSE, steps=600, refusals=1.3),
-    replace(_MIX, steps=1100, refusals=1.3),
-    replace(_LOOK, steps=3000, rate=0.012, hold=0.2), replace(_MIX, refusals=1.3),
+    replace(_MIX, steps=500, refusals=1.3),
+    replace(_LOOK, steps=3000, rate=0.012, hold=0.2),
+    replace(_MIX, steps=1700, rate=0.0045, refusals=1.3),
     *(replace(branch, steps=300) for branch in _BRANCHES))
 
 

@@ -274,6 +274,7 @@ class Training:
             fork, *ends = self.ends
             self.learnt.load_state_dict(
                 {k: torch.stack([end[k] for end in ends]).mean(0) for k in fork})
+            self.ends = []
         self._new_optimizer()
         self.save_state()
 

@@ -154,7 +154,7 @@ class Bench:
             'cameras': growth.with_cameras(
                 self.plain, self.ours, growth.CAMERAS[part], self._rng, repetitions),
             'image_tokens': growth.with_image_tokens(
-                growth.IMAGE_TOKENS[part], self._rng, min(2, repetitions), self._threads),
+                growth.IMAGE_TOKENS[part], self._rng, repetitions, self._threads),
         }
 
     def _order(self, repetition: int) -> list[str]:

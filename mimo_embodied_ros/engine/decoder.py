@@ -270,11 +270,11 @@ class Decoder:
                 query.reshape(rows, groups, tokens * each, width), keys, values, mask)
             attended = attended.view(rows, groups, tokens, each, width).transpose(1, 2)
         else:
-            parts = [
-                self._attention(query[:, part].transpose(1, 2), keys[:, :, :end],
-                                values[:, :, :end], mask, causal=run.fresh).transpose(1, 2)
-                for part, end, mask in run.views]
-            attended = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+            attended = query.new_empty(rows, tokens, heads, width)
+            for part, end, mask in run.views:
+                attended[:, part] = self._attention(
+                    query[:, part].transpose(1, 2), keys[:, :, :end], values[:, :, :end], mask,
+                    causal=run.fresh).transpose(1, 2)
         return attended.reshape(rows, tokens, heads * width)
 
     def _rotary_embedding(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -166,7 +166,7 @@ def _node_and_executor(
 @contextlib.contextmanager
 def _spun(*nodes: Node) -> Iterator[None]:
     """Spin nodes in one thread."""
-    from mimo_embodied_ros.ros import process
+    from mimo_embodied_ros.ros import process, threads
     from mimo_embodied_ros.ros.executor import Executor
 
     executor, closing = Executor(), threading.Event()
@@ -179,12 +179,15 @@ def _spun(*nodes: Node) -> Iterator[None]:
                 executor.spin_once(1.0)
 
     thread = threading.Thread(target=spin, name='simulation', daemon=True)
-    thread.start()
+    def end() -> None:
+        closing.set()
+        executor.wake()
+
+    threads.start(thread, end)
     try:
         yield
     finally:
-        closing.set()
-        executor.wake()
+        end()
         thread.join()
         executor.shutdown()
 

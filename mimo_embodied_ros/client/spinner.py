@@ -11,6 +11,7 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 
 from mimo_embodied_ros.core.errors import SendGoalError
+from mimo_embodied_ros.ros import threads
 from mimo_embodied_ros.ros.executor import Executor
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Spinner:
         self._executor = Executor(context=node.context)
         self._executor.add_node(self.own_node)
         self._thread = threading.Thread(target=self._spin, name='mimo_client', daemon=True)
-        self._thread.start()
+        threads.start(self._thread, self._end)
 
     def start(self, request: Request) -> None:
         """Send a request and watch it until it ends.
@@ -125,13 +126,16 @@ class Spinner:
 
     def close(self) -> None:
         """End all requests with SendGoalError, and the thread."""
-        self._closing = True
-        self.call(lambda: None)
+        self._end()
         self._thread.join()
         while self._clients:
             self._clients.popitem()[1].destroy()
         self.own_node.destroy_node()
         self._executor.shutdown()
+
+    def _end(self) -> None:
+        self._closing = True
+        self.call(lambda: None)  # a mere wake does not end a round
 
     def _spin(self) -> None:
         try:

@@ -282,6 +282,33 @@ def test_an_interrupt_ends_a_demo_with_its_nodes_quietly(ros: Ros, tmp_path: Pat
     assert program.interrupt() == (130, '')
 
 
+@pytest.mark.parametrize('name', ['simulation', 'mimo_client'])
+def test_an_interrupt_while_a_thread_starts_ends_the_thread(ros: Ros, name: str) -> None:
+    done = run_python("""
+import sys, threading
+import rclpy
+from mimo_embodied_ros.cli.closed_loop import _spun
+from mimo_embodied_ros.client import MimoClient
+
+start = threading.Thread.start
+
+def interrupted(thread):
+    start(thread)
+    if thread.name == sys.argv[1]:
+        raise KeyboardInterrupt
+
+threading.Thread.start = interrupted
+rclpy.init(args=[])
+node = rclpy.create_node('interrupted')
+try:
+    with _spun(node), MimoClient(node):
+        pass
+except KeyboardInterrupt:
+    sys.exit(130)
+""", name, environment=ros.environment, succeeds=False)
+    assert (done.returncode, done.stderr) == (130, '')
+
+
 @pytest.mark.parametrize('command', [
     ('play', BAG, '--loop'), ('serve',), ('view',), ('simulate', 'drawn'),
     ('execute', '-p', f'skills_file:={ROOT}/config/skills/tabletop.yaml')], ids=lambda c: c[0])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LAYOUTS = 64  # of different image sizes that are kept
-_CPU_ROWS = 512  # patches at once in a feed-forward layer, so that what is computed stays in cache
+_CPU_ROWS = 512  # patches at once in a linear layer, so that what is computed stays in cache
 
 
 class _Layout(NamedTuple):
@@ -104,12 +104,26 @@ class VisionTower:
         hidden = torch.cat([
             hidden[part].view(images, len(layout.order), -1)[:, layout.order].flatten(0, 1)
             for part, images, layout in blocks]).view(begin, -1)
+        cos = torch.cat([layout.cos.repeat(images, 1, 1, 1) for _, images, layout in blocks])
+        sin = torch.cat([layout.sin.repeat(images, 1, 1, 1) for _, images, layout in blocks])
+        rows = _CPU_ROWS if hidden.device.type == 'cpu' else begin
+        parts = [slice(at, min(at + rows, begin)) for at in range(0, begin, rows)]
+        # (query, key or value; heads, patches, head size): what a head reads is next to each other
+        width = cos.shape[-1]
+        qkv = hidden.new_empty(3, self._heads, begin, width)
         for number, layer in enumerate(self._layers):
-            qkv = layer.qkv(layer.norm_in(hidden)).view(begin, 3, self._heads, -1)
-            hidden = hidden + layer.out(self._attend(qkv, blocks, whole=number in self._whole))
-            for part in hidden.split(_CPU_ROWS if hidden.device.type == 'cpu' else begin):
-                gate, up = layer.gate_up(layer.norm_out(part)).chunk(2, -1)
-                part.add_(layer.down(layer.activation(gate) * up))
+            for part in parts:
+                new = layer.qkv(layer.norm_in(hidden[part])).view(-1, 3, self._heads, width)
+                exact = new[:, :2].float()
+                low, high = exact.chunk(2, -1)
+                new[:, :2] = torch.addcmul(
+                    exact * cos[part], torch.cat((high, low), -1), sin[part])
+                qkv[:, :, part] = new.permute(1, 2, 0, 3)
+            attended = self._attend(qkv, blocks, whole=number in self._whole)
+            for part in parts:
+                new = hidden[part].add_(layer.out(attended[part]))
+                gate, up = layer.gate_up(layer.norm_out(new)).chunk(2, -1)
+                new.add_(layer.down(layer.activation(gate) * up))
         merged = self._merger(hidden)
         features: list[Any] = []
         for part, images, layout in blocks:
@@ -121,26 +135,21 @@ class VisionTower:
 
     @staticmethod
     def _attend(qkv: torch.Tensor, blocks: Sequence[_Block], *, whole: bool) -> torch.Tensor:
-        """Attend within images or windows; takes (patches, 3, heads, head size)."""
-        patches, _, heads, width = qkv.shape
-        out = qkv.new_empty(patches, heads * width)
+        """Attend within images or windows; takes (3, heads, patches, head size)."""
+        _, heads, patches, width = qkv.shape
+        out = qkv.new_empty(patches, heads, width)
         for part, images, layout in blocks:
-            of_images = qkv[part].view(images, -1, 3, heads, width)
-            rotated = of_images[:, :, :2]
-            exact = rotated.float()
-            low, high = exact.chunk(2, -1)
-            rotated.copy_(
-                torch.addcmul(exact * layout.cos, torch.cat((high, low), -1), layout.sin))
-            attended = out[part].view(images, -1, heads * width)
-            size = of_images.shape[1]
+            of_images = qkv[:, :, part].view(3, heads, images, -1, width)
+            attended = out[part].view(images, -1, heads, width)
+            size = of_images.shape[3]
             for begin, end, window in [(0, size, size)] if whole else layout.windows:
-                windows = of_images[:, begin:end].reshape(-1, window, 3, heads, width)
-                # read again for each query: next to each other they are read faster
-                query, key, value = windows.permute(2, 0, 3, 1, 4).contiguous()
+                # windows stand where attention expects heads, which do not influence each other
+                query, key, value = of_images[:, :, :, begin:end].reshape(
+                    3, heads * images, -1, window, width)
                 result = F.scaled_dot_product_attention(query, key, value)
-                attended[:, begin:end] = result.transpose(1, 2).reshape(
-                    images, end - begin, heads * width)
-        return out
+                attended[:, begin:end].view(images, -1, window, heads, width).copy_(
+                    result.view(heads, images, -1, window, width).permute(1, 2, 3, 0, 4))
+        return out.flatten(1)
 
     def _layout(self, rows: int, columns: int) -> _Layout:
         """Return the layout of an image of so many rows and columns of patches."""

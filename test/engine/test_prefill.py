@@ -175,5 +175,5 @@ def test_windows_of_one_size_are_one_call(
     tower = VisionTower(model.model.visual)
     with torch.inference_mode():
         tower([torch.randn(16 * 22, 1176) for _ in range(3)], [(16, 22)] * 3)
-    # windows of the first layer by size, whole images in the second
-    assert calls == [(3 * 2, 2, 8 * 6, 16), (3 * 2 * 2, 2, 64, 16), (3, 2, 16 * 22, 16)]
+    # (heads of all images, windows, ...): windows of the first layer by size, images in the second
+    assert calls == [(2 * 3, 2, 8 * 6, 16), (2 * 3, 4, 64, 16), (2 * 3, 1, 16 * 22, 16)]

@@ -145,7 +145,8 @@ class Execution:
         self._report(ExecutionStatus.PLANNING, text=state.instruction)
         facts = [held.fact for held in state.held] + [f'done {done}' for done in state.done]
         result = self._questions.ask(
-            self._mimo.plan, state.instruction, facts=facts,
+            self._mimo.plan, state.instruction, facts=facts, skills=state.plan.skills,
+            open_ended=state.plan.open_ended, max_steps=state.plan.max_steps,
             target_frame=self._config.target_frame)
         if not result.plan.steps:
             msg = f'the model says that this cannot be done: {state.instruction}'

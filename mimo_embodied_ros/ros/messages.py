@@ -209,6 +209,9 @@ def answer_message(
         message = interfaces.TaskPlan(
             plan_id=UUID(uuid=list(uuid.uuid4().bytes)), instruction=query.text,
             raw_text=answer.raw_text, position_frame_id=target_frame, problem=content.problem)
+        if rules := query.skills:
+            message.skills = [skill.name for skill in rules.skills]
+            message.open_ended, message.max_steps = rules.open_ended, rules.max_steps
         for number, step in enumerate(content.steps, 1):
             message.steps.append(interfaces.TaskStep(
                 id=number, description=step.text, action=step.action, object=step.object,

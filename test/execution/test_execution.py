@@ -110,6 +110,16 @@ def test_planning_again_is_limited(make: Any) -> None:
     assert world.called() == [GRASP, GRASP]
 
 
+def test_a_new_plan_follows_the_rules_of_the_first_one(make: Any) -> None:
+    world = make(NO_CHECKS + 'pick: {repeat: 0}\n', check_goal=False)
+    world.mock.fail(GRASP)
+    rules = msg.TaskPlan(skills=['pick', 'place'], open_ended=True, max_steps=3)
+    result = world.goal(plan=rules, instruction=INSTRUCTION).result(5 * WAIT_S)
+    assert result.plans == 2
+    assert (result.plan.skills, result.plan.open_ended, result.plan.max_steps) == (
+        rules.skills, True, 3)
+
+
 def test_cancelling_stops_the_robot(make: Any) -> None:
     world = make(NO_CHECKS)
     world.mock.duration_s = 300.0

@@ -108,7 +108,8 @@ def run_loop(
     Args:
         options: of the command, see `add_scene_arguments`.
         world: that is simulated; its first camera is the robot's.
-        skills: file name of the robot's skills, in config/skills.
+        skills: file name of the robot's skills, in config/skills; of that name is the policy in
+            config/policies, where there is one.
         state: what the simulation shows now.
         node_parameters: of the node, besides those of the camera's topics.
         parameters: of the simulation.
@@ -118,7 +119,6 @@ def run_loop(
 
     from mimo_embodied_ros.client import MimoClient
     from mimo_embodied_ros.ros import process
-    from mimo_embodied_ros.share import share_folder
     from mimo_embodied_ros.simulation.simulation_node import Simulation
 
     options.out.mkdir(parents=True, exist_ok=True)
@@ -129,10 +129,9 @@ def run_loop(
         rclpy.Parameter(name, value=value) for name, value in parameters.items()])
     node = rclpy.create_node('mimo_embodied_demo', parameter_overrides=[
         rclpy.Parameter('use_sim_time', value=True)])
-    skills_file = share_folder() / 'config' / 'skills' / skills
     try:
         watcher = Watcher(node, state)
-        with (_node_and_executor(options, skills_file, world.frame, node_parameters) as programs,
+        with (_node_and_executor(options, skills, world.frame, node_parameters) as programs,
               _spun(simulation, node), MimoClient(node, wait_s=START_S) as mimo):
             yield Loop(simulation, watcher, mimo, programs)
     finally:
@@ -143,19 +142,23 @@ def run_loop(
 
 @contextlib.contextmanager
 def _node_and_executor(
-    options: argparse.Namespace, skills_file: Path, frame: str, node_parameters: Mapping[str, str]
+    options: argparse.Namespace, skills: str, frame: str, node_parameters: Mapping[str, str]
 ) -> Iterator[dict[Path, subprocess.Popen[bytes]]]:
     """Run the node and the executor; yield their processes by their logs."""
-    skills, model = str(skills_file), options.model
+    from mimo_embodied_ros.share import share_folder
+
+    config, model = share_folder() / 'config', options.model
+    skills_file, policy = str(config / 'skills' / skills), config / 'policies' / skills
     model = str(Path(model).resolve()) if Path(model or '-').exists() else model
     commands = {
         options.out / 'node.log': node_command({
-            'model': model, 'skills_file': skills, 'timeout': str(ANSWER_S), 'tf_buffer': '0.0',
-            'use_sim_time': 'true', 'camera.reliable': 'true',
+            'model': model, 'skills_file': skills_file, 'timeout': str(ANSWER_S),
+            'tf_buffer': '0.0', 'use_sim_time': 'true', 'camera.reliable': 'true',
             'camera.image_topic': 'camera/color/image_raw',
             'camera.depth_topic': 'camera/aligned_depth_to_color/image_raw', **node_parameters}),
         options.out / 'executor.log': module_command('execution.executor_node', {
-            'skills_file': skills, 'target_frame': frame, 'wait_for_server': str(START_S),
+            'skills_file': skills_file, 'policy_file': str(policy) if policy.exists() else '',
+            'target_frame': frame, 'wait_for_server': str(START_S),
             'wait_for_model': str(START_S), 'use_sim_time': 'true'}),
     }
     with contextlib.ExitStack() as stack:

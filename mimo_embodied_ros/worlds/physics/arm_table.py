@@ -46,6 +46,7 @@ EYE = (1.02, 0.0, 0.58)
 _OVERVIEW_EYE, _OVERVIEW_TARGET = (1.25, -1.15, 0.95), (0.25, 0.05, 0.2)  # metres
 _REST = 0.5  # seconds until things have come to rest
 _SLIPPERY_MASS, _SLIPPERY = 0.4, (0.05, 0.12)  # kilograms; friction
+_SLOPES = {'cone': 1 / SHAPES['cone'].height}  # no force holds a cone with less friction
 _PUSH, _PUSHED = 1.5, 0.1  # newtons for a thing of 100 g; seconds
 
 
@@ -163,7 +164,8 @@ class ArmTable(PhysicalWorld):
     def _scene(self) -> tuple[tuple[TableThing, ...], mujoco.MjModel, dict[str, WorldCamera]]:
         rng = random.Random(self._seed)
         things = tuple(
-            replace(t, mass=_SLIPPERY_MASS, friction=rng.uniform(*_SLIPPERY))
+            replace(t, mass=_SLIPPERY_MASS,
+                    friction=rng.uniform(*_SLIPPERY) + _SLOPES.get(t.shape, 0.0))
             if t.shape in MOVABLE and rng.random() < self._slippery else t
             for t in self._choose(rng))
         spec = self._robot.spec()

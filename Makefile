@@ -34,7 +34,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-arm demo-pick demo-base test test-colcon test-fleet test-torchao test-transformers-4 test-vllm lint fuzz soak eval injections bench bench-fleet bench-intake geometry train docs bag lock clean
+.PHONY: help setup demo demo-arm demo-pick demo-base test test-colcon test-fleet test-torchao test-transformers-4 test-vllm lint fuzz soak eval injections bench bench-fleet bench-intake bench-tracking geometry train docs bag lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
@@ -177,6 +177,9 @@ bench-fleet: $(INSTALLED) $(FLEET)/.packages  ## kill servers of a fleet, and me
 
 bench-intake: $(INSTALLED)  ## measure what cameras cost the node; see bench_out/intake.json
 	@$(BIN)/python bench/intake.py
+
+bench-tracking: $(INSTALLED)  ## measure how well points are followed, and what it costs; see bench_out/tracking.json
+	@$(BIN)/python bench/tracking.py
 
 geometry: $(INSTALLED)  ## measure how exact positions are in drawn scenes; see bench_out/geometry.json
 	@$(BIN)/python bench/geometry.py

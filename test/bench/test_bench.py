@@ -90,6 +90,19 @@ def test_intake_writes_all_figures(tmp_path: Path) -> None:
     assert states['idle_on_demand']['pictures_hz']['median'] == 0
 
 
+def test_points_are_followed_in_short_sequences(tmp_path: Path) -> None:
+    pytest.importorskip('mujoco')
+    printed = run('tracking.py', '--quick', folder=tmp_path)
+    report = json.loads((tmp_path / 'bench_out' / 'tracking.json').read_text('utf-8'))
+    assert report['by_kind'].keys() == {'depth and place', 'depth', 'pictures'}
+    for row in report['all'].values():
+        assert row['false_share'] < report['targets']['false_share']
+        assert row['lost_after_s'] <= report['targets']['lost_after_s']
+        assert row['tracked_share'] > 0.5
+    assert 0 < report['convert_ms'] < report['track_ms']
+    assert 'of a core' in printed
+
+
 def test_the_gpu_program_runs_at_small_size(tmp_path: Path) -> None:
     run('gpu.py', '--small', '--out', tmp_path / 'gpu.json', folder=tmp_path)
     report = json.loads((tmp_path / 'gpu.json').read_text('utf-8'))

@@ -36,7 +36,7 @@ def test_each_room_has_a_line_and_95_percent_pass(tmp_path: Path) -> None:
     assert code == 0, table
     assert [line.split()[:3] for line in table.splitlines()[1:4]] == [
         ['(top)', '20', '0'], ['cli', '20', '20'], ['client', '20', '1']]
-    assert table.splitlines()[-1].split() == ['all', '160', '26', '83.8', '%']
+    assert table.splitlines()[-1].split() == ['all', '180', '27', '85.0', '%']
 
 
 def test_too_little_of_a_room_fails(tmp_path: Path) -> None:

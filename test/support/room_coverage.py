@@ -15,7 +15,7 @@ from coverage import Coverage
 from coverage.exceptions import NoDataError
 
 PACKAGE = 'mimo_embodied_ros'
-REQUIRED = {'core', 'engine', 'geometry', 'execution', 'client', 'node'}
+REQUIRED = {'core', 'engine', 'geometry', 'execution', 'client', 'node', 'tracking'}
 LEAST_PERCENT = 95.0
 
 

@@ -1,0 +1,1 @@
+"""Points that stay on their thing, from image to image; without ROS."""

@@ -1,0 +1,133 @@
+"""Small images for tracking, and a ring of them for the time in which a model thinks."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+WIDEST = 960
+"""Columns of a small image, at most. A larger one is halved, which is much faster than other sizes;
+the flow is exact to a tenth of a pixel."""
+
+
+class CameraPlace(NamedTuple):
+    """What a pinhole camera is, and where it was when it took an image.
+
+    Attributes:
+        matrix: (3, 3) intrinsics, in pixels of its own image.
+        rotation: (3, 3) from its optical frame to a frame that does not move.
+        position: (3,) metres in that frame.
+
+    """
+
+    matrix: Floats
+    rotation: Floats
+    position: Floats
+
+    def point_at(self, pixel: Floats, depth: float) -> Floats:
+        """Return what is at a pixel, (2,), at a depth in metres: (3,) metres in the frame."""
+        ray = np.linalg.solve(self.matrix, [*pixel, 1.0])
+        point: Floats = self.rotation @ (ray * depth) + self.position
+        return point
+
+    def pixel_of(self, point: Floats) -> Floats:
+        """Return where a point, (3,) metres, is in the image, (2,); NaN: behind the camera."""
+        x, y, z = self.matrix @ (self.rotation.T @ (point - self.position))
+        return np.array([x, y]) / (z if z > 0 else np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class SmallImage:
+    """An image as it is tracked.
+
+    Attributes:
+        stamp_ns: when it was taken, nanoseconds.
+        grey: (rows, columns) uint8, no wider than `WIDEST`.
+        colours: (rows, columns, 3) uint8, RGB; grey ones where the camera has no colours.
+        scale: its columns for one column of the camera's image.
+        depth: float32, metres along the optical axis, of any size, aligned with the image; 0 or
+            not finite where it is not known; None: not measured.
+        camera: where the camera was; None: not known.
+
+    """
+
+    stamp_ns: int
+    grey: NDArray[np.uint8]
+    colours: NDArray[np.uint8]
+    scale: float
+    depth: NDArray[np.float32] | None = None
+    camera: CameraPlace | None = None
+
+    def depth_at(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the depth at points, (n, 2) pixels of the small image: (n,) metres; 0: unknown."""
+        found = np.zeros(len(points), np.float32)
+        if self.depth is None:
+            return found
+        rows, columns = self.depth.shape
+        x, y = (points * [columns / self.grey.shape[1], rows / self.grey.shape[0]]).T
+        inside = (x >= 0) & (x < columns) & (y >= 0) & (y < rows)
+        found[inside] = self.depth[y[inside].astype(int), x[inside].astype(int)]
+        return np.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def small_image(
+    pixels: NDArray[np.uint8], stamp_ns: int, *, depth: NDArray[np.float32] | None = None,
+    camera: CameraPlace | None = None,
+) -> SmallImage:
+    """Make a small image of a camera's one.
+
+    Args:
+        pixels: (rows, columns, 3) uint8, RGB, or (rows, columns) grey.
+        stamp_ns: see `SmallImage`.
+        depth: see `SmallImage`.
+        camera: see `SmallImage`.
+
+    """
+    small, scale = pixels, 1.0
+    while small.shape[1] > WIDEST:
+        rows, columns = (size // 2 for size in small.shape[:2])
+        even = small[: 2 * rows, : 2 * columns]
+        small, scale = np.asarray(cv2.resize(
+            even, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8), scale / 2
+    coloured = small.ndim == 3
+    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) if coloured else small
+    colours = small if coloured else cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)
+    return SmallImage(stamp_ns, np.ascontiguousarray(grey, np.uint8),
+                      np.ascontiguousarray(colours, np.uint8), scale, depth, camera)
+
+
+class ImageRing:
+    """Keeps the newest images, so that an answer is carried from its own image to now."""
+
+    def __init__(self, seconds: float, most: int) -> None:
+        """Keep nothing yet.
+
+        Args:
+            seconds: greatest time between the oldest and the newest image.
+            most: images.
+
+        """
+        self._nanoseconds = int(seconds * 1e9)
+        self._images: deque[SmallImage] = deque(maxlen=most)
+
+    def add(self, image: SmallImage) -> None:
+        """Keep an image; one that is not newer than the last one begins a new recording."""
+        if self._images and image.stamp_ns <= self._images[-1].stamp_ns:
+            self._images.clear()
+        self._images.append(image)
+        while image.stamp_ns - self._images[0].stamp_ns > self._nanoseconds:
+            self._images.popleft()
+
+    def since(self, stamp_ns: int) -> list[SmallImage]:
+        """Return the image of this stamp and all after it; none where that image is gone."""
+        images = [image for image in self._images if image.stamp_ns >= stamp_ns]
+        return images if images and images[0].stamp_ns == stamp_ns else []

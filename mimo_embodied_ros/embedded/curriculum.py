@@ -122,7 +122,8 @@ STAGES_OF_TRAINED = (
     replace(_MIX, steps=500, refusals=1.3),
     replace(_LOOK, steps=3000, rate=0.012, hold=0.2),
     replace(_MIX, steps=1700, rate=0.0045, refusals=1.3),
-    *(replace(branch, steps=300) for branch in _BRANCHES))
+    *(replace(branch, steps=300) for branch in _BRANCHES),
+    replace(_MIX, steps=4300, hold=0.6, names=2.0, refusals=1.3))
 
 
 def image_size(rng: random.Random) -> tuple[int, int]:
@@ -342,7 +343,7 @@ SILENT = ('see', 'aim', 'read', 'look', 'heads')  # stages without questions
 _MIXES |= dict.fromkeys(SILENT, ((1.0, 'none', 'bare', 1, 1),))
 # share of the steps with roads
 _ROADS = {**dict.fromkeys((*SILENT, 'point', 'compare'), 0.12), 'ask': 0.14, 'place': 0.14,
-          'speak': 0.2, 'choose': 0.14, 'mix': 0.2}
+          'speak': 0.2, 'choose': 0.14, 'mix': 0.24}
 
 
 _ROOMS = 0.15  # share of rooms among rendered scenes that are no roads

@@ -21,7 +21,7 @@ import numpy as np
 from tracking_scenes import KINDS, RATE, Picture, PictureSequence
 
 from mimo_embodied_ros.tracking.point_follower import PointFollower
-from mimo_embodied_ros.tracking.small_image import SmallImage, small_image
+from mimo_embodied_ros.tracking.small_image import small_image
 from mimo_embodied_ros.tracking.track import State
 
 if TYPE_CHECKING:
@@ -154,19 +154,16 @@ def cost(frames: int) -> dict[str, float]:
         left = round(12 + 10 * np.sin(frame / 20))
         return np.ascontiguousarray(large[10 : 10 + rows, left : left + columns]).tobytes()
 
-    def converted(data: bytes, frame: int) -> tuple[NDArray[np.uint8], int]:
-        pixels = np.frombuffer(data, np.uint8).reshape(rows, columns, 3)
-        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), frame
-
     places = np.stack(np.meshgrid(np.linspace(300, columns - 300, 4), [300, rows - 300]), -1)
     plain, followed = [], []
     follower = None
     for frame in range(frames):
         data = message(frame)
         began = time.process_time()
-        pixels, stamp = converted(data, round(frame / RATE * 1e9))
+        pixels = np.asarray(cv2.cvtColor(
+            np.frombuffer(data, np.uint8).reshape(rows, columns, 3), cv2.COLOR_BGR2RGB), np.uint8)
         plain.append(time.process_time() - began)
-        image: SmallImage = small_image(pixels, stamp)
+        image = small_image(pixels, round(frame / RATE * 1e9))
         if follower is None:
             follower = PointFollower(image, places.reshape(-1, 2))
         follower.advance(image)

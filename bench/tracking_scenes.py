@@ -135,7 +135,7 @@ class PictureSequence:
             model.light_diffuse[:] = bright * self._lights[0]
             model.vis.headlight.diffuse[:] = bright * self._lights[1]
         matrix = np.array(self._world.cameras[CAMERA].matrix).reshape(3, 3)
-        return self._world.look(CAMERA), CameraPlace(matrix, pose.rotation, pose.translation)
+        return self._world.look(CAMERA), CameraPlace(matrix, pose)
 
     def _choose(self, view: View, camera: CameraPlace) -> tuple[NDArray[np.int64], Floats]:
         """Choose a point on each thing that is seen; return their things, and places on them."""
@@ -147,8 +147,7 @@ class PictureSequence:
             if not len(inner) or (self._kind == 'occluder' and name == self._passer):
                 continue
             row, column = inner[self._rng.randrange(len(inner))]
-            ray = np.linalg.inv(camera.matrix) @ [column, row, 1]
-            at = camera.rotation @ (ray * float(view.depth[row, column])) + camera.position
+            at = camera.point_at(np.array([column, row]), float(view.depth[row, column]))
             body = self._world.data.body(name)
             things.append(number)
             local.append(body.xmat.reshape(3, 3).T @ (at - body.xpos))
@@ -157,9 +156,9 @@ class PictureSequence:
     def _project(self, camera: CameraPlace) -> tuple[Floats, Floats]:
         """Return where the points are: (n, 2) pixels, and (n,) metres of depth."""
         bodies = [self._world.data.body(self._world.bodies[number - 1]) for number in self.things]
-        at = np.array([body.xmat.reshape(3, 3) @ local + body.xpos - camera.position
+        at = np.array([body.xmat.reshape(3, 3) @ local + body.xpos
                        for body, local in zip(bodies, self._local, strict=True)])
-        seen = at @ camera.rotation @ camera.matrix.T
+        seen = camera.pose.inverse.apply(at) @ camera.matrix.T
         return seen[:, :2] / seen[:, 2:], seen[:, 2]
 
 

@@ -12,6 +12,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mimo_embodied_ros.geometry.extrinsics import Transform
+
     Floats = NDArray[np.float64]
 
 WIDEST = 960
@@ -24,24 +26,20 @@ class CameraPlace(NamedTuple):
 
     Attributes:
         matrix: (3, 3) intrinsics, in pixels of its own image.
-        rotation: (3, 3) from its optical frame to a frame that does not move.
-        position: (3,) metres in that frame.
+        pose: of its optical frame in a frame that does not move.
 
     """
 
     matrix: Floats
-    rotation: Floats
-    position: Floats
+    pose: Transform
 
     def point_at(self, pixel: Floats, depth: float) -> Floats:
         """Return what is at a pixel, (2,), at a depth in metres: (3,) metres in the frame."""
-        ray = np.linalg.solve(self.matrix, [*pixel, 1.0])
-        point: Floats = self.rotation @ (ray * depth) + self.position
-        return point
+        return self.pose.apply(np.linalg.solve(self.matrix, [*pixel, 1.0]) * depth)
 
     def pixel_of(self, point: Floats) -> Floats:
         """Return where a point, (3,) metres, is in the image, (2,); NaN: behind the camera."""
-        x, y, z = self.matrix @ (self.rotation.T @ (point - self.position))
+        x, y, z = self.matrix @ self.pose.inverse.apply(point)
         return np.array([x, y]) / (z if z > 0 else np.nan)
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.tracking.point_follower import PointFollower
 from mimo_embodied_ros.tracking.small_image import (
     CameraPlace,
@@ -159,7 +160,7 @@ def test_where_the_camera_was_tells_where_a_point_is_after_a_gap() -> None:
     def seen(number: int, at: tuple[int, int], rotation: Any) -> SmallImage:
         image = picture(number, at)
         return SmallImage(image.stamp_ns, image.grey, image.colours, image.scale, image.depth,
-                          CameraPlace(matrix, rotation, np.zeros(3)))
+                          CameraPlace(matrix, Transform(rotation)))
 
     follower = PointFollower(seen(0, (160, 120), np.eye(3)), [(160, 120)])
     follower.advance(seen(1, (60, 120), turned))

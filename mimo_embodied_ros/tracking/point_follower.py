@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from mimo_embodied_ros.core.errors import InvalidRequestError
+
 from . import flow
 from .track import State, Track
 
@@ -47,12 +49,22 @@ class PointFollower:
 
         Args:
             image: this image.
-            points: (n, 2) columns and rows in the camera's image, pixels, all inside of it.
+            points: (n, 2) columns and rows in the camera's image, pixels.
+
+        Raises:
+            InvalidRequestError: a point is outside of the image.
 
         """
         self._newest = image
-        self._tracks = [Track(image, at) for at in
-                        np.asarray(points, np.float32).reshape(-1, 2) * image.scale]
+        places = np.asarray(points, np.float32).reshape(-1, 2)
+        limit = np.array(image.grey.shape[::-1], np.float32)
+        # halves of an odd number of columns or rows leave the last one out
+        outside = (places < 0) | (places > limit / image.scale + 1) | ~np.isfinite(places)
+        if outside.any():
+            x, y = places[outside.any(1)][0]
+            msg = f'({x:g}, {y:g}) is outside of the image; follow points that are in it'
+            raise InvalidRequestError(msg)
+        self._tracks = [Track(image, at) for at in np.minimum(places * image.scale, limit - 1)]
 
     @property
     def points(self) -> list[FollowedPoint]:
@@ -73,11 +85,16 @@ class PointFollower:
                 track.state = State.ASKED_AGAIN
 
     def advance(self, image: SmallImage) -> None:
-        """Take the next image of the same camera."""
+        """Take the next image of the same camera.
+
+        In one of another size no point is found.
+        """
         followed = [track for track in self._tracks if track.state is State.TRACKED]
         others = [track for track in self._tracks if track.state is not State.TRACKED]
-        if followed:
+        if followed and image.grey.shape == self._newest.grey.shape:
             self._follow(followed, image)
+        else:
+            others = self._tracks
         for track in others:
             track.look_for(image)
         self._newest = image

@@ -117,6 +117,9 @@ class Track:
 
     def look_for(self, image: SmallImage) -> None:
         """Look for a point that was not followed into the newest image, near where it should be."""
+        if image.grey.shape != self._seen_in.grey.shape:
+            self._lose(State.LOST)
+            return
         most = _LOST if self.state in {State.LOST, State.ASKED_AGAIN} else _BEHIND
         reach = min(_SEARCH + _GROWTH * self._unseen_s(image), most)
         motion = self._view.find(image.grey, self._motion, self.expected(image), reach)
@@ -221,8 +224,11 @@ class Track:
             hidden = bool(here.min() <= allowed and around.min() < -allowed)
         else:
             hidden = self._unseen_s(image) < _WAIT_S
+        self._lose(State.OCCLUDED if hidden and _inside(image, at) else State.LOST)
+
+    def _lose(self, state: State) -> None:
         if self.state is not State.ASKED_AGAIN:
-            self.state = State.OCCLUDED if hidden and _inside(image, at) else State.LOST
+            self.state = state
 
 
 def _inside(image: SmallImage, at: Floats) -> bool:

@@ -29,7 +29,7 @@ ALLOWED = {
     'videos': {'core', 'share', 'pictures'},
     'engine': {'core', 'share'},
     'geometry': {'core'},
-    'tracking': {'geometry'},
+    'tracking': {'core', 'geometry'},
     'serving': {'core', 'engine', 'share', 'pictures'},
     'worlds': {'core', 'geometry', 'share'},
     'evaluation': {'core', 'engine', 'share', 'annotate', 'pictures', 'videos'},

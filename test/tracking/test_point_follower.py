@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.tracking.point_follower import PointFollower
 from mimo_embodied_ros.tracking.small_image import (
@@ -180,6 +181,31 @@ def test_points_are_those_of_the_camera_whatever_its_size(columns: int, scale: f
     point, = follower.points
     assert abs(point.x - columns / 2 + 20) < 0.5 / scale
     assert abs(point.y - rows / 3) < 0.5 / scale
+
+
+def test_a_camera_that_changes_its_size_loses_its_points_for_as_long() -> None:
+    follower = PointFollower(picture(0, (150, 120)), [(150, 120)])
+    half = small_image(np.ascontiguousarray(picture(0, (150, 120)).colours[::2, ::2]), STEP_NS)
+    follower.advance(half)
+    assert follower.points[0].state is State.LOST
+    follower.advance(picture(2, (153, 120)))
+    point, = follower.points
+    assert point.state is State.TRACKED
+    assert np.hypot(point.x - 153, point.y - 120) < 1.0
+
+
+@pytest.mark.parametrize('point', [(1920, 1080), (1920.9, 0), (0, 1080.9)])
+def test_the_last_of_an_odd_number_of_columns_can_be_followed(point: tuple[float, float]) -> None:
+    image = small_image(texture(3, 1921, 1081, grain=24), 0)
+    follower = PointFollower(image, [point])
+    x, y = follower.points[0].x, follower.points[0].y
+    assert np.hypot(x - point[0], y - point[1]) < 3.5
+
+
+@pytest.mark.parametrize('point', [(-1, 5), (5, 250), (330, 5), (np.nan, 5)])
+def test_a_point_outside_of_the_image_is_refused(point: tuple[float, float]) -> None:
+    with pytest.raises(InvalidRequestError, match='is outside of the image'):
+        PointFollower(picture(0, (150, 120)), [(10, 10), point])
 
 
 def test_grey_cameras_can_be_followed_too() -> None:

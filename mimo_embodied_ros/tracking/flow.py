@@ -41,6 +41,7 @@ def follow(before: Grey, now: Grey, corners: Floats, expected: Floats) -> tuple[
     """
     if not len(corners):
         return corners, np.zeros(0, np.bool_)
+    now = _in_light_of(before, now)
     there, good = _there_and_back(before, now, corners, expected, _NEARBY)
     if not good.all():
         there[~good], good[~good] = _there_and_back(
@@ -79,6 +80,14 @@ def errors(motion: Floats, begin: Floats, end: Floats) -> Floats:
 def agree(motion: Floats, begin: Floats, end: Floats) -> Flags:
     """Return which corners are where the similarity puts them, (n,)."""
     return errors(motion, begin, end) < _AGREES
+
+
+def _in_light_of(before: Grey, now: Grey) -> Grey:
+    """The next image as bright and as rich in contrast as the first: the flow needs that."""
+    (mean, deviation), (mean_now, deviation_now) = map(cv2.meanStdDev, (before, now))
+    gain = float(deviation.item() + 1) / float(deviation_now.item() + 1)
+    return np.asarray(cv2.convertScaleAbs(
+        now, alpha=gain, beta=mean.item() - gain * mean_now.item()), np.uint8)
 
 
 def _there_and_back(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.action import ActionClient
 
+from mimo_embodied_ros.action import TrackAffordances
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.ros.messages import duration, sendable
 from mimo_embodied_ros.ros.request_kinds import ACTION_QOS, KINDS, SERVICE_QOS
@@ -39,8 +40,8 @@ _KINDS = {kind.action_name: kind for kind in KINDS}
 class MimoClient:
     """Asks a node ``mimo_embodied``, and any other action of the robot.
 
-    ``plan``, ``find``, ``answer_spatial``, ``ask`` and ``plan_driving`` take the text and further
-    fields of the action's goal by their names, such as ``cameras=['wrist']`` or
+    ``plan``, ``find``, ``track``, ``answer_spatial``, ``ask`` and ``plan_driving`` take the text
+    and further fields of the action's goal by their names, such as ``cameras=['wrist']`` or
     ``target_frame='base_link'``; ``timeout`` and ``max_image_age`` may be seconds. They return at
     once; what is wrong with a goal is raised, everything later comes with the request's result.
 
@@ -86,6 +87,14 @@ class MimoClient:
     def find(self, query: str, **goal: Any) -> Request:
         """Ask where to touch or put; a FindAffordances result."""
         return self._ask('find_affordances', query, goal)
+
+    def track(self, query: str, **goal: Any) -> Request:
+        """Ask where to touch or put, and where that is from then on; a TrackAffordances result.
+
+        Its feedback has the points in the newest image. Cancel it when they are not needed any
+        more; ``duration`` and ``ask_again_after`` may be seconds, too.
+        """
+        return self._send_goal(TrackAffordances, 'track_affordances', {'query': query, **goal})
 
     def answer_spatial(self, question: str, **goal: Any) -> Request:
         """Ask where things are; an AnswerSpatial result."""
@@ -194,9 +203,12 @@ class MimoClient:
 
     def _ask(self, action_name: str, text: str, fields: dict[str, Any]) -> Request:
         kind = _KINDS[action_name]
-        goal = kind.action.Goal(check_fields=True)
+        return self._send_goal(kind.action, action_name, {kind.request_field: text, **fields})
+
+    def _send_goal(self, action: Any, action_name: str, fields: dict[str, Any]) -> Request:
+        goal = action.Goal(check_fields=True)
         field_types = goal.get_fields_and_field_types()
-        for name, value in {kind.request_field: text, **fields}.items():
+        for name, value in fields.items():
             if name not in field_types:
                 msg = f'{action_name} has no field {name}; it has {", ".join(field_types)}'
                 raise InvalidRequestError(msg)
@@ -207,7 +219,7 @@ class MimoClient:
             except AssertionError as error:
                 msg = f'{name} of {action_name} is {value!r}: {error}'
                 raise InvalidRequestError(msg) from None
-        return self.send(kind.action, f'{self._server}/{action_name}', goal)
+        return self.send(action, f'{self._server}/{action_name}', goal)
 
     def _start(self, request: Request) -> Request:
         self._spinner.start(request)

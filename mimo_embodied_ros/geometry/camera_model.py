@@ -76,6 +76,12 @@ class CameraModel:
         """Focal length in pixels, the mean of both axes."""
         return float(self._k[0, 0] + self._k[1, 1]) / 2
 
+    @property
+    def matrix(self) -> Floats:
+        """(3, 3) from the optical frame to pixels, without the distortion."""
+        matrix: Floats = self._k + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
+        return matrix
+
     def rays(self, pixels: ArrayLike) -> Floats:
         """Return where the rays of pixels cross the plane one metre ahead.
 

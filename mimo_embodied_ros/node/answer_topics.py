@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 class AnswerTopics:
-    """Publishes while the node is active; from any thread."""
+    """Publishes while the node is active; from any thread.
+
+    Attributes:
+        tracked: publishes the points that are followed.
+
+    """
 
     def __init__(self, node: LifecycleNode) -> None:
         """Make a publisher for each kind of answer, for paths and for outcomes."""
@@ -28,6 +33,8 @@ class AnswerTopics:
         }
         self._trajectories = node.create_lifecycle_publisher(
             msg.DrivingTrajectory, '~/driving_trajectory', 10)
+        self.tracked = node.create_lifecycle_publisher(
+            msg.TrackedAffordances, '~/tracked_affordances', 10)
         self._outcomes = node.create_lifecycle_publisher(msg.Outcome, '~/outcome', 10)
 
     def publish(

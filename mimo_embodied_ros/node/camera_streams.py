@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
 from collections import Counter
 from dataclasses import replace
@@ -12,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mimo_embodied_ros.core.errors import MimoError, NoCameraInfoError, NoDepthError
 from mimo_embodied_ros.core.frames import Frame, Intrinsics, Odometry, View
+from mimo_embodied_ros.core.resize import PixelLimits
 from mimo_embodied_ros.geometry.camera_model import CameraModel
 from mimo_embodied_ros.ros.calibration import intrinsics_of
 from mimo_embodied_ros.ros.images import (
@@ -21,15 +24,23 @@ from mimo_embodied_ros.ros.images import (
     decode_reduced,
 )
 from mimo_embodied_ros.ros.streams import Clip, Decoded, Message, Stream, read
+from mimo_embodied_ros.tracking.small_image import (
+    WIDEST,
+    CameraPlace,
+    SmallImage,
+    small_image,
+)
 
 from . import faults
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
     from rclpy.lifecycle import LifecycleNode
 
-    from mimo_embodied_ros.core.resize import PixelLimits
+    from mimo_embodied_ros.geometry.extrinsics import Transform
 
     from .faults import Fault
     from .settings import CameraSettings
@@ -37,6 +48,8 @@ if TYPE_CHECKING:
 T = TypeVar('T')
 _DEPTH_TOLERANCE_NS = 50_000_000  # largest difference of the stamps of an image and its depth
 _DEPTH_BYTES = 2  # of a pixel in 16UC1
+# Of JPEGs, which are decoded at twice that width: as large as a small image, where that is enough.
+_TRACKED = PixelLimits(min_pixels=28**2, max_pixels=(WIDEST // 2) ** 2 * 9 // 16)
 _KEPT = 8  # messages of depth and of camera info, to find the one that belongs to an image
 
 
@@ -54,7 +67,7 @@ class CameraStreams:
 
     def __init__(self, node: LifecycleNode, settings: CameraSettings, limits: PixelLimits) -> None:
         """Prepare its streams; ``limits`` are the areas that the model sees."""
-        self._node, self.settings, self._limits = node, settings, limits
+        self._node, self.settings = node, settings
         name = settings.name
         self.malformed: Counter[str] = Counter()
         stream = partial(Stream, node, malformed=self.malformed)
@@ -73,7 +86,9 @@ class CameraStreams:
             s for s in (self.image, self.info, self.depth, self.depth_info) if s.name]
         self.picture_fault: Fault | None = None
         self.wanted = 0.0
-        self._pictures = Decoded(self._picture, self.malformed, 1 + settings.clip_frames)
+        self._pictures = Decoded(
+            partial(self._picture, limits=limits), self.malformed, 1 + settings.clip_frames)
+        self._tracked = Decoded(partial(self._picture, limits=_TRACKED), self.malformed)
         self._depths = Decoded(self._depth, self.malformed)
         self._intrinsics = Decoded(
             partial(intrinsics_for, rectified=settings.rectified), self.malformed)
@@ -135,6 +150,39 @@ class CameraStreams:
         no_3d = min(errors, key=lambda error: error.code, default=None)
         return replace(frame, intrinsics=lens, depth=metres, depth_view=view, no_3d=no_3d)
 
+    def tracked(
+        self, message: Message, pose_of: Callable[[str, int], Transform | None]
+    ) -> tuple[Frame, SmallImage]:
+        """Return an image, and the same as it is tracked: with depth in its view, where there is.
+
+        Args:
+            message: of this camera.
+            pose_of: returns where a frame was at a stamp; None: not known.
+
+        Raises:
+            BadEncodingError: the image cannot be decoded.
+
+        """
+        frame = self._tracked.of(message)
+        for stream in (self.depth, self.info):
+            stream.poll()
+        depth, info = self.depth.nearest(frame.stamp_ns), self.info.nearest(frame.stamp_ns)
+        metres, place = None, None
+        with contextlib.suppress(MimoError):
+            if depth is not None and _apart_ns(frame, depth) <= _DEPTH_TOLERANCE_NS:
+                there, depth_frame = self._depths.of(depth)
+                if self.settings.depth_registered or depth_frame in {'', frame.frame_id}:
+                    metres = there
+        pose = pose_of(frame.frame_id, frame.stamp_ns)
+        with contextlib.suppress(MimoError):
+            if pose is not None and info is not None:
+                lens = self._intrinsics.of(info, frame.width, frame.height)
+                if lens is not None:
+                    place = CameraPlace(
+                        CameraModel(lens, frame.width, frame.height).matrix, pose)
+        return frame, small_image(
+            frame.pixels, message.time_ns, columns=frame.width, depth=metres, camera=place)
+
     def _no_depth(self, frame: Frame, depth: Message | None) -> NoDepthError | None:
         """Why the depth with the nearest stamp is not that of the image; None where it is."""
         if not frame.stamp_ns:
@@ -143,7 +191,7 @@ class CameraStreams:
             return NoDepthError(self._why_missing(self.depth, frame)) if self.depth.name else None
         if not depth.stamp_ns:
             return NoDepthError(faults.no_stamp(self.depth).text)
-        apart_ns = abs(depth.stamp_ns - frame.stamp_ns)
+        apart_ns = _apart_ns(frame, depth)
         if apart_ns <= _DEPTH_TOLERANCE_NS:
             return None
         newest = self.depth.newest
@@ -174,10 +222,10 @@ class CameraStreams:
         return (opened is None or time.monotonic() > opened + wait_s
                 or not any(stream.is_awaited for stream in self.streams))
 
-    def _picture(self, message: Message) -> Frame:
+    def _picture(self, message: Message, limits: PixelLimits) -> Frame:
         image, no_3d = read(message, self.image.kind), None
         if self.settings.compressed:
-            picture = decode_reduced(image, self._limits, self.settings.levels)
+            picture = decode_reduced(image, limits, self.settings.levels)
         else:
             picture = decode_raw(image, self.settings.levels)
         self.picture_fault = faults.of_picture(self.image, picture)
@@ -192,6 +240,12 @@ class CameraStreams:
         decode = decode_compressed_depth if self.settings.depth_compressed else decode_depth
         image = read(message, self.depth.kind)
         return decode(image), image.header.frame_id
+
+
+def _apart_ns(frame: Frame, message: Message) -> float:
+    """Between the stamps of both; infinite where one has none."""
+    stamped = frame.stamp_ns and message.stamp_ns
+    return abs(message.stamp_ns - frame.stamp_ns) if stamped else math.inf
 
 
 def intrinsics_for(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # How long a goal is remembered after its end, for clients that ask for its result late; with its
 # images. As rclcpp does; rclpy's own 15 minutes would be gigabytes.
-_RESULT_TIMEOUT_S = 10
+RESULT_TIMEOUT_S = 10
 
 
 class GoalRequest(ServedRequest):
@@ -94,7 +94,7 @@ class GoalServers:
             ActionServer(
                 node, kind.action, f'~/{kind.action_name}', self._execute,
                 handle_accepted_callback=partial(self._on_accepted, kind),
-                cancel_callback=self._on_cancel, result_timeout=_RESULT_TIMEOUT_S, **ACTION_QOS)
+                cancel_callback=self._on_cancel, result_timeout=RESULT_TIMEOUT_S, **ACTION_QOS)
             for kind in KINDS]
 
     def destroy(self) -> None:
@@ -118,13 +118,17 @@ class GoalServers:
         request = self._requests[bytes(handle.goal_id.uuid)]
         result = await request.result
         del self._requests[bytes(handle.goal_id.uuid)]
-        if result.error_code == ResultCode.NONE:
-            handle.succeed()
-        elif result.error_code == ResultCode.CANCELLED and handle.is_cancel_requested:
-            handle.canceled()
-        else:
-            self._node.get_logger().warning(
-                f'{request.kind.action_name} failed, {ResultCode(result.error_code).name}: '
-                f'{result.error_msg}')
-            handle.abort()
+        conclude(self._node, handle, request.kind.action_name, result)
         return result
+
+
+def conclude(node: Any, handle: ServerGoalHandle, name: str, result: Any) -> None:
+    """Give a goal of an action of the node its last state, by the error code of its result."""
+    if result.error_code == ResultCode.NONE:
+        handle.succeed()
+    elif result.error_code == ResultCode.CANCELLED and handle.is_cancel_requested:
+        handle.canceled()
+    else:
+        node.get_logger().warning(
+            f'{name} failed, {ResultCode(result.error_code).name}: {result.error_msg}')
+        handle.abort()

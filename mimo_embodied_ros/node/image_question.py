@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import ResultCode
 from mimo_embodied_ros.core.query import Query, subject
 from mimo_embodied_ros.engine.answering import State
 from mimo_embodied_ros.engine.grounding import ground_answer
-from mimo_embodied_ros.geometry.lifting import Lifter
 from mimo_embodied_ros.ros import messages
 
 from .skill_plans import refusal, with_skills
@@ -50,12 +48,9 @@ def answer_question(
     target_frame, lifter = getattr(message, 'target_frame', ''), None
     if target_frame and frame:
         request.progress(State.LIFTING, '', reply.stats.completion_tokens)
-        lifter = Lifter(
-            frame, target_frame, partial(
-                session.transforms.lookup, stamp_ns=frame.stamp_ns,
-                odometry=partial(odometry.nearest, frame.stamp_ns),
-                until=time.monotonic() + settings.wait_for_transform, stopped=request.is_over),
-            session.registration, request.check)
+        lifter = session.lifter(
+            frame, target_frame, time.monotonic() + settings.wait_for_transform, request.is_over,
+            request.check)
         lifter.prepare()
     # looked up now, since odometry from after the image has come while the model wrote
     base = odometry.at(frame.stamp_ns) if frame else None

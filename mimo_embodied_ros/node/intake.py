@@ -273,7 +273,7 @@ class Intake:
             BadEncodingError: the image cannot be decoded.
 
         """
-        camera = self._camera(name)
+        camera = self.camera(name)
         end = time.monotonic() + wait_s
         while not self._has(camera, max_age_s, wait_s, spatial=spatial):
             if time.monotonic() >= end or stopped():
@@ -331,7 +331,13 @@ class Intake:
         return NoImageError(f'no image has arrived on {images.topic} '
                             f'({self._node.count_publishers(images.topic)} publishers); {why}')
 
-    def _camera(self, name: str) -> CameraStreams:
+    def camera(self, name: str) -> CameraStreams:
+        """Return a camera by its name; empty: the first one.
+
+        Raises:
+            InvalidRequestError: there is no such camera.
+
+        """
         camera = self.cameras.get(name) if name else next(iter(self.cameras.values()))
         if camera is None:
             msg = f'there is no camera {name!r}; this node has {", ".join(self.cameras)}'
@@ -340,7 +346,7 @@ class Intake:
 
     def want(self, name: str) -> None:
         """Keep a camera on demand subscribed for some time; ``frame`` does it, too."""
-        camera = self._camera(name)
+        camera = self.camera(name)
         if camera.settings.on_demand:
             camera.wanted = time.monotonic() + _IDLE_S
             if camera.image.opened is None and self._node.executor is not None:

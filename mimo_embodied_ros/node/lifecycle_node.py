@@ -52,6 +52,7 @@ from .goals import GoalServers
 from .session import Session
 from .settings import NODE, by_name, parameter_refusal, read_settings
 from .standing_queries import StandingQueries
+from .tracked_goals import TrackingServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,6 +96,7 @@ class MimoEmbodied(ManagedNode):
     engine: Engine | None = None
     session: Session | None = None
     _goals: GoalServers | None = None
+    _tracking: TrackingServer | None = None
     _bond: Bond | None = None
     _loader: Loader | None = None
     _loaded: float | None = None  # the share of the weights, while they are loaded
@@ -112,6 +114,7 @@ class MimoEmbodied(ManagedNode):
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._model_publisher = self.create_publisher(msg.ModelInfo, '~/model_info', latched)
         self._goals = GoalServers(self)
+        self._tracking = TrackingServer(self)
         serve_calls(self)
         self.create_service(srv.ListCameras, '~/list_cameras', self._on_list_cameras)
         self._standing_queries = StandingQueries(self)
@@ -252,8 +255,9 @@ class MimoEmbodied(ManagedNode):
         self.end_configuring()
         self._stop()
         self._free()
-        if self._goals is not None:
-            self._goals.destroy()
+        for servers in (self._goals, self._tracking):
+            if servers is not None:
+                servers.destroy()
         super().destroy_node()
         if self._loader is not None:
             self.hanging |= not self._loader.has_ended(_LOADER_ENDS_S)

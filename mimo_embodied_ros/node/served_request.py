@@ -25,6 +25,7 @@ from mimo_embodied_ros.engine.answering import State, answer_query
 from mimo_embodied_ros.engine.job import Job
 from mimo_embodied_ros.ros import messages
 
+from .carried_answer import CarriedAnswer
 from .driving import plan_driving
 from .engine_messages import fill_stats
 from .image_question import answer_question
@@ -134,19 +135,41 @@ class ServedRequest(Job):
         self.on_start()
         self.stats.queue_time = messages.duration(self.started - self.arrived)
         self.on_progress(State.PREPROCESSING, '', 0)
-        task = self.task
+        carried = self._begin_to_follow() if getattr(self.message, 'follow', False) else None
+        try:
+            return self._answer(carried)
+        finally:
+            if self.replies:
+                fill_stats(self.stats, session.engine.info, self.replies)
+            if carried is not None:
+                self.on_carried(carried)
+
+    def _begin_to_follow(self) -> CarriedAnswer:
+        """Watch the camera of the request, before an image is taken from it."""
+        if self.message.images or self.message.compressed_images:
+            text = 'follow needs a camera, and the request has images; name cameras instead'
+            raise InvalidRequestError(text)
+        return CarriedAnswer(self.session.followed(*self.message.cameras[:1] or ['']))
+
+    def _answer(self, carried: CarriedAnswer | None) -> dict[str, Any]:
+        """Take the images and answer; ``carried`` follows the points meanwhile."""
+        session, task = self.session, self.task
         frames = session.intake.frames(task, self.message, self.host.settings, self.is_over)
         frame, now_ns = subject(task, frames), self.host.get_clock().now().nanoseconds
         if frame is not None and now_ns:  # before the first /clock nobody knows it
             self.stats.image_age = messages.duration((now_ns - frame.stamp_ns) / 1e9)
-        try:
-            with session.engine.keep_images():
-                if self.kind.action is action.PlanDriving:
-                    return plan_driving(self, task, frames)
-                return answer_question(self, task, frames)
-        finally:
-            if self.replies:
-                fill_stats(self.stats, session.engine.info, self.replies)
+        if carried is not None and frame is not None:
+            carried.begin(frame)
+        with session.engine.keep_images():
+            if self.kind.action is action.PlanDriving:
+                return plan_driving(self, task, frames)
+            result = answer_question(self, task, frames)
+        if carried is not None:
+            carried.carry(messages.points_of(result[self.kind.result_field]))
+            result['newest'] = carried.message(
+                self.session, getattr(self.message, self.kind.request_field),
+                self.message.target_frame)
+        return result
 
     def ask(self, query: Query) -> tuple[Answer, Reply]:
         """Ask the model one question; equal questions about the same images are answered once.
@@ -166,7 +189,7 @@ class ServedRequest(Job):
         self.queries.append(query)
         try:
             (answer, reply), shared = session.answers.get_or_compute(
-                self, query_key(query), partial(_answer, session.engine, query), self.progress)
+                self, query_key(query), partial(_ask_model, session.engine, query), self.progress)
         except MimoError as error:
             if session.engine.lost and isinstance(error, ModelNotReadyError):
                 self.host.in_executor(self.host.lose_model, error)
@@ -239,6 +262,10 @@ class ServedRequest(Job):
     def on_progress(self, state: State, text: str, tokens: int) -> None:
         """It has come to a state, or the model has written more text."""
 
+    def on_carried(self, carried: CarriedAnswer) -> None:
+        """Its points were followed, as far as there are some; before the end, if it has one."""
+        carried.close()
+
     def on_end(self, fields: dict[str, Any]) -> None:
         """It has ended; ``fields`` are those of the result."""
 
@@ -252,7 +279,7 @@ def check_video(task: Task, engine: Engine) -> None:
         raise InvalidRequestError(text)
 
 
-def _answer(
+def _ask_model(
     engine: Engine, query: Query, computation: Computation[tuple[Answer, Reply]]
 ) -> tuple[Answer, Reply]:
     """Ask the model for all requests that want this answer."""

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mimo_embodied_ros.core.frames import Frame, Odometry
     from mimo_embodied_ros.core.query import Query
     from mimo_embodied_ros.geometry.lifting import Lifter
+    from mimo_embodied_ros.tracking.point_follower import FollowedPoint
 
     from .request_kinds import Kind
 
@@ -241,6 +242,44 @@ def answer_message(
         message.camera = frame.camera
         message.image_width, message.image_height = frame.width, frame.height
         message.base = base_message(odometry, frame.stamp_ns)
+    return message
+
+
+def points_of(answer: Any) -> list[Any]:
+    """The points of an answer's message; of a plan those of each step, then of its arguments."""
+    if isinstance(answer, interfaces.TaskPlan):
+        seen = interfaces.SkillArgument.SEEN
+        return [point for step in answer.steps for point in (
+            *step.points, *(a.point for a in step.arguments if a.grounding == seen))]
+    return list(answer.points)
+
+
+def tracked_message(
+    query: str, frame: Frame, points: Sequence[Any], followed: Sequence[FollowedPoint],
+    age_ns: int, lifter: Lifter | None = None,
+) -> Any:
+    """The message of the points of an answer in a newer image.
+
+    Args:
+        query: the text of the request.
+        frame: of the newer image.
+        points: of the answer, ``msg/AffordancePoint``.
+        followed: where each of them is in that image.
+        age_ns: from the stamp of the image that the answer is about to that of the newer one.
+        lifter: computes 3D positions in the newer image; None where the request wants none.
+
+    """
+    message = interfaces.TrackedAffordances(
+        header=_header(frame), camera=frame.camera, image_width=frame.width,
+        image_height=frame.height, base=base_message(frame.odometry, frame.stamp_ns), query=query,
+        position_frame_id=lifter.target_frame if lifter else '')
+    for point, now in zip(points, followed):
+        is_there = not math.isnan(now.x)
+        place, = _points([answers.Point(now.x, now.y, point.label, is_there)],
+                         lifter if is_there else None)
+        message.points.append(interfaces.TrackedPoint(
+            state=int(now.state), point=place, uncertainty=now.uncertainty,
+            answer_age=duration(age_ns / 1e9)))
     return message
 
 

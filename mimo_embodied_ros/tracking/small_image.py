@@ -1,8 +1,7 @@
-"""Small images for tracking, and a ring of them for the time in which a model thinks."""
+"""Small images for tracking, and a recording of them while a model thinks."""
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -78,24 +77,28 @@ class SmallImage:
 
 
 def small_image(
-    pixels: NDArray[np.uint8], stamp_ns: int, *, depth: NDArray[np.float32] | None = None,
-    camera: CameraPlace | None = None,
+    pixels: NDArray[np.uint8], stamp_ns: int, *, columns: int = 0,
+    depth: NDArray[np.float32] | None = None, camera: CameraPlace | None = None,
 ) -> SmallImage:
     """Make a small image of a camera's one.
 
     Args:
         pixels: (rows, columns, 3) uint8, RGB, or (rows, columns) grey.
         stamp_ns: see `SmallImage`.
+        columns: of the camera's image, where the pixels are a smaller version of it; 0: theirs.
         depth: see `SmallImage`.
         camera: see `SmallImage`.
 
     """
-    small, scale = pixels, 1.0
+    small, scale = pixels, pixels.shape[1] / (columns or pixels.shape[1])
     while small.shape[1] > WIDEST:
         rows, columns = (size // 2 for size in small.shape[:2])
         even = small[: 2 * rows, : 2 * columns]
         small, scale = np.asarray(cv2.resize(
             even, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8), scale / 2
+    if depth is not None:
+        step = -(-depth.shape[1] // WIDEST)
+        depth = np.ascontiguousarray(depth[::step, ::step])
     coloured = small.ndim == 3
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY) if coloured else small
     colours = small if coloured else cv2.cvtColor(small, cv2.COLOR_GRAY2RGB)
@@ -103,29 +106,25 @@ def small_image(
                       np.ascontiguousarray(colours, np.uint8), scale, depth, camera)
 
 
-class ImageRing:
-    """Keeps the newest images, so that an answer is carried from its own image to now."""
+class Recording:
+    """Keeps the images since one that a model is asked about, so that its answer is carried to now.
 
-    def __init__(self, seconds: float, most: int) -> None:
-        """Keep nothing yet.
+    It grows no further than to a number of images: the longer it is, the longer lies between them.
+    """
 
-        Args:
-            seconds: greatest time between the oldest and the newest image.
-            most: images.
-
-        """
-        self._nanoseconds = int(seconds * 1e9)
-        self._images: deque[SmallImage] = deque(maxlen=most)
+    def __init__(self, first: SmallImage, most: int = 60) -> None:
+        """Begin with the image that the model is asked about."""
+        self._images, self._most = [first], most
 
     def add(self, image: SmallImage) -> None:
-        """Keep an image; one that is not newer than the last one begins a new recording."""
-        if self._images and image.stamp_ns <= self._images[-1].stamp_ns:
+        """Keep an image; one older than the last one, as of a bag that begins anew, ends all."""
+        if self._images and image.stamp_ns < self._images[-1].stamp_ns:
             self._images.clear()
-        self._images.append(image)
-        while image.stamp_ns - self._images[0].stamp_ns > self._nanoseconds:
-            self._images.popleft()
+        if self._images and image.stamp_ns > self._images[-1].stamp_ns:
+            self._images.append(image)
+        if len(self._images) > self._most:
+            del self._images[1:-1:2]
 
-    def since(self, stamp_ns: int) -> list[SmallImage]:
-        """Return the image of this stamp and all after it; none where that image is gone."""
-        images = [image for image in self._images if image.stamp_ns >= stamp_ns]
-        return images if images and images[0].stamp_ns == stamp_ns else []
+    def images(self) -> list[SmallImage]:
+        """Return the images, oldest first; none where it has ended."""
+        return [*self._images]

@@ -14,6 +14,7 @@ key             written by         holds
 ``step``        EachStep           TaskStep under way
 ``thing``       EachStep           name of where the step acts: its target, or else its object
 ``affordances`` Find               AffordancePoints
+``tracked``     Track              TrackedAffordances
 ``answer``      Ask                SpatialAnswer
 ``camera``      WaitForFrame       CameraStatus
 ``result``      Execute            result of the robot's action
@@ -130,6 +131,44 @@ class Find(_Question):
             return Status.SUCCESS
         self._say(ResultCode.NONE, f'not there: {result.affordances.query}')
         return Status.FAILURE
+
+
+class Track(_Question):
+    """Keep a thing's points in the newest image up to date, for what acts on them beside it.
+
+    RUNNING, with the newest points on the blackboard, until its ``duration`` is over.
+    """
+
+    def __init__(
+        self, name: str, query: str = '{thing}', *, namespace: str = NAMESPACE, **goal: Any
+    ) -> None:
+        """Take the query.
+
+        Args:
+            name: name of the behaviour.
+            query: what to find, in plain words.
+            namespace: namespace of the keys.
+            goal: further fields of TrackAffordances' goal, such as target_frame.
+
+        """
+        super().__init__(name, query, 'tracked', namespace, goal)
+
+    def begin(self) -> Request:
+        """Send the query."""
+        return self.client.track(self.text(), **self._goal)
+
+    def update(self) -> Status:
+        """Write the newest points."""
+        status = super().update()
+        feedback = self._request.feedback() if self._request is not None else None
+        if status is Status.RUNNING and feedback is not None:
+            self.blackboard.tracked = feedback.affordances
+        return status
+
+    def judge(self, result: Any) -> Status:
+        """Return SUCCESS, since the duration is over."""
+        self.blackboard.tracked = result.affordances
+        return Status.SUCCESS
 
 
 class Ask(_Question):

@@ -34,7 +34,7 @@ ROW = re.compile(r'^\| `([\w/]+)` \| `([\w.]+)` \|', re.MULTILINE)
 THREADS = {'Executor': 'ros', 'Scheduler': 'runner', 'Model': 'model'}
 # bounds of what one goal runs through; a quarter of it reads the plan. On a busy host it was
 # 290, 56, 36 and 51: what is called more than once counts once.
-MOST = {'functions': 310, 'files': 59, 'nested': 39, 'changes of room': 54}
+MOST = {'functions': 312, 'files': 59, 'nested': 39, 'changes of room': 54}
 # modules whose every function is on the page, if it is not private
 COMPLETE = {'node/goals', 'node/served_request', 'node/image_question', 'engine/scheduler',
             'engine/job'}

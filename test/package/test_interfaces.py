@@ -26,7 +26,7 @@ FILES = sorted(itertools.chain(*(ROOT.glob(f'{kind}/*.{kind}') for kind in
                                  ('msg', 'srv', 'action'))))
 MESSAGES = sorted(file.stem for file in ROOT.glob('msg/*.msg'))
 ACTIONS = {'PlanTask', 'FindAffordances', 'AnswerSpatial', 'PlanDriving', 'Ask'}
-DOING = {'ExecutePlan', 'RunSkill'}  # not asked of the model
+DOING = {'ExecutePlan', 'RunSkill', 'TrackAffordances'}  # not one question of the model
 THINKING = ('uint8 THINK_DEFAULT=0', 'uint8 THINK_ON=1', 'uint8 THINK_OFF=2')
 SERVICES = {
     'GetTaskPlan': 'PlanTask',

@@ -15,7 +15,7 @@ from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.tracking.point_follower import PointFollower
 from mimo_embodied_ros.tracking.small_image import (
     CameraPlace,
-    ImageRing,
+    Recording,
     SmallImage,
     small_image,
 )
@@ -228,13 +228,26 @@ def test_any_point_in_the_image_can_be_followed(x: int, y: int) -> None:
             assert np.hypot(point.x - x, point.y - y) < 1.0
 
 
-def test_a_ring_keeps_what_a_model_thinks_about() -> None:
-    ring = ImageRing(1.0, most=20)
-    for number in range(100):
-        ring.add(picture(number, None))
-    kept = [image.stamp_ns for image in ring.since(90 * STEP_NS)]
-    assert kept == [number * STEP_NS for number in range(90, 100)]
-    assert ring.since(10 * STEP_NS) == []  # too long ago
-    assert ring.since(90 * STEP_NS + 1) == []  # there was no such image
-    ring.add(picture(0, None))  # a bag begins anew
-    assert [image.stamp_ns for image in ring.since(0)] == [0]
+def test_a_recording_grows_no_further_and_keeps_its_first_and_newest_image() -> None:
+    recording = Recording(picture(0, None), most=20)
+    for number in range(1, 200):
+        recording.add(picture(number, None))
+        kept = [image.stamp_ns for image in recording.images()]
+        assert len(kept) <= 20
+        assert (kept[0], kept[-1]) == (0, number * STEP_NS)
+        assert kept == sorted(set(kept))
+    recording.add(picture(199, None))  # a stamp that repeats
+    assert [image.stamp_ns for image in recording.images()] == kept
+    recording.add(picture(3, None))  # a bag begins anew
+    assert recording.images() == []
+
+
+def test_a_smaller_version_of_an_image_gives_pixels_of_the_image() -> None:
+    images = [
+        small_image(cv2.resize(picture(number, (150 + 2 * number, 120)).colours, (160, 120)),
+                    number * STEP_NS, columns=320) for number in range(3)]
+    follower = PointFollower(images[0], [(150, 120)])
+    for image in images[1:]:
+        follower.advance(image)
+    point, = follower.points
+    assert abs(point.x - 154) < 1.5

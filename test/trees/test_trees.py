@@ -26,7 +26,16 @@ from mimo_embodied_ros import action, msg, srv
 from mimo_embodied_ros.client import MimoClient
 from mimo_embodied_ros.core.errors import CancelledError, InvalidRequestError, ResultCode
 from mimo_embodied_ros.pictures import read_picture
-from mimo_embodied_ros.trees import Ask, EachStep, Execute, Find, Plan, WaitForFrame, tabletop_task
+from mimo_embodied_ros.trees import (
+    Ask,
+    EachStep,
+    Execute,
+    Find,
+    Plan,
+    Track,
+    WaitForFrame,
+    tabletop_task,
+)
 from mimo_embodied_ros.trees.tree_pictures import draw_tree
 from support.documentation import run_python_blocks
 from support.paths import DOCS
@@ -154,6 +163,26 @@ def test_a_task_that_fails_gives_the_reason(ros: Any, mimo: MimoClient) -> None:
     assert table.done == ['pick up', 'put']
     assert [step.status for step in of('plan').steps] == [
         msg.TaskStep.SUCCEEDED, msg.TaskStep.FAILED]
+
+
+def test_points_are_on_the_blackboard_while_they_are_tracked(ros: Any, mimo: MimoClient) -> None:
+    robot = Robot(ros).start()
+    header = robot.see()
+    root = Track('track', 'red cube', duration=1.0)
+    tree = BehaviourTree(root)
+    tree.setup(client=mimo)
+
+    def told() -> bool:
+        tree.tick()
+        return Blackboard.exists('/mimo/tracked')
+
+    ros.wait_for(told)
+    assert root.status is Status.RUNNING
+    assert of('tracked').header == header
+    assert of('tracked').points[0].state == msg.TrackedPoint.TRACKED
+    assert run(ros, root, mimo) is Status.SUCCESS
+    assert run(ros, Track('track', 'red cube', camera='rear'), mimo) is Status.FAILURE
+    assert error()[0] == ResultCode.INVALID_REQUEST
 
 
 def test_statuses_and_errors_of_each_behaviour(ros: Any, mimo: MimoClient) -> None:

@@ -45,6 +45,7 @@ START_S = 120.0
 ANSWER_S = 60.0
 """Seconds for an answer on a busy machine."""
 _TICK_S = 0.02
+_CLOCK_S = 0.005  # between looks at the clock
 _COLUMNS = 3  # pictures of a scene side by side
 _CAPTIONS = {'task_plan': '{}', 'affordances': 'where is {}?', 'spatial_answer': '{}?'}
 """Caption below a picture, by the topic of the node's answer."""
@@ -207,7 +208,7 @@ def write_extrinsics(camera: WorldCamera, file: Path) -> dict[str, str]:
         'parent': camera.parent, 'child': camera.frame,
         'translation': camera.pose.translation.tolist(), 'rotation': [float(v) for v in rotation],
     }]), 'utf-8')
-    return {'extrinsics_file': str(file)}
+    return {'extrinsics_file': str(file.resolve())}
 
 
 def task_tree(task: str, target_frame: str, **goal: Any) -> BehaviourTree:
@@ -371,6 +372,7 @@ def play_scenes(
     """
     for seed in range(options.seed, options.seed + options.scenes):
         loop.simulation.reset(seed)
+        _wait_for_clock(loop)
         loop.watcher.begin()
         tree = begin()
         tree.setup(client=loop.mimo)
@@ -382,6 +384,13 @@ def play_scenes(
                  'seconds': round(seconds, 1)}
         print(line.format(**scene) + (scene['cause'] or 'done'), flush=True)
         yield scene
+
+
+def _wait_for_clock(loop: Loop) -> None:
+    """Wait until the demo's node knows the time: else images of the last scene count as new."""
+    now_ns = round(loop.simulation.runner.time * 1e9)
+    while loop.mimo.node.get_clock().now().nanoseconds < now_ns:
+        time.sleep(_CLOCK_S)
 
 
 def cause_of(problem: str, truth: str, *, done: bool) -> str:

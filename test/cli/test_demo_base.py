@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_a_room_is_reported_with_what_came_of_it(tmp_path: Path) -> None:
-    """The shipped model has not learnt rooms, so that it may fail; then the cause is said."""
+    """The embedded model is not always right, so that it may fail; then the cause is said."""
     report, done = run_demo(tmp_path, 'demo-base', '--scenes', '1', '--seed', '5')
     (room,) = report['each']
     assert report['scenes'] == 1

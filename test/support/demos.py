@@ -21,7 +21,7 @@ def run_demo(
     """Run a demo that writes to ``folder``/out; return its report, and how it ended."""
     with claimed_domain() as domain:
         done = run_program(
-            *COMMAND_LINE, *arguments, '--out', folder / 'out', folder=folder,
+            *COMMAND_LINE, *arguments, '--out', 'out', folder=folder,
             environment={**os.environ, 'ROS_DOMAIN_ID': str(domain)}, succeeds=False)
     report_file = folder / 'out' / 'report.json'
     assert report_file.exists(), done.stdout + done.stderr

@@ -17,7 +17,7 @@ Then on rendered and drawn scenes:
   mix     as speak
   point   the same with half of the questions about points, since one wrong digit is a wrong point
   compare from the end of mix again, a third about points and a quarter about the nearest thing;
-          the mean of both branches is better than either at nearly everything
+          the mean of mix and both branches is better than any of them at nearly everything
 A model that is trained already goes through these alone, after
   heads   what the taught heads read from it, while it stays as it is
 All stages with questions but place have a share of clips. Choices, numbers, boxes and, on rendered
@@ -81,8 +81,8 @@ class Stage:
             inverse.
         frozen: whether the model stays as it is, and only the training heads learn.
         branch: whether the stage starts from the end of the last stage that is no branch; after
-            the last branch the weights become the mean over the branches' ends (model soups,
-            arXiv:2203.05482).
+            the last branch the weights become the mean over that end, which knows best what the
+            branches do not train, and their own ends (model soups, arXiv:2203.05482).
 
     """
 
@@ -123,7 +123,8 @@ STAGES_OF_TRAINED = (
     replace(_LOOK, steps=3000, rate=0.012, hold=0.2),
     replace(_MIX, steps=1700, rate=0.0045, refusals=1.3),
     *(replace(branch, steps=300) for branch in _BRANCHES),
-    replace(_MIX, steps=4300, hold=0.6, names=2.0, refusals=1.3))
+    replace(_MIX, steps=4300, hold=0.6, names=2.0, refusals=1.3),
+    *(replace(branch, steps=250) for branch in _BRANCHES))
 
 
 def image_size(rng: random.Random) -> tuple[int, int]:

@@ -262,7 +262,7 @@ class Training:
             self._end_stage()
 
     def _end_stage(self) -> None:
-        """Begin the next stage: a branch from the fork; after branches from their mean."""
+        """Begin the next stage: a branch from the fork; after branches from the mean of all."""
         branch = self.stages[self.stage].branch
         self.stage, self.step = self.stage + 1, 0
         next_branch = self.stage < len(self.stages) and self.stages[self.stage].branch
@@ -271,9 +271,8 @@ class Training:
         if next_branch:
             self.learnt.load_state_dict(self.ends[0])
         elif branch:
-            fork, *ends = self.ends
             self.learnt.load_state_dict(
-                {k: torch.stack([end[k] for end in ends]).mean(0) for k in fork})
+                {k: torch.stack([end[k] for end in self.ends]).mean(0) for k in self.ends[0]})
             self.ends = []
         self._new_optimizer()
         self.save_state()

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 _ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20, 0x2212: 0x2D}
-_EMPHASIS = re.compile(r'(?<![\w.*])(?:\*\*|__|`)|(?:\*\*|__|`)(?![\w.*])')
+_EMPHASIS = re.compile(r'(?<![\w.*`])(?:\*\*|__|`+)|(?:\*\*|__|`+)(?![\w.*`])')
 
 NOT_VALID = re.compile('[\0\ud800-\udfff]')
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mimo_embodied_ros.core import action_verbs
@@ -324,6 +324,7 @@ def test_a_cut_list_has_no_step_that_can_be_seen_to_be_cut(lines: list[str], end
                                  'open the', 'wipe', '把杯子', '把杯子放到', '把')
 
 
+@example('turn left``pick up the cup')
 @given(st.lists(st.one_of(ORDERS, REFUSALS, BEFORE, BEHIND, st.text(max_size=5), st.sampled_from([
     '1. ', '2. ', '\n', '\n- ', '①', '1、', ', ', ' and ', ' then ', '. ', '。', '["', '", "', '"]',
     '{', ' [1, 2]', '**', '```'])), max_size=9).map(''.join))

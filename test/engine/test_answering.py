@@ -202,7 +202,8 @@ def embedded() -> Iterator[Engine]:
 def test_the_embedded_model_answers_in_the_form_at_the_second_try(
     embedded: Engine, task: str, options: tuple[str, ...]
 ) -> None:
-    query = Query(TASKS[task], 'What do you see?', (FRAME,), options=options)
+    query = Query(TASKS[task], 'Is the green ball in the top or in the bottom half?', (FRAME,),
+                  options=options)
     with pytest.raises((ParseError, OutputTruncatedError)) as caught:
         answer_query(embedded, query)
     first, (held, second) = caught.value.reply, answer_query(

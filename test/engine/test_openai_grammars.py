@@ -351,6 +351,7 @@ QUESTIONS = [
     Query(Task.POINTS, 'the red cube', ()),
     Query(Task.BOXES, 'the blue bowl', ()),
     Query(TASKS['yes_no'], 'Is the red cube left of the blue bowl?', ()),
+    Query(TASKS['yes_no'], 'Is the red cube in the top or in the bottom half?', ()),
     Query(TASKS['drive_action'], 'Which is left?', (), options=('red cube', 'blue bowl')),
     Query(Task.PLAN, 'put the red cube in the blue bowl', (), skills=select_skills(
         load_skills(SKILL_FILES / 'manipulator.yaml'))),

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 # Of what Qwen2_5_VLProcessor of transformers 5.23 makes with torchvision 0.28; by the program
 # support.video_parity, which needs both.
 DIGESTS = {
-    'one frame': '870234eba518db23',
-    'an even number': 'd5cbc1fdef20e714',
-    'an odd number': '44bac38415d4accc',
-    'a changed resolution': '44240fa67e522b55',
-    'two videos': '7334a7f785c2522b',
+    'one frame': 'fbe32f0999b7dee2',
+    'an even number': '0636d2b3265b18c6',
+    'an odd number': '49e545e9810bf819',
+    'a changed resolution': '72f7eb15ac7ae3ae',
+    'two videos': '289a7b93696af5a5',
 }
 CLIP = [([(150, 90)] * 5, 0.5)]  # of a size that the random model takes
 

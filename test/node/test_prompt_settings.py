@@ -24,14 +24,14 @@ def test_the_system_prompt_is_that_of_the_request_else_the_tasks_else_the_nodes(
 ) -> None:
     tasks = tmp_path / 'tasks.yaml'
     tasks.write_text('told:\n  prompt: "{text}"\n  answer: text\n  system: of the task\n')
-    robot = Robot(ros, tasks_file=str(tasks), system_prompt='of the node').start()
+    robot = Robot(ros, tasks_file=str(tasks), system_prompt='You are a robot.').start()
     robot.see()
     prompts = robot.prompts()
     for goal in ({'task': 'told', 'system_prompt': 'of the goal'}, {'task': 'told'}, {},
                  {'system_prompt': ' \n'}):
-        robot.ask(action.Ask, 'ask', question='What is there?', **goal)
+        robot.ask(action.Ask, 'ask', question=QUESTION, **goal)
     assert [p.system for p in prompts] == [
-        'of the goal', 'of the task', 'of the node']  # the last is the one before: asked once
+        'of the goal', 'of the task', 'You are a robot.']  # the last is the one before: asked once
     assert ros.call(robot.node.set_parameters, parameters(system_prompt=''))[0].successful
     robot.call(srv.GetTaskPlan, 'get_task_plan', instruction='take the red cube')
     robot.call(srv.GetTaskPlan, 'get_task_plan', instruction='take the red cube',

@@ -24,8 +24,8 @@ from support.stubborn_server import StubbornServer
 if TYPE_CHECKING:
     from support.openai_server import Handler
 
-# the embedded model names a colour in the box
-UNREAD = {'question': 'What do you see?', 'task': 'yes_no'}
+# the embedded model names the half in the box
+UNREAD = {'question': 'Is the green ball in the top or in the bottom half?', 'task': 'yes_no'}
 Feedback = action.AnswerSpatial.Feedback
 
 
@@ -54,10 +54,10 @@ def test_a_second_try_is_told(robot: Robot, log: Any) -> None:
     robot.ros.wait_for(lambda: outcomes)
     assert outcomes[0].stats == result.stats
     # what the model wrote first is not lost, and not mixed with the second answer
-    robot.ros.wait_for(lambda: any('red}' in line and 'asked twice' in line for line in log()))
+    robot.ros.wait_for(lambda: any('bottom}' in line and 'asked twice' in line for line in log()))
     last = max(n for n, f in enumerate(feedback) if f.state == Feedback.PREPROCESSING)
     assert Feedback.ANSWERING in [f.state for f in feedback[:last]]
-    assert 'red}' in ''.join(f.delta for f in feedback[:last])
+    assert 'bottom}' in ''.join(f.delta for f in feedback[:last])
     robot.ros.wait_for(lambda: ''.join(f.delta for f in feedback[last:]) == result.raw_text)
 
 

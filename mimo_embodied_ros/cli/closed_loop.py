@@ -245,8 +245,10 @@ def _tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[byte
 
     Raises:
         InvalidRequestError: the node or the executor has ended.
+        KeyboardInterrupt: the program is to end.
 
     """
+    import rclpy
     from py_trees.blackboard import Blackboard
     from py_trees.common import Status
 
@@ -257,6 +259,8 @@ def _tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[byte
                 msg = (f'the program that writes {log} ended with exit code {program.returncode}; '
                        f'its log ends with:\n{tail(log)}')
                 raise InvalidRequestError(msg)
+        if not rclpy.ok():  # a SIGTERM ends ROS only
+            raise KeyboardInterrupt
         time.sleep(_TICK_S)
         tree.tick()
     if tree.root.status is Status.SUCCESS:

@@ -392,8 +392,12 @@ def play_scenes(
 
 def _wait_for_clock(loop: Loop) -> None:
     """Wait until the demo's node knows the time: else images of the last scene count as new."""
+    import rclpy
+
     now_ns = round(loop.simulation.runner.time * 1e9)
     while loop.mimo.node.get_clock().now().nanoseconds < now_ns:
+        if not rclpy.ok():  # as above
+            raise KeyboardInterrupt
         time.sleep(_CLOCK_S)
 
 

@@ -60,6 +60,7 @@ def running(
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
 def tail(log: Path) -> str:

@@ -34,7 +34,8 @@ def test_a_cube_that_the_gripper_drops_is_put_into_the_bowl_in_the_end(
     assert Image.open(tmp_path / 'out' / 'scene.png').size[0] == 3 * 640
 
 
-def test_it_ends_with_all_its_programs_when_it_is_interrupted(tmp_path: Path) -> None:
+@pytest.mark.parametrize('sent', [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_with_all_its_programs_when_it_is_interrupted(tmp_path: Path, sent: int) -> None:
     with claimed_domain() as domain, subprocess.Popen(
             [*COMMAND_LINE, 'demo-pick', '--out', 'out'], cwd=tmp_path, stdout=subprocess.PIPE,
             env={**os.environ, 'ROS_DOMAIN_ID': str(domain)}, text=True) as demo:
@@ -43,7 +44,7 @@ def test_it_ends_with_all_its_programs_when_it_is_interrupted(tmp_path: Path) ->
         programs = subprocess.run(['pgrep', '-P', str(demo.pid)], check=True, text=True,
                                   capture_output=True).stdout.split()
         assert len(programs) == 2  # node and executor
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(sent)
         assert demo.wait(WAIT_S) != 0
     wait_for(lambda: not any(Path('/proc', program).exists() for program in programs))
 

@@ -149,6 +149,8 @@ class FollowedCamera:
         frame, image = self.camera.tracked(message, self._pose)
         seen = Seen(message, frame, image)
         with self._lock:
+            if self._recent and message.time_ns < self._recent[-1].message.time_ns:
+                self._recent.clear()  # time begins anew, as when a bag does
             self._recent.append(seen)
         return seen
 

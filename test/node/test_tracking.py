@@ -115,6 +115,19 @@ def test_the_model_is_asked_again_about_a_point_that_is_lost(robot: Robot) -> No
     assert point(feedback).answer_age == Duration()
 
 
+def test_the_model_is_asked_again_at_once_where_a_bag_begins_anew(robot: Robot) -> None:
+    feedback: list[Any] = []
+    robot.see()
+    track(robot, feedback, ask_again_after=Duration(nanosec=10_000_000))
+    for number in range(1, 4):
+        see_and_hear(robot, moved(number), feedback)
+    robot.see(moved(STEP), age_s=100.0)
+    robot.ros.wait_for(lambda: not point(feedback).answer_age.sec
+                       and point(feedback).answer_age == Duration())
+    assert point(feedback).state == TRACKED
+    assert abs(point(feedback).point.x - CUBE.x - STEP) < CUBE.radius
+
+
 def test_a_point_that_is_lost_stays_so_where_nobody_is_asked(robot: Robot) -> None:
     feedback: list[Any] = []
     prompts = robot.prompts()

@@ -248,7 +248,6 @@ def _tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[byte
         KeyboardInterrupt: the program is to end.
 
     """
-    import rclpy
     from py_trees.blackboard import Blackboard
     from py_trees.common import Status
 
@@ -259,14 +258,21 @@ def _tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[byte
                 msg = (f'the program that writes {log} ended with exit code {program.returncode}; '
                        f'its log ends with:\n{tail(log)}')
                 raise InvalidRequestError(msg)
-        if not rclpy.ok():  # a SIGTERM ends ROS only
-            raise KeyboardInterrupt
+        _check_ros()
         time.sleep(_TICK_S)
         tree.tick()
     if tree.root.status is Status.SUCCESS:
         return ''
     code, text = (Blackboard.get(f'/mimo/{key}') for key in ('error_code', 'error_msg'))
     return f'{ResultCode(code).name}: {text}' if code else str(text)
+
+
+def _check_ros() -> None:
+    """Raise KeyboardInterrupt where ROS has ended, as a SIGTERM ends nothing else."""
+    import rclpy
+
+    if not rclpy.ok():
+        raise KeyboardInterrupt
 
 
 class SceneState(NamedTuple):
@@ -392,12 +398,9 @@ def play_scenes(
 
 def _wait_for_clock(loop: Loop) -> None:
     """Wait until the demo's node knows the time: else images of the last scene count as new."""
-    import rclpy
-
     now_ns = round(loop.simulation.runner.time * 1e9)
     while loop.mimo.node.get_clock().now().nanoseconds < now_ns:
-        if not rclpy.ok():  # as above
-            raise KeyboardInterrupt
+        _check_ros()
         time.sleep(_CLOCK_S)
 
 

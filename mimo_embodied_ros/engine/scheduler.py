@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # Durations of each workload: how many are remembered, and how many are needed to refuse a job by.
 _REMEMBERED_DURATIONS, _TRUSTED_DURATIONS = 32, 8
 
+DEACTIVATED = 'the node is shutting down or was deactivated; activate it again'
+"""Why what runs or waits ends when the node does."""
 _logger = logging.getLogger(__name__)
 
 
@@ -85,7 +87,7 @@ class Scheduler:
 
     def stop(self) -> None:
         """End all jobs with PREEMPTED, and wait until the threads that ran them are free."""
-        error = PreemptedError('the node is shutting down or was deactivated; activate it again')
+        error = PreemptedError(DEACTIVATED)
         with self._lock:
             self._accepting = False
             ended = [job for job in dict.fromkeys((*self._waiting, *self._running, *self._joined))

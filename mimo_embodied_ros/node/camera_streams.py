@@ -138,8 +138,7 @@ class CameraStreams:
         metres, depth_frame = usable(self._depths, self.depth, depth) or (None, '')
         view = None
         # without it, the depth is registered to the image
-        if metres is not None and not self.settings.depth_registered and (
-                depth_frame not in {'', frame.frame_id}):
+        if metres is not None and not self._is_registered(depth_frame, frame):
             depth_info, (rows, columns) = self.depth_info.nearest(frame.stamp_ns), metres.shape
             if depth_info is None:
                 errors.append(NoCameraInfoError(
@@ -171,8 +170,7 @@ class CameraStreams:
         with contextlib.suppress(MimoError):
             if depth is not None and _apart_ns(frame, depth) <= _DEPTH_TOLERANCE_NS:
                 there, depth_frame = self._depths.of(depth)
-                if self.settings.depth_registered or depth_frame in {'', frame.frame_id}:
-                    metres = there
+                metres = there if self._is_registered(depth_frame, frame) else None
         pose = pose_of(frame.frame_id, frame.stamp_ns)
         with contextlib.suppress(MimoError):
             if pose is not None and info is not None:
@@ -182,6 +180,10 @@ class CameraStreams:
                         CameraModel(lens, frame.width, frame.height).matrix, pose)
         return frame, small_image(
             frame.pixels, message.time_ns, columns=frame.width, depth=metres, camera=place)
+
+    def _is_registered(self, depth_frame: str, frame: Frame) -> bool:
+        """Whether depth in a frame of the robot is in the view of the image."""
+        return self.settings.depth_registered or depth_frame in {'', frame.frame_id}
 
     def _no_depth(self, frame: Frame, depth: Message | None) -> NoDepthError | None:
         """Why the depth with the nearest stamp is not that of the image; None where it is."""

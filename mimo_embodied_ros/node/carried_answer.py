@@ -52,15 +52,15 @@ class CarriedAnswer:
 
     def begin(self, frame: Frame) -> None:
         """Take the image that the model is asked about."""
-        self.camera.since(frame)  # waits, and must not hold up the camera's thread
+        if not self.camera.since(frame):  # waits, and must not hold up the camera's thread
+            return
         with self._lock:
-            seen = self.camera.since(frame)
-            if seen:
-                self._asked_ns = seen[0].image.stamp_ns
-                self._recording = Recording(seen[0].image)
-                for later in seen[1:]:
-                    self._recording.add(later.image)
-                self.newest = seen[-1]
+            first, *later = self.camera.since(frame)
+            self._asked_ns = first.image.stamp_ns
+            self._recording = Recording(first.image)
+            for seen in later:
+                self._recording.add(seen.image)
+            self.newest = [first, *later][-1]
 
     def carry(self, points: Sequence[AffordancePoint]) -> None:
         """Take the points of the answer, and follow them through all images since."""

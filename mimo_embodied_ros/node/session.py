@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.core.errors import PreemptedError
 from mimo_embodied_ros.engine.answer_cache import AnswerCache
-from mimo_embodied_ros.engine.scheduler import Scheduler
+from mimo_embodied_ros.engine.scheduler import DEACTIVATED, Scheduler
 from mimo_embodied_ros.geometry.lifting import Lifter
 from mimo_embodied_ros.geometry.registration import SharedRegistration
 from mimo_embodied_ros.ros.transforms import Transforms
@@ -91,9 +91,8 @@ class Session:
 
     def close(self) -> None:
         """End all requests, then what they needed; the model stays loaded."""
-        error = PreemptedError('the node is shutting down or was deactivated; activate it again')
         for camera in self._followed.values():
-            camera.close(error)
+            camera.close(PreemptedError(DEACTIVATED))
         self.scheduler.stop()
         self.intake.close()
         if self.recorder is not None:

@@ -15,7 +15,6 @@ from mimo_embodied_ros.core.errors import (
     CancelledError,
     InvalidRequestError,
     MimoError,
-    ModelNotReadyError,
     ResultCode,
     error_of,
 )
@@ -105,19 +104,18 @@ class TrackedGoal:
 
     def begin(self) -> None:
         """Watch the camera and ask the model; where that is not possible the goal ends at once."""
+        question = TrackedQuestion(self, again=False)
         try:
-            if self._session is None:
-                text = 'the node is not active; configure and activate it first'
-                raise ModelNotReadyError(text)
-            self._check()
-            self._camera = self._session.followed(self.message.camera)
-            self._camera.watch(self)
+            if self._session is not None:  # else the question says so
+                self._check(question)
+                self._camera = self._session.followed(self.message.camera)
+                self._camera.watch(self)
         except MimoError as error:
             self._finish(error)
         else:
-            self._ask(again=False)
+            self._ask(question)
 
-    def _check(self) -> None:
+    def _check(self, question: TrackedQuestion) -> None:
         """Refuse fields that are out of their range.
 
         Raises:
@@ -131,7 +129,6 @@ class TrackedGoal:
         if duration < 0:
             text = f'duration is {duration:g} s; give a positive one, or 0 for no end'
             raise InvalidRequestError(text)
-        question = TrackedQuestion(self, again=False)
         task = _KIND.task_of(question.message, self.host.settings.tasks)
         if task.answer is not AnswerKind.POINTS:
             text = f'the task {task.name} gives no points; name one that does, or none'
@@ -143,8 +140,7 @@ class TrackedGoal:
 
     # -- the model
 
-    def _ask(self, *, again: bool) -> None:
-        question = TrackedQuestion(self, again=again)
+    def _ask(self, question: TrackedQuestion) -> None:
         with self._lock:
             self._question = question
         question.submit()
@@ -227,7 +223,7 @@ class TrackedGoal:
             self._lost_since = now
         elif self._question is None and 0 < patience <= now - self._lost_since:
             carried.ask_again()
-            self._ask(again=True)
+            self._ask(TrackedQuestion(self, again=True))
 
     def on_close(self, error: MimoError) -> None:
         """End, since there will be no more images."""

@@ -103,8 +103,10 @@ class Plan(_Question):
         return Status.FAILURE
 
 
-class Find(_Question):
-    """Ask where to touch or put something. FAILURE with error_code 0: it is not there."""
+class _Query(_Question):
+    """Asks where to touch or put something; subclasses say what they ask and write."""
+
+    _writes: str
 
     def __init__(
         self, name: str, query: str = '{thing}', *, namespace: str = NAMESPACE, **goal: Any
@@ -115,10 +117,16 @@ class Find(_Question):
             name: name of the behaviour.
             query: what to find, in plain words.
             namespace: namespace of the keys.
-            goal: further fields of FindAffordances' goal, such as target_frame.
+            goal: further fields of the action's goal, such as target_frame.
 
         """
-        super().__init__(name, query, 'affordances', namespace, goal)
+        super().__init__(name, query, self._writes, namespace, goal)
+
+
+class Find(_Query):
+    """Ask where to touch or put something. FAILURE with error_code 0: it is not there."""
+
+    _writes = 'affordances'
 
     def begin(self) -> Request:
         """Send the query."""
@@ -133,25 +141,13 @@ class Find(_Question):
         return Status.FAILURE
 
 
-class Track(_Question):
+class Track(_Query):
     """Keep a thing's points in the newest image up to date, for what acts on them beside it.
 
     RUNNING, with the newest points on the blackboard, until its ``duration`` is over.
     """
 
-    def __init__(
-        self, name: str, query: str = '{thing}', *, namespace: str = NAMESPACE, **goal: Any
-    ) -> None:
-        """Take the query.
-
-        Args:
-            name: name of the behaviour.
-            query: what to find, in plain words.
-            namespace: namespace of the keys.
-            goal: further fields of TrackAffordances' goal, such as target_frame.
-
-        """
-        super().__init__(name, query, 'tracked', namespace, goal)
+    _writes = 'tracked'
 
     def begin(self) -> Request:
         """Send the query."""

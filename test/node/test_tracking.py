@@ -51,10 +51,11 @@ def point(feedback: list[Any]) -> Any:
 
 
 def see_and_hear(robot: Robot, pixels: NDArray[np.uint8], feedback: list[Any]) -> Any:
-    """Publish an image and wait for the feedback about it; return its message."""
+    """Publish an image and wait for the first feedback about it; return its message."""
     header = robot.see(pixels)
-    robot.ros.wait_for(lambda: feedback and feedback[-1].affordances.header == header)
-    return feedback[-1].affordances
+    # a new answer may soon tell of the same image
+    return robot.ros.wait_for(lambda: next(
+        (f.affordances for f in feedback if f.affordances.header == header), None))
 
 
 def is_watched(robot: Robot) -> bool:

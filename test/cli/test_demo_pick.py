@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from domains import claimed_domain
 from PIL import Image
 
 pytest.importorskip('rclpy', reason='ROS is not installed')
 pytest.importorskip('py_trees', reason='an extra: pip install py_trees')
 
 from support.demos import run_demo
-from support.programs import COMMAND_LINE
-from support.waiting import WAIT_S, wait_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_cube_that_the_gripper_drops_is_put_into_the_bowl_in_the_end(
@@ -32,21 +29,6 @@ def test_a_cube_that_the_gripper_drops_is_put_into_the_bowl_in_the_end(
     assert scene['plans'] > 1
     assert '1 scenes, 100% done' in done.stdout
     assert Image.open(tmp_path / 'out' / 'scene.png').size[0] == 3 * 640
-
-
-@pytest.mark.parametrize('sent', [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_with_all_its_programs_when_it_is_interrupted(tmp_path: Path, sent: int) -> None:
-    with claimed_domain() as domain, subprocess.Popen(
-            [*COMMAND_LINE, 'demo-pick', '--out', 'out'], cwd=tmp_path, stdout=subprocess.PIPE,
-            env={**os.environ, 'ROS_DOMAIN_ID': str(domain)}, text=True) as demo:
-        assert demo.stdout is not None
-        assert demo.stdout.readline().startswith('scene 0')
-        programs = subprocess.run(['pgrep', '-P', str(demo.pid)], check=True, text=True,
-                                  capture_output=True).stdout.split()
-        assert len(programs) == 2  # node and executor
-        demo.send_signal(sent)
-        assert demo.wait(WAIT_S) != 0
-    wait_for(lambda: not any(Path('/proc', program).exists() for program in programs))
 
 
 def test_wrong_arguments_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -282,6 +282,20 @@ def test_an_interrupt_ends_a_demo_with_its_nodes_quietly(ros: Ros, tmp_path: Pat
     assert program.interrupt() == (130, '')
 
 
+def test_a_demo_that_is_terminated_ends_its_programs(ros: Ros, tmp_path: Path) -> None:
+    pytest.importorskip('py_trees')
+    demo = Interrupted(ros.environment, 'demo-pick', '--out', tmp_path).process
+    assert demo.stdout is not None
+    assert demo.stdout.readline().startswith('scene 0')
+    programs = subprocess.run(['pgrep', '-P', str(demo.pid)], check=True, text=True,
+                              capture_output=True).stdout.split()
+    assert len(programs) == 2  # node and executor
+    demo.terminate()
+    demo.communicate(timeout=WAIT_S)
+    assert demo.returncode == 130
+    assert not any(Path('/proc', program).exists() for program in programs)
+
+
 @pytest.mark.parametrize('name', ['simulation', 'mimo_client'])
 def test_an_interrupt_while_a_thread_starts_ends_the_thread(ros: Ros, name: str) -> None:
     done = run_python("""

@@ -95,7 +95,7 @@ def test_a_point_stays_on_a_thing_that_moves(robot: Robot) -> None:
 def test_the_model_is_asked_again_about_a_point_that_is_lost(robot: Robot) -> None:
     feedback: list[Any] = []
     prompts = robot.prompts()
-    robot.see()
+    robot.see(age_s=1.0)  # what is not seen for a moment only may be occluded
     track(robot, feedback, ask_again_after=Duration(nanosec=50_000_000))
     robot.ros.wait_for(lambda: feedback)
     # nothing is where the cube was

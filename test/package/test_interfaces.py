@@ -134,8 +134,8 @@ def fill(message: Any, count: itertools.count[int]) -> Any:
     for name, declared in message.get_fields_and_field_types().items():
         kind = re.sub(r'sequence<(.+)>', r'\1', declared)
         values = [value_of(kind, count), value_of(kind, count)]
-        if declared == 'uint8[16]':
-            getattr(message, name)[:] = range(16)
+        if array := re.fullmatch(r'\w+\[(\d+)\]', declared):
+            getattr(message, name)[:] = range(int(array[1]))
         else:
             setattr(message, name, values if declared.startswith('sequence') else values[0])
     return message

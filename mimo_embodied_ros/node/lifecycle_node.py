@@ -9,6 +9,7 @@ the model.
 from __future__ import annotations
 
 import functools
+import os
 import time
 import traceback
 from dataclasses import replace
@@ -362,6 +363,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the node until it is interrupted; exit code 1 when it cannot start."""
     keep_freed_blocks()
     cv2.setNumThreads(1)  # on a busy robot its threads wait for each other longer than they save
+    # read when torch is loaded: its threads would spin between two operations, while others wait
+    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     return process.run(MimoEmbodied, NAME, args, _autostart)
 
 

@@ -129,7 +129,7 @@ def build_prompt(
     if task.uses('duration'):
         seconds = (query.frames[-1].stamp_ns - query.frames[0].stamp_ns) / 1e9
         values['duration'] = f'{seconds:.2f}'
-    text = task.fill(**values)
+    text = _remembered(query) + task.fill(**values)
     images, videos, resizes = [], [], list[Resize]()
     if task.media.is_video:
         length = len(query.frames) // max(1, len(task.views))
@@ -266,6 +266,13 @@ def _skills(query: Query) -> str:
         msg = f'the prompt of {query.task.name} lists what the robot can do; set skills_file'
         raise InvalidRequestError(msg)
     return '; '.join(f'"{skill.says[0]}" ({skill.description})' for skill in query.skills.skills)
+
+
+def _remembered(query: Query) -> str:
+    """Write what is known beyond the frames, each sentence on the same line as the prompt."""
+    sentences = (' '.join(_harmless(s, 'what is remembered').split()) for s in query.remembered)
+    ended = [s if s.endswith(('.', '!', '?', '。')) else f'{s}.' for s in sentences if s]
+    return f'Remembered: {" ".join(ended)} ' if ended else ''
 
 
 def _ego_motion(query: Query) -> dict[str, str]:

@@ -33,6 +33,7 @@ class Query:
         odometry: of the base up to now, oldest first, for prompts with speed or path; empty: the
             odometry of the frames.
         skills: that a plan may use; None: a plan is free text.
+        remembered: what is known beyond the frames, in sentences, which come before the prompt.
         structured: constrain the answer by its grammar, where engine and task have one.
         retry: ask once more, constrained so, where the answer cannot be read.
         experimental: allow a task that the released model is not documented to answer.
@@ -53,6 +54,7 @@ class Query:
     options: tuple[str, ...] = ()
     odometry: tuple[Odometry, ...] = ()
     skills: SkillList | None = None
+    remembered: tuple[str, ...] = ()
     structured: bool = False
     retry: bool = False
     experimental: bool = False

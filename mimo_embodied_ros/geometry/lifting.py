@@ -120,7 +120,8 @@ class Lifter:
         self.error: MimoError | None = None  # why this frame has no positions
 
     @cached_property
-    def _camera(self) -> CameraModel:
+    def camera(self) -> CameraModel:
+        """The model of the frame's camera; this and the next two raise MimoError, see `prepare`."""
         frame = self._frame
         if frame.intrinsics is None:
             msg = ('an image in the request has no camera info: name a camera for 3D'
@@ -131,8 +132,8 @@ class Lifter:
         return CameraModel(frame.intrinsics, frame.width, frame.height)
 
     @cached_property
-    def _depth(self) -> NDArray[np.float32]:
-        """Depth in the view of the image, in any size."""
+    def depth(self) -> NDArray[np.float32]:
+        """Depth in the view of the image, (rows, columns) metres, of any size; NaN: unknown."""
         frame, view = self._frame, self._frame.depth_view
         if frame.depth is None:
             msg = (f'no depth image belongs to the image of {frame.camera or "the request"}: set '
@@ -147,11 +148,12 @@ class Lifter:
         rows, columns = frame.depth.shape
         source = CameraModel(view.intrinsics, columns, rows)
         return self._registration.register(
-            frame.depth, source, self._camera, (frame.width, frame.height),
+            frame.depth, source, self.camera, (frame.width, frame.height),
             self._lookup(frame.frame_id, view.frame_id), self._check)
 
     @cached_property
-    def _transform(self) -> Transform:
+    def transform(self) -> Transform:
+        """From the frame of the image to the target frame."""
         if self.target_frame == self._frame.frame_id:
             return Transform()
         return self._lookup(self.target_frame, self._frame.frame_id)
@@ -162,7 +164,7 @@ class Lifter:
             try:
                 if self._frame.no_3d is not None:
                     raise self._frame.no_3d
-                _ = self._camera, self._depth, self._transform
+                _ = self.camera, self.depth, self.transform
             except MimoError as error:
                 self.error = error
         if self.error is None:
@@ -173,9 +175,9 @@ class Lifter:
 
     def _rays(self, rows: NDArray[Any], columns: NDArray[Any]) -> Floats:
         """Return the rays through the centres of pixels of the depth image."""
-        height, width = self._depth.shape
+        height, width = self.depth.shape
         scale = (self._frame.width / width, self._frame.height / height)
-        return self._camera.rays((np.column_stack([columns, rows]) + 0.5) * scale)
+        return self.camera.rays((np.column_stack([columns, rows]) + 0.5) * scale)
 
     def point(self, x: float, y: float) -> Position:
         """Return the position of a pixel of the original image; its left and upper edges are 0."""
@@ -185,14 +187,14 @@ class Lifter:
             return Position(status, problem)
         if not (0 <= x < frame.width and 0 <= y < frame.height):
             return Position(PositionStatus.OUT_OF_RANGE, 'the pixel is outside of the image')
-        ray = self._camera.rays([(x, y)])
+        ray = self.camera.rays([(x, y)])
         if not np.isfinite(ray).all():
             return Position(PositionStatus.OUT_OF_RANGE, _NO_RAY)
-        height, width = self._depth.shape
+        height, width = self.depth.shape
         row, column = int(y * height / frame.height), int(x * width / frame.width)
         reach = _radius(_NORMAL_RADIUS, width)
         top, left = max(0, row - reach), max(0, column - reach)
-        window = self._depth[top:row + reach + 1, left:column + reach + 1].astype(float)
+        window = self.depth[top:row + reach + 1, left:column + reach + 1].astype(float)
         rows, columns = np.indices(window.shape) + np.array([top, left])[:, None, None]
         rays = self._rays(rows.ravel(), columns.ravel()).reshape(*window.shape, 2)
         distance = np.maximum(abs(rows - row), abs(columns - column))
@@ -208,7 +210,7 @@ class Lifter:
         depths = window[surface & near]
         z = float(np.clip(plane.depth(ray)[0], depths.min(), depths.max()))
         return Position(
-            PositionStatus.OK, '', _three(self._transform.apply([*ray[0] * z, z])), plane.stddev,
+            PositionStatus.OK, '', _three(self.transform.apply([*ray[0] * z, z])), plane.stddev,
             self._normal(rays[surface], window[surface]))
 
     @staticmethod
@@ -249,7 +251,7 @@ class Lifter:
         lever = float(np.nanstd(rays, axis=0).min() * np.median(depths))
         if plane.stddev > _MAX_NORMAL_ERROR * lever * np.sqrt(len(depths)):
             return None
-        return _three(self._transform.rotate(plane.normal))
+        return _three(self.transform.rotate(plane.normal))
 
     def box(self, x_min: float, y_min: float, x_max: float, y_max: float) -> Extent:
         """Return place and size of the surface in the middle of a box of pixels.
@@ -261,7 +263,7 @@ class Lifter:
         status, problem = self.prepare()
         if status is not PositionStatus.OK:
             return Extent(status, problem)
-        height, width = self._depth.shape
+        height, width = self.depth.shape
         sx, sy = width / frame.width, height / frame.height
         if not (x_min < frame.width and x_max > 0 and y_min < frame.height and y_max > 0):
             return Extent(PositionStatus.OUT_OF_RANGE, 'the box is outside of the image')
@@ -269,7 +271,7 @@ class Lifter:
         top, bottom = int(max(y_min, 0) * sy), int(np.ceil(min(y_max, frame.height) * sy))
         if left >= right or top >= bottom:
             return Extent(PositionStatus.OUT_OF_RANGE, 'the box is empty')
-        window = self._depth[top:bottom, left:right]
+        window = self.depth[top:bottom, left:right]
         grid = np.indices(window.shape)
         rows, columns = grid[0], grid[1]
         inner = ((abs(rows - (bottom - top - 1) / 2) <= (bottom - top) / 4)
@@ -279,11 +281,11 @@ class Lifter:
         except NoSurfaceError as error:
             return Extent(PositionStatus.DEPTH_INVALID, str(error))
         middle = float(np.median(window[surface & inner]))
-        reach = middle * max((x_max - x_min), (y_max - y_min)) / self._camera.focal
+        reach = middle * max((x_max - x_min), (y_max - y_min)) / self.camera.focal
         surface &= abs(np.nan_to_num(window) - middle) <= reach
         rays = self._rays(rows[surface] + top, columns[surface] + left)
         z = window[surface][:, None].astype(float)
-        points = self._transform.apply(np.column_stack([rays * z, z]))
+        points = self.transform.apply(np.column_stack([rays * z, z]))
         seen = np.isfinite(points).all(1)
         if seen.mean() < 1 - _AT_EDGES / 100:
             return Extent(PositionStatus.OUT_OF_RANGE, _NO_RAY)

@@ -22,6 +22,7 @@ class AnswerTopics:
 
     Attributes:
         tracked: publishes the points that are followed.
+        observations: publishes what answers have shown at which places.
 
     """
 
@@ -35,6 +36,8 @@ class AnswerTopics:
             msg.DrivingTrajectory, '~/driving_trajectory', 10)
         self.tracked = node.create_lifecycle_publisher(
             msg.TrackedAffordances, '~/tracked_affordances', 10)
+        self.observations = node.create_lifecycle_publisher(
+            msg.Observation, '~/observation', 10)
         self._outcomes = node.create_lifecycle_publisher(msg.Outcome, '~/outcome', 10)
 
     def publish(

@@ -11,6 +11,7 @@ from mimo_embodied_ros.engine.answering import State
 from mimo_embodied_ros.engine.grounding import ground_answer
 from mimo_embodied_ros.ros import messages
 
+from .observations import observation_message
 from .skill_plans import refusal, with_skills
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def answer_question(
     query = Query(
         task, getattr(message, kind.request_field), frames,
         thinking=messages.thinking_of(message), max_new_tokens=message.max_new_tokens,
-        options=tuple(getattr(message, 'options', ())), odometry=motion)
+        options=tuple(getattr(message, 'options', ())), odometry=motion,
+        remembered=tuple(getattr(message, 'remembered', ())))
     query = with_skills(query, message, settings, session.engine)
     answer, reply = request.ask(query)
     answer = ground_answer(query, answer, request.ask)
@@ -60,6 +62,11 @@ def answer_question(
         code, text = refusal(answer.content)
     if lifter is not None and lifter.error is not None:
         code, text = lifter.error.code, f'pixels are given, but no 3D: {lifter.error}'
+    observations = request.host.topics.observations
+    if lifter is not None and frame and observations.get_subscription_count():
+        seen = observation_message(kind, query.text, frame, answer_message, lifter)
+        if seen is not None:
+            observations.publish(messages.sendable(seen))
     return {
         kind.result_field: answer_message,
         'error_code': int(code), 'error_msg': text,

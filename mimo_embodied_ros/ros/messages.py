@@ -106,12 +106,13 @@ def seconds(message: Duration) -> float:
     return float(message.sec + message.nanosec / 1e9)
 
 
-def _stamp(nanoseconds: int) -> Time:
+def stamp_message(nanoseconds: int) -> Time:
+    """A time in nanoseconds as a message."""
     return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
 
 
 def _header(frame: Frame) -> Header:
-    return Header(stamp=_stamp(frame.stamp_ns), frame_id=frame.frame_id)
+    return Header(stamp=stamp_message(frame.stamp_ns), frame_id=frame.frame_id)
 
 
 def pose_message(pose: Pose, header: Header) -> PoseStamped:
@@ -128,7 +129,7 @@ def base_message(odometry: Odometry | None, stamp_ns: int) -> Any:
     if odometry is None or not is_valid_at(odometry, stamp_ns):
         return message
     message.valid = True
-    stamp, twist = _stamp(odometry.stamp_ns), message.twist
+    stamp, twist = stamp_message(odometry.stamp_ns), message.twist
     message.pose = pose_message(Pose(odometry.position, odometry.orientation),
                                 Header(stamp=stamp, frame_id=odometry.frame_id))
     twist.header = Header(stamp=stamp, frame_id=odometry.child_frame_id)

@@ -154,3 +154,13 @@ def test_the_longest_reasoning_leaves_the_answer_what_its_task_needs() -> None:
     assert limits(thinking=False, thinking_tokens=100) == (0, needed)
     with pytest.raises(InvalidRequestError, match='thinking_tokens is -1; give a positive'):
         limits(thinking=True, thinking_tokens=-1)
+
+
+def test_what_is_remembered_comes_before_the_prompt() -> None:
+    query = Query(Task.PLAN, 'bring me the cup', (FRAME,))
+    plain = build_prompt(query, TINY).text
+    remembered = ('The red cup was seen on the shelf\n40 s ago', ' ', 'It was full.')
+    assert build_prompt(replace(query, remembered=remembered), TINY).text == (
+        f'Remembered: The red cup was seen on the shelf 40 s ago. It was full. {plain}')
+    with pytest.raises(InvalidRequestError, match='what is remembered holds the control token'):
+        build_prompt(replace(query, remembered=('<|im_end|>',)), TINY)

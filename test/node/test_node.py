@@ -488,3 +488,14 @@ raise SystemExit(process.run(make, 'node'))
 def test_an_interrupt_at_any_time_ends_a_node_without_a_traceback(ros: Any, before: bool) -> None:
     code = f'BEFORE = {before}\n{INTERRUPTED}'
     assert run_python(code, environment=ros.environment).stderr == ''
+
+
+def test_a_plan_is_told_what_is_remembered(robot: Robot) -> None:
+    prompts = robot.prompts()
+    robot.see()
+    plans = [robot.ask(action.PlanTask, 'plan_task', instruction=INSTRUCTION,
+                       remembered=remembered).result.plan
+             for remembered in ([], ['The blue bowl was seen on the shelf 40 s ago.'])]
+    assert prompts[1].text == (
+        f'Remembered: The blue bowl was seen on the shelf 40 s ago. {prompts[0].text}')
+    assert [[step.object for step in plan.steps] for plan in plans] == [['red cube'] * 2] * 2

@@ -51,7 +51,7 @@ def same_place(new: Numbered, known: Iterable[RememberedThing]) -> Numbered:
     return _pairs(
         ((math.dist(one.position, thing.position), -likeness), number, thing)
         for thing in known for number, one in new.items()
-        if _near(one, thing) and (likeness := fit(one.name, thing.name)))
+        if _near(one, thing) and (likeness := _likeness(one, thing)))
 
 
 def moved(new: Numbered, missed: Iterable[RememberedThing]) -> Numbered:
@@ -63,7 +63,7 @@ def moved(new: Numbered, missed: Iterable[RememberedThing]) -> Numbered:
         ((-likeness, -thing.stamp_ns), number, thing)
         for thing in missed for number, one in new.items()
         if not is_late(one.stamp_ns, thing.stamp_ns)
-        and (likeness := fit(one.name, thing.name)))
+        and (likeness := _likeness(one, thing)))
 
 
 def merged(thing: RememberedThing, new: RememberedThing, *, pictured: bool) -> RememberedThing:
@@ -93,6 +93,11 @@ def _near(one: RememberedThing, other: RememberedThing) -> bool:
     variance = float(apart @ covariance @ apart) / max(distance, 1e-9) ** 2  # along that way
     return distance <= (
         _NEAR_M + max(one.size + other.size) / 2 + 2 * math.sqrt(max(variance, 0.0)))
+
+
+def _likeness(one: RememberedThing, other: RememberedThing) -> float:
+    """How well the names fit; one that names nothing fits no other one, 0."""
+    return min(fit(one.name, other.name), fit(other.name, one.name))
 
 
 def _pairs(

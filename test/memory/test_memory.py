@@ -97,6 +97,8 @@ def test_what_is_seen_again_takes_the_newest_and_keeps_the_first(memory: Memory)
     (seen('cup'), seen('cup', (1.16, 0, 0)), 2),
     (seen('cup'), seen('blue cup', (1.1, 0, 0)), 1),
     (seen('red cup'), seen('blue cup', (1.0, 0, 0)), 2),
+    (seen('cup'), seen('?'), 2),
+    (seen('?'), seen('cup'), 2),
     # half of the larger extent of both
     (seen('box', size=(0.2, 0.6, 0.2)), seen('box', (1.44, 0, 0), size=(0.1,) * 3), 1),
     (seen('box', size=(0.1,) * 3), seen('box', (1.44, 0, 0), size=(0.2, 0.6, 0.2)), 1),

@@ -109,6 +109,12 @@ def foreign_database(file: Path) -> None:
         other.execute('CREATE TABLE things (name)')
 
 
+def foreign_database_with_a_log(file: Path) -> None:
+    with contextlib.closing(sqlite3.connect(file)) as other:
+        other.execute('PRAGMA journal_mode = WAL')
+        other.execute('CREATE TABLE things (name)')
+
+
 def marked_database(file: Path) -> None:
     with contextlib.closing(sqlite3.connect(file)) as other:
         other.execute('PRAGMA application_id = 252006674')
@@ -124,6 +130,7 @@ def newer_version(file: Path) -> None:
     (text_file, 'not a database; give another file'),
     (long_file, 'not a database; give another file'),
     (foreign_database, 'another program; give another file'),
+    (foreign_database_with_a_log, 'another program; give another file'),
     (marked_database, 'another program; give another file'),
     (newer_version, 'update the program'),
 ])

@@ -65,19 +65,19 @@ _GENERIC_NOUNS = frozenset(('item', 'object', 'one', 'thing', '东西', '物体'
 _UNIVERSAL_PRONOUNS = frozenset(('anything', 'everything'))
 
 
-def content_words(text: str) -> list[str]:
-    """Return the words without stop words; all words where there are only stop words."""
-    words = tokenize(text)
+def content_words(text: str, vocabulary: Iterable[str] = ()) -> list[str]:
+    """Return the words of `tokenize` without stop words; all where there are only stop words."""
+    words = tokenize(text, vocabulary)
     return [word for word in words if word not in _STOP_WORDS] or words
 
 
 def may_be_same_thing(name: str, other: str) -> bool:
     """Whether two names may mean one thing: one has all content words of the other."""
     a, b = set(content_words(name)), set(content_words(other))
-    return bool(a and b) and (_within(a, b) or _within(b, a))
+    return bool(a and b) and (within(a, b) or within(b, a))
 
 
-def _within(words: Collection[str], others: Collection[str]) -> bool:
+def within(words: Collection[str], others: Collection[str]) -> bool:
     """Whether the others have all the words; a Chinese word has the one that it ends with.
 
     "红色方块" (red cube) has "方块" (cube), and "cube" is a word of "red cube".
@@ -104,8 +104,8 @@ def mentions(instruction: str, thing: str, skill_words: Iterable[str]) -> bool:
     separators = set(skill_words) - name
     for phrase in _phrases(instruction, separators):
         described = phrase - _GENERIC_NOUNS
-        if (phrase & _UNIVERSAL_PRONOUNS or _within(described, name)
-                or _within(name, described)):
+        if (phrase & _UNIVERSAL_PRONOUNS or within(described, name)
+                or within(name, described)):
             return True
     return False
 
@@ -133,4 +133,4 @@ def uncovered_words(instruction: str, covered: Iterable[str]) -> list[str]:
     known = set(covered)
     ignored = _STOP_WORDS | _GENERIC_NOUNS | _UNIVERSAL_PRONOUNS
     return [word for word in dict.fromkeys(tokenize(instruction, known))
-            if word not in ignored and not _within((word,), known)]
+            if word not in ignored and not within((word,), known)]

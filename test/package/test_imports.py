@@ -30,6 +30,7 @@ ALLOWED = {
     'engine': {'core', 'share'},
     'geometry': {'core'},
     'tracking': {'core', 'geometry'},
+    'memory': {'core', 'geometry'},
     'serving': {'core', 'engine', 'share', 'pictures'},
     'worlds': {'core', 'geometry', 'share'},
     'evaluation': {'core', 'engine', 'share', 'annotate', 'pictures', 'videos'},

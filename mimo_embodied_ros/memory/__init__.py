@@ -1,0 +1,1 @@
+"""What a robot saw, where and when, in one SQLite file; without ROS."""

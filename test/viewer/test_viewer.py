@@ -273,6 +273,8 @@ def test_markers_show_what_is_remembered_fainter_with_age(
         assert marker.frame_locked
         assert seconds(marker.lifetime) == 0.0
     assert labels[0].pose.position == Point(x=1.0, y=2.0, z=0.6)
+    ros.wait_for(lambda: len(got) > 2)  # told once, and shown anew for those who listen later
+    assert [m.id for m in got[-1].markers] == [m.id for m in markers]
     memory.things = [thing('cup', age=119)]
     memory.publish()
     ros.wait_for(lambda: [m.text for m in got[-1].markers] == ['', 'cup, 2 min ago'])

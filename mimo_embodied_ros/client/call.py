@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .request import Request
+from .request import Request, error_in
 
 
 class ServiceCall(Request):
@@ -23,3 +23,13 @@ class ServiceCall(Request):
         if not future.cancelled():
             self._settled = True
             self.end(future.result())
+
+
+class CodedCall(ServiceCall):
+    """A call of a service of this package: an ``error_code`` in the response is its error."""
+
+    def end(self, result: Any = None, error: Exception | None = None) -> None:
+        """Take its response or error, unless it has ended."""
+        if error is None and getattr(result, 'error_code', 0) != 0:
+            error = error_in(self.name, result)
+        super().end(result, error)

@@ -19,14 +19,14 @@ from mimo_embodied_ros.action import TrackAffordances
 from mimo_embodied_ros.core.errors import InvalidRequestError
 from mimo_embodied_ros.ros.messages import duration, sendable
 from mimo_embodied_ros.ros.request_kinds import ACTION_QOS, KINDS, SERVICE_QOS
-from mimo_embodied_ros.srv import ListCameras
+from mimo_embodied_ros.srv import Forget, ListCameras, ListMemory, Recall
 
-from .call import ServiceCall
+from .call import CodedCall, ServiceCall
 from .goal import ActionGoal
 from .spinner import Spinner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     from rclpy.node import Node
@@ -38,12 +38,13 @@ _KINDS = {kind.action_name: kind for kind in KINDS}
 
 
 class MimoClient:
-    """Asks a node ``mimo_embodied``, and any other action of the robot.
+    """Asks the nodes ``mimo_embodied`` and ``mimo_memory``, and any other action of the robot.
 
     ``plan``, ``find``, ``track``, ``answer_spatial``, ``ask`` and ``plan_driving`` take the text
     and further fields of the action's goal by their names, such as ``cameras=['wrist']`` or
     ``target_frame='base_link'``; ``timeout`` and ``max_image_age`` may be seconds. They return at
     once; what is wrong with a goal is raised, everything later comes with the request's result.
+    So do ``recall``, ``remembered`` and ``forget`` with the fields of their services' requests.
 
     Attributes:
         node: the one that it was made with.
@@ -53,17 +54,21 @@ class MimoClient:
 
     """
 
-    def __init__(self, node: Node, server: str = 'mimo_embodied', *, wait_s: float = 10.0) -> None:
+    def __init__(
+        self, node: Node, server: str = 'mimo_embodied', *, memory: str = 'mimo_memory',
+        wait_s: float = 10.0,
+    ) -> None:
         """Open a client.
 
         Args:
             node: whose context, namespace, remappings and clock are used.
             server: name of the node to ask, relative to the namespace of ``node``.
+            memory: name of the node that remembers, likewise.
             wait_s: seconds that a server may be missing, and that it may take to accept a goal.
 
         """
         self.node, self.wait_s = node, wait_s
-        self._server = server
+        self._server, self._memory = server, memory
         self._newest: Request | None = None
         self._spinner = Spinner(node)
 
@@ -112,6 +117,28 @@ class MimoClient:
         """Ask what has arrived from the cameras; a ListCameras response."""
         return self.call(ListCameras, f'{self._server}/list_cameras', ListCameras.Request())
 
+    # -- what was seen where
+
+    def recall(self, what: str = '', **fields: Any) -> Request:
+        """Ask where things were seen, all without ``what``; a Recall response, best first.
+
+        ``max_age`` may be seconds.
+        """
+        return self._ask_memory(Recall, 'recall', {'what': what, **fields})
+
+    def remembered(self, **fields: Any) -> Request:
+        """Ask for all that is remembered; a ListMemory response."""
+        return self._ask_memory(ListMemory, 'list_memory', fields)
+
+    def forget(
+        self, *, ids: Sequence[int] = (), what: str = '', everything: bool = False
+    ) -> Request:
+        """Forget things and searches, which exactly one of the fields tells; a Forget response."""
+        return self._ask_memory(
+            Forget, 'forget', {'ids': ids, 'what': what, 'everything': everything})
+
+    # -- any other server
+
     def send(self, action: Any, name: str, goal: Any, goal_id: bytes | None = None) -> Request:
         """Send a goal to any action, such as one of the robot's own.
 
@@ -129,11 +156,7 @@ class MimoClient:
 
     def call(self, service: Any, name: str, request: Any) -> Request:
         """Call any service, as :meth:`send` does any action; its result is the response."""
-        name = self.node.resolve_service_name(name)
-        connect = partial(
-            self._spinner.own_node.create_client, service, name, qos_profile=SERVICE_QOS)
-        return self._start(ServiceCall(
-            self._spinner, name, connect, sendable(request), self.wait_s))
+        return self._call(ServiceCall, service, name, request)
 
     def next_message(
         self, message: Any, topic: str, wanted: Callable[[Any], bool] = lambda _: True
@@ -206,22 +229,42 @@ class MimoClient:
         return self._send_goal(kind.action, action_name, {kind.request_field: text, **fields})
 
     def _send_goal(self, action: Any, action_name: str, fields: dict[str, Any]) -> Request:
-        goal = action.Goal(check_fields=True)
-        field_types = goal.get_fields_and_field_types()
-        for name, value in fields.items():
-            if name not in field_types:
-                msg = f'{action_name} has no field {name}; it has {", ".join(field_types)}'
-                raise InvalidRequestError(msg)
-            is_seconds = field_types[name] == 'builtin_interfaces/Duration' and isinstance(
-                value, (int, float))
-            try:
-                setattr(goal, name, duration(value) if is_seconds else value)
-            except AssertionError as error:
-                msg = f'{name} of {action_name} is {value!r}: {error}'
-                raise InvalidRequestError(msg) from None
+        goal = _filled(action.Goal(check_fields=True), action_name, fields)
         return self.send(action, f'{self._server}/{action_name}', goal)
+
+    def _ask_memory(self, service: Any, service_name: str, fields: dict[str, Any]) -> Request:
+        request = _filled(service.Request(check_fields=True), service_name, fields)
+        return self._call(CodedCall, service, f'{self._memory}/{service_name}', request)
+
+    def _call(self, kind: type[ServiceCall], service: Any, name: str, request: Any) -> Request:
+        name = self.node.resolve_service_name(name)
+        connect = partial(
+            self._spinner.own_node.create_client, service, name, qos_profile=SERVICE_QOS)
+        return self._start(kind(self._spinner, name, connect, sendable(request), self.wait_s))
 
     def _start(self, request: Request) -> Request:
         self._spinner.start(request)
         self._newest = request
         return request
+
+
+def _filled(message: Any, name: str, fields: dict[str, Any]) -> Any:
+    """Return the goal or request of that name with its fields set; a Duration may be seconds.
+
+    Raises:
+        InvalidRequestError: it has no such field, or the value does not fit it.
+
+    """
+    field_types = message.get_fields_and_field_types()
+    for field, value in fields.items():
+        if field not in field_types:
+            msg = f'{name} has no field {field}; it has {", ".join(field_types)}'
+            raise InvalidRequestError(msg)
+        is_seconds = field_types[field] == 'builtin_interfaces/Duration' and isinstance(
+            value, (int, float))
+        try:
+            setattr(message, field, duration(value) if is_seconds else value)
+        except AssertionError as error:
+            msg = f'{field} of {name} is {value!r}: {error}'
+            raise InvalidRequestError(msg) from None
+    return message

@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING, Any
 from action_msgs.msg import GoalStatus
 from unique_identifier_msgs.msg import UUID
 
-from mimo_embodied_ros.core.errors import (
-    GoalRejectedError,
-    MimoError,
-    ResultCode,
-    SendGoalError,
-    error_of,
-)
+from mimo_embodied_ros.core.errors import GoalRejectedError, SendGoalError
 
-from .request import Request
+from .request import Request, error_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,24 +111,11 @@ class ActionGoal(Request):
         if reply.status == GoalStatus.STATUS_SUCCEEDED:
             self.end(reply.result)
         else:
-            self.end(error=_error(self.name, reply.status, reply.result))
+            self.end(error=error_in(
+                self.name, reply.result, cancelled=reply.status == GoalStatus.STATUS_CANCELED))
 
     def _cancel(self) -> None:
         if self._handle is not None and not self.is_done():
             self._handle.cancel_goal_async()
         elif not self._sent:  # else _on_response does, once the server has accepted the goal
             super()._cancel()
-
-
-def _error(name: str, status: int, result: Any) -> MimoError:
-    """The error of a goal that did not succeed, by the package's codes if it has one of them."""
-    code, text = getattr(result, 'error_code', 0), getattr(result, 'error_msg', '')
-    if not isinstance(code, int):  # MoveIt has a message there
-        code = 0
-    if code == 0 and status == GoalStatus.STATUS_CANCELED:
-        code, text = ResultCode.CANCELLED, f'{name} was cancelled'
-    error = error_of(code, text or f'{name} failed with error_code {code} and gave no reason')
-    error.reply = result
-    error.raw_text = getattr(result, 'raw_text', '')
-    error.reasoning = getattr(result, 'reasoning', '')
-    return error

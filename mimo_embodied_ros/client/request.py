@@ -13,8 +13,11 @@ from rclpy.task import Future
 from mimo_embodied_ros.core.errors import (
     CancelledError,
     InvalidRequestError,
+    MimoError,
     RequestTimeoutError,
+    ResultCode,
     SendGoalError,
+    error_of,
 )
 
 if TYPE_CHECKING:
@@ -248,6 +251,28 @@ class Request(ABC):
 def no_server(name: str, wait_s: float) -> SendGoalError:
     """The error of a request whose server has not come within so many seconds."""
     return SendGoalError(
-        f'there is no server for {name} after {wait_s:g} s; start it (mimo-embodied serve, or '
-        'ros2 launch mimo_embodied_ros mimo_embodied.launch.py), or give the name of its node: '
-        'MimoClient(node, server=...)')
+        f'there is no server for {name} after {wait_s:g} s; start it (mimo-embodied serve, ros2 '
+        'launch mimo_embodied_ros mimo_embodied.launch.py, or for what is remembered ros2 run '
+        'mimo_embodied_ros mimo_memory), or give the name of its node: '
+        'MimoClient(node, server=..., memory=...)')
+
+
+def error_in(name: str, result: Any, *, cancelled: bool = False) -> MimoError:
+    """The error of a result or response, by the package's codes if it has one of them.
+
+    Args:
+        name: of the action or service.
+        result: that says what went wrong.
+        cancelled: the goal was, which counts where the result has no code.
+
+    """
+    code, text = getattr(result, 'error_code', 0), getattr(result, 'error_msg', '')
+    if not isinstance(code, int):  # MoveIt has a message there
+        code = 0
+    if code == 0 and cancelled:
+        code, text = ResultCode.CANCELLED, f'{name} was cancelled'
+    error = error_of(code, text or f'{name} failed with error_code {code} and gave no reason')
+    error.reply = result
+    error.raw_text = getattr(result, 'raw_text', '')
+    error.reasoning = getattr(result, 'reasoning', '')
+    return error

@@ -45,7 +45,8 @@ class MimoError(Exception):
     The message can be sent and written as it is, and has no keys and passwords, whatever it was
     made of.
     ``raw_text`` and ``reasoning`` are what the model wrote so far, where the error concerns an
-    answer; ``reply`` is the engine's reply, or in a client the action's result, where there is one.
+    answer; ``reply`` is the engine's reply, or in a client the action's result or the service's
+    response, where there is one.
     ``cause`` is a few words that are the same for all errors of a kind, so that diagnostics can
     count them.
     """

@@ -15,6 +15,7 @@ key             written by         holds
 ``thing``       EachStep           name of where the step acts: its target, or else its object
 ``affordances`` Find               AffordancePoints
 ``tracked``     Track              TrackedAffordances
+``remembered``  Recall             list of RememberedThing whose places are valid, best first
 ``answer``      Ask                SpatialAnswer
 ``camera``      WaitForFrame       CameraStatus
 ``result``      Execute            result of the robot's action
@@ -165,6 +166,39 @@ class Track(_Query):
         """Return SUCCESS, since the duration is over."""
         self.blackboard.tracked = result.affordances
         return Status.SUCCESS
+
+
+class Recall(_Question):
+    """Ask where a thing was seen. FAILURE with error_code 0: nowhere, or that place is lost."""
+
+    def __init__(
+        self, name: str, what: str = '{thing}', *, namespace: str = NAMESPACE, **request: Any
+    ) -> None:
+        """Take the name of the thing.
+
+        Args:
+            name: name of the behaviour.
+            what: what to recall, in plain words; empty: everything.
+            namespace: namespace of the keys.
+            request: further fields of Recall's request, as :meth:`.MimoClient.recall` takes them.
+
+        """
+        super().__init__(name, what, 'remembered', namespace, request)
+        self._what = ''
+
+    def begin(self) -> Request:
+        """Send the name."""
+        self._what = self.text()
+        return self.client.recall(self._what, **self._goal)
+
+    def judge(self, result: Any) -> Status:
+        """Return SUCCESS when the place of a thing is valid."""
+        self.blackboard.remembered = [thing for thing in result.things if thing.place_valid]
+        if self.blackboard.remembered:
+            return Status.SUCCESS
+        self._say(ResultCode.NONE, result.things[0].place_problem if result.things
+                  else f'not remembered: {self._what}')
+        return Status.FAILURE
 
 
 class Ask(_Question):

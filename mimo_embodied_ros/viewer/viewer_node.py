@@ -1,4 +1,4 @@
-"""The node ``mimo_viewer``: draws the answers of ``mimo_embodied`` for RViz and Foxglove.
+"""The node ``mimo_viewer``: draws what is answered, tracked and remembered for RViz and Foxglove.
 
 It subscribes to nothing while its own outputs have no subscribers. While the annotated image has
 one, it keeps the cameras' newest images undecoded until an answer names the image that it is about.
@@ -7,7 +7,6 @@ That image is then decoded and drawn on, in a thread of its own.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 import time
@@ -19,19 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rclpy
-from geometry_msgs.msg import Point, Pose, PoseStamped, Vector3
+from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import ColorRGBA, Header
-from visualization_msgs.msg import Marker, MarkerArray
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
 
 from mimo_embodied_ros import msg, srv
-from mimo_embodied_ros.annotate import MARK, PLAN, Canvas
+from mimo_embodied_ros.annotate import Canvas
 from mimo_embodied_ros.core.errors import BadEncodingError, MimoError, ResultCode
 from mimo_embodied_ros.pictures import jpeg
 from mimo_embodied_ros.program import run
@@ -41,27 +40,28 @@ from mimo_embodied_ros.ros.parameters import read_table
 from mimo_embodied_ros.ros.request_kinds import KINDS
 from mimo_embodied_ros.ros.stamps import stamp_of
 
+from .markers import MarkerArrays, answer_markers, remembered_markers, tracked_markers
 from .viewer_parameters import PARAMETERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from numpy.typing import NDArray
     from rclpy.subscription import Subscription
+    from visualization_msgs.msg import Marker
 
 NAME = 'mimo_viewer'
 _POLL_S = 0.5  # how often the outputs are checked for subscribers
 _IMAGE_WAIT_S = 1.0  # how long after its answer an image may arrive
 _LIST_RETRY_S = 2.0  # after how long the node is asked again for its cameras
+_REMEMBERED_S = 5.0  # how often what is remembered is shown anew, since it ages
 _MAX_UNPAIRED = 32  # outcomes without their answers yet, or the other way round
 _MAX_TO_DRAW = 8  # answers in the queue; when they come too fast, the oldest are not drawn
 _REASONING = 400  # most letters of the reasoning below a picture
 _GREY = 480, 640  # height and width of the picture where no image is known
 # Not shown: these are frequent, and there is nothing to see.
 _SILENT = {ResultCode.CANCELLED, ResultCode.PREEMPTED}
-_REQUEST_FIELDS = {
-    msg.TaskPlan: 'instruction', msg.AffordancePoints: 'query', msg.SpatialAnswer: 'question',
-    msg.TextAnswer: 'question', msg.DrivingDecision: 'instruction'}
+_REQUEST_FIELDS = {kind.message: kind.request_field for kind in KINDS}
 _WITH_POSITIONS = (msg.TaskPlan, msg.AffordancePoints, msg.SpatialAnswer)
 
 _logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class ImageHistory:
 
 
 class MimoViewer(Node):
-    """Draws the answers of another node as pictures, markers and a path."""
+    """Draws what other nodes answer, track and remember as pictures, markers and a path."""
 
     _drawing: threading.Thread | None = None
 
@@ -128,7 +128,8 @@ class MimoViewer(Node):
         """Offer the outputs; the inputs are subscribed to when an output has a subscriber."""
         super().__init__(name, **options)
         settings = read_table(self, PARAMETERS)
-        self._answering_node, self._reliable = settings['node'], settings['reliable']
+        self._answering_node, self._memory_node = settings['node'], settings['memory']
+        self._reliable = settings['reliable']
         self._quality, self._lifetime = settings['jpeg_quality'], settings['lifetime']
         self._size = settings['marker_size']
         self._image = self.create_publisher(Image, '~/annotated', 1)
@@ -136,21 +137,23 @@ class MimoViewer(Node):
         self._markers = self.create_publisher(MarkerArray, '~/markers', 10)
         self._path = self.create_publisher(Path, '~/path', 10)
         self._history = ImageHistory(settings['history_mb'] * 10**6)
-        self._answers: dict[str, Subscription] = {}  # by topic
+        self._inputs: dict[str, Subscription] = {}  # by topic
         self._cameras: dict[str, Subscription] = {}  # by name
         self._list_cameras = self.create_client(
             srv.ListCameras, f'{self._answering_node}/list_cameras')
         self._cameras_subscribed = False  # whether all cameras of the node are subscribed to
         self._list_requested_s = -_LIST_RETRY_S
         self._unpaired: OrderedDict[Any, dict[type, Any]] = OrderedDict()
-        self._marker_counts: dict[str, int] = {}  # number of markers of each topic's latest answer
+        self._marker_arrays = MarkerArrays()
+        self._remembered: msg.RememberedThings | None = None  # the newest ones
         self._to_draw: deque[tuple[Any, Any]] = deque(maxlen=_MAX_TO_DRAW)
         self._changed = threading.Condition()
         self._open = True
         self._drawing = threading.Thread(target=self._draw_all, name='drawing', daemon=True)
         self._drawing.start()
-        self.create_timer(_POLL_S, self._update_subscriptions,
-                          clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_POLL_S, self._update_subscriptions, clock=steady)
+        self.create_timer(_REMEMBERED_S, self._show_remembered, clock=steady)
 
     def destroy_node(self) -> None:
         """End the drawing thread, too."""
@@ -169,25 +172,38 @@ class MimoViewer(Node):
         return bool(self._image.get_subscription_count()
                     + self._compressed.get_subscription_count())
 
+    def _wanted(self) -> dict[str, tuple[type, Callable[[Any], None], QoSProfile | int]]:
+        """Topics that the outputs with subscribers need: their types, callbacks and quality."""
+        node, markers = self._answering_node, self._markers.get_subscription_count()
+        wanted: dict[str, tuple[type, Callable[[Any], None], QoSProfile | int]] = {}
+        for kind in KINDS:
+            if self._image_wanted or (markers and kind.message in _WITH_POSITIONS):
+                callback = partial(self._on_answer, kind.topic)
+                wanted[f'{node}/{kind.topic}'] = kind.message, callback, 10
+        if self._image_wanted:
+            wanted[f'{node}/outcome'] = msg.Outcome, self._on_outcome, 10
+        if markers:
+            latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+            wanted[f'{node}/tracked_affordances'] = (
+                msg.TrackedAffordances, self._on_tracked, 10)
+            wanted[f'{self._memory_node}/things'] = (
+                msg.RememberedThings, self._on_remembered, latched)
+        if self._path.get_subscription_count():
+            wanted[f'{node}/driving_trajectory'] = (
+                msg.DrivingTrajectory, self._on_trajectory, 10)
+        return wanted
+
     def _update_subscriptions(self) -> None:
         """Subscribe to the inputs of those outputs that have subscribers, and to nothing else."""
-        image_wanted = self._image_wanted
-        wanted: dict[str, tuple[type, Callable[[Any], None]]] = {}
-        if image_wanted:
-            wanted['outcome'] = msg.Outcome, self._on_outcome
-        for kind in KINDS:
-            if image_wanted or (kind.message in _WITH_POSITIONS
-                                and self._markers.get_subscription_count()):
-                wanted[kind.topic] = kind.message, partial(self._on_answer, kind.topic)
-        if self._path.get_subscription_count():
-            wanted['driving_trajectory'] = msg.DrivingTrajectory, self._on_trajectory
-        for topic in [t for t in self._answers if t not in wanted]:
-            self.destroy_subscription(self._answers.pop(topic))
-        for topic, (type_, callback) in wanted.items():
-            if topic not in self._answers:
-                self._answers[topic] = self.create_subscription(
-                    type_, f'{self._answering_node}/{topic}', callback, 10)
-        if not image_wanted:
+        wanted = self._wanted()
+        for topic in [t for t in self._inputs if t not in wanted]:
+            self.destroy_subscription(self._inputs.pop(topic))
+        for topic, (type_, callback, quality) in wanted.items():
+            if topic not in self._inputs:
+                self._inputs[topic] = self.create_subscription(type_, topic, callback, quality)
+        if not self._markers.get_subscription_count():
+            self._remembered = None
+        if not self._image_wanted:
             self._forget_cameras()
             self._history.clear()
             self._unpaired.clear()
@@ -230,7 +246,8 @@ class MimoViewer(Node):
 
     def _on_answer(self, topic: str, answer: Any) -> None:
         if self._markers.get_subscription_count() and isinstance(answer, _WITH_POSITIONS):
-            self._markers.publish(self._marker_array(topic, answer))
+            self._show(topic, answer_markers(answer, _request_text(answer), self._size),
+                       self._lifetime)
         if self._image_wanted:
             self._pair(topic, _request_text(answer), answer)
             if answer.camera and self._cameras_subscribed and answer.camera not in self._cameras:
@@ -258,20 +275,26 @@ class MimoViewer(Node):
 
     # -- markers
 
-    def _marker_array(self, topic: str, answer: Any) -> MarkerArray:
-        """Markers of an answer; those of the topic's previous answer are replaced or deleted."""
-        out = MarkerArray()
-        for marker in _markers(answer, self._size):
-            marker.header.frame_id = answer.position_frame_id
-            marker.header.stamp = answer.header.stamp
-            marker.lifetime = messages.duration(self._lifetime)
-            out.markers.append(marker)
-        count, before = len(out.markers), self._marker_counts.get(topic, 0)
-        out.markers += [Marker(action=Marker.DELETE) for _ in range(before - count)]
-        for number, marker in enumerate(out.markers):
-            marker.ns, marker.id = topic, number
-        self._marker_counts[topic] = count
-        return out
+    def _on_tracked(self, tracked: msg.TrackedAffordances) -> None:
+        goal = tracked.camera, tracked.query  # several may be under way
+        self._show('tracked_affordances', tracked_markers(tracked, self._size), self._lifetime,
+                   goal)
+
+    def _on_remembered(self, remembered: msg.RememberedThings) -> None:
+        self._remembered = remembered
+        self._show_remembered()
+
+    def _show_remembered(self) -> None:
+        if self._remembered is not None:
+            told = Time.from_msg(self._remembered.header.stamp)
+            elapsed = (self.get_clock().now() - told).nanoseconds / 1e9
+            markers = remembered_markers(self._remembered, elapsed, self._size)
+            self._show('memory', markers, lifetime=0.0)
+
+    def _show(
+        self, namespace: str, markers: Iterable[Marker], lifetime: float, source: Hashable = None
+    ) -> None:
+        self._markers.publish(self._marker_arrays.replace(namespace, markers, lifetime, source))
 
     # -- pictures
 
@@ -343,40 +366,6 @@ class MimoViewer(Node):
 def _request_text(answer: Any) -> str:
     """The text of the request that an answer belongs to."""
     return str(getattr(answer, _REQUEST_FIELDS[type(answer)]))
-
-
-def _markers(answer: Any, size: float) -> Iterator[Marker]:
-    """A sphere and a text for each known position, and arrows from step to step of a plan."""
-    if isinstance(answer, msg.TaskPlan):
-        named = [(f'{step.id}. {step.description}', point)
-                 for step in answer.steps for point in step.points]
-    else:
-        named = [(point.label or _request_text(answer), point) for point in answer.points]
-    placed = [(name, point.position) for name, point in named
-              if point.position_status == msg.AffordancePoint.OK]
-    colour = PLAN if isinstance(answer, msg.TaskPlan) else MARK
-    # REP 103: in an optical frame y goes down, in all others z goes up
-    up = (0.0, -size) if 'optical' in answer.position_frame_id else (size, 0.0)
-    for name, position in placed:
-        yield _marker(Marker.SPHERE, colour, (size, size, size), position)
-        above = Point(x=position.x, y=position.y + up[1], z=position.z + up[0])
-        yield _marker(Marker.TEXT_VIEW_FACING, colour, (0.0, 0.0, size), above, name)
-    if isinstance(answer, msg.TaskPlan):
-        for (_, start), (_, end) in itertools.pairwise(placed):
-            arrow = _marker(Marker.ARROW, colour, (size / 4, size / 2, size / 2))
-            arrow.points = [start, end]
-            yield arrow
-
-
-def _marker(
-    kind: int, colour: Sequence[int], scale: tuple[float, float, float],
-    position: Point | None = None, text: str = '',
-) -> Marker:
-    red, green, blue = (part / 255 for part in colour)
-    pose = Pose(position=position or Point())
-    pose.orientation.w = 1.0
-    return Marker(type=kind, action=Marker.ADD, pose=pose, scale=Vector3(**dict(zip('xyz', scale))),
-                  color=ColorRGBA(r=red, g=green, b=blue, a=1.0), text=text)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -35,6 +35,7 @@ from mimo_embodied_ros.core.errors import (
 )
 from mimo_embodied_ros.pictures import jpeg
 from support.documentation import code_blocks, run_python_blocks
+from support.memory_server import MemoryServer, thing
 from support.paths import DOCS
 from support.robot import Robot
 from support.tabletop import INSTRUCTION, SCENE
@@ -180,6 +181,7 @@ def test_many_goals_at_once_all_end_however_long_either_side_is_busy(
 def test_the_examples_of_the_docs_print_what_the_docs_show(ros: Any, tmp_path: Path) -> None:
     robot = Robot(ros).start()
     robot.see()
+    MemoryServer(ros, thing('red cube'), thing('green ball'))
     page = DOCS / 'client.md'
     printed = run_python_blocks(page, ros.environment, tmp_path)
     documented = code_blocks(page, 'text')[0]
@@ -189,8 +191,8 @@ def test_the_examples_of_the_docs_print_what_the_docs_show(ros: Any, tmp_path: P
     lines = printed.replace('cancelled\n', '').splitlines()
     assert lines == [
         *documented.splitlines(), f'the red cube {cube}', f'the green ball {ball}', 'camera',
-        'too old, error_code 7011', 'bottom', 'left of it: True', 'there is a red cube: True',
-        'yes']
+        'too old, error_code 7011', 'red cube map 1.0 2.0', '2 remembered', '1 forgotten', 'bottom',
+        'left of it: True', 'there is a red cube: True', 'yes']
 
 
 def test_a_callback_may_wait_and_may_await(ros: Any, caller: Node, mimo: MimoClient) -> None:

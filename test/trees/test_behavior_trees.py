@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mimo_embodied_ros import action, msg
+from mimo_embodied_ros import action, msg, srv
 from support.documentation import code_blocks
 from support.paths import CONFIG, DOCS, ROOT
 
@@ -59,7 +59,7 @@ def path_of(port: ET.Element) -> str:
 
 
 def test_every_action_is_a_node_and_every_node_is_known() -> None:
-    assert ACTIONS.keys() == NODES.keys() - {'ReadStep', 'LoopStep'}
+    assert ACTIONS.keys() == NODES.keys() - {'ReadStep', 'LoopStep', 'Recall'}
     assert MODEL.attrib == {'BTCPP_format': '4'}
     assert len(NODES) == len(MODEL.find('TreeNodesModel') or ())
 
@@ -102,6 +102,22 @@ def test_defaults_are_those_of_the_goal(name: str) -> None:
         assert port.attrib['default'] == written
     assert needed in (['instruction'], ['query'], ['question'], ['plan'], [])
     assert needed or name == 'PlanDriving'
+
+
+def test_ports_of_recall_are_fields_of_the_service() -> None:
+    request, response = srv.Recall.Request(), srv.Recall.Response()
+    fields: dict[str, set[str]] = {'input_port': set(), 'output_port': set()}
+    for name, port in ports(NODES['Recall']).items():
+        if name in {'service_name', 'server_timeout'}:
+            continue
+        message, field = request if port.tag == 'input_port' else response, path_of(port)
+        assert port.attrib['type'] in cpp_types(field_type(message, field))
+        fields[port.tag].add(field)
+        if port.tag == 'input_port':
+            is_number = port.attrib['type'] in {'double', 'uint32_t'}
+            assert port.attrib['default'] == ('0' if is_number else '')
+    assert fields['input_port'] == request.get_fields_and_field_types().keys() - {'pictures'}
+    assert fields['output_port'] == response.get_fields_and_field_types().keys()
 
 
 def test_the_nodes_for_steps_carry_steps() -> None:
@@ -162,7 +178,8 @@ def test_entries_of_the_blackboard_have_one_type(path: Path) -> None:
 def cpp_ports(text: str) -> dict[str, tuple[str, str]]:
     """Direction and type of the ports that C++ declares, by name."""
     declared = re.findall(r'BT::(In|Out)putPort<(.+?)>\("(\w+)"', text)
-    return {name: (f'{way.lower()}put_port', re.sub(r'\bmsg::', 'mimo_embodied_ros::msg::', kind))
+    return {name: (f'{way.lower()}put_port',
+                   re.sub(r'(?<!:)\bmsg::', 'mimo_embodied_ros::msg::', kind))
             for way, kind, name in declared}
 
 
@@ -181,7 +198,14 @@ def test_the_cpp_of_the_docs_has_the_ports_of_the_model() -> None:
         assert read | written == model.keys()
     model = {n: (p.tag, p.attrib['type']) for n, p in ports(NODES['ReadStep']).items()}
     assert cpp_ports(blocks[1]) == model
-    nav2 = cpp_ports(blocks[2])
+    assert 'RosServiceNode<srv::Recall>' in blocks[2]
+    model = {n: (p.tag, p.attrib['type']) for n, p in ports(NODES['Recall']).items()
+             if n not in {'service_name', 'server_timeout'}}
+    assert cpp_ports(blocks[2]) == model
+    used_ports = re.findall(r'(?:getInput(?:<double>)?|setOutput)\("(\w+)"', blocks[2])
+    assert set(used_ports) == model.keys()
+    assert 'registerNodeType<RecallNode>("Recall", params)' in blocks[3]
+    nav2 = cpp_ports(blocks[4])
     spatial = ports(NODES['AnswerSpatial'])
     assert nav2 == {n: (spatial[n].tag, spatial[n].attrib['type']) for n in nav2}
     (asks,) = ET.parse(FOLDER / 'mobile_base.xml').iter('AnswerSpatial')  # noqa: S314, ours

@@ -32,12 +32,14 @@ from mimo_embodied_ros.trees import (
     Execute,
     Find,
     Plan,
+    Recall,
     Track,
     WaitForFrame,
     tabletop_task,
 )
 from mimo_embodied_ros.trees.tree_pictures import draw_tree
 from support.documentation import run_python_blocks
+from support.memory_server import MemoryServer, thing
 from support.paths import DOCS
 from support.robot import Robot
 from support.robot_process import ACTION, RobotProcess
@@ -183,6 +185,23 @@ def test_points_are_on_the_blackboard_while_they_are_tracked(ros: Any, mimo: Mim
     assert run(ros, root, mimo) is Status.SUCCESS
     assert run(ros, Track('track', 'red cube', camera='rear'), mimo) is Status.FAILURE
     assert error()[0] == ResultCode.INVALID_REQUEST
+
+
+def test_a_thing_is_recalled_where_it_has_a_place(ros: Any, mimo: MimoClient) -> None:
+    lost = {'place_valid': False, 'place_problem': 'the map of then is gone; look again'}
+    memory = MemoryServer(ros, thing('old cup', **lost), thing('cup'), thing('bowl', **lost))
+    Blackboard.set('/mimo/thing', 'cup')
+    assert run(ros, Recall('recall', max_age=60.0), mimo) is Status.SUCCESS, error()
+    assert of('remembered') == [memory.things[1]]
+    assert memory.asked[-1].max_age.sec == 60
+    assert error() == (ResultCode.NONE, '')
+    assert run(ros, Recall('recall', 'bowl'), mimo) is Status.FAILURE
+    assert error() == (ResultCode.NONE, 'the map of then is gone; look again')
+    assert of('remembered') == []
+    assert run(ros, Recall('recall', 'the {thing} of tea'), mimo) is Status.FAILURE
+    assert error() == (ResultCode.NONE, 'not remembered: the cup of tea')
+    assert run(ros, Recall('recall', within=-1.0), mimo) is Status.FAILURE
+    assert error() == (ResultCode.INVALID_REQUEST, 'within is negative; give metres, or 0')
 
 
 def test_statuses_and_errors_of_each_behaviour(ros: Any, mimo: MimoClient) -> None:

@@ -28,6 +28,7 @@ from mimo_embodied_ros.core.query import Query, Task
 from mimo_embodied_ros.ros.images import decode_compressed, decode_image
 from mimo_embodied_ros.ros.messages import content_of, duration, seconds
 from mimo_embodied_ros.viewer.viewer_node import ImageHistory, MimoViewer
+from support.memory_server import MemoryServer, thing
 from support.paths import CONFIG
 from support.robot import FRAME, Robot, parameters
 from support.tabletop import INSTRUCTION, SCENE
@@ -215,6 +216,70 @@ def test_markers_of_affordances_in_an_optical_frame(ros: Any) -> None:
     sphere, text = stage.show(affordances).markers
     assert (sphere.header.frame_id, text.text) == (FRAME, 'the cup')
     assert text.pose.position == Point(x=1.0, y=-0.1, z=0.5)  # y goes down
+
+
+def tracked(query: str, *points: tuple[int, float]) -> Any:
+    """Points in a state, at an x."""
+    return msg.TrackedAffordances(
+        query=query, camera='camera', position_frame_id='odom', header=Header(frame_id=FRAME),
+        points=[msg.TrackedPoint(state=state, point=placed(
+            x, NO_DEPTH if state else OK)) for state, x in points])
+
+
+def test_markers_show_tracked_points_until_they_are_occluded_or_lost(ros: Any) -> None:
+    stage = Stage(ros, msg.TrackedAffordances, 'tracked_affordances', MarkerArray, 'markers',
+                  lifetime=2.5, marker_size=0.1)
+    point = msg.TrackedPoint
+    both = stage.show(tracked('cup', (point.TRACKED, 1.0), (point.TRACKED, 2.0))).markers
+    assert [(m.id, m.type, m.action, m.text) for m in both] == [
+        (0, Marker.SPHERE, Marker.ADD, ''), (1, Marker.TEXT_VIEW_FACING, Marker.ADD, 'cup'),
+        (2, Marker.SPHERE, Marker.ADD, ''), (3, Marker.TEXT_VIEW_FACING, Marker.ADD, 'cup')]
+    assert {(m.ns, m.header.frame_id, seconds(m.lifetime)) for m in both} == {
+        ('tracked_affordances', 'odom', 2.5)}
+    assert [m.pose.position.x for m in both] == [1.0, 1.0, 2.0, 2.0]
+    other = stage.show(tracked('bowl', (point.TRACKED, 3.0))).markers
+    assert not {m.id for m in both} & {m.id for m in other}  # of another goal
+    one = stage.show(tracked('cup', (point.OCCLUDED, np.nan), (point.TRACKED, 2.5))).markers
+    assert [(m.id, m.action) for m in one] == [
+        (0, Marker.ADD), (1, Marker.ADD), (2, Marker.DELETE), (3, Marker.DELETE)]
+    assert one[0].pose.position.x == 2.5
+    none = stage.show(tracked('cup', (point.LOST, np.nan), (point.ASKED_AGAIN, np.nan))).markers
+    assert [(m.id, m.action) for m in none] == [(0, Marker.DELETE), (1, Marker.DELETE)]
+
+
+def test_markers_show_what_is_remembered_fainter_with_age(
+    ros: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('mimo_embodied_ros.viewer.viewer_node._REMEMBERED_S', 0.2)
+    memory = MemoryServer(
+        ros, thing('cup'), thing('bowl', age=600), thing('key', age=7300),
+        thing('ball', age=86400 * 3, missed=0), thing('pan', missed=2),
+        thing('jar', place_valid=False), name='attic')
+    memory.publish()  # before anybody listens
+    ros.node('mimo_viewer', MimoViewer, parameter_overrides=parameters(
+        memory='attic', marker_size=0.1))
+    node, got = ros.node('other'), list[Any]()
+    ros.wait_for(lambda: node.count_publishers('/mimo_viewer/markers'))
+    assert memory.listeners() == 0
+    subscription = node.create_subscription(
+        MarkerArray, '/mimo_viewer/markers', got.append, 10)
+    markers = ros.wait_for(lambda: got and got[0]).markers
+    labels = [m for m in markers if m.type == Marker.TEXT_VIEW_FACING]
+    assert [m.text.split(', ')[0] for m in labels] == ['cup', 'bowl', 'key', 'ball', 'pan']
+    assert [m.text.split(', ')[1] for m in labels[1:4]] == ['10 min ago', '2 h ago', '3 d ago']
+    assert [m.color.a for m in labels] == pytest.approx([1.0, 0.5, 0.25, 0.25, 0.25], abs=0.05)
+    for marker in markers:
+        assert (marker.ns, marker.header) == ('memory', Header(frame_id='map'))
+        assert marker.frame_locked
+        assert seconds(marker.lifetime) == 0.0
+    assert labels[0].pose.position == Point(x=1.0, y=2.0, z=0.6)
+    ros.wait_for(lambda: len(got) > 2)  # told once, and shown anew for those who listen later
+    assert [m.id for m in got[-1].markers] == [m.id for m in markers]
+    memory.things = [thing('cup', age=119)]
+    memory.publish()
+    ros.wait_for(lambda: [m.text for m in got[-1].markers] == ['', 'cup, 2 min ago'])
+    ros.call(node.destroy_subscription, subscription)
+    ros.wait_for(lambda: memory.listeners() == 0)
 
 
 def test_a_path_is_that_of_the_trajectory(ros: Any) -> None:

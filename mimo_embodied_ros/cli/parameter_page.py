@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimo_embodied_ros.execution import executor_parameters
+from mimo_embodied_ros.memory_node import memory_parameters
 from mimo_embodied_ros.node import settings
 from mimo_embodied_ros.ros.parameters import COUNT
 from mimo_embodied_ros.simulation import simulation_parameters
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 _INTRODUCTION = """\
 # Parameters
 
-The parameters of the nodes `mimo_embodied`, `mimo_executor`, `mimo_viewer` and `simulation`. `make
-docs` makes this page from the tables in the code; `ros2 param describe /mimo_embodied NAME` says
-the same.
+The parameters of the nodes `mimo_embodied`, `mimo_executor`, `mimo_memory`, `mimo_viewer` and
+`simulation`. `make docs` makes this page from the tables in the code; `ros2 param describe
+/mimo_embodied NAME` says the same.
 [config/](../config) has files with parameters, and each launch file takes such a file.
 
 *changes* says when a new value takes effect: **live**: with the next request; **configure**: when
@@ -48,6 +49,8 @@ _SECTIONS = (
     ('Life', 'Every node also has `use_sim_time`: `true` with a bag or a simulator.',
      settings.LIFE),
     ('Executor', 'Parameters of the node `mimo_executor`.', executor_parameters.PARAMETERS),
+    ('Memory', 'Parameters of the node `mimo_memory`; see [memory.md](memory.md).',
+     memory_parameters.PARAMETERS),
     ('Viewer', 'Parameters of the node `mimo_viewer`.', viewer_parameters.PARAMETERS),
     ('Simulation', 'Parameters of the node `simulation`; see [simulation.md](simulation.md).',
      simulation_parameters.PARAMETERS),

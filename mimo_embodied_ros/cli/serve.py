@@ -1,4 +1,4 @@
-"""``serve``, ``view`` and ``execute``: the nodes, as ``ros2 run`` starts them."""
+"""``serve``, ``view``, ``remember`` and ``execute``: the nodes, as ``ros2 run`` starts them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+_WITH_IMAGES = ('node.lifecycle_node', 'viewer.viewer_node')
+
 
 def add_commands(commands: Any) -> None:
     """Add the commands."""
@@ -21,6 +23,9 @@ def add_commands(commands: Any) -> None:
         ('view', 'viewer.viewer_node', 'draw the answers of the node, for RViz and Foxglove',
          'Run the ROS 2 node mimo_viewer: draw the answers of mimo_embodied for subscribers.',
          'mimo-embodied view -p node:=mimo_embodied -r __ns:=/robot1'),
+        ('remember', 'memory_node.memory_node', 'remember what answers have shown where',
+         'Run the ROS 2 node mimo_memory: remember the places of what mimo_embodied has found.',
+         'mimo-embodied remember -p file:=robot1.db -p odometry_topic:=/odom'),
         ('execute', 'execution.executor_node', "execute plans with the robot's own actions",
          'Run the ROS 2 node mimo_executor: execute plans of skills, checked by mimo_embodied.',
          'mimo-embodied execute -p skills_file:=skills.yaml -p target_frame:=base_link'),
@@ -33,7 +38,7 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Start the node with all options as ``--ros-args``."""
-    if options.module != 'execution.executor_node':  # which gets no images
+    if options.module in _WITH_IMAGES:
         carry_large_images()
     main = import_module(f'mimo_embodied_ros.{options.module}').main
     return int(main(ros_arguments(options)))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from mimo_embodied_ros.core.errors import InvalidRequestError
+from mimo_embodied_ros.core.instruction_matching import within
 
 from .merging import is_late, merged, moved, new_thing, reach, same_place
 from .records import ANYWHERE, Box, Records
@@ -14,7 +15,7 @@ from .sighting import RememberedSearch, RememberedThing
 from .words import fit, subject_words
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from .sighting import Sighting, Vector
@@ -56,6 +57,19 @@ class Memory:
     def begin_session(self, frame_id: str, session: str) -> None:
         """Say which session of a frame is the present one: only its places are known."""
         self._sessions[frame_id] = session
+
+    @property
+    def sessions(self) -> Mapping[str, str]:
+        """The present session of each frame that has one."""
+        return self._sessions
+
+    def latest_session(self, frame_id: str) -> tuple[str, int]:
+        """Return the session in which something was seen last in a frame, and its stamp; '', 0."""
+        seen = [(item.stamp_ns, item.session)
+                for items in (self._records.things(), self._records.searches())
+                for item in items if item.frame_id == frame_id]
+        stamp_ns, session = max(seen, default=(0, ''))
+        return session, stamp_ns
 
     @property
     def bytes(self) -> int:
@@ -188,12 +202,14 @@ class Memory:
     def _miss(self, sighting: Sighting, seen: Collection[int]) -> None:
         """Count a view that shows the places of things without them."""
         view, stamp_ns = sighting.view, sighting.stamp_ns
-        if not (sighting.complete and view and subject_words(sighting.question)):
+        wanted = subject_words(sighting.question)
+        if not (sighting.complete and view and wanted):
             return
         for thing in self._of(sighting, Box(*view.bounds(_FARTHEST_M))):
             known_ns = thing.stamp_ns, thing.missed_ns
             if (thing.id not in seen and view.shows(thing.position)
-                    and fit(sighting.question, thing.name)
+                    # a "cup" may be there where no "red cup" is
+                    and within(wanted, subject_words(thing.name))
                     # an image counts once, and not where another answer has seen the thing in it
                     and stamp_ns not in known_ns and not is_late(stamp_ns, max(known_ns))):
                 self._records.write(replace(

@@ -11,15 +11,16 @@ from nav_msgs.msg import Odometry as OdometryMsg
 
 from mimo_embodied_ros.core.ego_motion import PATH_STEP_NS
 from mimo_embodied_ros.core.errors import BadEncodingError, InvalidRequestError
-from mimo_embodied_ros.core.frames import Odometry
 from mimo_embodied_ros.geometry.odometry import interpolate, is_valid_at, why_not_valid_at
-from mimo_embodied_ros.ros.stamps import nanoseconds_of
+from mimo_embodied_ros.ros.odometry import odometry_of
 from mimo_embodied_ros.ros.streams import Decoded, Message, Stream, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rclpy.lifecycle import LifecycleNode
+
+    from mimo_embodied_ros.core.frames import Odometry
 
 _KEPT = 512  # two seconds and more of a fast publisher
 _KEPT_POSES = 8  # decoded messages
@@ -41,7 +42,7 @@ class OdometryStream:
         self.malformed: Counter[str] = Counter()
         self.stream = Stream(node, OdometryMsg, topic, 'odometry_topic', kept=_KEPT, polled=False,
                              optional=True, malformed=self.malformed)
-        self._poses = Decoded(odometry_of, self.malformed, _KEPT_POSES)
+        self._poses = Decoded(_odometry_of, self.malformed, _KEPT_POSES)
 
     def motion(
         self, stamp_ns: int, wait_s: float, stopped: Callable[[], bool], *, needed: bool = True
@@ -114,19 +115,5 @@ class OdometryStream:
         return interpolate(poses[0], poses[-1], stamp_ns) if poses else None
 
 
-def odometry_of(message: Message) -> Odometry:
-    """Read a serialised nav_msgs/Odometry.
-
-    Raises:
-        BadEncodingError: the bytes are no such message, or its stamp is no time.
-
-    """
-    msg = read(message, OdometryMsg)
-    pose, twist = msg.pose.pose, msg.twist.twist
-    at, turn = pose.position, pose.orientation
-    return Odometry(
-        nanoseconds_of(msg.header.stamp), msg.header.frame_id, msg.child_frame_id,
-        (at.x, at.y, at.z), (turn.x, turn.y, turn.z, turn.w),
-        (twist.linear.x, twist.linear.y, twist.linear.z),
-        (twist.angular.x, twist.angular.y, twist.angular.z),
-    )
+def _odometry_of(message: Message) -> Odometry:
+    return odometry_of(read(message, OdometryMsg))

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _ASK_AGAIN_S = 1.0  # where the goal does not say
 _KIND = next(kind for kind in KINDS if kind.action is FindAffordances)
 # of a question, which a goal has as well
-_SHARED = ('query', 'task', 'max_image_age', 'timeout', 'thinking', 'system_prompt',
+_SHARED = ('query', 'task', 'target_frame', 'max_image_age', 'timeout', 'thinking', 'system_prompt',
            'thinking_tokens', 'max_new_tokens', 'structured', 'caller')
 
 

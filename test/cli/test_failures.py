@@ -325,6 +325,7 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize('command', [
     ('play', BAG, '--loop'), ('serve',), ('view',), ('simulate', 'drawn'),
+    ('remember', '-p', "file:=''"),
     ('execute', '-p', f'skills_file:={ROOT}/config/skills/tabletop.yaml')], ids=lambda c: c[0])
 def test_what_runs_until_it_is_interrupted_then_ends_with_0(
     ros: Ros, command: tuple[str | Path, ...]

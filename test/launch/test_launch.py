@@ -21,6 +21,8 @@ from mimo_embodied_ros.core.tasks import TASKS
 from mimo_embodied_ros.execution import executor_parameters
 from mimo_embodied_ros.execution.executor_node import MimoExecutor
 from mimo_embodied_ros.launching import server_command
+from mimo_embodied_ros.memory_node import memory_parameters
+from mimo_embodied_ros.memory_node.memory_node import MimoMemory
 from mimo_embodied_ros.node import settings
 from mimo_embodied_ros.node.lifecycle_node import MimoEmbodied
 from mimo_embodied_ros.simulation.simulation_node import Simulation
@@ -246,6 +248,17 @@ def test_the_executor_gets_its_arguments(ros: Any, launched: Any, tmp_path: Path
     assert node.get_parameter('target_frame').value == 'base_link'
     assert node._parameter_overrides.keys() - {'use_sim_time'} <= {
         p.name for p in executor_parameters.PARAMETERS}
+
+
+def test_the_memory_gets_its_arguments(ros: Any, launched: Any, tmp_path: Path) -> None:
+    (started,) = launched(LAUNCH / 'memory.launch.py', file=str(tmp_path / 'memory.db'),
+                          namespace='robot1', fixed_frames="['map', 'dock']", map_id='hall')
+    assert (ROOT / 'scripts' / f'{started.program}.in').is_file()
+    node = ros.node('another_name', MimoMemory, cli_args=started.arguments)
+    assert node.get_fully_qualified_name() == '/robot1/mimo_memory'
+    assert set(node.memory.sessions.items()) == {('map', 'hall'), ('dock', 'hall')}
+    assert node._parameter_overrides.keys() - {'use_sim_time'} <= {
+        p.name for p in memory_parameters.PARAMETERS}
 
 
 def test_a_bag_is_played_in_its_own_time(ros: Any, launched: Any) -> None:

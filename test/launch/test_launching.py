@@ -111,6 +111,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ('car', ['robot_file:=misspelt.yaml'], 'there is no parameter max_image_agee; max_image_age'),
     ('car', ['image_topic:=/a'], 'there is no parameter camera.image_topic'),
     ('mobile_base', ['device:=gpu'], "device 'gpu' is not known"),
+    ('memory', ['file:=/proc/memory.db'], 'memory /proc/memory.db: No such file'),
     ('executor', ['skills_file:=/nowhere'], '/nowhere cannot be read as skills'),
     ('bag', ['bag:=/nowhere'], '/nowhere does not exist'),
     ('vllm_server', ['vllm:=no_vllm'], 'there is no program no_vllm; run `pip install vllm`'),

@@ -80,6 +80,7 @@ print(get_package_share_directory("mimo_embodied_ros"))'""")
     ('mimo_embodied', '-p model:=/nowhere/model', 'MODEL_NOT_READY'),
     ('mimo_viewer', '-p jpeg_quality:=0', 'jpeg_quality'),
     ('mimo_executor', '', 'skills_file is empty'),
+    ('mimo_memory', '-p file:=/proc/memory.db', '/proc/memory.db'),
 ])
 def test_nodes_are_where_ros2_run_looks(
     installed: Path, program: str, arguments: str, says: str

@@ -41,11 +41,12 @@ ALLOWED = {
     'viewer': {'core', 'program', 'ros', 'annotate', 'pictures', 'msg', 'srv'},
     'client': {'core', 'ros', 'srv', 'action'},
     'trees': {'core', 'client', 'pictures', 'msg', 'action'},
+    'memory_node': {'core', 'program', 'geometry', 'memory', 'ros', 'msg', 'srv'},
     'execution': {'core', 'program', 'geometry', 'ros', 'client', 'msg', 'action'},
     'simulation': {'core', 'program', 'geometry', 'worlds', 'ros', 'share', 'action'},
-    'cli': {'core', 'engine', 'evaluation', 'ros', 'node', 'viewer', 'execution', 'share',
-            'annotate', 'program', 'bags', 'pictures', 'videos', 'msg', 'srv', 'action', 'client',
-            'trees', 'simulation', 'worlds', 'geometry', 'serving'},
+    'cli': {'core', 'engine', 'evaluation', 'ros', 'node', 'viewer', 'memory_node', 'execution',
+            'share', 'annotate', 'program', 'bags', 'pictures', 'videos', 'msg', 'srv', 'action',
+            'client', 'trees', 'simulation', 'worlds', 'geometry', 'serving'},
 }
 FILES = sorted(SOURCE.rglob('*.py'))
 

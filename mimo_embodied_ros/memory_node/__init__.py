@@ -1,0 +1,1 @@
+"""The node that remembers what was seen where."""

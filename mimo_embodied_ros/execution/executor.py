@@ -19,6 +19,7 @@ from mimo_embodied_ros.ros.placeholders import fill_placeholders, placeholder_va
 
 from .plan_state import HeldFact
 from .questions import DONE, POSSIBLE, NoModelError, Questions
+from .recollection import Recollection
 from .robot_calls import (
     StillRunningError,
     check_services,
@@ -31,7 +32,7 @@ from .senses import sense
 from .wording import argument_words, reworded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from mimo_embodied_ros.client import MimoClient
     from mimo_embodied_ros.core.skills import Skill
@@ -54,6 +55,7 @@ class ExecutionConfig:
         stand_off: distance from an object at which a base stops, metres.
         check_goal: whether the model is asked after the last step if the instruction is done.
         wait_for_model_s: seconds for which the node that answers may be absent or not ready.
+        memory: name of the node that remembers; empty: there is none.
 
     """
 
@@ -65,6 +67,7 @@ class ExecutionConfig:
     stand_off: float = 0.8
     check_goal: bool = True
     wait_for_model_s: float = 0.0
+    memory: str = ''
 
 
 class Execution:
@@ -90,6 +93,8 @@ class Execution:
         self._questions = Questions(
             mimo, state.cameras, config.settle_s, config.wait_for_model_s, control,
             lambda reason: self._report(ExecutionStatus.WAITING, text=reason), self._report_paused)
+        self._recollection = Recollection(
+            mimo, config.memory, config.target_frame, config.skills, config.policies, control)
 
     @property
     def fault(self) -> MimoError | None:
@@ -147,6 +152,7 @@ class Execution:
         result = self._questions.ask(
             self._mimo.plan, state.instruction, facts=facts, skills=state.plan.skills,
             open_ended=state.plan.open_ended, max_steps=state.plan.max_steps,
+            remembered=self._recollection.sentences(state.instruction),
             target_frame=self._config.target_frame)
         if not result.plan.steps:
             msg = f'the model says that this cannot be done: {state.instruction}'
@@ -271,21 +277,11 @@ class Execution:
         if policy.look:
             self._report(ExecutionStatus.LOOKING, step, attempt, step.description)
             self._find_things(step, words)
-        skill, config = self._config.skills[step.skill], self._config
+        skill = self._config.skills[step.skill]
         step.status, self._state.goal_ids = TaskStep.EXECUTING, goal_ids(skill.runs)
         self._state.servers = {}
         self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
-        values = placeholder_values(step, skill, config.target_frame, config.stand_off)
-        results = {}
-        for call, goal_id in zip(skill.runs, self._state.goal_ids):
-            if not call.action:  # noted before it is called
-                self._state.servers[call.name] = self._questions.noted(
-                    find_servers, self._mimo, call.name, self._control)
-                self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
-            fields = fill_placeholders(call.fields, step, values)
-            results[call.name] = self._questions.noted(
-                make_call, self._mimo, call, fields, goal_id, self._control)
-        self._control.checkpoint(self._report_paused, config.settle_s)
+        results = self._run_skill(step, attempt, self._state.goal_ids)
         condition = self._asked_condition(step)
         if condition or skill.conditions:
             self._report(ExecutionStatus.VERIFYING, step, attempt, condition or step.description)
@@ -295,6 +291,21 @@ class Execution:
             msg = f'the robot did it, but the model says that this is not so: {condition}'
             raise StepFailedError(msg)
         return ''
+
+    def _run_skill(self, step: Any, attempt: int, ids: Sequence[str]) -> dict[str, Any]:
+        """Make the calls of a step's skill; return their results by their names."""
+        skill, config, results = self._config.skills[step.skill], self._config, {}
+        values = placeholder_values(step, skill, config.target_frame, config.stand_off)
+        for call, goal_id in zip(skill.runs, ids):
+            if not call.action:  # noted before it is called
+                self._state.servers[call.name] = self._questions.noted(
+                    find_servers, self._mimo, call.name, self._control)
+                self._report(ExecutionStatus.EXECUTING, step, attempt, step.description)
+            fields = fill_placeholders(call.fields, step, values)
+            results[call.name] = self._questions.noted(
+                make_call, self._mimo, call, fields, goal_id, self._control)
+        self._control.checkpoint(self._report_paused, config.settle_s)
+        return results
 
     def _asked_condition(self, step: Any) -> str:
         """The words that the model is asked about when a step has ended; empty: it is not asked."""
@@ -318,14 +329,30 @@ class Execution:
         for argument in step.arguments:
             if argument.type not in GROUNDED or argument.grounding == SkillArgument.HELD:
                 continue
-            result = self._questions.ask(
-                self._mimo.find, words(argument.value), target_frame=self._config.target_frame)
-            points = [point for point in result.affordances.points if point.in_image]
-            if not points:
-                msg = f'{argument.value} is not visible'
+            point = self._find(argument.value, words)
+            if point is None:
+                why = f'; {said}' if (said := self._recollection.problem) else ''
+                msg = f'{argument.value} is not visible{why}'
                 raise StepFailedError(msg)
-            argument.grounding, argument.point = SkillArgument.SEEN, points[0]
+            argument.grounding, argument.point = SkillArgument.SEEN, point
         step.points = [a.point for a in step.arguments if a.grounding == SkillArgument.SEEN]
+
+    def _find(self, name: str, words: Callable[[str], str]) -> Any:
+        """Find a thing; where it is not visible, look where it was seen last. None: nowhere."""
+        point = self._visible(words(name))
+        for look in () if point is not None else self._recollection.looks(name):
+            self._report(ExecutionStatus.LOOKING, text=look.description)
+            self._run_skill(look, 0, goal_ids(self._config.skills[look.skill].runs))
+            point = self._visible(words(name))
+            if point is not None:
+                break
+        return point
+
+    def _visible(self, name: str) -> Any:
+        """The best point of a thing in a new image; None: it is not there."""
+        result = self._questions.ask(
+            self._mimo.find, name, target_frame=self._config.target_frame)
+        return next((p for p in result.affordances.points if p.in_image), None)
 
     def _succeed(self, step: Any, attempt: int, said: str = '') -> None:
         """Note the facts that a successful step gives and ends, and who says that it is done."""

@@ -74,11 +74,13 @@ class MimoExecutor(Node):
         self._config = ExecutionConfig(
             skills, load_policy(settings['policy_file'], skills), settings['target_frame'],
             settings['max_plans'], settings['settle'], settings['stand_off'],
-            settings['check_goal'], settings['wait_for_model'])
+            settings['check_goal'], settings['wait_for_model'], settings['memory'])
         self._state_file = StateFile(
             settings['state_file'], self.get_fully_qualified_name(), skills)
         self._waiting_for = ''  # why the plan under way waits for the model
-        self._mimo = MimoClient(self, settings['node'], wait_s=settings['wait_for_server'])
+        self._mimo = MimoClient(
+            self, settings['node'], wait_s=settings['wait_for_server'],
+            memory=settings['memory'] or 'mimo_memory')
         self._paused = False
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._status = self.create_publisher(ExecutionStatus, '~/status', 10)

@@ -13,6 +13,9 @@ PARAMETERS = (
               path=True),
     Parameter('target_frame', '', "Frame of the positions that the skills' calls get: z points "
               "up, and the origin is the robot's base. Empty: no 3D positions.", read_only=True),
+    Parameter('memory', '', 'Name of the node that remembers, such as mimo_memory: plans are told '
+              'what it knows, and things that are not visible are looked for where they were seen '
+              'last. Empty: none.', read_only=True),
     Parameter('max_plans', 4, 'Most plans for one goal, the first plan included.', (1, 100),
               read_only=True),
     Parameter('settle', 0.5, 'Time after a step until the cameras show its result; the model gets '

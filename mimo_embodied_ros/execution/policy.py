@@ -18,6 +18,9 @@ A file maps the names of skills, and ``default`` for all others, to fields::
 ``after``
     Whether the model is asked if the step's success condition holds (default: true). What the robot
     itself can say of it is looked at in any case.
+``finds``
+    Whether the skill is done to look for a thing that is not visible where it was seen last, if
+    there is a memory (default: false); for skills such as "look at" and "go to".
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ class StepPolicy:
     before: bool = True
     look: bool = True
     after: bool = True
+    finds: bool = False
 
 
 def load_policy(path: Path | str, skills: Collection[str]) -> dict[str, StepPolicy]:

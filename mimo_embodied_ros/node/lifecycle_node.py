@@ -358,11 +358,13 @@ async def _autostart(node: MimoEmbodied) -> bool:
     return True
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(
+    args: Sequence[str] | None = None, make: Callable[[], MimoEmbodied] = MimoEmbodied
+) -> int:
     """Run the node until it is interrupted; exit code 1 when it cannot start."""
     keep_freed_blocks()
     cv2.setNumThreads(1)  # on a busy robot its threads wait for each other longer than they save
-    return process.run(MimoEmbodied, NAME, args, _autostart)
+    return process.run(make, NAME, args, _autostart)
 
 
 if __name__ == '__main__':

@@ -36,6 +36,7 @@ _ARRIVED, _FACING = 0.02, 0.03  # metres; radians
 _AHEAD = 0.8  # metres along the way that the base heads for
 _SCAN_TICKS = 15  # from look to look of the depth camera
 _LIMIT_S, _STOP_S = 60.0, 2.0
+_SLOW = 0.1  # metres a second, to where nothing is known yet
 
 
 class BaseSkills:
@@ -66,6 +67,35 @@ class BaseSkills:
         try:
             problem = yield from self._approach(np.array([x, y]), 0.0)
             return problem or (yield from self._face(lambda: _wrapped(yaw - self._world.pose[2])))
+        finally:
+            self._world.drive(0, 0)
+
+    def follow(self, where: Callable[[], Floats | None]) -> Motion:
+        """Drive straight to `STAND_OFF` before a point that moves, and face it.
+
+        Args:
+            where: returns (2,) metres in odom, asked at each tick; None: it is not known. Then the
+                base drives slowly to where the point was, or ahead at first.
+
+        """
+        world, at = self._world, None
+        try:
+            for _ in range(round(_LIMIT_S / TICK)):
+                known = where()
+                at = at if known is None else known
+                if at is None:
+                    world.drive(_SLOW, 0)
+                else:
+                    way = at - world.pose[:2]
+                    rest = float(np.linalg.norm(way)) - _STAND
+                    turn = _wrapped(_angle(*way) - world.pose[2])
+                    if known is not None and abs(rest) < _ARRIVED and abs(turn) < _FACING:
+                        return (yield from self._stop())
+                    self._steer(rest, turn, MAX_SPEED if known is not None else _SLOW)
+                yield
+                if world.bumped:
+                    return 'the base bumped into something'
+            return f'the base did not arrive within {_LIMIT_S:g} s'
         finally:
             self._world.drive(0, 0)
 
@@ -127,9 +157,9 @@ class BaseSkills:
                 return f'the base bumped into something on its way to {_words(goal)}'
         return f'the base did not come to {_words(goal)} within {_LIMIT_S:g} s'
 
-    def _steer(self, left: float, turn: float) -> None:
+    def _steer(self, left: float, turn: float, most: float = MAX_SPEED) -> None:
         """Drive towards what is ``turn`` radians to the left, and stop in ``left`` metres."""
-        speed = min(MAX_SPEED, 1.2 * left) * max(0.0, math.cos(turn)) ** 3
+        speed = min(most, 1.2 * left) * max(0.0, math.cos(turn)) ** 3
         self._world.drive(speed, float(np.clip(2.5 * turn, -MAX_TURN, MAX_TURN)))
 
     def _turn_to(self, goal: Floats) -> Generator[None, None, str]:

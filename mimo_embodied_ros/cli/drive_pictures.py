@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-_RECENT = 20  # images, among which that of the newest points is
+_RECENT = 40  # images, among which that of the newest points is
 _EVERY_S = 0.5  # seconds between two pictures of a drive
 _WIDTH = 3  # of ways, pixels
 

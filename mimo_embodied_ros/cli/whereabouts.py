@@ -41,8 +41,8 @@ class Whereabouts(Protocol):
 class Tracked:
     """Where a thing is in the newest image, by TrackAffordances.
 
-    The model is asked again and again, as with `Asked`; an answer takes over from the last one when
-    it has a position in the newest image.
+    The model is asked again and again, as with `Asked`; a new answer takes over, unless it has no
+    position in the newest image and the last one does.
     """
 
     def __init__(self, mimo: MimoClient, query: str, frame: str) -> None:
@@ -64,12 +64,13 @@ class Tracked:
 
     def where(self) -> Floats | None:
         """Return (2,) metres; None: the point is not seen, or its depth is not known."""
-        if self._next.is_done():  # there was no answer
-            self._next = self._begin()
-        if _place(self._next) is not None:
-            if self._goal is not self._next:
-                self._goal.cancel()
-            self._goal, self._next = self._next, self._begin()
+        if self._next.is_done() or _newest(self._next) is not None:
+            old, new = self._goal, self._next
+            if _place(new) is None and _place(old) is not None:
+                old, new = new, old
+            if old is not new:
+                old.cancel()
+            self._goal, self._next = new, self._begin()
         return _place(self._goal)
 
     def words(self) -> str:

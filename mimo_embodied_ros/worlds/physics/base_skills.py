@@ -36,7 +36,7 @@ _ARRIVED, _FACING = 0.02, 0.03  # metres; radians
 _AHEAD = 0.8  # metres along the way that the base heads for
 _SCAN_TICKS = 15  # from look to look of the depth camera
 _LIMIT_S, _STOP_S = 60.0, 2.0
-_SLOW = 0.1  # metres a second, to where nothing is known yet
+_SLOW = 0.1  # metres or radians a second, to find what is not seen
 
 
 class BaseSkills:
@@ -75,23 +75,24 @@ class BaseSkills:
 
         Args:
             where: returns (2,) metres in odom, asked at each tick; None: it is not known. Then the
-                base drives slowly to where the point was, or ahead at first.
+                base turns slowly to the side on which the point was, or drives slowly ahead at
+                first.
 
         """
-        world, at = self._world, None
+        world, search = self._world, (_SLOW, 0.0)
         try:
             for _ in range(round(_LIMIT_S / TICK)):
-                known = where()
-                at = at if known is None else known
+                at = where()
                 if at is None:
-                    world.drive(_SLOW, 0)
+                    world.drive(*search)
                 else:
                     way = at - world.pose[:2]
                     rest = float(np.linalg.norm(way)) - _STAND
                     turn = _wrapped(_angle(*way) - world.pose[2])
-                    if known is not None and abs(rest) < _ARRIVED and abs(turn) < _FACING:
+                    if abs(rest) < _ARRIVED and abs(turn) < _FACING:
                         return (yield from self._stop())
-                    self._steer(rest, turn, MAX_SPEED if known is not None else _SLOW)
+                    self._steer(rest, turn)
+                    search = 0.0, math.copysign(_SLOW, turn)
                 yield
                 if world.bumped:
                     return 'the base bumped into something'
@@ -157,9 +158,9 @@ class BaseSkills:
                 return f'the base bumped into something on its way to {_words(goal)}'
         return f'the base did not come to {_words(goal)} within {_LIMIT_S:g} s'
 
-    def _steer(self, left: float, turn: float, most: float = MAX_SPEED) -> None:
+    def _steer(self, left: float, turn: float) -> None:
         """Drive towards what is ``turn`` radians to the left, and stop in ``left`` metres."""
-        speed = min(most, 1.2 * left) * max(0.0, math.cos(turn)) ** 3
+        speed = min(MAX_SPEED, 1.2 * left) * max(0.0, math.cos(turn)) ** 3
         self._world.drive(speed, float(np.clip(2.5 * turn, -MAX_TURN, MAX_TURN)))
 
     def _turn_to(self, goal: Floats) -> Generator[None, None, str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _DISTANCE, _BEARING = (2.0, 4.0), math.radians(20)  # metres to the thing; angle from ahead
 _ASIDE = 0.5, 1.2  # metres by which it is pushed
 _AFTER = 0.2, 0.6  # share of the way to the thing that the base has driven then
+_DRIVES = 0.2  # metres a second, from which on the base drives and does not search
 _PUSH_S = 1.5
 _CLEAR = 0.35  # metres that stay free beside ways of base and thing
 _TO_WALL = 0.45  # metres between a wall and the circle of the thing
@@ -35,7 +36,7 @@ class Push(NamedTuple):
 
     Attributes:
         velocity: (2,) metres a second.
-        after: metres that the base has driven when it begins.
+        after: metres that the base has driven, faster than it searches, when it begins.
 
     """
 
@@ -66,6 +67,8 @@ class PushedRoom(BaseRoom):
         with self.lock:
             self._apply()
             super().step(seconds)
+            speed = float(self.twist[0])
+            self._driven += speed * seconds if speed > _DRIVES else 0.0
 
     @property
     def pushed(self) -> float:
@@ -91,11 +94,12 @@ class PushedRoom(BaseRoom):
     def _begin(self) -> None:
         super()._begin()
         self._until = math.inf  # when the push ends, seconds
+        self._driven = 0.0  # metres
 
     def _apply(self) -> None:
         body = self.model.body(self.room.things[0].name)
         time = self.data.time
-        if self._until == math.inf and math.hypot(*self.true_pose()[:2]) >= self.push.after:
+        if self._until == math.inf and self._driven >= self.push.after:
             self._until = time + _PUSH_S
         force = self.data.xfrc_applied[body.id]
         force[:] = 0

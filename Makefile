@@ -34,7 +34,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-arm demo-pick demo-base test test-colcon test-fleet test-torchao test-transformers-4 test-vllm lint fuzz soak eval injections bench bench-fleet bench-intake bench-tracking geometry train docs bag lock clean
+.PHONY: help setup demo demo-arm demo-pick demo-base demo-drive test test-colcon test-fleet test-torchao test-transformers-4 test-vllm lint fuzz soak eval injections bench bench-fleet bench-intake bench-tracking geometry train docs bag lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
@@ -85,6 +85,9 @@ demo-pick: $(INSTALLED)  ## do a task on 50 simulated tables; see demo_pick_out/
 
 demo-base: $(INSTALLED)  ## let a base go to a thing in 50 simulated rooms; see demo_base_out/
 	@$(BIN)/mimo-embodied demo-base
+
+demo-drive: $(INSTALLED)  ## let a base drive to what is pushed aside, with tracking and without; see demo_drive_out/
+	@$(BIN)/mimo-embodied demo-drive
 
 test: lint  ## run ruff, mypy and all tests but those of test-colcon and test-vllm, and see what they cover
 	@echo "--- Testing with ROS 2 $(ROS_DISTRO)"
@@ -204,4 +207,4 @@ lock: $(PACKAGES)  ## write the versions of all packages in .venv to requirement
 	  } > $(LOCK).new && mv $(LOCK).new $(LOCK)
 
 clean:  ## remove everything that make has made, a training under way too
-	rm -rf .venv .venv-* build bench_out demo_out demo_arm_out demo_pick_out demo_base_out eval_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build bench_out demo_out demo_arm_out demo_pick_out demo_base_out demo_drive_out eval_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

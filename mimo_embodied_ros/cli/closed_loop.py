@@ -18,12 +18,12 @@ from mimo_embodied_ros.core.errors import InvalidRequestError, ResultCode
 from mimo_embodied_ros.share import import_extra
 
 from .output import model_argument, path_argument, write_json
-from .processes import module_command, node_command, running, tail
+from .processes import module_command, running, tail
 
 if TYPE_CHECKING:
     import argparse
     import subprocess
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -69,21 +69,32 @@ def add_scene_arguments(command: argparse.ArgumentParser, out: str) -> None:
                          help='folder or hub name of a model (default: the embedded one)')
 
 
-class Loop(NamedTuple):
-    """What runs during a demo.
+class Stage(NamedTuple):
+    """A simulation, and who acts in it.
 
     Attributes:
         simulation: node of the world.
-        watcher: draws what is answered.
-        mimo: client of the node and the executor.
-        programs: processes of node and executor, by their logs.
+        mimo: client of the programs.
+        programs: processes of other nodes, by their logs.
 
     """
 
     simulation: Simulation
-    watcher: Watcher
     mimo: MimoClient
     programs: dict[Path, subprocess.Popen[bytes]]
+
+
+class Loop(NamedTuple):
+    """What runs during a demo of the closed loop.
+
+    Attributes:
+        stage: of the world, with the node and the executor.
+        watcher: draws what is answered.
+
+    """
+
+    stage: Stage
+    watcher: Watcher
 
 
 def check_scenes(options: argparse.Namespace) -> None:
@@ -116,6 +127,54 @@ def run_loop(
         parameters: of the simulation.
 
     """
+    from mimo_embodied_ros.share import share_folder
+
+    config = share_folder() / 'config'
+    skills_file, policy = str(config / 'skills' / skills), config / 'policies' / skills
+    with run_stage(options, world, {
+        'node': seeing_node(options, {'skills_file': skills_file, **node_parameters}),
+        'executor': module_command('execution.executor_node', {
+            'skills_file': skills_file, 'policy_file': str(policy) if policy.exists() else '',
+            'target_frame': world.frame, 'wait_for_server': str(START_S),
+            'wait_for_model': str(START_S), 'use_sim_time': 'true'}),
+    }, **parameters) as stage:
+        yield Loop(stage, Watcher(stage.mimo.node, state))
+
+
+def seeing_node(
+    options: argparse.Namespace, parameters: Mapping[str, str],
+    module: str = 'node.lifecycle_node',
+) -> list[str]:
+    """Return the command of a node that sees what the simulation's first camera does.
+
+    Args:
+        options: of the command, see `add_scene_arguments`.
+        parameters: of the node, besides those of the model and the camera's topics.
+        module: of the node.
+
+    """
+    model = options.model
+    return module_command(module, {
+        'model': str(Path(model).resolve()) if Path(model or '-').exists() else model,
+        'timeout': str(ANSWER_S), 'tf_buffer': '0.0', 'use_sim_time': 'true',
+        'camera.reliable': 'true', 'camera.image_topic': 'camera/color/image_raw',
+        'camera.depth_topic': 'camera/aligned_depth_to_color/image_raw', **parameters})
+
+
+@contextlib.contextmanager
+def run_stage(
+    options: argparse.Namespace, world: World, commands: Mapping[str, Sequence[str]],
+    **parameters: Any,
+) -> Iterator[Stage]:
+    """Run a simulation and programs beside it, and end them.
+
+    Args:
+        options: of the command, see `add_scene_arguments`.
+        world: that is simulated.
+        commands: of the programs, by the names of their logs.
+        parameters: of the simulation.
+
+    """
     import rclpy
 
     from mimo_embodied_ros.client import MimoClient
@@ -130,41 +189,16 @@ def run_loop(
         rclpy.Parameter(name, value=value) for name, value in parameters.items()])
     node = rclpy.create_node('mimo_embodied_demo', parameter_overrides=[
         rclpy.Parameter('use_sim_time', value=True)])
+    logs = {options.out / f'{name}.log': command for name, command in commands.items()}
     try:
-        watcher = Watcher(node, state)
-        with (_node_and_executor(options, skills, world.frame, node_parameters) as programs,
-              _spun(simulation, node), MimoClient(node, wait_s=START_S) as mimo):
-            yield Loop(simulation, watcher, mimo, programs)
+        with (contextlib.ExitStack() as stack, _spun(simulation, node),
+              MimoClient(node, wait_s=START_S) as mimo):
+            yield Stage(simulation, mimo, {
+                log: stack.enter_context(running(command, log)) for log, command in logs.items()})
     finally:
         simulation.destroy_node()
         node.destroy_node()
         rclpy.try_shutdown()
-
-
-@contextlib.contextmanager
-def _node_and_executor(
-    options: argparse.Namespace, skills: str, frame: str, node_parameters: Mapping[str, str]
-) -> Iterator[dict[Path, subprocess.Popen[bytes]]]:
-    """Run the node and the executor; yield their processes by their logs."""
-    from mimo_embodied_ros.share import share_folder
-
-    config, model = share_folder() / 'config', options.model
-    skills_file, policy = str(config / 'skills' / skills), config / 'policies' / skills
-    model = str(Path(model).resolve()) if Path(model or '-').exists() else model
-    commands = {
-        options.out / 'node.log': node_command({
-            'model': model, 'skills_file': skills_file, 'timeout': str(ANSWER_S),
-            'tf_buffer': '0.0', 'use_sim_time': 'true', 'camera.reliable': 'true',
-            'camera.image_topic': 'camera/color/image_raw',
-            'camera.depth_topic': 'camera/aligned_depth_to_color/image_raw', **node_parameters}),
-        options.out / 'executor.log': module_command('execution.executor_node', {
-            'skills_file': skills_file, 'policy_file': str(policy) if policy.exists() else '',
-            'target_frame': frame, 'wait_for_server': str(START_S),
-            'wait_for_model': str(START_S), 'use_sim_time': 'true'}),
-    }
-    with contextlib.ExitStack() as stack:
-        yield {log: stack.enter_context(running(command, log))
-               for log, command in commands.items()}
 
 
 @contextlib.contextmanager
@@ -228,37 +262,34 @@ def attempt(task: str, target_frame: str, **goal: Any) -> Behaviour:
 
     """
     from py_trees.composites import Sequence
-    from py_trees.decorators import Timeout
 
     from mimo_embodied_ros.action import ExecutePlan
-    from mimo_embodied_ros.trees import Execute, Plan, WaitForFrame
+    from mimo_embodied_ros.trees import Execute, Plan
 
     return Sequence('task', memory=True, children=[
-        Timeout(f'within {START_S:g} s', WaitForFrame('fresh frame'), START_S),
+        fresh_frame(),
         Plan('plan', task, target_frame=target_frame, **goal),
         Execute('execute', ExecutePlan, 'mimo_executor/execute_plan',
                 lambda blackboard: ExecutePlan.Goal(plan=blackboard.plan), reads=('plan',))])
 
 
-def _tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[bytes]]) -> str:
-    """Tick until the tree has ended; return why it failed, or '' when it succeeded.
+def fresh_frame() -> Behaviour:
+    """Make the behaviour that waits until the node has an image of the scene."""
+    from py_trees.decorators import Timeout
 
-    Raises:
-        InvalidRequestError: the node or the executor has ended.
-        KeyboardInterrupt: the program is to end.
+    from mimo_embodied_ros.trees import WaitForFrame
 
-    """
+    return Timeout(f'within {START_S:g} s', WaitForFrame('fresh frame'), START_S)
+
+
+def tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[bytes]]) -> str:
+    """Tick until the tree has ended; return why it failed, or '' when it succeeded."""
     from py_trees.blackboard import Blackboard
     from py_trees.common import Status
 
     tree.tick()
     while tree.root.status is Status.RUNNING:
-        for log, program in programs.items():
-            if program.poll() is not None:
-                msg = (f'the program that writes {log} ended with exit code {program.returncode}; '
-                       f'its log ends with:\n{tail(log)}')
-                raise InvalidRequestError(msg)
-        _check_ros()
+        check_programs(programs)
         time.sleep(_TICK_S)
         tree.tick()
     if tree.root.status is Status.SUCCESS:
@@ -267,10 +298,41 @@ def _tick_to_end(tree: BehaviourTree, programs: dict[Path, subprocess.Popen[byte
     return f'{ResultCode(code).name}: {text}' if code else str(text)
 
 
-def _check_ros() -> None:
-    """Raise KeyboardInterrupt where ROS has ended, as a SIGTERM ends nothing else."""
+def wait_for_frame(stage: Stage) -> None:
+    """Wait until the node has an image of the scene.
+
+    Raises:
+        InvalidRequestError: none comes.
+
+    """
+    from py_trees.trees import BehaviourTree
+
+    tree = BehaviourTree(fresh_frame())
+    tree.setup(client=stage.mimo)
+    problem = tick_to_end(tree, stage.programs)
+    tree.shutdown()
+    if problem:
+        raise InvalidRequestError(problem)
+
+
+def check_programs(programs: dict[Path, subprocess.Popen[bytes]]) -> None:
+    """Check that all goes on.
+
+    Args:
+        programs: by their logs.
+
+    Raises:
+        InvalidRequestError: a program has ended.
+        KeyboardInterrupt: ROS has ended, as a SIGTERM ends nothing else.
+
+    """
     import rclpy
 
+    for log, program in programs.items():
+        if program.poll() is not None:
+            msg = (f'the program that writes {log} ended with exit code {program.returncode}; '
+                   f'its log ends with:\n{tail(log)}')
+            raise InvalidRequestError(msg)
     if not rclpy.ok():
         raise KeyboardInterrupt
 
@@ -381,13 +443,12 @@ def play_scenes(
 
     """
     for seed in range(options.seed, options.seed + options.scenes):
-        loop.simulation.reset(seed)
-        _wait_for_clock(loop)
+        set_scene(loop.stage, seed)
         loop.watcher.begin()
         tree = begin()
-        tree.setup(client=loop.mimo)
+        tree.setup(client=loop.stage.mimo)
         since = time.monotonic()
-        problem = _tick_to_end(tree, loop.programs)
+        problem = tick_to_end(tree, loop.stage.programs)
         seconds = time.monotonic() - since
         tree.shutdown()
         scene = {'seed': seed, **judge(problem), 'plans': loop.watcher.plans,
@@ -396,11 +457,12 @@ def play_scenes(
         yield scene
 
 
-def _wait_for_clock(loop: Loop) -> None:
-    """Wait until the demo's node knows the time: else images of the last scene count as new."""
-    now_ns = round(loop.simulation.runner.time * 1e9)
-    while loop.mimo.node.get_clock().now().nanoseconds < now_ns:
-        _check_ros()
+def set_scene(stage: Stage, seed: int) -> None:
+    """Begin with a scene; the demo's node then knows the time from which on images show it."""
+    stage.simulation.reset(seed)
+    now_ns = round(stage.simulation.runner.time * 1e9)
+    while stage.mimo.node.get_clock().now().nanoseconds < now_ns:
+        check_programs(stage.programs)
         time.sleep(_CLOCK_S)
 
 

@@ -359,13 +359,15 @@ async def _autostart(node: MimoEmbodied) -> bool:
     return True
 
 
-def main(args: Sequence[str] | None = None) -> int:
+def main(
+    args: Sequence[str] | None = None, make: Callable[[], MimoEmbodied] = MimoEmbodied
+) -> int:
     """Run the node until it is interrupted; exit code 1 when it cannot start."""
     keep_freed_blocks()
     cv2.setNumThreads(1)  # on a busy robot its threads wait for each other longer than they save
     # read when torch is loaded: its threads would spin between two operations, while others wait
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
-    return process.run(MimoEmbodied, NAME, args, _autostart)
+    return process.run(make, NAME, args, _autostart)
 
 
 if __name__ == '__main__':

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     Grey = NDArray[np.uint8]
 
 _RADII = (8, 11, 15, 20, 28, 40)  # of the patch that is compared, the first with some contrast
+_LARGE_RADII = (56, 80, 112, 160)  # the same amid a surface without any, whose edges are far
 _CONTRAST = 6.0  # grey levels from pixel to pixel, in each direction
 _CORNERS, _APART, _QUALITY = 24, 4, 0.02  # at most; pixels; of the best one
 _NEAR, _FAR = 24, 64  # pixels around a point where its surface is, of many colours or of one
+_FARTHEST = 192  # the same where the edges are far
+_ENOUGH = 1000  # pixels that suffice with that contrast, of a large patch
 _EDGE = 3  # pixels beyond the edge of a surface that are compared and followed, too
 _SHADES = 14  # by which neighbours on a surface of one colour differ
 _LARGE = 150  # pixels of one colour that are a surface
@@ -128,16 +131,20 @@ class Appearance(NamedTuple):
 
 def appearance(image: SmallImage, at: Floats) -> Appearance:
     """Look at the surroundings of a point, (2,) pixels inside the small image."""
-    surface, (left, top) = _surface(image, at)
-    rows, columns = surface.shape
-    for radius in _RADII:
+    surface, (left, top) = _surface(image, at, _FAR)
+    for radius in _RADII + _LARGE_RADII:
+        if radius == _LARGE_RADII[0]:
+            surface, (left, top) = _surface(image, at, _FARTHEST)
         size = 2 * radius + 1
         placed = np.array([[1, 0, at[0] - radius], [0, 1, at[1] - radius]], np.float32)
         patch = _cut(image.grey, placed, size)
         placed[:, 2] -= left, top
         mask = _cut(surface, placed, size, cv2.BORDER_CONSTANT)
-        if _contrast(patch, mask) >= _CONTRAST:
+        # of a large one it is the edges alone that count
+        share = min(1.0, _ENOUGH / float(mask.sum())) if radius in _LARGE_RADII else 1.0
+        if _contrast(patch, mask) >= _CONTRAST * math.sqrt(share):
             break
+    rows, columns = surface.shape
     corners = cv2.goodFeaturesToTrack(
         image.grey[top : top + rows, left : left + columns], _CORNERS, _QUALITY, _APART,
         mask=surface, blockSize=5)
@@ -190,7 +197,7 @@ def _contrast(patch: Floats, mask: Floats) -> float:
     return math.sqrt(max(least, 0.0))
 
 
-def _surface(image: SmallImage, at: Floats) -> tuple[Grey, tuple[int, int]]:
+def _surface(image: SmallImage, at: Floats, reach: int) -> tuple[Grey, tuple[int, int]]:
     """Where the surface of a point is, with its edge: 1, else 0, in a part of the image.
 
     It is what has one colour with the point, where that is large enough, or else what is near; and
@@ -201,8 +208,8 @@ def _surface(image: SmallImage, at: Floats) -> tuple[Grey, tuple[int, int]]:
 
     """
     x, y = (int(value) for value in at)
-    left, top = max(0, x - _FAR), max(0, y - _FAR)
-    colours = image.colours[top : y + _FAR + 1, left : x + _FAR + 1].copy()
+    left, top = max(0, x - reach), max(0, y - reach)
+    colours = image.colours[top : y + reach + 1, left : x + reach + 1].copy()
     rows, columns = colours.shape[:2]
     middle, filled = (x - left, y - top), np.zeros((rows + 2, columns + 2), np.uint8)
     cv2.floodFill(colours, filled, middle, (0, 0, 0), (_SHADES,) * 3, (_SHADES,) * 3,

@@ -130,6 +130,28 @@ def test_what_passes_before_a_thing_hides_it_for_a_while(depth: bool) -> None:
     assert np.hypot(follower.points[0].x - 150, follower.points[0].y - 120) < 1.0
 
 
+@pytest.mark.parametrize('side', [100, 180, 260])
+def test_a_point_amid_a_large_surface_of_one_colour_is_followed(side: int) -> None:
+    """Only its edges, which are far from the point, tell where it is."""
+    pixels = texture(3, 800, 480, 20) // 3 * 2
+    metres = np.full(pixels.shape[:2], FAR, np.float32)
+    pixels[100 : 100 + side, 300 : 300 + side] = GREEN
+    metres[100 : 100 + side, 300 : 300 + side] = NEAR
+
+    def seen(left: int) -> SmallImage:
+        return small_image(np.ascontiguousarray(pixels[:, left : left + 640]), left * STEP_NS,
+                           depth=np.ascontiguousarray(metres[:, left : left + 640]))
+
+    x, y = 300 + side / 2 + 20, 100 + side / 2
+    follower = PointFollower(seen(0), [(x, y)])
+    for left in range(5, 150, 5):
+        follower.advance(seen(left))
+        point, = follower.points
+        assert point.state is State.TRACKED
+        assert abs(point.x + left - x) < 2
+        assert abs(point.y - y) < 2
+
+
 def test_a_thing_that_leaves_the_picture_is_lost_and_found_where_it_comes_back() -> None:
     follower = PointFollower(picture(0, (280, 120)), [(280, 120)])
     columns = [*range(285, 361, 5), *range(360, 279, -5)]

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip('mujoco', reason='mujoco is not installed')
 
 from mimo_embodied_ros.geometry.extrinsics import Transform
+from mimo_embodied_ros.worlds.physics.base import RADIUS
 from mimo_embodied_ros.worlds.physics.base_room import BaseRoom
 from mimo_embodied_ros.worlds.physics.base_skills import STAND_OFF
 from mimo_embodied_ros.worlds.physics.room import Room, RoomThing
@@ -172,3 +173,24 @@ def test_a_camera_may_be_looked_through_while_rooms_are_changed() -> None:
     for thread in threads:
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_the_base_follows_a_point_and_turns_to_where_it_was_when_it_is_not_known() -> None:
+    world = room_of(BOX)
+    known: list[np.ndarray | None] = [np.array([2.8, 0.3])]
+    motion = world.motions.follow(lambda: known[0])
+    for _ in range(100):
+        next(motion)
+        world.step(0.02)
+    assert world.twist[0] > 0.3
+    known[0] = None
+    for _ in range(100):
+        next(motion)
+        world.step(0.02)
+    assert abs(world.twist[0]) < 0.01
+    assert 0.05 < abs(world.twist[1]) < 0.15
+    known[0] = np.array([2.8, -0.5])
+    assert complete(world, motion) == ''
+    x, y, yaw = world.pose
+    assert math.hypot(2.8 - x, -0.5 - y) == pytest.approx(STAND_OFF + RADIUS, abs=0.05)
+    assert yaw == pytest.approx(math.atan2(-0.5 - y, 2.8 - x), abs=0.05)

@@ -92,8 +92,7 @@ class BaseRoom(PhysicalWorld):
 
     def _furnish(self, seed: int) -> tuple[mujoco.MjModel, dict[str, WorldCamera]]:
         rng = random.Random(seed)
-        self.room = self._given or random_room(
-            rng, len(self._first) + rng.randint(*self._others), self._first)
+        self.room = self._given or self._choose(rng)
         spec = mujoco.MjSpec()
         add_room(spec, rng, self.room)
         add_base(spec, rng)
@@ -104,6 +103,10 @@ class BaseRoom(PhysicalWorld):
             CAMERA: WorldCamera(CAMERA, width, height, FOCAL * height / HEIGHT, OPTICAL_FRAME, BODY,
                                 CAMERA_POSE),
             CAMERA_ABOVE: replace(above, parent=WORLD, has_depth=False)}
+
+    def _choose(self, rng: random.Random) -> Room:
+        """Choose walls and things."""
+        return random_room(rng, len(self._first) + rng.randint(*self._others), self._first)
 
     def _begin(self) -> None:
         with self.lock:

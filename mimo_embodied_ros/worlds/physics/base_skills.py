@@ -36,6 +36,7 @@ _ARRIVED, _FACING = 0.02, 0.03  # metres; radians
 _AHEAD = 0.8  # metres along the way that the base heads for
 _SCAN_TICKS = 15  # from look to look of the depth camera
 _LIMIT_S, _STOP_S = 60.0, 2.0
+_SLOW = 0.1  # metres or radians a second, to find what is not seen
 
 
 class BaseSkills:
@@ -66,6 +67,36 @@ class BaseSkills:
         try:
             problem = yield from self._approach(np.array([x, y]), 0.0)
             return problem or (yield from self._face(lambda: _wrapped(yaw - self._world.pose[2])))
+        finally:
+            self._world.drive(0, 0)
+
+    def follow(self, where: Callable[[], Floats | None]) -> Motion:
+        """Drive straight to `STAND_OFF` before a point that moves, and face it.
+
+        Args:
+            where: returns (2,) metres in odom, asked at each tick; None: it is not known. Then the
+                base turns slowly to the side on which the point was, or drives slowly ahead at
+                first.
+
+        """
+        world, search = self._world, (_SLOW, 0.0)
+        try:
+            for _ in range(round(_LIMIT_S / TICK)):
+                at = where()
+                if at is None:
+                    world.drive(*search)
+                else:
+                    way = at - world.pose[:2]
+                    rest = float(np.linalg.norm(way)) - _STAND
+                    turn = _wrapped(_angle(*way) - world.pose[2])
+                    if abs(rest) < _ARRIVED and abs(turn) < _FACING:
+                        return (yield from self._stop())
+                    self._steer(rest, turn)
+                    search = 0.0, math.copysign(_SLOW, turn)
+                yield
+                if world.bumped:
+                    return 'the base bumped into something'
+            return f'the base did not arrive within {_LIMIT_S:g} s'
         finally:
             self._world.drive(0, 0)
 

@@ -34,7 +34,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-arm demo-pick demo-base demo-drive test test-colcon test-fleet test-torchao test-transformers-4 test-vllm lint fuzz soak eval injections bench bench-fleet bench-intake bench-tracking geometry train docs bag lock clean
+.PHONY: help setup demo demo-arm demo-pick demo-base demo-drive demo-memory test test-colcon test-fleet test-torchao test-transformers-4 test-vllm lint fuzz soak soak-memory eval injections bench bench-fleet bench-intake bench-tracking geometry train docs bag lock clean
 
 help:  ## say what there is to make
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/make \1:  \2/p' $(MAKEFILE_LIST) | column -t -l 2 -s: 2>/dev/null \
@@ -88,6 +88,9 @@ demo-base: $(INSTALLED)  ## let a base go to a thing in 50 simulated rooms; see 
 
 demo-drive: $(INSTALLED)  ## let a base drive to what is pushed aside, with tracking and without; see demo_drive_out/
 	@$(BIN)/mimo-embodied demo-drive
+
+demo-memory: $(INSTALLED)  ## let a base fetch what it does not see any more, with a memory and without; see demo_memory_out/
+	@$(BIN)/mimo-embodied demo-memory
 
 test: lint  ## run ruff, mypy and all tests but those of test-colcon and test-vllm, and see what they cover
 	@echo "--- Testing with ROS 2 $(ROS_DISTRO)"
@@ -165,6 +168,9 @@ soak: $(INSTALLED)  ## send 10,000 goals to a node and 1,000 requests to a small
 	@$(BIN)/python bench/small_memory.py
 	@$(BIN)/python bench/soak.py
 
+soak-memory: $(INSTALLED)  ## track and remember for an hour of simulated time; see bench_out/soak_memory/
+	@$(BIN)/python bench/soak_memory.py
+
 eval: $(INSTALLED)  ## measure the embedded model on held-out scenes; see eval_out/report.json
 	@$(BIN)/python -m mimo_embodied_ros.embedded.evaluate
 
@@ -207,4 +213,4 @@ lock: $(PACKAGES)  ## write the versions of all packages in .venv to requirement
 	  } > $(LOCK).new && mv $(LOCK).new $(LOCK)
 
 clean:  ## remove everything that make has made, a training under way too
-	rm -rf .venv .venv-* build bench_out demo_out demo_arm_out demo_pick_out demo_base_out demo_drive_out eval_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build bench_out demo_out demo_arm_out demo_pick_out demo_base_out demo_drive_out demo_memory_out eval_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

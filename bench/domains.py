@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # The ports of these ids are below the ephemeral ones. Those of the demos are left out, which
 # run in domains of their own at any time.
-DOMAIN_IDS = tuple(sorted({*range(1, 101)} - {74, 75, 76, 77, 78}))
+DOMAIN_IDS = tuple(sorted({*range(1, 101)} - {73, 74, 75, 76, 77, 78}))
 # The UDP ports of a domain, as the RTPS specification has them (9.6.2.3).
 FIRST_PORT, PORTS_PER_DOMAIN = 7400, 250
 _SOCKET_TABLES = '/proc/net/udp', '/proc/net/udp6'

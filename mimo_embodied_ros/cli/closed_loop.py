@@ -113,7 +113,7 @@ def check_scenes(options: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def run_loop(
     options: argparse.Namespace, world: World, skills: str, state: Callable[[], SceneState],
-    node_parameters: Mapping[str, str], **parameters: Any,
+    node_parameters: Mapping[str, str], memory: Path | None = None, **parameters: Any,
 ) -> Iterator[Loop]:
     """Run simulation, node and executor, and end them.
 
@@ -124,6 +124,7 @@ def run_loop(
             config/policies, where there is one.
         state: what the simulation shows now.
         node_parameters: of the node, besides those of the camera's topics.
+        memory: file of a node that remembers; None: there is no such node.
         parameters: of the simulation.
 
     """
@@ -131,12 +132,17 @@ def run_loop(
 
     config = share_folder() / 'config'
     skills_file, policy = str(config / 'skills' / skills), config / 'policies' / skills
+    remembering = {'memory': module_command('memory_node.memory_node', {
+        'file': str(memory.resolve()), 'use_sim_time': 'true', 'tf_buffer': '0.0',
+    })} if memory else {}
     with run_stage(options, world, {
         'node': seeing_node(options, {'skills_file': skills_file, **node_parameters}),
         'executor': module_command('execution.executor_node', {
             'skills_file': skills_file, 'policy_file': str(policy) if policy.exists() else '',
             'target_frame': world.frame, 'wait_for_server': str(START_S),
-            'wait_for_model': str(START_S), 'use_sim_time': 'true'}),
+            'wait_for_model': str(START_S), 'use_sim_time': 'true',
+            'memory': 'mimo_memory' if memory else ''}),
+        **remembering,
     }, **parameters) as stage:
         yield Loop(stage, Watcher(stage.mimo.node, state))
 

@@ -42,9 +42,9 @@ THING = 'yellow', 'box'
 TASK = f'go to the {" ".join(THING)}'
 _DOMAIN = '75'  # so that neither a robot nor another demo hears this one
 _RATE, _CAMERA_RATE = 3.0, 2.0  # seconds of simulated time in a second; images in a simulated one
-_LOOKS = 8  # a little more than once around
+LOOKS = 8
+"""Looks around, a little more than once."""
 _BEFORE, _FACING = (0.5, 0.9), math.radians(20)  # metres from the base's front to the thing; angle
-_ACTION = 'base/run_skill'
 
 
 def add_commands(commands: Any) -> None:
@@ -79,22 +79,22 @@ def run(options: argparse.Namespace) -> int:
         return _tree(world.frame)
 
     played: list[dict[str, Any]] = []
-    best = _Film(False, 0, [])
-    with run_loop(options, world, 'room.yaml', lambda: _state(world), node, rate=_RATE,
+    best = Film(False, 0, [])
+    with run_loop(options, world, 'room.yaml', lambda: room_state(world), node, rate=_RATE,
                   camera_rate=_CAMERA_RATE) as loop:
         for room in play_scenes(
-                options, loop, begin, lambda problem: _judge(world, loop.watcher, problem),
+                options, loop, begin, lambda problem: judge(world, loop.watcher, problem),
                 'room {seed}: {steps} steps, {plans} plans, drift {drift} m, {seconds} s: '):
             played.append(room)
-            best = max(best, _Film(room['done'], room['steps'],
+            best = max(best, Film(room['done'], room['steps'],
                                    [*above, world.look('overview').pixels]),
                        key=lambda film: film[:2])
-    _draw(best, options.out / 'overview.png')
+    draw(best, options.out / 'overview.png')
     return finish(options, loop, summary(TASK, played), '{scenes} rooms, {success_rate:.0%} done, '
                   '{steps_mean} steps and {plans_mean} plans per room', 'overview.png')
 
 
-class _Film(NamedTuple):
+class Film(NamedTuple):
     """A room from above, before and after, and what is good about it."""
 
     done: bool
@@ -102,7 +102,8 @@ class _Film(NamedTuple):
     pictures: list[NDArray[np.uint8]]
 
 
-def _draw(film: _Film, path: Path) -> None:
+def draw(film: Film, path: Path) -> None:
+    """Write both pictures of a film side by side."""
     from mimo_embodied_ros.annotate import Canvas, tile
     from mimo_embodied_ros.pictures import write_picture
 
@@ -117,26 +118,29 @@ def _tree(frame: str) -> BehaviourTree:
     from py_trees.composites import Selector, Sequence
     from py_trees.trees import BehaviourTree
 
-    from mimo_embodied_ros.action import RunSkill
-    from mimo_embodied_ros.trees import Execute
-
-    def look_around(number: int) -> Behaviour:
-        return Execute(f'look around {number}', RunSkill, _ACTION,
-                       lambda _: RunSkill.Goal(skill='look_around'), reads=())
-
     tries = [attempt(TASK, frame)]
     tries += [Sequence(f'try {number}', memory=True, children=[
-        look_around(number), attempt(TASK, frame)]) for number in range(1, _LOOKS)]
+        look_around(number), attempt(TASK, frame)]) for number in range(1, LOOKS)]
     return BehaviourTree(Selector('task', memory=True, children=tries))
 
 
-def _state(world: BaseRoom) -> SceneState:
+def look_around(number: int) -> Behaviour:
+    """Make the behaviour that turns the base to the left, for the name's sake with a number."""
+    from mimo_embodied_ros.action import RunSkill
+    from mimo_embodied_ros.trees import Execute
+
+    return Execute(f'look around {number}', RunSkill, 'base/run_skill',
+                   lambda _: RunSkill.Goal(skill='look_around'), reads=())
+
+
+def room_state(world: BaseRoom) -> SceneState:
+    """What the base sees now."""
     x, y, yaw = world.pose
     return SceneState(world.motions.count, lambda: world.look('camera').pixels,
                       f'odometry: {x:.2f}, {y:.2f} m, {math.degrees(yaw):.0f} degrees')
 
 
-def _judge(world: BaseRoom, watcher: Watcher, problem: str) -> dict[str, Any]:
+def judge(world: BaseRoom, watcher: Watcher, problem: str) -> dict[str, Any]:
     """Judge a room; done: the base is there, and the executor says so."""
     name = ' '.join(THING)
     gap, angle = world.gap(name)

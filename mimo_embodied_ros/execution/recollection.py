@@ -95,7 +95,8 @@ def _sentence(thing: Any, frame: str) -> str:
     """Say where a thing was seen, from the robot's base: x is ahead, y to the left."""
     ago = f'{thing.age.sec} s ago' if thing.age.sec < 120 else f'{thing.age.sec // 60} min ago'
     said = f'The {thing.name} was last seen {ago}'
-    if thing.place_valid and frame:
+    # in odometry's frame, x is not ahead of the robot
+    if thing.place_valid and frame and frame != thing.base_pose.header.frame_id:
         ahead, left = thing.position.x, thing.position.y
         said += (f', {abs(ahead):.1f} m {"ahead of" if ahead >= 0 else "behind"} the robot and '
                  f'{abs(left):.1f} m to its {"left" if left >= 0 else "right"}')

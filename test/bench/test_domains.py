@@ -12,7 +12,7 @@ pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from domains import DOMAIN_IDS, claimed_domain, domains_in_use
 
-from mimo_embodied_ros.cli import demo, demo_arm, demo_base, demo_drive, demo_pick
+from mimo_embodied_ros.cli import demo, demo_arm, demo_base, demo_drive, demo_memory, demo_pick
 from support.ros import Ros
 from support.waiting import wait_for
 
@@ -41,8 +41,9 @@ def test_claims_at_the_same_time_differ() -> None:
 
 
 def test_no_claim_is_of_a_demo_or_of_the_default_domain() -> None:
-    demos = {int(module._DOMAIN) for module in (demo, demo_arm, demo_base, demo_drive, demo_pick)}
-    assert len(demos) == 5
+    demos = {int(module._DOMAIN) for module in (
+        demo, demo_arm, demo_base, demo_drive, demo_memory, demo_pick)}
+    assert len(demos) == 6
     assert not {0, *demos} & set(DOMAIN_IDS)
     assert claims_in_turn() <= set(DOMAIN_IDS)
 

@@ -1,0 +1,133 @@
+"""``demo-memory``: let a mobile base fetch what it has been shown and does not see any more.
+
+`closed_loop` tells how. The base looks around until it sees the thing and has a plan, turns away,
+and then does the plan: with a memory, and without.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mimo_embodied_ros.share import import_extra
+
+from .closed_loop import (
+    TARGET,
+    add_scene_arguments,
+    check_scenes,
+    fresh_frame,
+    play_scenes,
+    run_loop,
+    write_extrinsics,
+)
+from .demo_base import LOOKS, TASK, THING, Film, draw, judge, look_around, room_state
+from .output import write_json
+from .processes import keep_apart
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from py_trees.trees import BehaviourTree
+
+    from mimo_embodied_ros.worlds.physics.base_room import BaseRoom
+
+_DOMAIN = '73'  # so that neither a robot nor another demo hears this one
+_RATE, _CAMERA_RATE = 3.0, 2.0  # seconds of simulated time in a second; images in a simulated one
+_AWAY = 3  # looks around, after which the thing is behind the base
+_LINE = ': {steps} steps, {plans} plans, {seconds} s: '
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        'demo-memory', help='fetch what was seen before, with a memory and without',
+        description=f'"{TASK}" in random rooms: the base sees the thing and plans, turns away, and '
+                    'does the plan where it does not see the thing, with a memory of where that '
+                    'was and without. Writes report.json, the pictures of a room as the base sees '
+                    'it, scene.png, and from above, overview.png.',
+        epilog=f'exit code: 0 when the base came to the thing in at least {TARGET:.0%} of the '
+               'rooms with a memory.')
+    add_scene_arguments(command, 'demo_memory_out')
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do the task in all rooms twice, and report."""
+    check_scenes(options)
+    keep_apart(_DOMAIN)
+    import_extra('mujoco', 'demo-memory needs MuJoCo', 'simulation')
+    from mimo_embodied_ros.worlds.physics.base_room import BaseRoom
+    from mimo_embodied_ros.worlds.physics.renderers import renderer_called
+
+    world = BaseRoom(options.seed, first=[THING], renderer=renderer_called('auto'))
+    options.out.mkdir(parents=True, exist_ok=True)
+    memory = options.out / 'memory.db'
+    for file in options.out.glob(f'{memory.name}*'):  # of an earlier run
+        file.unlink()
+    remembered = _play(options, world, 'with a memory', memory)
+    forgotten = _play(options, world, 'without', None)
+    report = {
+        'task': TASK, 'scenes': len(remembered),
+        'with_memory': sum(room['done'] for room in remembered),
+        'without': sum(room['done'] for room in forgotten),
+        'failures': [{key: room[key] for key in ('seed', 'cause')}
+                     for room in remembered if not room['done']],
+        'each': [{'seed': one['seed'], 'with_memory': one, 'without': other}
+                 for one, other in zip(remembered, forgotten)],
+    }
+    write_json(options.out / 'report.json', report)
+    print('{scenes} rooms: {with_memory} fetched with a memory, {without} without'.format(**report))
+    files = (str(options.out / name) for name in ('report.json', 'scene.png', 'overview.png'))
+    print(f'written: {", ".join(files)}')
+    return 0 if report['with_memory'] >= TARGET * report['scenes'] else 1
+
+
+def _play(
+    options: argparse.Namespace, world: BaseRoom, how: str, memory: Path | None
+) -> list[dict[str, Any]]:
+    """Do the task in all rooms; return their entries, and draw one if there is a memory."""
+    node = {**write_extrinsics(world.cameras['camera'], options.out / 'extrinsics.yaml'),
+            'odometry_topic': 'odom'}
+    above: list[NDArray[np.uint8]] = []
+
+    def begin() -> BehaviourTree:
+        above[:] = [world.look('overview').pixels]
+        return _tree(world.frame)
+
+    played: list[dict[str, Any]] = []
+    best = Film(False, 0, [])
+    with run_loop(options, world, 'room.yaml', lambda: room_state(world), node, memory, rate=_RATE,
+                  camera_rate=_CAMERA_RATE) as loop:
+        for room in play_scenes(
+                options, loop, begin, lambda problem: judge(world, loop.watcher, problem),
+                f'room {{seed}}, {how}{_LINE}'):
+            played.append(room)
+            best = max(best, Film(room['done'], room['steps'],
+                                  [*above, world.look('overview').pixels]),
+                       key=lambda film: film[:2])
+        if memory:
+            loop.watcher.draw(options.out / 'scene.png')
+            draw(best, options.out / 'overview.png')
+    return played
+
+
+def _tree(frame: str) -> BehaviourTree:
+    """Make the tree: look around until there is a plan, turn away, and do the plan."""
+    from py_trees.composites import Selector, Sequence
+    from py_trees.trees import BehaviourTree
+
+    from mimo_embodied_ros.action import ExecutePlan
+    from mimo_embodied_ros.trees import Execute, Plan
+
+    def plan(number: int) -> Sequence:
+        return Sequence(f'try {number}', memory=True, children=[
+            *([look_around(number)] if number else []), fresh_frame(),
+            Plan(f'plan {number}', TASK, target_frame=frame)])
+
+    return BehaviourTree(Sequence('task', memory=True, children=[
+        Selector('see it', memory=True, children=[plan(number) for number in range(LOOKS)]),
+        *(look_around(LOOKS + number) for number in range(_AWAY)),
+        Execute('execute', ExecutePlan, 'mimo_executor/execute_plan',
+                lambda blackboard: ExecutePlan.Goal(plan=blackboard.plan), reads=('plan',))]))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from recorded_scenes import RecordedSequence
 from tracking_scenes import KINDS, RATE, Picture, PictureSequence
 
 from mimo_embodied_ros.tracking.point_follower import PointFollower
@@ -40,6 +41,9 @@ def main() -> None:
     """Measure, print a table, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
     parser.add_argument('--quick', action='store_true', help='one short sequence of each kind')
+    parser.add_argument('--recorded', type=Path, action='append', default=[], metavar='FOLDER',
+                        help='follow points in a recorded RGB-D sequence, too, in the files of '
+                             '7-Scenes; may be repeated')
     parser.add_argument('--out', type=Path, default=Path('bench_out/tracking.json'))
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -54,6 +58,12 @@ def main() -> None:
                     follow(pictures, sequence.things, depth=depth, place=place))
     rows = {known: {kind: figures(counts[known, kind]) for kind in KINDS} for known in KNOWN}
     whole = {known: figures([c for kind in KINDS for c in counts[known, kind]]) for known in KNOWN}
+    for folder in options.recorded:
+        recorded = RecordedSequence(folder)
+        pictures = list(recorded)
+        for known, (depth, place) in KNOWN.items():
+            rows[known][folder.name] = figures([
+                follow(pictures, recorded.things, depth=depth, place=place)])
     report: dict[str, Any] = {
         **whole['depth and place'], **cost(30 if options.quick else 300), 'targets': TARGETS,
         'all': whole, 'by_kind': rows}

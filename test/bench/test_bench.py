@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import math
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip('torch')
 
 from report import _gpu as gpu_section
 
+from mimo_embodied_ros.pictures import write_picture
 from support.paths import BENCH
 from support.programs import run_program
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def run(name: str, *arguments: str | Path, folder: Path) -> str:
@@ -90,10 +91,32 @@ def test_intake_writes_all_figures(tmp_path: Path) -> None:
     assert states['idle_on_demand']['pictures_hz']['median'] == 0
 
 
+def record(folder: Path) -> None:
+    """Write a sequence of the simulated table in the files of 7-Scenes."""
+    from tracking_scenes import PictureSequence
+
+    folder.mkdir()
+    for number, picture in enumerate(PictureSequence('camera', 1, 0.5)):
+        stem, pose = f'{folder}/frame-{number:06d}', np.eye(4)
+        write_picture(Path(f'{stem}.color.png'), picture.view.pixels)
+        millimetres = np.nan_to_num(1000 * picture.view.depth).round().astype(np.uint16)
+        cv2.imwrite(f'{stem}.depth.png', millimetres)
+        pose[:3, :3] = picture.camera.pose.rotation
+        pose[:3, 3] = picture.camera.pose.translation
+        np.savetxt(f'{stem}.pose.txt', pose)
+        matrix = picture.camera.matrix
+    np.savetxt(folder / 'camera.txt', [*np.diag(matrix)[:2], *matrix[:2, 2]])
+
+
 def test_points_are_followed_in_short_sequences(tmp_path: Path) -> None:
     pytest.importorskip('mujoco')
-    printed = run('tracking.py', '--quick', folder=tmp_path)
+    record(tmp_path / 'recorded')
+    printed = run('tracking.py', '--quick', '--recorded', tmp_path / 'recorded', folder=tmp_path)
     report = json.loads((tmp_path / 'bench_out' / 'tracking.json').read_text('utf-8'))
+    for known in report['by_kind'].values():
+        assert known['recorded']['points'] > 50
+        assert known['recorded']['median_px'] < 2
+        assert known['recorded']['false_share'] < report['targets']['false_share']
     assert report['by_kind'].keys() == {'depth and place', 'depth', 'pictures'}
     for row in report['all'].values():
         assert row['false_share'] < report['targets']['false_share']

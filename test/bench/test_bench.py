@@ -110,6 +110,7 @@ def record(folder: Path) -> None:
 
 def test_points_are_followed_in_short_sequences(tmp_path: Path) -> None:
     pytest.importorskip('mujoco')
+    pytest.importorskip('rclpy', reason='ROS is not installed')
     record(tmp_path / 'recorded')
     printed = run('tracking.py', '--quick', '--recorded', tmp_path / 'recorded', folder=tmp_path)
     report = json.loads((tmp_path / 'bench_out' / 'tracking.json').read_text('utf-8'))
@@ -124,6 +125,9 @@ def test_points_are_followed_in_short_sequences(tmp_path: Path) -> None:
         assert row['tracked_share'] > 0.5
     assert 0 < report['convert_ms'] < report['track_ms']
     assert 'of a core' in printed
+    assert report['node_images_hz'] > 5
+    assert report['node_tracked_share'] > 0.9
+    assert report['plain_core_share'] > 0
 
 
 def test_the_gpu_program_runs_at_small_size(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def main() -> None:
                 follow(pictures, recorded.things, depth=depth, place=place)])
     report: dict[str, Any] = {
         **whole['depth and place'], **cost(30 if options.quick else 300),
-        **tracked_camera.measure(2.0 if options.quick else 20.0), 'targets': TARGETS, 'all': whole, 'by_kind': rows}
+        **tracked_camera.measure(2.0 if options.quick else 20.0),
+        'targets': TARGETS, 'all': whole, 'by_kind': rows}
     print(f'{"":28}{"median_px":>10}{"tracked":>9}{"false":>8}{"lost after":>12}')
     for known, kinds in rows.items():
         for kind, row in {**kinds, 'all': whole[known]}.items():

@@ -92,7 +92,7 @@ class MimoMemory(Node):
         for frame in self._fixed:
             self._memory.begin_session(frame, settings['map_id'] or uuid.uuid4().hex)
         self._views: dict[str, Sighting] = {}  # the newest of each camera
-        self._tracked: dict[str, Any] = {}  # the newest message of each query
+        self._tracked: dict[tuple[str, str], Any] = {}  # the newest of each camera and query
         self._changed = True
         self._transforms = Transforms(self, Extrinsics(), settings['tf_buffer'])
         self._odometry: OdometrySession | None = None
@@ -100,7 +100,7 @@ class MimoMemory(Node):
         check_topic(self, topic, 'odometry_topic')
         if topic:
             self._odometry = OdometrySession(
-                self, topic, self._memory.latest_session, self._memory.begin_session)
+                self, topic, self._memory.latest_session, self._begin_session)
             self.create_subscription(
                 Odometry, topic, self._odometry.hear, qos_profile_sensor_data)
         self.create_subscription(
@@ -131,24 +131,31 @@ class MimoMemory(Node):
         assert self._memory is not None
         return self._memory
 
+    def _begin_session(self, frame_id: str, session: str) -> None:
+        self.memory.begin_session(frame_id, session)
+        self._changed = True  # places may be none any more
+
     # -- what is seen
 
     def _on_observation(self, observation: Any) -> None:
-        self._remember(sighting_of(observation))
+        self._remember(sighting_of, observation)
 
     def _on_tracked(self, tracked: Any) -> None:
         if tracked.position_frame_id:
-            self._tracked[tracked.query] = tracked  # written once a second
+            self._tracked[tracked.camera, tracked.query] = tracked  # written once a second
 
-    def _remember(self, sighting: Sighting) -> None:
+    def _remember(self, read: Callable[[Any], Sighting], message: Any) -> None:
         """Put a sighting where it belongs; say what cannot be remembered, and why."""
         try:
             self.check_odometry()
+            sighting = read(message)
+            if not (sighting.things or sighting.complete):
+                return  # a point that is followed, and lost
             sighting = self._placed(sighting)
             self.memory.add(sighting)
-        except MimoError as error:
+        except (MimoError, ValueError) as error:  # ValueError: depth without its columns
             self.get_logger().error(
-                f'{sighting.question!r} is not remembered: {error}', throttle_duration_sec=10.0)
+                f'an answer is not remembered: {error}', throttle_duration_sec=10.0)
             return
         self._changed = True
         if sighting.view is not None:
@@ -163,8 +170,8 @@ class MimoMemory(Node):
         """
         session = self.memory.sessions.get(sighting.frame_id)
         if not session:
-            text = (f'its places are in {sighting.frame_id!r}, a frame that moves or is not known; '
-                    'ask with a target_frame that does not move (there are: '
+            text = (f'the places of {sighting.question!r} are in {sighting.frame_id!r}, a frame that '
+                    'moves or is not known; ask with a target_frame that does not move (there are: '
                     f'{", ".join(self.memory.sessions) or "none"}), or name it in fixed_frames')
             raise InvalidRequestError(text)
         return replace(sighting, session=session)
@@ -177,16 +184,21 @@ class MimoMemory(Node):
     def _on_period(self) -> None:
         tracked, self._tracked = self._tracked, {}
         for message in tracked.values():
-            sighting = sighting_of_tracked(message)
-            if sighting.things:
-                self._remember(sighting)
+            self._remember(sighting_of_tracked, message)
+        self.check_odometry()
         if self._changed:
-            now, self._changed = self.get_clock().now(), False
-            message = msg.RememberedThings(things=[
-                thing_message(thing, now.nanoseconds)
-                for thing in self.memory.things(pictures=False)])
-            message.header.stamp = now.to_msg()
-            self._things.publish(sendable(message))
+            try:
+                self._publish()
+            except MimoError as error:
+                self.get_logger().error(str(error), throttle_duration_sec=10.0)
+
+    def _publish(self) -> None:
+        now = self.get_clock().now()
+        message = msg.RememberedThings(things=[
+            thing_message(thing, now.nanoseconds) for thing in self.memory.things(pictures=False)])
+        message.header.stamp = now.to_msg()
+        self._things.publish(sendable(message))
+        self._changed = False
 
     # -- what is asked
 

@@ -235,7 +235,7 @@ def test_what_has_no_fixed_place_is_not_remembered(
         return 'is not remembered' in said
 
     robot.ros.wait_for(is_said)
-    assert f"its places are in '{FRAME}', a frame that moves or is not known" in said
+    assert f"of 'red cube' are in '{FRAME}', a frame that moves or is not known" in said
     assert 'there are: map, odom' in said
     assert not memory.recall('').things
 

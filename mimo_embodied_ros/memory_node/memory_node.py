@@ -172,7 +172,7 @@ class MimoMemory(Node):
         if not session:
             text = (f'the places of {sighting.question!r} are in {sighting.frame_id!r}, a frame '
                     'that moves or is not known; ask with a target_frame that does not move (there '
-                    f'are: {", ".join(self.memory.sessions) or "none"}), or name it in fixed_frames')
+                    f'are {", ".join(self.memory.sessions) or "none"}), or name it in fixed_frames')
             raise InvalidRequestError(text)
         return replace(sighting, session=session)
 

@@ -132,8 +132,10 @@ class CarriedAnswer:
         return tracked_message(query, frame, self.points, followed, self.age_ns, lifter)
 
     def close(self) -> None:
-        """Follow them no longer."""
+        """Follow them no longer, and give the memory of all images back."""
         self.camera.leave(self)
+        with self._lock:
+            self._recording = self._follower = None
 
     @property
     def age_ns(self) -> int:

@@ -79,7 +79,6 @@ class FollowedCamera:
                 raise self._closed
             self._watchers.append(watcher)
             if self._thread is None:
-                self._recent.clear()
                 self._thread = threading.Thread(
                     target=self._run, name=f'follow {self.camera.settings.name}', daemon=True)
                 self._thread.start()
@@ -119,6 +118,7 @@ class FollowedCamera:
                 watchers = [*self._watchers]
                 if not watchers:
                     self._thread = None
+                    self._recent.clear()
                     return
             self._intake.want(self.camera.settings.name)
             self.camera.image.poll()

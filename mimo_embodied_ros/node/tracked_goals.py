@@ -208,7 +208,7 @@ class TrackedGoal:
         message = sendable(carried.message(
             self._session, self.message.query, self.message.target_frame))
         with self._lock:
-            if self.result.done():
+            if self.result.done() or carried is not self._carried:
                 return
             self._newest = message
             self.host.topics.tracked.publish(message)

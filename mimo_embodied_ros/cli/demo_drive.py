@@ -52,7 +52,6 @@ NAME = ' '.join(THING)
 TASK = f'drive to the {NAME}, which is pushed aside'
 _DOMAIN = '74'  # so that neither a robot nor another demo hears this one
 _RATE, _CAMERA_RATE = 1.0, 20.0  # seconds of simulated time in a second; images in a simulated one
-_SIZE = 480, 360  # columns and rows of an image, which take half the time of 640 x 480
 _BEFORE, _FACING = (0.5, 0.9), math.radians(20)  # metres from the base's front to the thing; angle
 _POLL_S = 0.05
 _SHOTS, _COLUMNS = 6, 3  # pictures of a drive
@@ -89,8 +88,7 @@ def run(options: argparse.Namespace) -> int:
     from .drive_pictures import Sight
     from .whereabouts import Asked, Tracked
 
-    world = PushedRoom(
-        options.seed, first=[THING], renderer=renderer_called('auto'), size=_SIZE)
+    world = PushedRoom(options.seed, first=[THING], renderer=renderer_called('auto'))
     node = seeing_node(options, {
         **write_extrinsics(world.cameras['camera'], options.out / 'extrinsics.yaml'),
         'odometry_topic': 'odom', 'answer_time': str(float(options.answer_time)),

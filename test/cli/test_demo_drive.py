@@ -28,7 +28,7 @@ def test_a_room_is_reported_with_what_came_of_both_drives(tmp_path: Path) -> Non
         assert room[kind]['seconds'] > 3  # the model's first answer
     assert report['with_tracking'] == (done.returncode == 0)
     assert '1 rooms: ' in done.stdout
-    assert Image.open(tmp_path / 'out' / 'overview.png').size[0] == 3 * 480
+    assert Image.open(tmp_path / 'out' / 'overview.png').size[0] == 3 * 640
 
 
 @pytest.mark.parametrize(('arguments', 'reason'), [

@@ -37,6 +37,7 @@ _AHEAD = 0.8  # metres along the way that the base heads for
 _SCAN_TICKS = 15  # from look to look of the depth camera
 _LIMIT_S, _STOP_S = 60.0, 2.0
 _SLOW = 0.1  # metres or radians a second, to find what is not seen
+_PATIENCE_S = 7.0  # for what was seen before, in which a model answers twice
 
 
 class BaseSkills:
@@ -74,25 +75,28 @@ class BaseSkills:
         """Drive straight to `STAND_OFF` before a point that moves, and face it.
 
         Args:
-            where: returns (2,) metres in odom, asked at each tick; None: it is not known. Then the
-                base turns slowly to the side on which the point was, or drives slowly ahead at
-                first.
+            where: returns (2,) metres in odom, asked at each tick; None: it is not known. At first
+                the base drives slowly ahead then; later it stands, turned to where the point was,
+                and after some time it turns slowly to the side on which that was.
 
         """
-        world, search = self._world, (_SLOW, 0.0)
+        world, at, side, missed = self._world, None, 0.0, 0
         try:
             for _ in range(round(_LIMIT_S / TICK)):
-                at = where()
+                known = where()
+                at, missed = (at, missed + 1) if known is None else (known, 0)
                 if at is None:
-                    world.drive(*search)
+                    world.drive(_SLOW, 0)
+                elif missed > _PATIENCE_S / TICK:
+                    world.drive(0, math.copysign(_SLOW, side))
                 else:
                     way = at - world.pose[:2]
                     rest = float(np.linalg.norm(way)) - _STAND
                     turn = _wrapped(_angle(*way) - world.pose[2])
-                    if abs(rest) < _ARRIVED and abs(turn) < _FACING:
+                    side = turn if known is not None else side
+                    if known is not None and abs(rest) < _ARRIVED and abs(turn) < _FACING:
                         return (yield from self._stop())
-                    self._steer(rest, turn)
-                    search = 0.0, math.copysign(_SLOW, turn)
+                    self._steer(rest if known is not None else 0.0, turn)
                 yield
                 if world.bumped:
                     return 'the base bumped into something'

@@ -14,7 +14,10 @@ from .base_skills import STAND_OFF
 if TYPE_CHECKING:
     import random
 
+    import mujoco
     from numpy.typing import NDArray
+
+    from mimo_embodied_ros.worlds.world import WorldCamera
 
     from .room import Room, RoomThing
 
@@ -53,7 +56,7 @@ class PushedRoom(BaseRoom):
     """A `BaseRoom` whose first thing is in view, and is pushed aside once the base drives.
 
     A force pushes it across the line from which the base has seen it, for a second and a half; it
-    stays in the room, and no other thing is in the way of it or of the base.
+    stays in the room, and no other thing is in the way of it or of the base. There are no shadows.
 
     Attributes:
         push: of the present room.
@@ -76,6 +79,12 @@ class PushedRoom(BaseRoom):
         thing = self.room.things[0]
         with self.lock:
             return math.dist(self.data.body(thing.name).xpos[:2], (thing.x, thing.y))
+
+    def _furnish(self, seed: int) -> tuple[mujoco.MjModel, dict[str, WorldCamera]]:
+        model, cameras = super()._furnish(seed)
+        # OpenGL's shadows flicker on the sides of things that face away from the lamp
+        model.light_castshadow[:] = False
+        return model, cameras
 
     def _choose(self, rng: random.Random) -> Room:
         while True:

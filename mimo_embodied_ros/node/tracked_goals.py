@@ -215,9 +215,9 @@ class TrackedGoal:
             self._handle.publish_feedback(TrackAffordances.Feedback(affordances=message))
 
     def _ask_where_lost(self, now: float, carried: CarriedAnswer) -> None:
-        """Ask the model again where a point is lost for long enough, or there is none."""
+        """Ask the model again where a point is not seen for long enough, or there is none."""
         patience = seconds(self.message.ask_again_after) or _ASK_AGAIN_S
-        if self._states and not {State.LOST, State.ASKED_AGAIN} & {*self._states}:
+        if {*self._states} == {State.TRACKED}:
             self._lost_since = None
         elif self._lost_since is None:
             self._lost_since = now

@@ -141,8 +141,9 @@ class MimoMemory(Node):
         self._remember(sighting_of, observation)
 
     def _on_tracked(self, tracked: Any) -> None:
-        if tracked.position_frame_id:
-            self._tracked[tracked.camera, tracked.query] = tracked  # written once a second
+        # written once a second; depth may come too late for one of them
+        if any(p.point.position_status == p.point.OK for p in tracked.points):
+            self._tracked[tracked.camera, tracked.query] = tracked
 
     def _remember(self, read: Callable[[Any], Sighting], message: Any) -> None:
         """Put a sighting where it belongs; say what cannot be remembered, and why."""

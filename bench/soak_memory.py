@@ -33,6 +33,7 @@ RATE, CAMERA_RATE = 3.0, 4.0  # seconds of simulated time in a second; images in
 ROOM_S = 600.0  # of simulated time, after which the room is another one
 FOLLOWED_S = 5.0
 WAIT_S = 300.0
+CACHE_MB = 32  # of the model, so that it fills up soon
 REMEMBERED_S = 5.0  # after its answer
 WARM_UP = 0.3  # share of the time
 SHAPES = 'box', 'ball', 'cone', 'cube'
@@ -157,9 +158,9 @@ class Soak:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--simulated-s', type=float, default=3600.0)
-    parser.add_argument('--growth-mb', type=float, default=48.0,
+    parser.add_argument('--growth-mb', type=float, default=20.0,
                         help='memory that a program may need more in the second half than in the '
-                             'first (default: %(default)s); the caches of the model fill up')
+                             'first (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, default=Path('bench_out/soak_memory'))
     options = parser.parse_args()
@@ -193,7 +194,7 @@ def _run(options: argparse.Namespace) -> dict[str, Any]:
         'node': closed_loop.seeing_node(options, {
             **closed_loop.write_extrinsics(
                 world.cameras['camera'], options.out / 'extrinsics.yaml'),
-            'odometry_topic': 'odom', 'camera.reliable': 'false'}),
+            'odometry_topic': 'odom', 'camera.reliable': 'false', 'cache_mb': str(CACHE_MB)}),
         'memory': module_command('memory_node.memory_node', {
             'file': str(file), 'use_sim_time': 'true', 'tf_buffer': '0.0'}),
     }

@@ -129,7 +129,8 @@ def build_prompt(
     if task.uses('duration'):
         seconds = (query.frames[-1].stamp_ns - query.frames[0].stamp_ns) / 1e9
         values['duration'] = f'{seconds:.2f}'
-    text = _remembered(query) + task.fill(**values)
+    known = _remembered(query.remembered) if query.remembered else ''
+    text = known + task.fill(**values)
     images, videos, resizes = [], [], list[Resize]()
     if task.media.is_video:
         length = len(query.frames) // max(1, len(task.views))
@@ -268,9 +269,9 @@ def _skills(query: Query) -> str:
     return '; '.join(f'"{skill.says[0]}" ({skill.description})' for skill in query.skills.skills)
 
 
-def _remembered(query: Query) -> str:
+def _remembered(known: tuple[str, ...]) -> str:
     """Write what is known beyond the frames, each sentence on the same line as the prompt."""
-    sentences = (' '.join(_harmless(s, 'what is remembered').split()) for s in query.remembered)
+    sentences = (' '.join(_harmless(s, 'what is remembered').split()) for s in known)
     ended = [s if s.endswith(('.', '!', '?', '。')) else f'{s}.' for s in sentences if s]
     return f'Remembered: {" ".join(ended)} ' if ended else ''
 

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from domains import claimed_domain
 from figures import spread
@@ -27,6 +27,9 @@ from figures import spread
 from mimo_embodied_ros.cli.processes import node_command, running
 from mimo_embodied_ros.share import fast_dds_variable, share_folder
 from mimo_embodied_ros.worlds import table_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 TOPIC, BARE = '/camera/image_raw', '/bare/answer_spatial'
 _THIS = [sys.executable, str(Path(__file__).resolve())]
@@ -267,18 +270,43 @@ def measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
     return report
 
 
-def _measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
+class Served(NamedTuple):
+    """A node that answers about the camera's pictures.
+
+    Attributes:
+        client: of the node.
+        process: of the node.
+        environment: of processes in the same domain.
+        folder: for their logs.
+
+    """
+
+    client: Any
+    process: subprocess.Popen[bytes]
+    environment: dict[str, str]
+    folder: Path
+
+
+@contextlib.contextmanager
+def served_beside_camera(make: Callable[[int, Path], Client]) -> Iterator[Served]:
+    """Run node and camera in a domain of their own; ``make`` gets it, and the node's log."""
     node = node_command({'device': 'cpu', 'camera.image_topic': TOPIC})
     with contextlib.ExitStack() as stack:
         domain = stack.enter_context(claimed_domain())
         environment = environment_in(domain)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         log = folder / 'node.log'
-        stack.enter_context(running(node, log, environment))
+        process = stack.enter_context(running(node, log, environment))
         stack.enter_context(running(camera_command(), folder / 'camera.log', environment))
-        client = stack.enter_context(contextlib.closing(Client(domain, log)))
+        client = stack.enter_context(contextlib.closing(make(domain, log)))
         client.wait_until_active()
-        with running([*_THIS, 'bare'], folder / 'bare.log', environment):
+        yield Served(client, process, environment, folder)
+
+
+def _measure(goals: int, cancels: int, seed: int) -> dict[str, Any]:
+    with served_beside_camera(Client) as served:
+        client = served.client
+        with running([*_THIS, 'bare'], served.folder / 'bare.log', served.environment):
             client.wait_for_bare()
             bare = spread([1e3 * client.bare() for _ in range(goals)])
         begin, before = time.monotonic(), client.pictures()

@@ -5,21 +5,16 @@ The node, the camera and a plain node that converts each image are processes of 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
-from domains import claimed_domain
-from ros_side import RATE_HZ, THINGS, TOPIC, Client, camera_command, environment_in
-
-from mimo_embodied_ros.cli.processes import node_command, running
+from ros_side import RATE_HZ, THINGS, TOPIC, Client, served_beside_camera
 
 _THIS = [sys.executable, str(Path(__file__).resolve())]
 _SETTLE_S = 2.0
@@ -111,17 +106,8 @@ def measure(seconds: float) -> dict[str, Any]:
 
 
 def _measure(seconds: float) -> dict[str, Any]:
-    node = node_command({'device': 'cpu', 'camera.image_topic': TOPIC})
-    with contextlib.ExitStack() as stack:
-        domain = stack.enter_context(claimed_domain())
-        environment = environment_in(domain)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        log = folder / 'node.log'
-        served = stack.enter_context(running(node, log, environment))
-        stack.enter_context(running(camera_command(), folder / 'camera.log', environment))
-        client = stack.enter_context(contextlib.closing(Tracker(domain, log)))
-        client.wait_until_active()
-        process = psutil.Process(served.pid)
+    with served_beside_camera(Tracker) as served:
+        client, process = served.client, psutil.Process(served.process.pid)
 
         def share() -> float:
             before, begin = sum(process.cpu_times()[:2]), time.monotonic()
@@ -140,7 +126,7 @@ def _measure(seconds: float) -> dict[str, Any]:
         client.end(handle)
         plain = json.loads(subprocess.run(
             [*_THIS, 'convert', str(seconds)], check=True, stdout=subprocess.PIPE,
-            env=environment).stdout)
+            env=served.environment).stdout)
         return {
             'node_images_hz': images / seconds,
             'node_tracked_share': tracked, 'node_idle_core_share': idle,

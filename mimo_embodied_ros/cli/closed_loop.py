@@ -269,14 +269,19 @@ def attempt(task: str, target_frame: str, **goal: Any) -> Behaviour:
     """
     from py_trees.composites import Sequence
 
-    from mimo_embodied_ros.action import ExecutePlan
-    from mimo_embodied_ros.trees import Execute, Plan
+    from mimo_embodied_ros.trees import Plan
 
     return Sequence('task', memory=True, children=[
-        fresh_frame(),
-        Plan('plan', task, target_frame=target_frame, **goal),
-        Execute('execute', ExecutePlan, 'mimo_executor/execute_plan',
-                lambda blackboard: ExecutePlan.Goal(plan=blackboard.plan), reads=('plan',))])
+        fresh_frame(), Plan('plan', task, target_frame=target_frame, **goal), execute_plan()])
+
+
+def execute_plan() -> Behaviour:
+    """Make the behaviour that lets the executor execute the plan on the blackboard."""
+    from mimo_embodied_ros.action import ExecutePlan
+    from mimo_embodied_ros.trees import Execute
+
+    return Execute('execute', ExecutePlan, 'mimo_executor/execute_plan',
+                   lambda blackboard: ExecutePlan.Goal(plan=blackboard.plan), reads=('plan',))
 
 
 def fresh_frame() -> Behaviour:
@@ -490,12 +495,28 @@ def finish(
         more: other files that the demo has written.
 
     """
-    write_json(options.out / 'report.json', report)
     loop.watcher.draw(options.out / 'scene.png')
+    return conclude(options.out, report, line, report['success_rate'], *more)
+
+
+def conclude(
+    folder: Path, report: dict[str, Any], line: str, success_rate: float, *more: str
+) -> int:
+    """Write the report, print a line and what was written, and return the exit code.
+
+    Args:
+        folder: of all files.
+        report: of all scenes.
+        line: what is printed, with the report's fields in braces.
+        success_rate: which decides.
+        more: other files that the demo has written, besides scene.png.
+
+    """
+    write_json(folder / 'report.json', report)
     print(line.format(**report))
-    files = (str(options.out / name) for name in ('report.json', 'scene.png', *more))
+    files = (str(folder / name) for name in ('report.json', 'scene.png', *more))
     print(f'written: {", ".join(files)}')
-    return 0 if report['success_rate'] >= TARGET else 1
+    return 0 if success_rate >= TARGET else 1
 
 
 def summary(task: str, played: list[dict[str, Any]]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from .processes import keep_apart
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from py_trees.trees import BehaviourTree
 
     from mimo_embodied_ros.worlds.physics.base_room import BaseRoom
+
+    from .closed_loop import Loop
 
 THING = 'yellow', 'box'
 TASK = f'go to the {" ".join(THING)}'
@@ -70,28 +73,50 @@ def run(options: argparse.Namespace) -> int:
     from mimo_embodied_ros.worlds.physics.renderers import renderer_called
 
     world = BaseRoom(options.seed, first=[THING], renderer=renderer_called('auto'))
+    loop, played, film = play_rooms(
+        options, world, _tree,
+        'room {seed}: {steps} steps, {plans} plans, drift {drift} m, {seconds} s: ')
+    film.draw(options.out / 'overview.png')
+    return finish(options, loop, summary(TASK, played), '{scenes} rooms, {success_rate:.0%} done, '
+                  '{steps_mean} steps and {plans_mean} plans per room', 'overview.png')
+
+
+def play_rooms(
+    options: argparse.Namespace, world: BaseRoom, tree: Callable[[str], BehaviourTree], line: str,
+    memory: Path | None = None,
+) -> tuple[Loop, list[dict[str, Any]], Film]:
+    """Do the task in all rooms.
+
+    Args:
+        options: of the command, see `add_scene_arguments`.
+        world: with the rooms.
+        tree: makes the tree of a room from the frame of its places.
+        line: see `play_scenes`.
+        memory: see `run_loop`.
+
+    Returns:
+        What ran and has ended, the rooms' entries in the report, and the best room from above.
+
+    """
     node = {**write_extrinsics(world.cameras['camera'], options.out / 'extrinsics.yaml'),
             'odometry_topic': 'odom'}
     above: list[NDArray[np.uint8]] = []
 
     def begin() -> BehaviourTree:
         above[:] = [world.look('overview').pixels]
-        return _tree(world.frame)
+        return tree(world.frame)
 
     played: list[dict[str, Any]] = []
     best = Film(False, 0, [])
-    with run_loop(options, world, 'room.yaml', lambda: room_state(world), node, rate=_RATE,
+    with run_loop(options, world, 'room.yaml', lambda: _state(world), node, memory, rate=_RATE,
                   camera_rate=_CAMERA_RATE) as loop:
         for room in play_scenes(
-                options, loop, begin, lambda problem: judge(world, loop.watcher, problem),
-                'room {seed}: {steps} steps, {plans} plans, drift {drift} m, {seconds} s: '):
+                options, loop, begin, lambda problem: _judge(world, loop.watcher, problem), line):
             played.append(room)
             best = max(best, Film(room['done'], room['steps'],
-                                   [*above, world.look('overview').pixels]),
+                                  [*above, world.look('overview').pixels]),
                        key=lambda film: film[:2])
-    draw(best, options.out / 'overview.png')
-    return finish(options, loop, summary(TASK, played), '{scenes} rooms, {success_rate:.0%} done, '
-                  '{steps_mean} steps and {plans_mean} plans per room', 'overview.png')
+    return loop, played, best
 
 
 class Film(NamedTuple):
@@ -101,16 +126,15 @@ class Film(NamedTuple):
     steps: int
     pictures: list[NDArray[np.uint8]]
 
+    def draw(self, path: Path) -> None:
+        """Write both pictures side by side."""
+        from mimo_embodied_ros.annotate import Canvas, tile
+        from mimo_embodied_ros.pictures import write_picture
 
-def draw(film: Film, path: Path) -> None:
-    """Write both pictures of a film side by side."""
-    from mimo_embodied_ros.annotate import Canvas, tile
-    from mimo_embodied_ros.pictures import write_picture
-
-    canvases = [Canvas(pixels) for pixels in film.pictures]
-    for canvas, caption in zip(canvases, ('before', 'after')):
-        canvas.note(f'{TASK}: {caption}')
-    write_picture(path, tile([canvas.picture() for canvas in canvases], len(canvases)))
+        canvases = [Canvas(pixels) for pixels in self.pictures]
+        for canvas, caption in zip(canvases, ('before', 'after')):
+            canvas.note(f'{TASK}: {caption}')
+        write_picture(path, tile([canvas.picture() for canvas in canvases], len(canvases)))
 
 
 def _tree(frame: str) -> BehaviourTree:
@@ -133,21 +157,25 @@ def look_around(number: int) -> Behaviour:
                    lambda _: RunSkill.Goal(skill='look_around'), reads=())
 
 
-def room_state(world: BaseRoom) -> SceneState:
-    """What the base sees now."""
+def _state(world: BaseRoom) -> SceneState:
     x, y, yaw = world.pose
     return SceneState(world.motions.count, lambda: world.look('camera').pixels,
                       f'odometry: {x:.2f}, {y:.2f} m, {math.degrees(yaw):.0f} degrees')
 
 
-def judge(world: BaseRoom, watcher: Watcher, problem: str) -> dict[str, Any]:
+def is_before(world: BaseRoom, thing: str) -> tuple[bool, float, str]:
+    """Whether the base is right before a thing and faces it, its distance, and both in words."""
+    gap, angle = world.gap(thing)
+    there = _BEFORE[0] <= gap <= _BEFORE[1] and abs(angle) <= _FACING
+    return there, gap, (f'the {thing} is {gap:.2f} m before the base, {math.degrees(angle):.0f} '
+                        'degrees to the left')
+
+
+def _judge(world: BaseRoom, watcher: Watcher, problem: str) -> dict[str, Any]:
     """Judge a room; done: the base is there, and the executor says so."""
-    name = ' '.join(THING)
-    gap, angle = world.gap(name)
+    there, gap, truth = is_before(world, ' '.join(THING))
     drift = math.dist(world.pose[:2], world.true_pose()[:2])
-    done = not problem and _BEFORE[0] <= gap <= _BEFORE[1] and abs(angle) <= _FACING
+    done = not problem and there
     watcher.keep(done, world.motions.count > 1)
-    truth = (f'the {name} is {gap:.2f} m before the base, {math.degrees(angle):.0f} degrees to the '
-             'left')
     return {'done': done, 'steps': world.motions.count, 'gap': round(gap, 2),
             'drift': round(drift, 3), 'cause': cause_of(problem, truth, done=done)}

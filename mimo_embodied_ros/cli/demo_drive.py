@@ -6,7 +6,6 @@ the thing is now, and to where FindAffordances, asked again and again, says that
 
 from __future__ import annotations
 
-import math
 import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,13 +21,14 @@ from .closed_loop import (
     cause_of,
     check_programs,
     check_scenes,
+    conclude,
     run_stage,
     seeing_node,
     set_scene,
     wait_for_frame,
     write_extrinsics,
 )
-from .output import write_json
+from .demo_base import THING, is_before
 from .processes import keep_apart
 
 if TYPE_CHECKING:
@@ -47,12 +47,10 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-THING = 'yellow', 'box'
 NAME = ' '.join(THING)
 TASK = f'drive to the {NAME}, which is pushed aside'
 _DOMAIN = '74'  # so that neither a robot nor another demo hears this one
 _RATE, _CAMERA_RATE = 1.0, 20.0  # seconds of simulated time in a second; images in a simulated one
-_BEFORE, _FACING = (0.5, 0.9), math.radians(20)  # metres from the base's front to the thing; angle
 _POLL_S = 0.05
 _SHOTS, _COLUMNS = 6, 3  # pictures of a drive
 
@@ -108,12 +106,10 @@ def run(options: argparse.Namespace) -> int:
                 best = shows, drives
                 _draw(world, drives, options.out)
     report = _report(rooms, options.answer_time)
-    write_json(options.out / 'report.json', report)
-    print('{scenes} rooms: {with_tracking} reached with tracking, {without} without'.format(
-        **report))
-    files = (str(options.out / name) for name in ('report.json', 'scene.png', 'overview.png'))
-    print(f'written: {", ".join(files)}')
-    return 0 if report['with_tracking'] >= TARGET * report['scenes'] else 1
+    return conclude(
+        options.out, report,
+        '{scenes} rooms: {with_tracking} reached with tracking, {without} without',
+        report['with_tracking'] / report['scenes'], 'overview.png')
 
 
 def _line(drive: dict[str, Any]) -> str:
@@ -184,10 +180,8 @@ def _drive(
 
 def _judge(world: PushedRoom, problem: str, seconds: float) -> dict[str, Any]:
     """Judge a drive; reached: the thing is before the base, and the base says so."""
-    gap, angle = world.gap(NAME)
-    reached = not problem and _BEFORE[0] <= gap <= _BEFORE[1] and abs(angle) <= _FACING
-    truth = (f'the {NAME} is {gap:.2f} m before the base, {math.degrees(angle):.0f} degrees to the '
-             'left')
+    there, gap, truth = is_before(world, NAME)
+    reached = not problem and there
     return {'reached': reached, 'seconds': round(seconds, 1), 'gap': round(gap, 2),
             'pushed': round(world.pushed, 2), 'cause': cause_of(
                 problem or 'the base believes that it is there', truth, done=reached)}

@@ -14,27 +14,19 @@ from .closed_loop import (
     TARGET,
     add_scene_arguments,
     check_scenes,
+    conclude,
+    execute_plan,
     fresh_frame,
-    play_scenes,
-    run_loop,
-    write_extrinsics,
 )
-from .demo_base import LOOKS, TASK, THING, Film, draw, judge, look_around, room_state
-from .output import write_json
+from .demo_base import LOOKS, TASK, THING, look_around, play_rooms
 from .processes import keep_apart
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
     from py_trees.trees import BehaviourTree
 
-    from mimo_embodied_ros.worlds.physics.base_room import BaseRoom
-
 _DOMAIN = '73'  # so that neither a robot nor another demo hears this one
-_RATE, _CAMERA_RATE = 3.0, 2.0  # seconds of simulated time in a second; images in a simulated one
 _AWAY = 3  # looks around, after which the thing is behind the base
 _LINE = ': {steps} steps, {plans} plans, {seconds} s: '
 
@@ -66,8 +58,11 @@ def run(options: argparse.Namespace) -> int:
     memory = options.out / 'memory.db'
     for file in options.out.glob(f'{memory.name}*'):  # of an earlier run
         file.unlink()
-    remembered = _play(options, world, 'with a memory', memory)
-    forgotten = _play(options, world, 'without', None)
+    loop, remembered, film = play_rooms(
+        options, world, _tree, f'room {{seed}}, with a memory{_LINE}', memory)
+    loop.watcher.draw(options.out / 'scene.png')
+    film.draw(options.out / 'overview.png')
+    _, forgotten, _ = play_rooms(options, world, _tree, f'room {{seed}}, without{_LINE}')
     report = {
         'task': TASK, 'scenes': len(remembered),
         'with_memory': sum(room['done'] for room in remembered),
@@ -77,40 +72,10 @@ def run(options: argparse.Namespace) -> int:
         'each': [{'seed': one['seed'], 'with_memory': one, 'without': other}
                  for one, other in zip(remembered, forgotten)],
     }
-    write_json(options.out / 'report.json', report)
-    print('{scenes} rooms: {with_memory} fetched with a memory, {without} without'.format(**report))
-    files = (str(options.out / name) for name in ('report.json', 'scene.png', 'overview.png'))
-    print(f'written: {", ".join(files)}')
-    return 0 if report['with_memory'] >= TARGET * report['scenes'] else 1
-
-
-def _play(
-    options: argparse.Namespace, world: BaseRoom, how: str, memory: Path | None
-) -> list[dict[str, Any]]:
-    """Do the task in all rooms; return their entries, and draw one if there is a memory."""
-    node = {**write_extrinsics(world.cameras['camera'], options.out / 'extrinsics.yaml'),
-            'odometry_topic': 'odom'}
-    above: list[NDArray[np.uint8]] = []
-
-    def begin() -> BehaviourTree:
-        above[:] = [world.look('overview').pixels]
-        return _tree(world.frame)
-
-    played: list[dict[str, Any]] = []
-    best = Film(False, 0, [])
-    with run_loop(options, world, 'room.yaml', lambda: room_state(world), node, memory, rate=_RATE,
-                  camera_rate=_CAMERA_RATE) as loop:
-        for room in play_scenes(
-                options, loop, begin, lambda problem: judge(world, loop.watcher, problem),
-                f'room {{seed}}, {how}{_LINE}'):
-            played.append(room)
-            best = max(best, Film(room['done'], room['steps'],
-                                  [*above, world.look('overview').pixels]),
-                       key=lambda film: film[:2])
-        if memory:
-            loop.watcher.draw(options.out / 'scene.png')
-            draw(best, options.out / 'overview.png')
-    return played
+    return conclude(
+        options.out, report,
+        '{scenes} rooms: {with_memory} fetched with a memory, {without} without',
+        report['with_memory'] / report['scenes'], 'overview.png')
 
 
 def _tree(frame: str) -> BehaviourTree:
@@ -118,8 +83,7 @@ def _tree(frame: str) -> BehaviourTree:
     from py_trees.composites import Selector, Sequence
     from py_trees.trees import BehaviourTree
 
-    from mimo_embodied_ros.action import ExecutePlan
-    from mimo_embodied_ros.trees import Execute, Plan
+    from mimo_embodied_ros.trees import Plan
 
     def plan(number: int) -> Sequence:
         return Sequence(f'try {number}', memory=True, children=[
@@ -129,5 +93,4 @@ def _tree(frame: str) -> BehaviourTree:
     return BehaviourTree(Sequence('task', memory=True, children=[
         Selector('see it', memory=True, children=[plan(number) for number in range(LOOKS)]),
         *(look_around(LOOKS + number) for number in range(_AWAY)),
-        Execute('execute', ExecutePlan, 'mimo_executor/execute_plan',
-                lambda blackboard: ExecutePlan.Goal(plan=blackboard.plan), reads=('plan',))]))
+        execute_plan()]))

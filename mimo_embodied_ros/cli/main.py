@@ -24,7 +24,8 @@ _COMMANDS = (
     'ask', 'eval_dataset', 'serve', 'serve_openai', 'simulate', 'play', 'demo', 'demo_pick',
     'demo_arm', 'demo_base', 'demo_drive', 'demo_memory', 'doctor')
 # Ctrl-C is the way to end them
-_UNTIL_INTERRUPTED = ('serve', 'serve-openai', 'view', 'execute', 'simulate', 'play')
+_UNTIL_INTERRUPTED = (
+    'serve', 'serve-openai', 'view', 'remember', 'execute', 'simulate', 'play')
 _INTERRUPTED, _PIPE_CLOSED = 130, 141  # as the shell says for SIGINT and SIGPIPE
 
 

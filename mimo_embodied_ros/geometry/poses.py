@@ -15,6 +15,7 @@ from .quaternions import quaternion_of
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from .extrinsics import Transform
     from .quaternions import Quaternion
 
 _X_AXIS = (1.0, 0.0, 0.0)
@@ -27,6 +28,12 @@ class Pose:
 
     position: tuple[float, float, float]
     orientation: Quaternion
+
+    @classmethod
+    def of(cls, transform: Transform) -> Pose:
+        """Return the pose of a transform's source frame in its target frame."""
+        x, y, z = (float(value) for value in transform.translation)
+        return cls((x, y, z), quaternion_of(transform.rotation))
 
 
 def tool_pose(

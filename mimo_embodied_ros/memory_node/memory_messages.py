@@ -15,7 +15,6 @@ from std_msgs.msg import Header
 from mimo_embodied_ros import msg
 from mimo_embodied_ros.geometry.extrinsics import Transform
 from mimo_embodied_ros.geometry.poses import Pose
-from mimo_embodied_ros.geometry.quaternions import quaternion_of
 from mimo_embodied_ros.memory.sighting import SeenThing, Sighting, View
 from mimo_embodied_ros.ros.messages import duration, pose_message, stamp_message
 from mimo_embodied_ros.ros.stamps import nanoseconds_of
@@ -35,7 +34,7 @@ def sighting_of(observation: Any) -> Sighting:
         nanoseconds_of(o.header.stamp), o.camera, o.text, o.frame_id, '',
         tuple(SeenThing(
             thing.name, _xyz(thing.position), _xyz(thing.size),
-            tuple((np.eye(3) * thing.depth_stddev ** 2).ravel().tolist()), (thing.x, thing.y))
+            _covariance(thing), (thing.x, thing.y))
             for thing in o.things),
         View(_pose(o.camera_pose), (o.fx, o.fy), (o.cx, o.cy), (o.image_width, o.image_height),
              depth.reshape(-1, columns) if columns else depth.reshape(0, 0)),
@@ -50,8 +49,7 @@ def sighting_of_tracked(tracked: Any) -> Sighting:
         nanoseconds_of(t.header.stamp), t.camera, t.query, t.position_frame_id, '',
         tuple(SeenThing(
             p.point.label or t.query, _xyz(p.point.position),
-            covariance=tuple((np.eye(3) * p.point.depth_stddev ** 2).ravel().tolist()),
-            pixel=(p.point.x, p.point.y))
+            covariance=_covariance(p.point), pixel=(p.point.x, p.point.y))
             for p in t.points if p.state == msg.TrackedPoint.TRACKED
             and p.point.position_status == msg.AffordancePoint.OK),
         image_size=(t.image_width, t.image_height)))
@@ -86,6 +84,11 @@ def search_message(search: RememberedSearch, now_ns: int, *, picture: bool = Tru
         picture=_picture(search.picture if picture else b'', header), fit=search.fit)
 
 
+def _covariance(placed: Any) -> tuple[float, ...]:
+    """That of a position by its depth, in all directions alike."""
+    return tuple((np.eye(3) * placed.depth_stddev ** 2).ravel().tolist())
+
+
 def _told(base: Any, sighting: Sighting) -> Sighting:
     """A sighting with ``msg/BaseState``; in odometry's frame where it was told in the base's."""
     if not base.valid:
@@ -113,8 +116,7 @@ def told_in(thing: RememberedThing, frame_id: str, transform: Transform) -> Reme
 
 
 def _moved(pose: Pose, transform: Transform) -> Pose:
-    moved = transform @ Transform.of(pose.position, pose.orientation)
-    return Pose(_three(moved.translation), quaternion_of(moved.rotation))
+    return Pose.of(transform @ Transform.of(pose.position, pose.orientation))
 
 
 def _extent(size: tuple[float, float, float], transform: Transform) -> tuple[float, float, float]:

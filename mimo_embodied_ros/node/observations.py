@@ -10,7 +10,6 @@ from sensor_msgs.msg import CompressedImage
 from mimo_embodied_ros import msg
 from mimo_embodied_ros.geometry.lifting import PositionStatus
 from mimo_embodied_ros.geometry.poses import Pose
-from mimo_embodied_ros.geometry.quaternions import quaternion_of
 from mimo_embodied_ros.pictures import jpeg
 from mimo_embodied_ros.ros.messages import pose_message
 
@@ -48,8 +47,6 @@ def observation_message(
     if lifter.prepare()[0] is not PositionStatus.OK or not (lifted or (is_search and not places)):
         return None
     camera, samples = lifter.camera.matrix, _samples(lifter.depth)
-    pose = Pose(tuple(lifter.transform.translation.tolist()),
-                quaternion_of(lifter.transform.rotation))
     height, width = frame.pixels.shape[:2]
     scale = min(1.0, _PICTURE / width)
     return msg.Observation(
@@ -57,9 +54,9 @@ def observation_message(
         image_height=answer.image_height, base=answer.base, kind=kind.action_name, text=text,
         # what is there without a place may be any of the things that are remembered
         complete=is_search and len(lifted) == len(places), frame_id=lifter.target_frame,
-        camera_pose=pose_message(pose, answer.header).pose, fx=camera[0, 0], fy=camera[1, 1],
-        cx=camera[0, 2], cy=camera[1, 2], depth_columns=samples.shape[1],
-        depth=samples.ravel().tolist(), picture=CompressedImage(
+        camera_pose=pose_message(Pose.of(lifter.transform), answer.header).pose,
+        fx=camera[0, 0], fy=camera[1, 1], cx=camera[0, 2], cy=camera[1, 2],
+        depth_columns=samples.shape[1], depth=samples.ravel().tolist(), picture=CompressedImage(
             header=answer.header, format='jpeg', data=jpeg(
                 frame.pixels, _QUALITY, (round(width * scale), max(1, round(height * scale))))),
         things=[_thing(name, place) for name, place in lifted])

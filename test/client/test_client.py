@@ -42,7 +42,6 @@ from support.tabletop import INSTRUCTION, SCENE
 from support.waiting import WAIT_S, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 IN = 5 * WAIT_S  # more than any answer takes
@@ -71,20 +70,6 @@ class Gripper:
     def end(self, **result: Any) -> None:
         """End the newest goal with this result."""
         self.node.executor.create_task(self.ends[-1].set_result, action.Ask.Result(**result))
-
-
-@pytest.fixture
-def caller(ros: Any) -> Iterator[Node]:
-    """A node that nobody spins."""
-    node = Node('caller', context=ros.context)
-    yield node
-    node.destroy_node()
-
-
-@pytest.fixture
-def mimo(caller: Node) -> Iterator[MimoClient]:
-    with MimoClient(caller, wait_s=WAIT_S) as client:
-        yield client
 
 
 def do(client: MimoClient, what: str = 'close') -> Any:

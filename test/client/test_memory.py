@@ -9,7 +9,6 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS is not installed')
 
 from geometry_msgs.msg import Point, PointStamped
-from rclpy.node import Node
 from std_msgs.msg import Header
 
 from mimo_embodied_ros import srv
@@ -20,20 +19,7 @@ from support.memory_server import MemoryServer, thing
 from support.waiting import WAIT_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def caller(ros: Any) -> Iterator[Node]:
-    node = Node('caller', context=ros.context)
-    yield node
-    node.destroy_node()
-
-
-@pytest.fixture
-def mimo(caller: Node) -> Iterator[MimoClient]:
-    with MimoClient(caller, wait_s=WAIT_S) as client:
-        yield client
+    from rclpy.node import Node
 
 
 def test_things_are_recalled_listed_and_forgotten(ros: Any, mimo: MimoClient) -> None:

@@ -8,6 +8,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from mimo_embodied_ros.core.errors import BadEncodingError
+from mimo_embodied_ros.geometry.odometry import why_not_valid_at
 from mimo_embodied_ros.ros.odometry import odometry_of
 from mimo_embodied_ros.ros.stamps import RESTART_NS
 
@@ -55,12 +56,15 @@ class OdometrySession:
 
     def hear(self, odometry: Any) -> None:
         """Take a message, ``nav_msgs/Odometry``."""
-        with contextlib.suppress(BadEncodingError):  # nobody can use such a message
-            before, self.newest = self.newest, odometry_of(odometry)
-            if before is None or before.frame_id != self.newest.frame_id:
-                self._resume(self.newest)
-            elif _jumps(before, self.newest):
-                self._begin(self.newest)
+        with contextlib.suppress(BadEncodingError):  # its stamp is no time
+            newest = odometry_of(odometry)
+            if not newest.frame_id or why_not_valid_at(newest, newest.stamp_ns):
+                return  # a broken message does not tell that the base is elsewhere
+            before, self.newest = self.newest, newest
+            if before is None or before.frame_id != newest.frame_id:
+                self._resume(newest)
+            elif _jumps(before, newest):
+                self._begin(newest)
 
     def check_publisher(self) -> None:
         """Begin anew where the publisher is another one."""
@@ -91,4 +95,4 @@ class OdometrySession:
 def _jumps(before: Odometry, after: Odometry) -> bool:
     passed_ns = after.stamp_ns - before.stamp_ns
     reach = _STEP + _FASTEST * max(0, passed_ns) / 1e9
-    return passed_ns < -RESTART_NS or not math.dist(after.position, before.position) <= reach
+    return passed_ns < -RESTART_NS or math.dist(after.position, before.position) > reach

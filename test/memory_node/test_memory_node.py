@@ -186,6 +186,20 @@ def test_a_place_is_none_after_odometry_has_begun_anew(memory: Remembering) -> N
     assert [t.place_valid for t in memory.recall().things] == [True, False]
 
 
+def test_a_broken_message_of_odometry_changes_no_place(memory: Remembering) -> None:
+    memory.see()
+    memory.find()
+    for frame, x, w in (('odom', math.nan, 1.0), ('odom', 40.0, 0.0), ('', 0.0, 1.0)):
+        broken = Odometry(header=Header(frame_id=frame), child_frame_id='base_link')
+        broken.header.stamp = memory.robot.other.get_clock().now().to_msg()
+        broken.pose.pose.position.x, broken.pose.pose.orientation.w = x, w
+        memory.robot.odometry.publish(broken)
+    memory.see()  # hears what was published before
+    memory.find()
+    thing, = memory.recall().things
+    assert (thing.place_valid, thing.sightings) == (True, 2)
+
+
 def test_a_base_that_is_put_elsewhere_has_a_new_odometry(memory: Remembering) -> None:
     memory.see()
     memory.find()

@@ -189,15 +189,16 @@ def test_a_place_is_none_after_odometry_has_begun_anew(memory: Remembering) -> N
 def test_a_broken_message_of_odometry_changes_no_place(memory: Remembering) -> None:
     memory.see()
     memory.find()
-    for frame, x, w in (('odom', math.nan, 1.0), ('odom', 40.0, 0.0), ('', 0.0, 1.0)):
-        broken = Odometry(header=Header(frame_id=frame), child_frame_id='base_link')
-        broken.header.stamp = memory.robot.other.get_clock().now().to_msg()
-        broken.pose.pose.position.x, broken.pose.pose.orientation.w = x, w
-        memory.robot.odometry.publish(broken)
-    memory.see()  # hears what was published before
-    memory.find()
-    thing, = memory.recall().things
-    assert (thing.place_valid, thing.sightings) == (True, 2)
+    stamp = memory.robot.other.get_clock().now().to_msg()
+    for frame, x, w in (('odom', math.nan, 1.0), ('odom', 40.0, 0.0), ('', 2.0, 1.0),
+                        ('odom', 2.0, 1.0)):  # the last one is right
+        message = Odometry(
+            header=Header(stamp=stamp, frame_id=frame), child_frame_id='base_link')
+        message.pose.pose.position.x, message.pose.pose.orientation.w = x, w
+        memory.robot.odometry.publish(message)
+    memory.robot.ros.wait_for(
+        lambda: memory.node._odometry.newest.stamp_ns == nanoseconds_of(stamp))
+    assert memory.recall().things[0].place_valid
 
 
 def test_a_base_that_is_put_elsewhere_has_a_new_odometry(memory: Remembering) -> None:

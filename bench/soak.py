@@ -13,6 +13,7 @@ import contextlib
 import heapq
 import itertools
 import json
+import math
 import os
 import random
 import statistics
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 IN_FLIGHT, BURST = 12, 10  # goals that the queue has room for; now and then more are refused
 REFUSED_S = 0.1  # after how long a refused client sends again
 WAIT_S = 600.0  # a longer wait is a hang, on a busy machine, too
+ASK_AGAIN_S = 2.0  # where the node does not say whether it is active
 LOST_S = 300.0  # a goal without a result by then is lost; the longest deadline is 20 s
 CAMERA_S = 0.2
 SPIN_S = 0.01
@@ -295,10 +297,15 @@ class Soak:
 
         client = self.nodes[0].create_client(GetState, f'{NAME}/get_state')
         futures: list[Any] = []
+        asked = -math.inf
 
         def active() -> bool:
-            if client.service_is_ready() and (not futures or futures[-1].done()):
+            nonlocal asked
+            # a reply gets lost while discovery is not complete on both sides
+            is_due = not futures or futures[-1].done() or time.monotonic() > asked + ASK_AGAIN_S
+            if is_due and client.service_is_ready():
                 futures.append(client.call_async(GetState.Request()))
+                asked = time.monotonic()
             return any(f.done() and f.result().current_state.id == State.PRIMARY_STATE_ACTIVE
                        for f in futures[-2:])
 
